@@ -1,0 +1,18 @@
+"""Alarms and counters: what an operator must hear of, said once in the log and counted.
+
+Never pass a secret, a token or a body: messages are written to logs as they are.
+"""
+
+import logging
+from collections import Counter
+
+logger = logging.getLogger("weir")
+
+#: How often each alarm was raised and each kind of answer given, in this process.
+counters: Counter[str] = Counter()
+
+
+def alarm(name: str, message: str) -> None:
+    """Log *message* at ERROR and count it under *name*."""
+    counters[name] += 1
+    logger.error(f"weir: {message}")

@@ -1,0 +1,76 @@
+"""Step one of two: a compact JWS read strictly (RFC 7515), before any claim is believed.
+
+Refuses what libraries tolerate: other than three segments, padding, non-canonical base64url,
+duplicate members, critical or key-carrying header parameters. Pure.
+"""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from weir.content import ContentError, parse
+
+MAX_TOKEN = 16 * 1024
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
+#: Header parameters that would have us fetch, trust or reinterpret something.
+_FORBIDDEN = ("crit", "b64", "zip", "enc", "jku", "jwk", "x5u")
+_TYPES = frozenset((None, "jwt", "at+jwt", "application/at+jwt"))
+
+
+class TokenError(ValueError):
+    """A token that is not accepted. The text names the reason and nothing of the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jws:
+    """A well-formed, unverified token. ``claims`` mean nothing until ``signature`` is checked."""
+
+    algorithm: str
+    key_id: str | None
+    claims: dict[str, Any]
+    signing_input: bytes
+    signature: bytes
+
+
+def read_jws(token: str) -> Jws:
+    """Read *token*. Raises `TokenError` for whatever is not exactly a compact JWS with a JSON object."""
+    if len(token) > MAX_TOKEN:
+        raise TokenError("the token is too long")
+    segments = token.split(".")
+    if len(segments) != 3:
+        raise TokenError("the token is not a signed JWT")
+    header = _object(_bytes(segments[0]), "header")
+    claims = _object(_bytes(segments[1]), "payload")
+    signature = _bytes(segments[2])
+    for name in _FORBIDDEN:
+        if name in header:
+            raise TokenError(f"the token's header has {name!r}")
+    algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
+    if not isinstance(algorithm, str):
+        raise TokenError("the token names no algorithm")
+    if not (key_id is None or (isinstance(key_id, str) and 0 < len(key_id) <= 256)):
+        raise TokenError("the token's key id is not a text")
+    if not (kind is None or isinstance(kind, str)) or (kind and kind.lower()) not in _TYPES:
+        raise TokenError("the token is not of a type that is accepted here")
+    return Jws(algorithm, key_id, claims, f"{segments[0]}.{segments[1]}".encode(), signature)
+
+
+def _bytes(segment: str) -> bytes:
+    if not _SEGMENT.fullmatch(segment) or len(segment) % 4 == 1:
+        raise TokenError("the token is not base64url")
+    data = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != segment.encode():
+        raise TokenError("the token is not canonical base64url")
+    return data
+
+
+def _object(data: bytes, part: str) -> dict[str, Any]:
+    try:
+        value = parse(data)
+    except ContentError:
+        raise TokenError(f"the token's {part} is not unambiguous JSON") from None
+    if not isinstance(value, dict):
+        raise TokenError(f"the token's {part} is not an object")
+    return value

@@ -1,0 +1,10 @@
+"""How a command ends when it cannot go on: one clear line on standard error, and an exit code."""
+
+import sys
+from typing import NoReturn
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print *message* and exit with *code*."""
+    print(f"weir: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,39 @@
+"""The ``weir`` command. Exit codes: 0 done, 1 it did not work out, 2 the input or configuration is wrong."""
+
+import sys
+
+import typer
+
+from weir.cli import run, sql, token
+from weir.config.problems import ConfigError
+from weir.home import HomeError
+
+app = typer.Typer(
+    name="weir",
+    help="An identity-aware gateway for reranking, search and LLM services, built on mitmproxy.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("run")(run.run)
+app.command("token")(token.token)
+app.command("sql")(sql.sql)
+
+
+@app.callback()
+def _weir() -> None:
+    """An identity-aware gateway for reranking, search and LLM services, built on mitmproxy."""
+
+
+def main() -> None:
+    """Run the command; mistakes in the configuration are lines on standard error and exit code 2."""
+    try:
+        app()
+    except (ConfigError, HomeError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

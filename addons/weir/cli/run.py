@@ -1,0 +1,115 @@
+"""``weir run``: checks what can be checked, says what will run, and becomes mitmdump with the bundle."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import weir
+from weir.cli.fail import fail
+from weir.policies import Policies, folder_path, load
+
+BUNDLE = Path(weir.__file__).resolve().parents[1] / "gateway.py"
+
+
+def run(
+    policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the listeners.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+) -> None:
+    """Start the gateway on the listeners of gateway.yaml.
+
+    The same as [bold]mitmdump -s addons/gateway.py[/], with the configuration checked first. One process
+    uses one core: give it a worker a core. Stop it with Ctrl-C or SIGTERM; requests in flight are finished.
+
+    [bold]Examples[/]
+
+      weir run
+
+      weir run --policies /etc/weir --workers 4
+    """
+    folder = folder_path(policies)
+    loaded = load(folder)
+    _check_recordings(loaded)
+    _check_ports(loaded)
+    _banner(loaded, workers)
+    command = [_mitmdump(), "--no-server", "-s", str(BUNDLE)]
+    command += ["--set", "weir_listen=true", "--set", f"weir_policies={folder.resolve()}"]
+    if quiet:
+        command.append("-q")
+    if workers == 1:
+        os.execv(command[0], command)  # noqa: S606
+    sys.exit(_supervise([*command, "--set", "weir_reuse_port=true"], workers))
+
+
+def _mitmdump() -> str:
+    beside = Path(sys.executable).with_name("mitmdump")
+    if not beside.is_file():
+        fail(f"mitmdump is not installed beside {sys.executable}; install weir with its dependencies")
+    return str(beside)
+
+
+def _check_recordings(policies: Policies) -> None:
+    root = policies.recordings
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = root / f".probe.{os.getpid()}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        fail(f"{root}: cannot be written ({error.strerror}); make it writable, or change `recordings:` in gateway.yaml")
+
+
+def _check_ports(policies: Policies) -> None:
+    """Without sharing the port, so that a gateway that still runs is noticed."""
+    for listener in policies.listeners:
+        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((listener.host, listener.port))
+            except OSError as error:
+                fail(
+                    f"{listener}: cannot listen ({error.strerror}); stop what does, or change `listen:` in gateway.yaml"
+                )
+
+
+def _banner(policies: Policies, workers: int) -> None:
+    console = Console(stderr=True, highlight=False)
+    listeners = ", ".join(map(str, policies.listeners))
+    console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{'s' if workers > 1 else ''} on {listeners}")
+    for connection in policies.connections:
+        match, origin = connection.match, connection.upstream.origin
+        where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))
+        who = ", ".join(sorted(connection.access)) or "nobody"
+        console.print(f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}", markup=False)
+    console.print(f"  recordings in {policies.recordings.resolve()}, policies {policies.version[:12]}", markup=False)
+
+
+def _supervise(command: list[str], count: int) -> int:
+    """Run *count* workers until one ends or a signal comes, then end all. The worst exit code."""
+    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    expected = stopping
+    stop()
+    codes = [process.wait() for process in processes]
+    if not expected:
+        print("weir: a worker ended, so all were stopped; see its last lines above", file=sys.stderr)
+    return 0 if expected else max(1, *(abs(code) for code in codes))

@@ -1,0 +1,223 @@
+"""The policies folder as typed settings. Nothing is used unless all of it is valid.
+
+YAML 1.2 without duplicate keys; every mistake is found in one pass and named with file, line and
+column, and with the nearest valid word where one was probably meant.
+"""
+
+import difflib
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from weir.config.model import ConnectionSettings, GatewaySettings, Settings
+from weir.config.problems import ConfigError, Location, Mistake, SettingError, path_text
+
+GATEWAY_FILE = "gateway.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Document[S: Settings]:
+    """One valid file: its settings, and where in its text each of them stands."""
+
+    file: str
+    settings: S
+    root: Node | None
+
+    def line(self, *location: str | int) -> int:
+        """The line (from 1) at which the setting at *location* stands."""
+        return _mark(self.root, location)[0]
+
+    def mistake(self, error: SettingError) -> Mistake:
+        """*error* as a line of the report."""
+        line, column = _mark(self.root, error.location)
+        where = path_text(error.location)
+        return Mistake(self.file, line, column, f"{where}: {error.message}" if where else error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A whole policies folder, valid file by file."""
+
+    path: Path
+    gateway: Document[GatewaySettings]
+    connections: tuple[Document[ConnectionSettings], ...]
+
+
+def load_folder(path: Path) -> Folder:
+    """Read ``gateway.yaml`` and every other ``*.yaml`` in *path*. Raises `ConfigError` with all mistakes."""
+    shown = _shown(path)
+    if not path.is_dir():
+        raise ConfigError(
+            [
+                Mistake(
+                    shown,
+                    1,
+                    1,
+                    "there is no such folder; create it, or name another with --set weir_policies=DIR or WEIR_POLICIES",
+                )
+            ]
+        )
+    mistakes: list[Mistake] = []
+    gateway_path = path / GATEWAY_FILE
+    gateway = None
+    if gateway_path.is_file():
+        gateway = _document(gateway_path, GatewaySettings, mistakes)
+    else:
+        mistakes.append(
+            Mistake(
+                _shown(gateway_path),
+                1,
+                1,
+                "there is no such file; it says where the gateway listens and whom it trusts",
+            )
+        )
+    connections = [
+        document
+        for file in sorted(path.glob("*.yaml"))
+        if file.name != GATEWAY_FILE and (document := _document(file, ConnectionSettings, mistakes)) is not None
+    ]
+    if not mistakes and not connections:
+        mistakes.append(Mistake(shown, 1, 1, "no connection is configured; add a file for the first one"))
+    seen: dict[str, str] = {}
+    for document in connections:
+        name = document.settings.connection
+        if name in seen:
+            error = SettingError(f"{name!r} is already the name of the one in {seen[name]}", "connection")
+            mistakes.append(document.mistake(error))
+        seen.setdefault(name, document.file)
+    if mistakes or gateway is None:
+        raise ConfigError(mistakes)
+    return Folder(path, gateway, tuple(connections))
+
+
+def _document[S: Settings](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
+    shown = _shown(file)
+    try:
+        text = file.read_bytes().decode()
+        yaml = YAML(typ="safe", pure=True)
+        data = yaml.load(text)
+        root = YAML(typ="safe", pure=True).compose(text)
+    except OSError as error:
+        mistakes.append(Mistake(shown, 1, 1, f"cannot be read ({error.strerror})"))
+        return None
+    except UnicodeDecodeError as error:
+        mistakes.append(Mistake(shown, 1, 1, f"is not UTF-8 (byte {error.start})"))
+        return None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        message = (error.problem or error.context or "not valid YAML").strip().splitlines()[0]
+        mistakes.append(Mistake(shown, line, column, message))
+        return None
+    except (YAMLError, ValueError) as error:
+        mistakes.append(Mistake(shown, 1, 1, f"not valid YAML: {str(error).splitlines()[0]}"))
+        return None
+    try:
+        return Document(shown, model.model_validate(data), root)
+    except pydantic.ValidationError as error:
+        found = [_mistake(shown, root, model, e) for e in error.errors()]
+        mistakes.extend(dict.fromkeys(found))
+        return None
+
+
+def _mistake(shown: str, root: Node | None, model: type[Settings], error: Any) -> Mistake:
+    location = _known_part(root, error["loc"])
+    kind, message = error["type"], error["msg"]
+    if kind == "extra_forbidden":
+        name = str(error["loc"][-1])
+        location = (*location, name) if location[-1:] != (name,) else location
+        message = f"there is no such setting{did_you_mean(name, _field_names(model, error['loc'][:-1]))}"
+    elif kind == "literal_error":
+        expected = error["ctx"]["expected"]
+        words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+        message = f"{error['input']!r} is not one of {expected}{did_you_mean(str(error['input']), words)}"
+    elif kind == "missing":
+        message = f"{error['loc'][-1]!r} is missing"
+    elif kind == "string_pattern_mismatch":
+        message = "a name is lower-case letters, digits, '-' and '_', at most 64"
+    elif "input" in error and isinstance(error["input"], str | int | float | bool):
+        message = f"{error['input']!r}: {message[0].lower()}{message[1:]}"
+    line, column = _mark(root, location)
+    where = path_text(location)
+    return Mistake(shown, line, column, f"{where}: {message}" if where else message)
+
+
+def _field_names(model: type[Settings], location: Iterable[str | int]) -> list[str]:
+    """The settings that may stand at *location* below *model*."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int) or not isinstance(current, type) or not issubclass(current, Settings):
+            continue
+        field = {f.alias or n: f for n, f in current.model_fields.items()}.get(part)
+        if field is not None:
+            current = _settings_in(field.annotation)
+    if not isinstance(current, type) or not issubclass(current, Settings):
+        return []
+    return [f.alias or n for n, f in current.model_fields.items()]
+
+
+def _settings_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    for inner in typing.get_args(annotation):
+        if (found := _settings_in(inner)) is not None:
+            return found
+    return None
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """A sentence that names the word in *words* nearest to *word*, or nothing."""
+    close = difflib.get_close_matches(word, list(words), 1, 0.6)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _child(node: Node | None, part: str | int) -> Node | None:
+    if isinstance(node, MappingNode):
+        return next((value for key, value in node.value if key.value == str(part)), None)
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return typing.cast(Node, node.value[part])
+    return None
+
+
+def _known_part(root: Node | None, location: Location) -> Location:
+    """*location* without the parts that pydantic adds for unions and validators."""
+    known: list[str | int] = []
+    node = root
+    for part in location:
+        child = _child(node, part)
+        if child is not None:
+            known.append(part)
+            node = child
+    return tuple(known)
+
+
+def _mark(root: Node | None, location: Location) -> tuple[int, int]:
+    """Line and column, from 1, of the deepest part of *location* that stands in the text."""
+    node, mark = root, root.start_mark if root is not None else None
+    for part in location:
+        if isinstance(node, MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                break
+            mark, node = pair[0].start_mark, pair[1]
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            mark = node.start_mark
+        else:
+            break
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+
+
+def _shown(path: Path) -> str:
+    """*path* as a user would write it: relative to here where that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,120 @@
+"""What may stand in the policies folder: the schema of gateway.yaml and of a connection's file.
+
+Only shapes are checked here; each room compiles its own part and finds what a shape cannot say.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
+
+
+class Settings(BaseModel):
+    """Every settings object: unknown keys are mistakes, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Strings = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+class IssuerSettings(Settings):
+    """A token issuer that is trusted. Keys come from ``jwks`` and from nowhere else."""
+
+    name: Name
+    issuer: Annotated[str, StringConstraints(min_length=1)]
+    audience: Strings
+    jwks: Annotated[str, StringConstraints(min_length=1)]
+    groups: str = "$.groups"
+
+
+class GatewaySettings(Settings):
+    """``gateway.yaml``: what the gateway trusts and where it listens and records."""
+
+    version: Literal[1]
+    listen: Annotated[list[str], Field(min_length=1)]
+    issuers: list[IssuerSettings | Literal["local"]] = []
+    recordings: str = "recordings"
+
+
+class MatchSettings(Settings):
+    """Which requests are a connection's; all that is named must hold."""
+
+    path: str | None = None
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
+class CredentialSettings(Settings):
+    """How the upstream knows the gateway: one header or one query parameter."""
+
+    header: str | None = None
+    query: str | None = None
+    value: str
+
+
+class AccessSettings(Settings):
+    """Who may use a connection at all."""
+
+    groups: list[str] = []
+
+
+class LimitSettings(Settings):
+    """``rate`` is ``<number>/<second|minute|hour|day>``; ``burst`` is how many may come at once."""
+
+    rate: str
+    per: Literal["user", "group", "connection"] = "user"
+    count: Literal["requests", "documents"] = "requests"
+    burst: Annotated[int, Field(ge=1)] | None = None
+
+
+class ApprovalSettings(Settings):
+    """Who approves, and for how long a request is held. Read now, enforced as a refusal."""
+
+    reviewers: list[str] = []
+    hold: str | None = None
+    count: Annotated[int, Field(ge=1)] = 1
+
+
+class RuleSettings(Settings):
+    """One rule: when its facts hold, its effect counts."""
+
+    name: Name
+    when: dict[str, Any]
+    effect: Literal["deny", "require_approval"]
+    message: str = ""
+    shadow: bool = False
+    approval: ApprovalSettings | None = None
+
+
+class MaskSettings(Settings):
+    """Fields that must not be seen, what stands in their place, and from whom they are hidden."""
+
+    fields: Annotated[list[str], Field(min_length=1)]
+    with_: Annotated[Literal["redact", "hash", "partial", "drop"] | dict[Literal["replace"], str], Field(alias="with")]
+    hide_from: Annotated[list[Literal["upstream", "caller", "record"]], Field(min_length=1)] = [
+        "caller",
+        "record",
+    ]
+
+
+class ConnectionSettings(Settings):
+    """One connection, top to bottom in the order in which a request meets it."""
+
+    version: Literal[1]
+    connection: Name
+    profile: Name
+    upstream: str
+    match: MatchSettings
+    credential: CredentialSettings | None = None
+    access: AccessSettings = AccessSettings()
+    unknown_operations: Literal["refuse", "allow"] = "refuse"
+    limits: list[LimitSettings] = []
+    approval: ApprovalSettings | None = None
+    rules: list[RuleSettings] = []
+    masks: list[MaskSettings] = []

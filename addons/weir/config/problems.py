@@ -1,0 +1,55 @@
+"""Mistakes in a policy file, each with its place, all of them reported at once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+#: Where in a document something stands: keys and indexes from the root.
+Location = tuple[str | int, ...]
+
+
+class SettingError(ValueError):
+    """One setting that cannot be used: what is wrong with it, and where it stands."""
+
+    def __init__(self, message: str, *location: str | int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.location: Location = location
+
+
+@contextmanager
+def at(errors: list[SettingError], *location: str | int) -> Iterator[None]:
+    """Collect what the block raises into *errors*, placed below *location*, and go on."""
+    try:
+        yield
+    except SettingError as error:
+        errors.append(SettingError(error.message, *location, *error.location))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One line of the report. ``line`` and ``column`` count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class ConfigError(Exception):
+    """The policies folder cannot be used. ``str()`` is one line a mistake."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(sorted(mistakes))
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def path_text(location: Location) -> str:
+    """``rules[2].effect`` for ``("rules", 2, "effect")``."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,93 @@
+"""Bodies: decoded within bounds, parsed strictly and once, encoded back without loss.
+
+`decode` and `parse` raise `ContentError` for anything that two parsers could read differently:
+duplicate members, NaN, infinities, several values, other encodings than those listed, truncated or
+padded compression. Nothing here knows mitmproxy.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import jiter
+import msgspec
+
+#: Decoded bodies larger than this are refused (bytes).
+MAX_DECODED = 64 * 1024 * 1024
+
+_CHUNK = 1 << 20
+
+
+class ContentError(ValueError):
+    """A body that cannot be read unambiguously; the text says why and is safe to show."""
+
+
+def decode(body: bytes, encoding: str, limit: int = MAX_DECODED) -> bytes:
+    """Undo *encoding* (the Content-Encoding value; ``""``, ``identity`` or ``gzip``).
+
+    Memory stays under *limit* plus one chunk, whatever the body claims.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name != "gzip":
+        raise ContentError(f"content encoding {encoding[:40]!r} is not accepted; send identity or gzip")
+    output = bytearray()
+    rest = body
+    while rest:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            while True:
+                output += member.decompress(rest, _CHUNK)
+                if len(output) > limit:
+                    raise ContentError(f"the body decodes to more than {limit} bytes")
+                rest = member.unconsumed_tail
+                if member.eof or not rest:
+                    break
+        except zlib.error:
+            raise ContentError("the body is not valid gzip") from None
+        if not member.eof:
+            raise ContentError("the gzip body is truncated")
+        rest = member.unused_data
+    return bytes(output)
+
+
+def parse(body: bytes) -> Any:
+    """The one JSON value in *body*, read so that every conforming parser agrees on it."""
+    try:
+        value = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, partial_mode=False)
+    except ValueError as error:
+        raise ContentError(f"the body is not unambiguous JSON: {str(error)[:120]}") from None
+    if b"e" in body or b"E" in body:
+        _refuse_infinity(value)  # 1e400 parses to infinity
+    return value
+
+
+def _refuse_infinity(value: Any) -> None:
+    stack = [value]
+    while stack:
+        node = stack.pop()
+        if type(node) is dict:
+            stack.extend(node.values())
+        elif type(node) is list:
+            stack.extend(node)
+        elif type(node) is float and math.isinf(node):
+            raise ContentError("a number in the body is out of range")
+
+
+def encode(value: Any) -> bytes:
+    """*value* as JSON."""
+    return msgspec.json.encode(value)
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type says JSON in UTF-8 (RFC 8259, 8.1; ``+json`` of RFC 6839)."""
+    media, _, parameters = content_type.lower().partition(";")
+    media = media.strip()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        return False
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name == "charset" and value.strip('" ') not in ("utf-8", "utf8"):
+            return False
+    return True

@@ -1,0 +1,100 @@
+"""One request's journey through the gateway: the typed state that the rooms hand on.
+
+It lives in memory, keyed by mitmproxy's flow object, and is the only authority there is: nothing that
+is stored in a flow (and could come back from a file) is believed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mitmproxy import http
+
+from weir.auth.model import Principal
+from weir.connection import Connection
+from weir.masking.masks import MaskedField
+from weir.policies import Policies
+from weir.policy.model import Decision
+from weir.problems import Problem
+from weir.profiles.model import UNKNOWN, Call, Ranking
+from weir.profiles.profile import Operation
+from weir.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """The record's copy of a request: masked, without the caller's or the upstream's credential."""
+
+    method: bytes
+    scheme: bytes
+    host: str
+    port: int
+    target: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRecord:
+    """The record's copy of a response: masked at least as much as what the caller receives."""
+
+    status: int
+    reason: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """Filled in data-path order; what a later room needs and finds empty means refusal."""
+
+    request_id: str
+    received: float  # Unix time, seconds
+    started: float  # perf_counter, seconds
+    policies: Policies | None = None
+    replay: str = ""  # "request" for -C, "response" once -S has answered
+    # routing
+    client_ip: str = ""
+    method: str = ""
+    caller_target: str = ""
+    path: str = ""  # below the connection's prefix, without query
+    query: str = ""
+    connection: Connection | None = None
+    client_request_id: str = ""
+    # auth
+    token: Secret | None = None
+    principal: Principal | None = None
+    session_id: str = ""
+    # profiles
+    caller_body: bytes = b""  # decoded, as the caller sent it
+    sent_body: bytes = b""  # decoded, as the upstream receives it
+    body: Any = None  # parsed; masks change it in place once policy has judged it
+    parsed: bool = False
+    operation: Operation | None = None
+    call: Call = UNKNOWN
+    # policy
+    decision: Decision | None = None
+    limit_headers: tuple[tuple[str, str], ...] = ()
+    # what comes out
+    problem: Problem | None = None
+    error: str = ""
+    masked: list[MaskedField] = field(default_factory=list)
+    masked_request: bool = False
+    request_record: RequestRecord | None = None
+    response_record: ResponseRecord | None = None
+    ranking: Ranking = field(default_factory=Ranking)
+    upstream_status: int = 0
+    sent: float = 0.0  # perf_counter when the request was let go
+    answer: http.Response | None = None  # the problem as it was put into the flow
+    # authority, read by Gate
+    judged: bool = False
+    recorded: bool = False
+
+    @property
+    def decision_id(self) -> str:
+        """The decision's id; empty before there is one."""
+        return self.decision.decision_id if self.decision else ""
+
+    def refusal(self) -> http.Response:
+        """The answer that the exchange's problem gives. There must be one."""
+        assert self.problem is not None
+        return self.problem.response(self.request_id, self.decision_id)

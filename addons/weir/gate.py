@@ -1,0 +1,91 @@
+"""Gate: the last addon. Nothing passes that was not judged, let through and recorded in this process.
+
+It holds no rules of its own: it compares what is about to be sent with the exchange that Stack keeps
+in memory, and answers 503 wherever the two do not fit, whatever went wrong before.
+"""
+
+from collections.abc import Callable
+
+from mitmproxy import ctx, http, tcp, udp
+
+from weir.alarms import alarm
+from weir.exchange import Exchange
+from weir.identifiers import Uuid7
+from weir.problems import Kind, Problem, gateway_error
+from weir.replay.key import HEADER
+
+
+class Gate:
+    """Closed unless the exchange says otherwise."""
+
+    name = "weir-gate"
+
+    def __init__(
+        self, find: Callable[[http.HTTPFlow], Exchange | None], forget: Callable[[http.HTTPFlow], None]
+    ) -> None:
+        self._find = find
+        self._forget = forget
+        self._new_id = Uuid7()
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """No request body is ever streamed: it would reach the upstream before it is judged."""
+        flow.request.stream = False
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Let a request go only if it was judged and no room refused it."""
+        if not flow.live:
+            return  # shown from a file: nothing can be sent
+        replay_key = flow.request.headers.pop(HEADER, None)
+        exchange = self._find(flow)
+        if exchange is None:
+            self._refuse(flow, "a request that was never judged")
+        elif exchange.problem is not None:
+            if (
+                flow.response is not exchange.answer or flow.response is None
+            ):  # server replay answered a refused request
+                flow.response = exchange.answer = exchange.refusal()
+        elif not exchange.judged or replay_key is None:
+            self._refuse(flow, "a request that was not judged to its end")
+        elif flow.response is None and ctx.options.server_replay and ctx.options.server_replay_extra != "forward":
+            exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
+            flow.response = exchange.answer = exchange.refusal()
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """No response is streamed past the rooms that have yet to see it."""
+        if flow.response is not None:
+            flow.response.stream = False
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Let a response go only if it was recorded, or is a refusal of ours."""
+        if not flow.live:
+            return
+        exchange = self._find(flow)
+        if exchange is None:
+            self._refuse(flow, "a response that no room has seen")
+        elif exchange.problem is not None:
+            if flow.response is not exchange.answer or flow.response is None:
+                flow.response = exchange.answer = exchange.refusal()
+        elif not exchange.recorded:
+            self._refuse(flow, "a response that was not recorded")
+        self._forget(flow)
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """No tunnel is opened."""
+        problem = Problem(Kind.CONNECT_REFUSED, "This gateway opens no tunnels; use it as the base URL.")
+        flow.response = problem.response(self._new_id())
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        """No WebSocket is opened."""
+        flow.kill()
+
+    def tcp_start(self, flow: tcp.TCPFlow) -> None:
+        """Nothing but HTTP passes."""
+        flow.kill()
+
+    def udp_start(self, flow: udp.UDPFlow) -> None:
+        """Nothing but HTTP passes."""
+        flow.kill()
+
+    def _refuse(self, flow: http.HTTPFlow, what: str) -> None:
+        alarm("gate_closed", f"the gate refused {what}")
+        flow.response = gateway_error().response(self._new_id())

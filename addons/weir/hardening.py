@@ -1,0 +1,104 @@
+"""mitmproxy, set up so that nothing passes by itself: built-ins that a gateway has no use for are removed,
+options that closedness needs are set, and options that would open or leak are refused.
+
+Measured on mitmproxy 12.2: half of a bare mitmdump's time is dispatch to its default addons.
+"""
+
+import logging
+
+from mitmproxy import ctx, master
+from mitmproxy.proxy import mode_specs
+
+#: Built-ins without a part in the gateway. Some would write, change or show unmasked flows.
+_REMOVED = (
+    "browser", "block", "stripdnshttpsrecords", "blocklist", "anticache", "anticomp", "commandhistory",
+    "comment", "cut", "disableh2c", "export", "onboarding", "proxyauth", "dnsresolver", "mapremote",
+    "maplocal", "modifybody", "modifyheaders", "stickyauth", "stickycookie", "save", "savehar",
+    "upstreamauth", "updatealtsvc", "dumper",
+)  # fmt: skip
+
+#: Set, whatever was asked for: otherwise bytes could pass before or without a judgement.
+_REQUIRED: dict[str, object] = {
+    "connection_strategy": "lazy",  # eager dials the upstream before anything is judged
+    "rawtcp": False,                # upgrades and binary after CONNECT would become tunnels
+    "websocket": False,
+    "http2": False,                 # its error answers and limits are not ours yet
+    "http3": False,
+    "upstream_cert": False,
+    "keep_host_header": True,       # routing reads the caller's Host; the upstream gets its own
+    "validate_inbound_headers": True,
+    "store_streamed_bodies": False,
+}  # fmt: skip
+
+#: Bytes of a body that are buffered, unless the operator sets another limit.
+BODY_LIMIT = "32m"
+
+#: Refused when set: each would open the gateway or write what it must not.
+_REFUSED: dict[str, str] = {
+    "stream_large_bodies": "a streamed request reaches the upstream before it is judged",
+    "ssl_insecure": "the upstream's certificate is always verified",
+    "ignore_hosts": "what is not intercepted is not judged",
+    "allow_hosts": "what is not intercepted is not judged",
+    "tcp_hosts": "what is not HTTP is not judged",
+    "udp_hosts": "what is not HTTP is not judged",
+    "save_stream_file": "it would write unmasked flows; Weir records by itself",
+    "hardump": "it would write unmasked flows; Weir records by itself",
+    "modify_body": "use masks",
+    "modify_headers": "Weir decides which headers pass",
+    "map_remote": "Weir decides where a request goes",
+    "map_local": "Weir decides what is answered",
+    "block_list": "use rules",
+    "proxyauth": "Weir authenticates callers itself",
+    "upstream_auth": "use `credential`",
+    "stickyauth": "a credential is never carried from one request to another",
+    "stickycookie": "a cookie is never carried from one request to another",
+    "server_replay_nopop": "use server_replay_reuse",
+}  # fmt: skip
+
+
+class HardeningError(ValueError):
+    """An option or mode with which the gateway does not start; the text says why and what to do."""
+
+
+def trim(to: master.Master) -> None:
+    """Remove the built-ins; idempotent."""
+    for name in _REMOVED:
+        addon = to.addons.get(name)
+        if addon is not None:
+            to.addons.remove(addon)
+    # Each log record would be dispatched to every addon, and connection logs quote what callers sent.
+    to._legacy_log_events.uninstall()
+    for name in ("mitmproxy.proxy.server", "httpx", "httpcore", "hpack"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def set_options() -> None:
+    """Set what closedness needs."""
+    wanted = dict(_REQUIRED)
+    if ctx.options.body_size_limit is None:
+        wanted["body_size_limit"] = BODY_LIMIT
+    ctx.options.update(**wanted)
+
+
+def refuse_options() -> None:
+    """Raise `HardeningError` for options that do not go with a gateway, or that nobody knows."""
+    for name, why in _REFUSED.items():
+        if getattr(ctx.options, name) != ctx.options.default(name):
+            raise HardeningError(f"the option {name} is refused: {why}; start without it")
+    if ctx.options.deferred:
+        unknown = ", ".join(sorted(ctx.options.deferred))
+        raise HardeningError(f"there is no option {unknown}; see `mitmdump --options` and the README")
+
+
+def given_modes() -> list[mode_specs.ProxyMode]:
+    """The modes of ``--mode``; empty where it was not given. Raises `HardeningError` for other than reverse."""
+    specs = list(ctx.options.mode)
+    if specs == ctx.options.default("mode"):
+        return []
+    modes = [mode_specs.ProxyMode.parse(spec) for spec in specs]
+    for mode in modes:
+        if not isinstance(mode, mode_specs.ReverseMode) or mode.scheme != "http":
+            raise HardeningError(
+                f"--mode {mode.full_spec} is not supported; use reverse:http://weir.invalid@HOST:PORT, or `listen:`"
+            )
+    return modes

@@ -1,0 +1,175 @@
+"""JSONPath as policies may use it: parsed by jsonpath-ng at load, walked by our own closures.
+
+Supported, with the meaning of RFC 9535: ``$``, ``.name``, ``['name']``, ``['a','b']``, ``[0]``,
+``[-1]``, ``[1:3]``, ``[*]``, ``.*`` and ``..``. Whatever else jsonpath-ng would accept (filters,
+arithmetic, sorting, regular expressions) it reads otherwise than the RFC, or runs slowly, or fails to
+update; it is refused at load with the reason. jsonpath-ng's own ``update`` is never called.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jsonpath_ng import jsonpath as tree
+from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.parser import JsonPathParser
+
+#: A parsed JSON value.
+Json = Any
+#: One place in a document: its container, and the key or index within it.
+Slot = tuple[Any, Any]
+
+_Select = Callable[[list[Json]], list[Json]]
+_Keys = Callable[[Json], Iterator[Any]]
+
+_parser = JsonPathParser()
+
+
+class PathError(ValueError):
+    """An expression that is not JSONPath, or that this gateway does not evaluate."""
+
+
+class Path:
+    """A compiled expression.
+
+    `find` gives the values that it selects, `slots` the places they stand in (for writing); both in
+    document order. Selecting in a value of another type selects nothing and raises nothing.
+    """
+
+    __slots__ = ("_inner", "_keys", "text")
+
+    def __init__(self, text: str, inner: _Select, keys: _Keys | None) -> None:
+        self.text = text
+        self._inner = inner
+        self._keys = keys
+
+    def __repr__(self) -> str:
+        return f"Path({self.text!r})"
+
+    def slots(self, document: Json) -> list[Slot]:
+        """Every (container, key) that the expression selects; none for ``$`` alone."""
+        if self._keys is None:
+            return []
+        keys = self._keys
+        return [(node, key) for node in self._inner([document]) for key in keys(node)]
+
+    def find(self, document: Json) -> list[Json]:
+        """Every value that the expression selects."""
+        if self._keys is None:
+            return self._inner([document])
+        return [node[key] for node, key in self.slots(document)]
+
+    def first(self, document: Json, default: Json = None) -> Json:
+        """The first value that the expression selects, or *default*."""
+        return next(iter(self.find(document)), default)
+
+    @property
+    def selects_document(self) -> bool:
+        """True for ``$``: there is no container to write into."""
+        return self._keys is None
+
+
+def compile_path(text: str) -> Path:
+    """Compile *text*. Raises `PathError` with the reason where it cannot mean what RFC 9535 says."""
+    if not isinstance(text, str) or not text.startswith("$"):
+        raise PathError(f"{text!r} is not a JSONPath: it must start with '$'")
+    for forbidden, why in (
+        ("\\", "escapes in names are read differently by different libraries"),
+        ("'*'", "a member named '*' cannot be told from the wildcard"),
+        ('"*"', "a member named '*' cannot be told from the wildcard"),
+        ("?", "filters are not supported"),
+    ):
+        if forbidden in text:
+            raise PathError(f"{text!r}: {why}")
+    try:
+        parsed = _parser.parse(text)
+    except (JSONPathError, ValueError, AttributeError, TypeError) as error:
+        raise PathError(f"{text!r} is not a JSONPath: {str(error).splitlines()[0]}") from None
+    steps = _steps(text, parsed)
+    if not steps:
+        return Path(text, lambda nodes: nodes, None)
+    select: _Select = lambda nodes: nodes  # noqa: E731
+    for descend, keys in steps[:-1]:
+        select = _then(select, descend, keys)
+    descend, keys = steps[-1]
+    return Path(text, _descending(select) if descend else select, keys)
+
+
+def _steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Keys]]:
+    """The path as (from all descendants?, key selector) steps."""
+    if isinstance(node, tree.Root):
+        return []
+    if isinstance(node, tree.Child):
+        return _steps(text, node.left) + _last(text, node.right, descend=False)
+    if isinstance(node, tree.Descendants):
+        return _steps(text, node.left) + _last(text, node.right, descend=True)
+    raise PathError(f"{text!r}: {type(node).__name__} is not supported; name members, indexes or wildcards")
+
+
+def _last(text: str, node: tree.JSONPath, *, descend: bool) -> list[tuple[bool, _Keys]]:
+    if isinstance(node, tree.Child):  # `$..a.b` nests to the right
+        return _last(text, node.left, descend=descend) + _last(text, node.right, descend=False)
+    if isinstance(node, tree.Descendants):
+        return _last(text, node.left, descend=descend) + _last(text, node.right, descend=True)
+    if isinstance(node, tree.Fields):
+        names = tuple(node.fields)
+        return [(descend, _every if names == ("*",) else _members(names))]
+    if isinstance(node, tree.Index):
+        return [(descend, _indices(tuple(node.indices)))]
+    if isinstance(node, tree.Wildcard):
+        return [(descend, _every)]
+    if isinstance(node, tree.Slice):
+        if node.start is None and node.end is None and node.step is None:
+            return [(descend, _every)]
+        return [(descend, _slice(slice(node.start, node.end, node.step)))]
+    raise PathError(f"{text!r}: {type(node).__name__} is not supported; name members, indexes or wildcards")
+
+
+def _then(select: _Select, descend: bool, keys: _Keys) -> _Select:
+    source = _descending(select) if descend else select
+    return lambda nodes: [node[key] for node in source(nodes) for key in keys(node)]
+
+
+def _descending(select: _Select) -> _Select:
+    def all_nodes(nodes: list[Json]) -> list[Json]:
+        found: list[Json] = []
+        stack = select(nodes)[::-1]
+        while stack:
+            node = stack.pop()
+            if type(node) is dict:
+                found.append(node)
+                stack.extend(v for v in reversed(node.values()) if type(v) is dict or type(v) is list)
+            elif type(node) is list:
+                found.append(node)
+                stack.extend(v for v in reversed(node) if type(v) is dict or type(v) is list)
+        return found
+
+    return all_nodes
+
+
+def _members(names: tuple[str, ...]) -> _Keys:
+    def keys(node: Json) -> Iterator[Any]:
+        return (name for name in names if name in node) if type(node) is dict else iter(())
+
+    return keys
+
+
+def _every(node: Json) -> Iterator[Any]:
+    if type(node) is dict:
+        return iter(list(node))
+    return iter(range(len(node))) if type(node) is list else iter(())
+
+
+def _indices(indices: tuple[int, ...]) -> _Keys:
+    def keys(node: Json) -> Iterator[Any]:
+        if type(node) is not list:
+            return iter(())
+        return (i % len(node) for i in indices if -len(node) <= i < len(node))
+
+    return keys
+
+
+def _slice(part: slice) -> _Keys:
+    def keys(node: Json) -> Iterator[Any]:
+        return iter(range(*part.indices(len(node)))) if type(node) is list else iter(())
+
+    return keys

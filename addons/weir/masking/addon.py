@@ -1,0 +1,83 @@
+"""Masking: the three views of a body. What cannot be masked is neither sent nor stored."""
+
+from typing import Any
+
+from mitmproxy import http
+
+from weir.content import encode, parse
+from weir.exchange import Exchange
+from weir.masking.masks import MaskedField, View, apply
+from weir.problems import Kind, Refusal
+from weir.profiles.model import Call
+
+
+class MaskingError(Exception):
+    """Masking would have changed what policy judged."""
+
+
+class Masking:
+    """Hides fields from the upstream, the caller and the record, as each mask says."""
+
+    def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Mask what goes upstream. What policy judged must still be what is sent."""
+        connection = exchange.connection
+        assert connection is not None
+        masks = connection.masks.of("upstream")
+        if not masks or not exchange.parsed:
+            return
+        report = apply(masks, exchange.body)
+        if report:
+            body = encode(exchange.body)
+            if exchange.operation is not None:
+                sent = exchange.operation.read_call(parse(body))
+                if _judged_facts(sent) != _judged_facts(exchange.call):
+                    raise MaskingError("a mask changes a fact that policy judged")
+            flow.request.raw_content = body
+            flow.request.headers["Content-Length"] = str(len(body))
+            exchange.sent_body = body
+            exchange.masked += report
+            exchange.masked_request = True
+
+    def record_request(self, exchange: Exchange) -> bytes:
+        """The request's body as the record may hold it. Changes the parsed body: nothing reads it after."""
+        connection = exchange.connection
+        if connection is None or exchange.principal is None:
+            return b""  # of callers who did not say who they are, nothing more than the head is kept
+        if not connection.masks.all:
+            return exchange.sent_body
+        if not exchange.parsed:
+            return b""
+        report = apply(connection.masks.all, exchange.body)
+        if not report:
+            return exchange.sent_body
+        exchange.masked += report
+        exchange.masked_request = True
+        return encode(exchange.body)
+
+    def response(self, exchange: Exchange, body: bytes, document: Any) -> tuple[bytes, bytes]:
+        """The response's body for the caller and for the record. Raises `Refusal` where it cannot be masked."""
+        connection = exchange.connection
+        assert connection is not None
+        if not connection.masks.all or not body:
+            return body, body
+        if document is None:
+            raise Refusal(
+                Kind.UPSTREAM_UNREADABLE,
+                f"The service answered {exchange.upstream_status} with a body that "
+                "cannot be masked, so it is not shown.",
+            )
+        caller, report = self._view("caller", exchange, body, document)
+        record, more = self._view("record", exchange, caller, document)
+        exchange.masked += report + more  # a value hidden already is not found again
+        return caller, record
+
+    def _view(self, view: View, exchange: Exchange, body: bytes, document: Any) -> tuple[bytes, list[MaskedField]]:
+        connection = exchange.connection
+        assert connection is not None
+        report = apply(connection.masks.of(view), document)
+        return (encode(document) if report else body), report
+
+
+def _judged_facts(call: Call) -> tuple[object, ...]:
+    """What of a call rules count; a masked query or document text is meant to differ."""
+    return call.operation, None if call.documents is None else len(call.documents), call.top_n, call.model, call.indexes

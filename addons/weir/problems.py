@@ -1,0 +1,116 @@
+"""Every refusal that Weir gives, each an RFC 9457 problem type. Nothing else may refuse.
+
+A problem names what was wrong and what to do, and never the upstream's address, a credential or a
+token. `Refusal` is how a room says no: Stack turns it into the answer.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import msgspec
+from mitmproxy import http
+
+
+class Kind(Enum):
+    """A problem type: its status and title. Its URI is ``urn:weir:problem:<name>``."""
+
+    MALFORMED_REQUEST = (400, "Malformed request")
+    AMBIGUOUS_REQUEST = (400, "Ambiguous request")
+    UNREADABLE_BODY = (400, "Unreadable body")
+    TWO_CREDENTIALS = (400, "Two credentials")
+    CREDENTIALS_REQUIRED = (401, "Credentials required")
+    INVALID_TOKEN = (401, "Invalid token")
+    ACCESS_DENIED = (403, "Access denied")
+    DENIED_BY_RULE = (403, "Denied by rule")
+    APPROVAL_REQUIRED = (403, "Approval required")
+    UNKNOWN_OPERATION = (403, "Unknown operation")
+    REPLAY_REFUSED = (403, "Replay refused")
+    UNKNOWN_CONNECTION = (404, "Unknown connection")
+    NOT_RECORDED = (404, "Not recorded")
+    CONNECT_REFUSED = (405, "CONNECT refused")
+    REQUEST_TOO_LARGE = (413, "Request too large")
+    UNSUPPORTED_CONTENT = (415, "Unsupported content")
+    RATE_LIMITED = (429, "Rate limited")
+    UPSTREAM_UNREACHABLE = (502, "Upstream unreachable")
+    UPSTREAM_UNREADABLE = (502, "Upstream unreadable")
+    RESPONSE_TOO_LARGE = (502, "Response too large")
+    GATEWAY_NOT_READY = (503, "Gateway not ready")
+    GATEWAY_ERROR = (503, "Gateway error")
+    IDENTITY_UNAVAILABLE = (503, "Identity provider unavailable")
+    RECORDER_UNAVAILABLE = (503, "Recorder unavailable")
+
+    def __init__(self, status: int, title: str) -> None:
+        self.status = status
+        self.title = title
+
+    @property
+    def slug(self) -> str:
+        """The name as it stands in the type's URI: ``access-denied``."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One refusal: its kind, what a caller can do about it, and the rule that asked for it."""
+
+    kind: Kind
+    detail: str
+    rule: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.kind.status
+
+    def body(self, request_id: str, decision_id: str = "") -> bytes:
+        """The ``application/problem+json`` document.
+
+        ``message`` and ``error`` repeat the detail where vendors' SDKs look for it (Cohere reads
+        ``message``, OpenAI's shape is ``error.message``).
+        """
+        document: dict[str, object] = {
+            "type": f"urn:weir:problem:{self.kind.slug}",
+            "title": self.kind.title,
+            "status": self.status,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if decision_id:
+            document["decision_id"] = decision_id
+        if self.rule:
+            document["rule"] = self.rule
+        document["message"] = self.detail
+        document["error"] = {"message": self.detail, "type": self.kind.slug, "code": self.status}
+        return msgspec.json.encode(document)
+
+    def response(self, request_id: str, decision_id: str = "") -> http.Response:
+        """The answer as mitmproxy sends it."""
+        response = http.Response.make(self.status, self.body(request_id, decision_id), http.Headers())
+        response.headers["Content-Type"] = "application/problem+json"
+        response.headers["Cache-Control"] = "no-store"
+        for name, value in self.headers:
+            response.headers[name] = value
+        response.headers["X-Request-Id"] = request_id
+        return response
+
+    def with_headers(self, *headers: tuple[str, str]) -> "Problem":
+        """The same problem, with more response headers."""
+        return replace(self, headers=(*self.headers, *headers))
+
+
+class Refusal(Exception):
+    """Raised by a room that refuses the exchange at hand."""
+
+    def __init__(self, kind: Kind, detail: str, *, rule: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.problem = Problem(kind, detail, rule, headers)
+
+
+def gateway_error() -> Problem:
+    """What a caller learns when a part of the gateway failed: that, and nothing of why."""
+    return Problem(
+        Kind.GATEWAY_ERROR,
+        "The gateway failed while handling this request and refused it. "
+        "Tell its operator the request id; the log says more.",
+    )

@@ -1,0 +1,212 @@
+"""Recorder: takes the record's copies, and has them on disk before the caller has an answer."""
+
+import re
+import time
+from collections.abc import Iterable
+
+from mitmproxy import http
+
+from weir.alarms import alarm
+from weir.exchange import Exchange, RequestRecord, ResponseRecord
+from weir.identifiers import Uuid7
+from weir.policies import Policies
+from weir.problems import Kind, Refusal
+from weir.recorder import index
+from weir.recorder.flowfile import FlowEncoder, check_format
+from weir.recorder.journal import JournalLine, MaskedField, RankedResult, encode_line, timestamp
+from weir.recorder.repair import repair
+from weir.recorder.worker import WorkerLock, claim
+from weir.recorder.writer import RecorderUnavailable, Writer
+from weir.routing.head import forwarded_fields
+from weir.secret import Scrubber
+
+UNROUTED = "_unrouted"
+
+#: Of a caller who has not said who they are, only these headers are kept.
+_HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"content-type", b"content-length"))
+#: Query parameters in which clients are known to send keys.
+_KEYS_IN_QUERY = re.compile(
+    rb"(?i)(?<=[?&])((?:access_|id_|auth_?)?token|(?:x-)?api[-_]?key|key|auth(?:orization)?|password|secret|sig(?:nature)?)=[^&]*"
+)
+_JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*")
+_LONGEST_ERROR = 200
+
+
+class Recorder:
+    """Every exchange, let through or refused, becomes one flow and one line."""
+
+    def __init__(self) -> None:
+        self._encoder = FlowEncoder()
+        self._lock: WorkerLock | None = None
+        self._writer: Writer | None = None
+
+    @property
+    def worker(self) -> str:
+        """This worker's id; empty before `start`."""
+        return self._lock.worker if self._lock else ""
+
+    def start(self, policies: Policies) -> None:
+        """Claim a worker id, mend what a crash left, make the index. Raises OSError or RuntimeError."""
+        check_format()
+        root = policies.recordings
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = claim(root)
+        repairs = repair(root, self._lock.worker)
+        if repairs.segments:
+            alarm(
+                "recordings_repaired",
+                f"{repairs.segments} segments were torn by a crash: {repairs.lines_restored} lines "
+                f"restored, {repairs.bytes_cut} unacknowledged bytes cut",
+            )
+        index.create(root)
+        boot = Uuid7()().replace("-", "")[:15]
+        self._writer = Writer(root, self._lock.worker, boot)
+
+    def stop(self) -> None:
+        """Write what waits and give the worker id back. Blocks for as long as the disk takes."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Refuse what could not be recorded."""
+        try:
+            if self._writer is None:
+                raise RecorderUnavailable("the recorder is not running")
+            await self._writer.ready()
+        except RecorderUnavailable:
+            raise Refusal(
+                Kind.RECORDER_UNAVAILABLE,
+                "The gateway cannot record now, and passes nothing unrecorded. Try again later.",
+                headers=(("Retry-After", "5"),),
+            ) from None
+
+    def copy_request(
+        self, flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrubbers: list[Scrubber]
+    ) -> RequestRecord:
+        """The record's copy of the request as it stands now, with *body* (masked already)."""
+        request = flow.request
+        fields: Iterable[tuple[bytes, bytes]] = forwarded_fields(request.headers.fields)
+        if exchange.principal is None:
+            fields = [(n, v) for n, v in fields if n.lower() in _HARMLESS]
+        host_header = request.headers.get("Host", "")
+        host, port = request.host, request.port
+        if not exchange.sent and not exchange.judged and host_header:  # refused: show where the caller meant to go
+            host = re.sub(r"[^A-Za-z0-9.\-:\[\]]", "?", host_header)[:200].rpartition(":")[0] or host
+        fields = [(b"Host", host_header.encode("utf-8", "surrogateescape")), *fields]
+        return RequestRecord(
+            method=request.data.method,
+            scheme=request.data.scheme,
+            host=host,
+            port=port,
+            target=_clean(request.data.path, scrubbers),
+            fields=tuple((n, _clean(v, scrubbers)) for n, v in fields),
+            body=_scrubbed(body, scrubbers),
+        )
+
+    async def record(self, flow: http.HTTPFlow, exchange: Exchange, scrubbers: list[Scrubber]) -> None:
+        """Write the exchange. Raises `RecorderUnavailable`; returns only once the bytes are written."""
+        if self._writer is None:
+            raise RecorderUnavailable("the recorder is not running")
+        request = exchange.request_record
+        if request is None:
+            request = self.copy_request(flow, exchange, b"", scrubbers)
+        response = exchange.response_record
+        error = _scrubbed(exchange.error.encode("utf-8", "replace"), scrubbers).decode("utf-8", "replace")[
+            :_LONGEST_ERROR
+        ]
+        line = self._line(flow, exchange, request, response, error)
+        client, server = self._encoder.connection(flow.client_conn), self._encoder.connection(flow.server_conn)
+        received, data = exchange.received, flow.request.data
+        times = (
+            received,
+            data.timestamp_end or received,
+            (flow.response.timestamp_start if flow.response else None) or received,
+            time.time(),
+        )
+        metadata = encode_line(line).decode()
+
+        def encode() -> bytes:
+            return self._encoder.flow(
+                flow_id=exchange.request_id, client=client, server=server, request=request, response=response,
+                error=error, replay=line.replay or "", marked=":no_entry:" if exchange.problem else "",
+                comment=_comment(line), metadata=metadata, times=times,
+            )  # fmt: skip
+
+        await self._writer.record(line.connection or UNROUTED, encode, line)
+
+    def _line(
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        request: RequestRecord,
+        response: ResponseRecord | None,
+        error: str,
+    ) -> JournalLine:
+        principal, connection, call = exchange.principal, exchange.connection, exchange.call
+        decision, problem = exchange.decision, exchange.problem
+        now = time.perf_counter()
+        return JournalLine(
+            request_id=exchange.request_id,
+            time=timestamp(exchange.received),
+            duration_ms=round((now - exchange.started) * 1000, 3),
+            upstream_ms=round((now - exchange.sent) * 1000, 3) if exchange.sent and not exchange.replay else None,
+            worker=self.worker,
+            connection=connection.name if connection else None,
+            session_id=exchange.session_id or None,
+            issuer=principal.issuer if principal else None,
+            user=principal.sub if principal else None,
+            groups=sorted(principal.groups) if principal else [],
+            client_ip=exchange.client_ip or None,
+            client_request_id=exchange.client_request_id or None,
+            method=exchange.method or "?",
+            path=request.target.partition(b"?")[0].decode("utf-8", "replace"),
+            operation=call.operation if exchange.operation else None,
+            model=call.model,
+            documents=None if call.documents is None else len(call.documents),
+            top_n=call.top_n,
+            request_bytes=len(flow.request.raw_content or b""),
+            response_bytes=len(response.body) if response else 0,
+            status=response.status if response else 0,
+            upstream_status=exchange.upstream_status or None,
+            effect=decision.effect if decision else None,
+            rule=decision.rule if decision else None,
+            message=decision.message or None if decision else None,
+            decision_id=decision.decision_id if decision else None,
+            policy_version=exchange.policies.version if exchange.policies else None,
+            shadow=list(decision.shadow) if decision else [],
+            problem=problem.kind.slug if problem else None,
+            replay=exchange.replay or None,
+            error=error or None,
+            masked_request=exchange.masked_request,
+            masked=[MaskedField(m.path, m.strategy, m.count) for m in exchange.masked],
+            results=[RankedResult(r.index, r.score) for r in exchange.ranking.results],
+        )
+
+
+def _comment(line: JournalLine) -> str:
+    """What a person reads in mitmproxy's list of flows."""
+    who = line.user or "nobody"
+    if line.problem is None and line.error is None:
+        return f"allowed: {line.operation or line.method} by {who}"
+    if line.problem is None:
+        return f"failed: {line.error} ({who})"
+    by = f" by {line.rule}" if line.rule and line.effect != "allow" else ""
+    return f"refused{by}: {line.problem} ({who})"
+
+
+def _scrubbed(data: bytes, scrubbers: list[Scrubber]) -> bytes:
+    for scrub in scrubbers:
+        data = scrub(data)
+    return data
+
+
+def _clean(data: bytes, scrubbers: list[Scrubber]) -> bytes:
+    """*data* of a head without tokens, keys in a query, or anything that looks like a JWT."""
+    data = _scrubbed(data, scrubbers)
+    if b"?" in data:
+        data = _KEYS_IN_QUERY.sub(rb"\1=***", data)
+    return _JWT.sub(b"***", data) if b"eyJ" in data else data

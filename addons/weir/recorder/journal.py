@@ -1,0 +1,132 @@
+"""The journal line: one JSON object per recorded flow, and the one place where its columns are named.
+
+Lines are what the index reads and what evidence covers. The flow itself carries the same object
+(without its own place in the file) in ``metadata["weir"]``, so that a lost line can be made again.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class MaskedField(msgspec.Struct):
+    """How many values of one field were hidden, and how."""
+
+    path: str
+    strategy: str
+    count: int
+
+
+class RankedResult(msgspec.Struct):
+    """One result: its document's position in the request, and its score."""
+
+    index: int
+    score: float
+
+
+class JournalLine(msgspec.Struct, kw_only=True):
+    """One request as the index knows it. Times are UTC; durations are milliseconds."""
+
+    version: int = SCHEMA_VERSION
+    request_id: str
+    time: str
+    duration_ms: float
+    upstream_ms: float | None = None
+    worker: str
+    segment: str = ""
+    offset: int = 0
+    length: int = 0
+    sha256: str = ""
+    connection: str | None = None
+    session_id: str | None = None
+    issuer: str | None = None
+    user: str | None = None
+    groups: list[str] = []
+    client_ip: str | None = None
+    client_request_id: str | None = None
+    method: str
+    path: str
+    operation: str | None = None
+    model: str | None = None
+    documents: int | None = None
+    top_n: int | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    status: int = 0
+    upstream_status: int | None = None
+    effect: str | None = None
+    rule: str | None = None
+    message: str | None = None
+    decision_id: str | None = None
+    policy_version: str | None = None
+    shadow: list[str] = []
+    problem: str | None = None
+    replay: str | None = None
+    error: str | None = None
+    masked_request: bool = False
+    masked: list[MaskedField] = []
+    results: list[RankedResult] = []
+
+
+#: The same columns for DuckDB: detection would turn times into text and empty lists into JSON.
+COLUMNS: dict[str, str] = {
+    "version": "INTEGER",
+    "request_id": "VARCHAR",
+    "time": "TIMESTAMP",
+    "duration_ms": "DOUBLE",
+    "upstream_ms": "DOUBLE",
+    "worker": "VARCHAR",
+    "segment": "VARCHAR",
+    "offset": "BIGINT",
+    "length": "BIGINT",
+    "sha256": "VARCHAR",
+    "connection": "VARCHAR",
+    "session_id": "VARCHAR",
+    "issuer": "VARCHAR",
+    "user": "VARCHAR",
+    "groups": "VARCHAR[]",
+    "client_ip": "VARCHAR",
+    "client_request_id": "VARCHAR",
+    "method": "VARCHAR",
+    "path": "VARCHAR",
+    "operation": "VARCHAR",
+    "model": "VARCHAR",
+    "documents": "BIGINT",
+    "top_n": "BIGINT",
+    "request_bytes": "BIGINT",
+    "response_bytes": "BIGINT",
+    "status": "INTEGER",
+    "upstream_status": "INTEGER",
+    "effect": "VARCHAR",
+    "rule": "VARCHAR",
+    "message": "VARCHAR",
+    "decision_id": "VARCHAR",
+    "policy_version": "VARCHAR",
+    "shadow": "VARCHAR[]",
+    "problem": "VARCHAR",
+    "replay": "VARCHAR",
+    "error": "VARCHAR",
+    "masked_request": "BOOLEAN",
+    "masked": "STRUCT(path VARCHAR, strategy VARCHAR, count BIGINT)[]",
+    "results": "STRUCT(index BIGINT, score DOUBLE)[]",
+}
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(JournalLine)
+
+
+def encode_line(line: JournalLine) -> bytes:
+    """*line* as it stands in the file, without its newline."""
+    return _encoder.encode(line)
+
+
+def decode_line(data: bytes | str) -> JournalLine:
+    """The reverse. Raises `msgspec.MsgspecError`."""
+    return _decoder.decode(data)
+
+
+def timestamp(seconds: float) -> str:
+    """Unix *seconds* as ISO 8601 in UTC, to the microsecond."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -1,0 +1,64 @@
+"""Replay: mitmproxy's own ``-S`` and ``-C``, made to work with masked recordings and to stay policed."""
+
+import msgspec
+from mitmproxy import ctx, http
+
+from weir.exchange import Exchange
+from weir.home import derived_key
+from weir.policies import Policies
+from weir.problems import Kind, Refusal
+from weir.recorder.flowfile import line_in
+from weir.recorder.journal import decode_line
+from weir.replay.key import HEADER, replay_key
+
+#: What an operator may ask for by name in ``weir_replay_allow``.
+ALLOWANCES = ("writes", "masked")
+_WRITES = ("write", "admin")
+
+
+class Replay:
+    """Sets the key that ``-S`` compares; refuses what ``-C`` must not send again unasked."""
+
+    def __init__(self) -> None:
+        self._key = b""
+
+    def start(self, policies: Policies) -> None:
+        """Read the key; have server replay compare it and nothing that masks or credentials change."""
+        self._key = derived_key("replay")
+        if ctx.options.server_replay:
+            ctx.options.update(
+                server_replay_use_headers=[HEADER],
+                server_replay_ignore_content=True,
+                server_replay_ignore_host=True,
+                server_replay_ignore_port=True,
+                server_replay_ignore_params=sorted(
+                    {c.credential.query for c in policies.connections if c.credential and c.credential.query}
+                ),
+            )
+
+    def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Refuse to send a recorded request again whose recording is not what was sent."""
+        if not exchange.replay:
+            return
+        text = line_in(flow.metadata)
+        try:
+            line = decode_line(text) if text is not None else None
+        except msgspec.MsgspecError:
+            line = None
+        if line is not None and line.masked_request and "masked" not in self._allowed():
+            raise Refusal(
+                Kind.REPLAY_REFUSED,
+                "The record masks parts of this request, so what would be sent is not "
+                "what was sent. Add --set weir_replay_allow=masked to send it all the same.",
+            )
+
+    def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Mark the request with its key; refuse to repeat a write."""
+        if exchange.replay and exchange.call.operation in _WRITES and "writes" not in self._allowed():
+            raise Refusal(Kind.REPLAY_REFUSED, "This request writes. Add --set weir_replay_allow=writes to repeat it.")
+        flow.request.headers[HEADER] = replay_key(
+            self._key, exchange.method, exchange.caller_target, exchange.caller_body
+        )
+
+    def _allowed(self) -> list[str]:
+        return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]

@@ -1,0 +1,81 @@
+"""Routing: checks the head, finds the connection, and writes the request that goes upstream."""
+
+import re
+
+from mitmproxy import http
+
+from weir.exchange import Exchange
+from weir.policies import Policies
+from weir.problems import Kind, Refusal
+from weir.routing.head import HeadError, check_head, forwarded_fields
+from weir.routing.model import Origin
+
+_CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class Routing:
+    """First of the rooms: nothing is believed of a head that could be read in two ways."""
+
+    def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Set the exchange's connection and path, or refuse."""
+        request, data = flow.request, flow.request.data
+        exchange.method = data.method[:16].decode("ascii", "replace")
+        exchange.caller_target = data.path.decode("utf-8", "replace")
+        peer = flow.client_conn.peername
+        exchange.client_ip = str(peer[0]) if peer else ""
+        try:
+            check_head(data.method, data.path, data.authority, data.headers.fields)
+        except HeadError as error:
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
+        client_id = request.headers.get("X-Request-Id", "")
+        if _CLIENT_REQUEST_ID.fullmatch(client_id):
+            exchange.client_request_id = client_id
+        path, _, exchange.query = exchange.caller_target.partition("?")
+        policies = exchange.policies
+        assert policies is not None
+        if exchange.replay:
+            self._route_replay(flow, exchange, policies, path)
+            return
+        host = request.headers.get("Host", "").lower()
+        host = host if host.endswith("]") else host.rpartition(":")[0] or host
+        sockname = flow.client_conn.sockname
+        routed = policies.table.route(host.strip("[]"), sockname[1] if sockname else 0, path)
+        if routed is None:
+            raise Refusal(
+                Kind.UNKNOWN_CONNECTION,
+                "No connection is configured for this host and path. Check the base URL that the client was given.",
+            )
+        exchange.connection, exchange.path = routed
+
+    def _route_replay(self, flow: http.HTTPFlow, exchange: Exchange, policies: Policies, path: str) -> None:
+        """A recorded request names its upstream; its connection is whichever leads there."""
+        request = flow.request
+        candidates = [
+            connection
+            for connection in policies.by_origin(Origin(request.scheme, request.host.lower(), request.port))
+            if path.startswith(connection.upstream.base_path + "/")
+        ]
+        if not candidates:
+            raise Refusal(Kind.UNKNOWN_CONNECTION, "No connection leads to where this recorded request went.")
+        connection = max(candidates, key=lambda c: len(c.upstream.base_path))
+        exchange.connection = connection
+        exchange.path = path[len(connection.upstream.base_path) :]
+        prefix = connection.match.path or ""
+        exchange.caller_target = prefix + exchange.path + (f"?{exchange.query}" if exchange.query else "")
+
+    def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Turn the caller's head into the upstream's: target, host, and the headers that may pass."""
+        connection, request = exchange.connection, flow.request
+        assert connection is not None
+        upstream = connection.upstream
+        request.host, request.port, request.scheme = upstream.origin.host, upstream.origin.port, upstream.origin.scheme
+        target = upstream.base_path + exchange.path
+        request.path = f"{target}?{exchange.query}" if exchange.query else target
+        body = request.raw_content or b""
+        fields = [(b"Host", upstream.origin.authority.encode()), *forwarded_fields(request.headers.fields)]
+        fields.append((b"Accept-Encoding", b"identity"))
+        if body or request.method in ("POST", "PUT", "PATCH"):
+            fields.append((b"Content-Length", b"%d" % len(body)))
+        request.headers = http.Headers(fields)
+        request.data.http_version = b"HTTP/1.1"
+        request.trailers = None

@@ -1,0 +1,122 @@
+"""Strict checks of a request's head: what two parsers could read differently is refused.
+
+Also what of a caller's head goes upstream. Pure; bytes in, bytes out.
+"""
+
+import re
+from collections.abc import Iterable
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+
+class HeadError(ValueError):
+    """A head that is refused; the text is safe to show."""
+
+
+METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+
+_PATH = re.compile(rb"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})*)+")
+_DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|$)")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")  # printable ASCII without space and '#'
+_HOST = re.compile(rb"[A-Za-z0-9._\-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+_ONCE = frozenset(
+    (
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"x-session-id",
+        b"x-request-id",
+        b"expect",
+    )
+)
+_NOMINABLE = frozenset((b"close", b"keep-alive", b"te", b"upgrade", b"http2-settings", b"proxy-connection"))
+
+#: Never sent on. Hop-by-hop (RFC 9110, 7.6.1); the caller's own authority; what makes a server believe
+#: in another method, address or person than the one that was judged.
+_STRIPPED = frozenset((
+    b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    b"http2-settings", b"expect", b"content-length", b"host", b"accept-encoding",
+    b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"apikey",
+    b"x-goog-api-key", b"x-auth-token", b"x-access-token", b"x-amz-security-token", b"ocp-apim-subscription-key",
+    b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url",
+    b"x-original-host", b"x-host", b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"via",
+    b"remote-user", b"x-remote-user", b"x-user", b"x-authenticated-user",
+    b"x-session-id", b"x-request-id",
+))  # fmt: skip
+_STRIPPED_PREFIXES = (b"x-weir-", b"x-forwarded-", b"x-envoy-", b"x-auth-request-")
+
+
+def check_path(path: bytes) -> None:
+    """Refuse a path that is not in its one normal form (RFC 3986, 6.2.2)."""
+    if not _PATH.fullmatch(path):
+        raise HeadError("the path has characters that servers read differently")
+    if b"//" in path or _DOT_SEGMENT.search(path):
+        raise HeadError("the path has empty or dot segments")
+    if b"%" in path:
+        octets = {int(hex_digits, 16) for hex_digits in _ESCAPE.findall(path)}
+        if octets & _UNRESERVED or octets & set(b"/\\%;\x7f") or any(octet < 0x20 for octet in octets):
+            raise HeadError("the path escapes characters that servers read differently")
+        try:
+            _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), path).decode()
+        except UnicodeDecodeError:
+            raise HeadError("the path is not UTF-8 when unescaped") from None
+
+
+def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -> None:
+    """Raise `HeadError` unless the request line and headers can be read in one way only."""
+    if method not in METHODS:
+        raise HeadError("the method is not one that passes")
+    if authority:
+        raise HeadError("the request target must be a path")
+    path, _, query = target.partition(b"?")
+    check_path(path)
+    if not _QUERY.fullmatch(query):
+        raise HeadError("the query has characters that must be escaped")
+    seen = set()
+    hosts = 0
+    for name, value in fields:
+        lower = name.lower()
+        if not _NAME.fullmatch(name):
+            raise HeadError("a header name is not a token")
+        if _VALUE_FORBIDDEN.search(value):
+            raise HeadError(f"the header {_shown(name)} has control characters")
+        if lower in _ONCE:
+            if lower in seen:
+                raise HeadError(f"the header {_shown(name)} stands twice")
+            seen.add(lower)
+            if lower == b"host":
+                hosts += 1
+                if not _HOST.fullmatch(value):
+                    raise HeadError("the Host header is not one host")
+            elif lower == b"transfer-encoding" and value.lower() != b"chunked":
+                raise HeadError("the transfer encoding is not one that passes")
+        elif lower == b"connection":
+            for nominated in value.lower().split(b","):
+                if nominated.strip() not in _NOMINABLE:
+                    raise HeadError("the Connection header names a header that must reach the service")
+        elif lower == b"upgrade" and value.lower() != b"h2c":
+            raise HeadError("protocol upgrades do not pass")
+        elif lower == b"trailer":
+            raise HeadError("trailers do not pass")
+    if hosts == 0:
+        raise HeadError("the Host header is missing")
+
+
+def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """The caller's headers that go upstream. Host, length and encoding are set anew by the gateway."""
+    return [
+        (name, value)
+        for name, value in fields
+        if (lower := name.lower()) not in _STRIPPED and b"_" not in lower and not lower.startswith(_STRIPPED_PREFIXES)
+    ]
+
+
+def _shown(name: bytes) -> str:
+    return name[:40].decode("ascii", "replace")

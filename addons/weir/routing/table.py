@@ -1,0 +1,57 @@
+"""The routing table: which connection is a request for? Pure; built whole at load.
+
+The most specific match wins: one that names a host before one that does not, then one that names a
+port, then the longest path prefix. Two connections with the same match are a mistake.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from weir.config.problems import SettingError
+from weir.routing.head import HeadError, check_path
+from weir.routing.model import Match
+
+
+class Routed[C](NamedTuple):
+    """The connection, and the path below its prefix (always starts with ``/``)."""
+
+    connection: C
+    path: str
+
+
+class Table[C]:
+    """Matches in the order in which they are tried."""
+
+    def __init__(self, entries: Iterable[tuple[Match, C]]) -> None:
+        self._entries = sorted(entries, key=lambda e: _specificity(e[0]), reverse=True)
+
+    def route(self, host: str, port: int, path: str) -> Routed[C] | None:
+        """The connection for a request to *host* on the listener's *port*; None where there is none."""
+        for match, connection in self._entries:
+            if match.host is not None and match.host != host:
+                continue
+            if match.port is not None and match.port != port:
+                continue
+            prefix = match.path
+            if prefix is None:
+                return Routed(connection, path)
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+                return Routed(connection, path[len(prefix) :] or "/")
+        return None
+
+
+def compile_match(path: str | None, host: str | None, port: int | None) -> Match:
+    """A checked `Match`. Raises `SettingError`."""
+    if path is None and host is None and port is None:
+        raise SettingError("name a path, a host or a port, or nothing would reach this connection")
+    if path is not None:
+        try:
+            check_path(path.encode())
+        except HeadError as error:
+            raise SettingError(f"{path!r} is not a path: {error}", "path") from None
+        path = path.rstrip("/") or None
+    return Match(path, host.lower() if host else None, port)
+
+
+def _specificity(match: Match) -> tuple[bool, bool, int]:
+    return match.host is not None, match.port is not None, len(match.path or "")

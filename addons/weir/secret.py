@@ -1,0 +1,80 @@
+"""A value that must not be shown: printing, logging or formatting it gives ``***``.
+
+The only way to the text is `reveal`, which a reviewer can search for.
+"""
+
+import base64
+from urllib.parse import quote, quote_plus
+
+
+class Secret:
+    """A secret text. Comparing two secrets is deliberately not offered."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that has to send or check it."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not serialised")
+
+
+#: Shorter secrets are not looked for: they would be found in unrelated text.
+_SHORTEST_SCRUBBED = 6
+
+
+def spellings(secret: Secret) -> tuple[bytes, ...]:
+    """Every form in which *secret* may come back, longest first.
+
+    Plain, percent-encoded (both kinds), JSON-escaped, and base64 (both alphabets). A base64 text that
+    merely contains the secret encodes it at one of three offsets; the part that does not depend on
+    its neighbours is what is searched for.
+    """
+    text = secret.reveal()
+    if len(text) < _SHORTEST_SCRUBBED:
+        return ()
+    raw = text.encode()
+    found = {raw, quote(text, safe="").encode(), quote_plus(text).encode()}
+    found.add(text.replace("\\", "\\\\").replace('"', '\\"').replace("/", "\\/").encode())
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for offset in range(3):
+            encoded = encode(b"\0" * offset + raw)
+            first = -(-offset * 8 // 6)
+            last = (offset + len(raw)) * 8 // 6
+            found.add(encoded[first:last])
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+class Scrubber:
+    """Replaces every spelling of some secrets in bytes by ``***``."""
+
+    __slots__ = ("_spellings",)
+
+    def __init__(self, secrets: tuple[Secret, ...]) -> None:
+        self._spellings = tuple(s for secret in secrets for s in spellings(secret))
+
+    def __call__(self, data: bytes) -> bytes:
+        """*data* itself where nothing was found, so that ``is`` tells whether it was changed."""
+        for spelling in self._spellings:
+            if spelling in data:
+                data = data.replace(spelling, b"***")
+        return data
+
+    def text(self, text: str) -> str:
+        """The same for text."""
+        return self(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")

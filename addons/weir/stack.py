@@ -1,0 +1,428 @@
+"""The data path, in order. Read this first.
+
+Stack is one mitmproxy addon. It calls every room itself, each hook under one try, so that whatever a
+room does wrong ends in a refusal and a record, never in a request that goes on. Gate, registered
+last, checks its work. Both are top-level addons: a reload, a broken or a deleted script file does not
+touch them.
+"""
+
+import asyncio
+import functools
+import logging
+import time
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from mitmproxy import ctx, http, master
+from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy import mode_specs
+
+from weir import hardening, native_answers
+from weir.alarms import alarm, counters
+from weir.auth.addon import Auth
+from weir.auth.fetch import keep_fresh
+from weir.config.problems import ConfigError
+from weir.content import ContentError, decode
+from weir.credentials.addon import Credentials
+from weir.exchange import Exchange, ResponseRecord
+from weir.gate import Gate
+from weir.home import HomeError
+from weir.identifiers import Uuid7
+from weir.masking.addon import Masking
+from weir.policies import Policies, folder_path, load
+from weir.policy.addon import Policy
+from weir.problems import Kind, Problem, Refusal, gateway_error
+from weir.profiles.addon import Profiles
+from weir.recorder.addon import Recorder
+from weir.recorder.writer import RecorderUnavailable
+from weir.replay.addon import ALLOWANCES, Replay
+from weir.routing.addon import Routing
+
+logger = logging.getLogger("weir")
+
+#: Seconds that a stopping gateway waits for requests in flight.
+DRAIN = 10.0
+#: Seconds that a replayed request waits for the gateway to be ready.
+STARTUP = 30.0
+
+_NOT_READY = Problem(
+    Kind.GATEWAY_NOT_READY,
+    "The gateway is starting or stopping. Try again in a moment.",
+    headers=(("Retry-After", "1"),),
+)
+
+#: Of an upstream's response headers, these are between it and the gateway, or would lead callers past it.
+_NOT_DELIVERED = frozenset((
+    b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    b"content-length", b"content-encoding", b"set-cookie", b"set-cookie2", b"alt-svc", b"proxy-authenticate",
+    b"x-request-id", b"ratelimit", b"ratelimit-policy",
+))  # fmt: skip
+
+
+class Stack:
+    """The rooms, and the one place that knows their order."""
+
+    name = "weir"
+
+    def __init__(self) -> None:
+        self.routing = Routing()
+        self.auth = Auth()
+        self.profiles = Profiles()
+        self.policy = Policy()
+        self.masking = Masking()
+        self.credentials = Credentials()
+        self.replay = Replay()
+        self.recorder = Recorder()
+        self._policies: Policies | None = None
+        self._ready = asyncio.Event()
+        self._stopping = False
+        self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._new_id = Uuid7()
+
+    def find(self, flow: http.HTTPFlow) -> Exchange | None:
+        """The exchange of *flow*, if one was begun in this process."""
+        return self._exchanges.get(flow)
+
+    def forget(self, flow: http.HTTPFlow) -> None:
+        """*flow* is done with."""
+        self._exchanges.pop(flow, None)
+
+    # The data path.
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Begin the exchange: head checks, routing, auth, access. Nothing may wait here."""
+        if not flow.live:
+            return
+        exchange = Exchange(self._new_id(), time.time(), time.perf_counter())
+        exchange.replay = "request" if flow.is_replay == "request" else ""
+        self._exchanges[flow] = exchange
+        counters["requests"] += 1
+        if not exchange.replay:
+            self._judge_head(flow, exchange)
+
+    def _judge_head(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        try:
+            if self._policies is None or self._stopping:
+                exchange.problem = _NOT_READY
+                return
+            exchange.policies = self._policies
+            if flow.error is not None:
+                raise Refusal(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
+            self.routing.requestheaders(flow, exchange)
+            self.auth.requestheaders(flow, exchange)
+            self.policy.requestheaders(flow, exchange)
+            self.replay.requestheaders(flow, exchange)
+        except Refusal as refusal:
+            exchange.problem = refusal.problem
+        except Exception as error:
+            self._failed(exchange, "requestheaders", error)
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Judge the request, take the record's copy of it, and only then give it its credential."""
+        if not flow.live:
+            return
+        exchange = self._exchanges.get(flow)
+        if exchange is None:
+            return  # Gate refuses it
+        try:
+            if exchange.replay:
+                await self._until_ready()
+                self._judge_head(flow, exchange)
+            if exchange.problem is None:
+                await self._judge(flow, exchange)
+        except Refusal as refusal:
+            exchange.problem = refusal.problem
+        except asyncio.CancelledError:
+            exchange.problem = _NOT_READY  # leaving the hook would let mitmproxy hang the client
+        except Exception as error:
+            self._failed(exchange, "request", error)
+        finally:
+            if exchange.problem is not None:
+                self._refuse(flow, exchange)
+
+    async def _judge(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        await self.recorder.request(flow, exchange)
+        self.profiles.request(flow, exchange)
+        self.policy.request(flow, exchange)
+        self.masking.request(flow, exchange)
+        self.routing.request(flow, exchange)
+        self.replay.request(flow, exchange)
+        exchange.judged = True
+        self._copy_request(flow, exchange)
+        self.credentials.request(flow, exchange)
+        exchange.sent = time.perf_counter()
+
+    def _copy_request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        body = self.masking.record_request(exchange)
+        scrubbers = self.credentials.scrubbers(exchange)
+        exchange.request_record = self.recorder.copy_request(flow, exchange, body, scrubbers)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Refuse a response that would turn the connection into something that is not HTTP."""
+        exchange = self._exchanges.get(flow)
+        if exchange is None or flow.response is None or not flow.live:
+            return
+        if exchange.problem is None and flow.response.status_code < 200:
+            exchange.problem = Problem(
+                Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response."
+            )
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """Scrub, mask and record the response; deliver it only once it is recorded."""
+        if not flow.live or flow.response is None:
+            return
+        exchange = self._exchanges.get(flow)
+        if exchange is None:
+            return  # Gate refuses it
+        try:
+            if exchange.problem is None:
+                self._read_response(flow, exchange)
+        except Refusal as refusal:
+            exchange.problem = refusal.problem
+        except Exception as error:
+            self._failed(exchange, "response", error)
+        finally:
+            if exchange.problem is not None:
+                self._refuse(flow, exchange)
+            await self._record(flow, exchange)
+
+    def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        response = flow.response
+        assert response is not None
+        exchange.upstream_status = response.status_code
+        if flow.is_replay == "response":
+            exchange.replay = "response"
+        try:
+            body = decode(response.raw_content or b"", response.headers.get("Content-Encoding", ""))
+        except ContentError as error:
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
+        fields = [(n, v) for n, v in response.headers.fields if n.lower() not in _NOT_DELIVERED]
+        body, fields = self.credentials.response(exchange, body, fields)
+        document = self.profiles.response(exchange, body, response.headers.get("Content-Type", ""))
+        caller, record = self.masking.response(exchange, body, document)
+        if exchange.method != "HEAD":
+            fields.append((b"Content-Length", b"%d" % len(caller)))
+        reason = self._scrubbed(response.data.reason, exchange)
+        exchange.response_record = ResponseRecord(response.status_code, reason, tuple(fields), record)
+        duration = (time.perf_counter() - exchange.started) * 1000
+        fields += [(n.encode(), v.encode()) for n, v in exchange.limit_headers]
+        fields.append((b"X-Request-Id", exchange.request_id.encode()))
+        fields.append((b"Server-Timing", b"weir;dur=%.1f" % duration))
+        response.headers = http.Headers(fields)
+        response.raw_content = caller
+        response.data.reason = reason
+        response.trailers = None
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Record what is known of an exchange that ended without a response."""
+        exchange = self._exchanges.get(flow)
+        if exchange is None or exchange.recorded:
+            return
+        exchange.error = flow.error.msg if flow.error else "ended without a response"
+        if exchange.problem is None and exchange.error != "Client disconnected.":
+            exchange.problem = _ended_by(exchange)
+        if exchange.problem is not None:
+            exchange.answer = exchange.refusal()
+            exchange.response_record = _refusal_record(exchange.answer)
+        await self._record(flow, exchange)
+
+    # Refusing and recording.
+
+    def _failed(self, exchange: Exchange, hook: str, error: Exception) -> None:
+        """A room broke: refuse, and say so in the log without quoting what the room was working on."""
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
+        alarm("room_failed", f"{type(error).__name__} in {hook} at {place}; request {exchange.request_id} is refused")
+        exchange.error = f"{type(error).__name__} in {hook} at {place}"
+        exchange.problem = gateway_error()
+
+    def _refuse(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Make the exchange's problem the answer, and its request's copy the record's."""
+        assert exchange.problem is not None
+        try:
+            if exchange.request_record is None:
+                self._copy_request(flow, exchange)
+        except Exception as error:
+            self._failed(exchange, "record", error)
+        exchange.problem = exchange.problem.with_headers(*_not_in(exchange.limit_headers, exchange.problem))
+        exchange.answer = flow.response = exchange.refusal()
+        exchange.response_record = _refusal_record(exchange.answer)
+
+    async def _record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Record; a response that could not be recorded is not delivered."""
+        if exchange.recorded:
+            return
+        try:
+            await self.recorder.record(flow, exchange, self.credentials.scrubbers(exchange))
+            exchange.recorded = True
+        except RecorderUnavailable:
+            exchange.problem = exchange.problem or Problem(
+                Kind.RECORDER_UNAVAILABLE, "The answer could not be recorded, so it is not delivered. Try again later."
+            )
+        except asyncio.CancelledError:
+            exchange.problem = exchange.problem or _NOT_READY
+        except Exception as error:
+            problem = exchange.problem
+            self._failed(exchange, "record", error)
+            exchange.problem = problem or exchange.problem
+        if logger.isEnabledFor(logging.INFO):
+            _log(exchange)
+
+    def _scrubbed(self, data: bytes, exchange: Exchange) -> bytes:
+        for scrub in self.credentials.scrubbers(exchange):
+            data = scrub(data)
+        return data
+
+    # The gateway's own life.
+
+    def load(self, loader: Loader) -> None:
+        """Declare options, set those that closedness needs, take mitmproxy's own answers over."""
+        loader.add_option("weir_policies", str, "", "Folder of Weir's policies (default: WEIR_POLICIES, or policies).")
+        loader.add_option("weir_listen", bool, False, "Open the listeners of gateway.yaml even with --no-server.")
+        loader.add_option("weir_reuse_port", bool, False, "Share the listeners' ports with other workers.")
+        loader.add_option(
+            "weir_replay_allow",
+            str,
+            "",
+            f"What client replay may send again although it would be refused: {', '.join(ALLOWANCES)}.",
+        )
+        hardening.set_options()
+        native_answers.install(self.find)
+
+    async def running(self) -> None:
+        """Read the policies, start the recorder, and only then be ready and listen."""
+        try:
+            hardening.refuse_options()
+            given = hardening.given_modes()
+            policies = load(folder_path(ctx.options.weir_policies))
+            if policies.trusts_local:
+                _refuse_open_listeners(given)
+            _check_allowances()
+            self.replay.start(policies)
+            self.recorder.start(policies)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                logger.error(str(mistake))
+            return
+        except (hardening.HardeningError, HomeError, RuntimeError) as error:
+            logger.error(f"weir: {error}")
+            return
+        except OSError as error:
+            logger.error(
+                f"weir: recordings: {error.filename or ''} {error.strerror or error}; make it writable or "
+                "change `recordings:` in gateway.yaml"
+            )
+            return
+        self._policies = policies
+        for issuer in policies.verifier.issuers.values():
+            if "://" in issuer.source:
+                self._tasks.append(asyncio.create_task(keep_fresh(issuer), name=f"keys of {issuer.rules.name}"))
+        self._ready.set()
+        if not given and (ctx.options.server or ctx.options.weir_listen):
+            await _listen([listener.mode for listener in policies.listeners])
+        counters["started"] += 1
+        logger.info(f"weir: ready as worker {self.recorder.worker}, policies {policies.version[:12]}")
+
+    async def done(self) -> None:
+        """Refuse what comes, let finish what is in flight, write everything."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        servers = ctx.master.addons.get("proxyserver")
+        if servers is not None:
+            await servers.servers.update([])
+        deadline = time.monotonic() + DRAIN
+        while len(self._exchanges) and time.monotonic() < deadline:  # noqa: ASYNC110  # flows end in many places
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(self.recorder.stop)
+
+    async def _until_ready(self) -> None:
+        try:
+            async with asyncio.timeout(STARTUP):
+                await self._ready.wait()
+        except TimeoutError:
+            return  # judged as not ready
+
+
+def register(to: master.Master) -> None:
+    """Put Stack before server replay, and Gate last. Once: a reloaded script finds them there."""
+    if Stack.name in to.addons.lookup:
+        return
+    hardening.trim(to)  # before anything is added: `remove` replaces the chain
+    stack = Stack()
+    to.addons.add(stack)
+    chain = to.addons.chain
+    chain.remove(stack)
+    chain.insert(chain.index(to.addons.lookup["serverplayback"]), stack)
+    to.addons.add(Gate(stack.find, stack.forget))
+
+
+async def _listen(modes: list[str]) -> None:
+    """Open *modes*, and only them. Logs an error, which ends mitmdump, where one cannot be opened."""
+    if ctx.options.weir_reuse_port:
+        loop = asyncio.get_running_loop()
+        setattr(loop, "create_server", functools.partial(loop.create_server, reuse_port=True))  # noqa: B010
+    servers = ctx.master.addons.get("proxyserver").servers
+    ctx.options.update(server=True, mode=modes)
+    await servers.update([mode_specs.ProxyMode.parse(mode) for mode in modes])
+    for server in servers:
+        if not server.is_running:
+            logger.error(
+                f"weir: cannot listen on {server.mode.full_spec.rpartition('@')[2]}; "
+                "stop what does, or change `listen:`"
+            )
+
+
+def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:
+    for mode in modes:
+        host = mode.listen_host(ctx.options.listen_host)
+        if host not in ("localhost", "::1") and not host.startswith("127."):
+            raise hardening.HardeningError(
+                f"--mode {mode.full_spec} listens beyond loopback while the issuer 'local' is trusted; "
+                "name a loopback host, or remove 'local' from gateway.yaml"
+            )
+
+
+def _check_allowances() -> None:
+    for word in filter(None, (w.strip() for w in ctx.options.weir_replay_allow.split(","))):
+        if word not in ALLOWANCES:
+            raise hardening.HardeningError(f"weir_replay_allow: {word!r} is not one of {', '.join(ALLOWANCES)}")
+
+
+def _ended_by(exchange: Exchange) -> Problem:
+    """What to tell a caller whose exchange mitmproxy ended."""
+    if "body_size_limit" in exchange.error:
+        if exchange.error.startswith("Request"):
+            return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")
+        return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway takes.")
+    if not exchange.sent:
+        return Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
+    return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
+
+
+def _refusal_record(answer: http.Response) -> ResponseRecord:
+    data = answer.data
+    return ResponseRecord(data.status_code, data.reason, tuple(data.headers.fields), data.content or b"")
+
+
+def _not_in(headers: tuple[tuple[str, str], ...], problem: Problem) -> list[tuple[str, str]]:
+    """*headers* that *problem* does not set itself; no Retry-After for what is not a matter of time."""
+    own = {name for name, _ in problem.headers}
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in own and (name != "Retry-After" or problem.kind is Kind.RATE_LIMITED)
+    ]
+
+
+def _log(exchange: Exchange) -> None:
+    record = exchange.request_record
+    status = exchange.response_record.status if exchange.response_record else "-"
+    path = record.target.partition(b"?")[0].decode("utf-8", "replace") if record else ""
+    who = exchange.principal.sub if exchange.principal else "nobody"
+    outcome = exchange.problem.kind.slug if exchange.problem else "allowed"
+    name = exchange.connection.name if exchange.connection else "-"
+    logger.info(f"weir: {exchange.request_id} {name} {who!r} {exchange.method} {path!r} {status} {outcome}")
