@@ -35,10 +35,11 @@ class Path:
     document order. Selecting in a value of another type selects nothing and raises nothing.
     """
 
-    __slots__ = ("_inner", "_keys", "text")
+    __slots__ = ("_inner", "_keys", "_names", "text")
 
-    def __init__(self, text: str, inner: _Select, keys: _Keys | None) -> None:
+    def __init__(self, text: str, inner: _Select, keys: _Keys | None, names: tuple[str, ...] | None = None) -> None:
         self.text = text
+        self._names = names
         self._inner = inner
         self._keys = keys
 
@@ -60,6 +61,12 @@ class Path:
 
     def first(self, document: Json, default: Json = None) -> Json:
         """The first value that the expression selects, or *default*."""
+        if self._names is not None:
+            for name in self._names:
+                if type(document) is not dict or name not in document:
+                    return default
+                document = document[name]
+            return document
         return next(iter(self.find(document)), default)
 
     @property
@@ -86,12 +93,22 @@ def compile_path(text: str) -> Path:
         raise PathError(f"{text!r} is not a JSONPath: {str(error).splitlines()[0]}") from None
     steps = _steps(text, parsed)
     if not steps:
-        return Path(text, lambda nodes: nodes, None)
+        return Path(text, lambda nodes: nodes, None, ())
     select: _Select = lambda nodes: nodes  # noqa: E731
     for descend, keys in steps[:-1]:
         select = _then(select, descend, keys)
     descend, keys = steps[-1]
-    return Path(text, _descending(select) if descend else select, keys)
+    return Path(text, _descending(select) if descend else select, keys, _names(parsed))
+
+
+def _names(node: tree.JSONPath) -> tuple[str, ...] | None:
+    """The member names of a path that is nothing but them, like ``$.a.b``: the common case, made fast."""
+    if isinstance(node, tree.Root):
+        return ()
+    if isinstance(node, tree.Child) and isinstance(node.right, tree.Fields) and len(node.right.fields) == 1:
+        left = _names(node.left)
+        return None if left is None else (*left, node.right.fields[0])
+    return None
 
 
 def _steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Keys]]:

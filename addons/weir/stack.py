@@ -17,7 +17,7 @@ from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
-from weir import hardening, native_answers
+from weir import dispatch, hardening, native_answers
 from weir.alarms import alarm, counters
 from weir.auth.addon import Auth
 from weir.auth.fetch import keep_fresh
@@ -358,6 +358,7 @@ def register(to: master.Master) -> None:
     chain.remove(stack)
     chain.insert(chain.index(to.addons.lookup["serverplayback"]), stack)
     to.addons.add(Gate(stack.find, stack.forget))
+    dispatch.install(to.addons)
 
 
 async def _listen(modes: list[str]) -> None:

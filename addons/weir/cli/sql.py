@@ -65,7 +65,8 @@ def _print(names: list[str], rows: list[tuple[Any, ...]]) -> None:
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else _inert(str(value)) for value in row))
-    console = Console(markup=False, highlight=False)
+    # A pipe has no width: whole lines, so that grep and less -S see each row.
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
     console.print(table)
     console.print(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
 

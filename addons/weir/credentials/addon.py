@@ -1,11 +1,19 @@
 """Credentials: injected last, for their own origin, and scrubbed from whatever comes back."""
 
+from functools import lru_cache
+
 from mitmproxy import http
 
 from weir.alarms import alarm
 from weir.exchange import Exchange
 from weir.routing.model import Origin
-from weir.secret import Scrubber
+from weir.secret import Scrubber, Secret
+
+
+@lru_cache(maxsize=1024)
+def _scrubber_of(token: str) -> Scrubber:
+    """A token is used for many requests: its spellings are worked out once."""
+    return Scrubber((Secret(token),))
 
 
 class Credentials:
@@ -30,7 +38,7 @@ class Credentials:
         if exchange.connection is not None and exchange.connection.credential is not None:
             found.append(exchange.connection.credential.scrub)
         if exchange.token is not None:
-            found.append(Scrubber((exchange.token,)))
+            found.append(_scrubber_of(exchange.token.reveal()))
         return found
 
     def response(

@@ -170,15 +170,18 @@ def _path(text: str | None) -> Path | None:
     return compile_path(text) if text is not None else None
 
 
+_MISSING = object()
+
+
 def _read(path: Path | None, body: Any, name: str, kind: type, *, required: bool = False) -> Any:
     if path is None:
         return None
-    found = path.find(body)
-    if not found or (found[0] is None and not required):
+    found = path.first(body, _MISSING)
+    if found is _MISSING or (found is None and not required):
         if required:
             raise ContentError(f"{name!r} is missing ({path.text})")
         return None
-    if type(found[0]) is not kind:
+    if type(found) is not kind:
         wanted = {str: "a text", int: "a whole number", list: "a list"}[kind]
         raise ContentError(f"{name!r} ({path.text}) is not {wanted}")
-    return found[0]
+    return found

@@ -132,7 +132,8 @@ class Recorder:
         def encode() -> bytes:
             return self._encoder.flow(
                 flow_id=exchange.request_id, client=client, server=server, request=request, response=response,
-                error=error, replay=line.replay or "", marked=":no_entry:" if exchange.problem else "",
+                error="" if response else error, replay=line.replay or "",
+                marked=":no_entry:" if exchange.problem else "",
                 comment=_comment(line), metadata=metadata, times=times,
             )  # fmt: skip
 

@@ -7,6 +7,7 @@ written raises `RecorderUnavailable`, and so does every request after it until w
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import queue
@@ -61,6 +62,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Entry | _Check | None] = queue.SimpleQueue()
         self._waiting = 0
         self._vouched = 0.0  # monotonic time of the last success
+        self._looked = 0.0  # and of the last look at what stands on disk
         self._broken = ""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="weir recorder", daemon=True)
@@ -117,12 +119,22 @@ class Writer:
             with contextlib.suppress(OSError):
                 segment.close()
 
+    def _look(self) -> None:
+        """See that what is written to is still what readers find. Raises OSError where nothing can be written."""
+        self._looked = time.monotonic()
+        self._check_root()
+        for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
+            alarm("recording_gone", f"{self._segments[connection].flow_path} was removed while it was written")
+            self._segments.pop(connection).close()
+
     def _write(self, entries: list[_Entry]) -> None:
         by_connection: dict[str, list[_Entry]] = {}
         for entry in entries:
             by_connection.setdefault(entry.connection, []).append(entry)
         for connection, group in by_connection.items():
             try:
+                if time.monotonic() - self._looked > FRESH:
+                    self._look()
                 segment = self._segment(connection, group[0].line.time[:10])
                 offset = segment.size
                 flows, lines = bytearray(), bytearray()
@@ -143,11 +155,10 @@ class Writer:
     def _segment(self, connection: str, date: str) -> Segment:
         segment = self._segments.get(connection)
         if segment is not None:
-            if segment.in_place() and self._dates[connection] == date and segment.size < MAX_SIZE:
+            if self._dates[connection] == date and segment.size < MAX_SIZE:
                 return segment
             del self._segments[connection]
             segment.close()
-        self._check_root()
         self._sequence += 1
         stem = f"{self._worker}-{self._boot}-{self._sequence:06d}"
         name = f"{connection}/{date}/{stem}"
@@ -164,15 +175,14 @@ class Writer:
             raise OSError(f"{self._root} is not writable; check its owner and whether it is mounted read-only")
         disk = os.statvfs(self._root)
         if disk.f_bavail * disk.f_frsize < RESERVE:
-            raise OSError(f"the disk of {self._root} is full; free some space")
+            raise OSError(self._full())
+
+    def _full(self) -> str:
+        return f"the disk of {self._root} is full; free some space"
 
     def _check(self, checks: list[_Check]) -> None:
         try:
-            self._check_root()
-            gone = [c for c, segment in self._segments.items() if not segment.in_place()]
-            for connection in gone:
-                alarm("recording_gone", f"{self._segments[connection].flow_path} was removed while it was written")
-                self._segments.pop(connection).close()
+            self._look()
         except Exception as error:  # fails the requests that asked
             self._fail(checks, error)
         else:
@@ -193,7 +203,8 @@ class Writer:
         self._answer(items, None)
 
     def _fail(self, items: "list[_Entry] | list[_Check]", error: Exception) -> None:
-        reason = str(error) or type(error).__name__
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = self._full() if full else str(error) or type(error).__name__
         if reason != self._broken:
             self._broken = reason
             alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")

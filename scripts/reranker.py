@@ -1,0 +1,132 @@
+"""A small real reranker for trying Weir: BM25 over the documents that it is sent. Standard library only.
+
+Speaks Cohere's shape (POST /v2/rerank, /v1/rerank) and Text Embeddings Inference's (POST /rerank),
+and insists on its API key, as a hosted service would:
+
+    RERANKER_API_KEY=secret python scripts/reranker.py --port 9400
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+def bm25(query: str, documents: Sequence[str], k1: float = 1.2, b: float = 0.75) -> list[float]:
+    """Okapi BM25 of each document for *query*, squashed into 0..1 as rerankers' scores are."""
+    words = [Counter(re.findall(r"\w+", text.lower())) for text in documents]
+    average = sum(map(Counter.total, words)) / max(1, len(words)) or 1.0
+    scores = []
+    for document in words:
+        score = 0.0
+        for term in re.findall(r"\w+", query.lower()):
+            containing = sum(term in other for other in words)
+            idf = math.log(1 + (len(words) - containing + 0.5) / (containing + 0.5))
+            frequency = document[term]
+            score += idf * frequency * (k1 + 1) / (frequency + k1 * (1 - b + b * document.total() / average))
+        scores.append(round(1 - math.exp(-score / 4), 6))
+    return scores
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers rerank requests; keeps what it saw of the last ones for whoever runs it in-process."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Reranker"
+
+    def do_POST(self) -> None:
+        """Rank."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((self.path, dict(self.headers.items()), body))
+        if self.headers.get("Authorization") != f"Bearer {self.server.api_key}":
+            return self._answer(401, {"message": "invalid api token"})
+        try:
+            request = json.loads(body)
+            if self.path in ("/v2/rerank", "/v1/rerank"):
+                return self._answer(200, _cohere(request))
+            if self.path == "/rerank":
+                return self._answer(200, _tei(request))
+        except (ValueError, KeyError, TypeError) as error:
+            return self._answer(400, {"message": f"invalid request: {error}"})
+        return self._answer(404, {"message": "not found"})
+
+    def _answer(self, status: int, document: Any) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: what is asked is the gateway's to record."""
+
+
+class Reranker(ThreadingHTTPServer):
+    """The service; port 0 picks a free one. ``seen`` holds (path, headers, body) of every request."""
+
+    daemon_threads = True
+
+    def __init__(self, api_key: str, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.api_key = api_key
+        self.seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.server_address[1])
+
+    def start(self) -> "Reranker":
+        """Serve in a thread of its own."""
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and close the port."""
+        self.shutdown()
+        self.server_close()
+
+
+def _text(document: Any) -> str:
+    return document if isinstance(document, str) else str(document["text"])
+
+
+def _cohere(request: dict[str, Any]) -> dict[str, Any]:
+    documents = request["documents"]
+    scores = bm25(request["query"], [_text(d) for d in documents])
+    order = sorted(range(len(documents)), key=lambda i: (-scores[i], i))[: request.get("top_n") or len(documents)]
+    results = [{"index": i, "relevance_score": scores[i]} for i in order]
+    if request.get("return_documents"):
+        results = [{**r, "document": documents[r["index"]]} for r in results]
+    return {"id": "bm25", "results": results, "meta": {"api_version": {"version": "2"}}}
+
+
+def _tei(request: dict[str, Any]) -> list[dict[str, Any]]:
+    texts = request["texts"]
+    scores = bm25(request["query"], texts)
+    order = sorted(range(len(texts)), key=lambda i: (-scores[i], i))
+    return [
+        {"index": i, "score": scores[i], **({"text": texts[i]} if request.get("return_text") else {})} for i in order
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=9400)
+    options = parser.parse_args()
+    key = os.environ.get("RERANKER_API_KEY")
+    if not key:
+        parser.error("set RERANKER_API_KEY to the key that callers must send")
+    service = Reranker(key, options.port)
+    print(f"reranker on http://127.0.0.1:{service.port}")
+    try:
+        service.serve_forever()
+    except KeyboardInterrupt:
+        service.server_close()

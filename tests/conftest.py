@@ -1,0 +1,77 @@
+"""Fixtures: a home of the tests' own, upstreams, gateways, and the search for leaked secrets at the end."""
+
+import base64
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end import gateway as gateways
+from tests.end_to_end.gateway import CREDENTIAL, Gateway, Upstream, free_port, recorded_flows, start, write_policies
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weir_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keys of the tests' own, for this process and every one that it starts."""
+    home = tmp_path_factory.mktemp("home")
+    os.environ["WEIR_HOME"] = str(home)
+    for name in ("WEIR_POLICIES", "WEIR_TOKEN"):
+        os.environ.pop(name, None)
+    yield home
+    del os.environ["WEIR_HOME"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
+    """After all tests: no token and no credential in any log or recording, bodies decoded, base64 too."""
+    started: list[Gateway] = []
+    yield started
+    secrets = [CREDENTIAL, *gateways.MINTED]
+    assert len(secrets) > 1 or not started, "the tests used no token, so this check would prove nothing"
+    needles = {s.encode() for s in secrets} | {base64.b64encode(s.encode()).rstrip(b"=")[:-1] for s in secrets}
+    needles |= {s.rpartition(".")[2].encode() for s in secrets}  # a JWT's signature alone
+    for gateway in started:
+        haystacks = ["".join(gateway.log).encode()]
+        haystacks += [p.read_bytes() for p in gateway.recordings.rglob("*") if p.is_file()]
+        for flow in recorded_flows(gateway.recordings):
+            haystacks += [m.content for m in (flow.request, flow.response) if m is not None and m.content]
+        for haystack in haystacks:
+            for needle in needles:
+                assert needle not in haystack, f"a secret of the tests is in a log or recording of {gateway.folder}"
+
+
+@pytest.fixture(scope="session")
+def launch(no_secret_anywhere: list[Gateway]) -> Iterator[Callable[..., Gateway]]:
+    """`gateway.start`, with everything that was started ended at the end."""
+
+    def launch_one(*arguments: Any, **options: Any) -> Gateway:
+        gateway = start(*arguments, **options)
+        no_secret_anywhere.append(gateway)
+        return gateway
+
+    yield launch_one
+    for gateway in no_secret_anywhere:
+        if gateway.process.poll() is None:
+            gateway.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A fresh upstream."""
+    server = Upstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], request: Any) -> Iterator[Gateway]:
+    """A gateway of the test's own; its connection's further settings are the test's ``@pytest.mark.policy``."""
+    marker = request.node.get_closest_marker("policy")
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port, marker.args[0] if marker else "")
+    running = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    yield running
+    running.stop()

@@ -1,0 +1,301 @@
+"""A real gateway for tests: the real mitmdump with the real bundle, a raw upstream, policies of the test's own."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from mitmproxy import io
+from mitmproxy.http import HTTPFlow
+
+from weir.auth.local import mint
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "addons" / "gateway.py"
+MITMDUMP = Path(sys.executable).with_name("mitmdump")
+
+CREDENTIAL = "sk-upstream-c2VjcmV0/4f9e81d0"
+
+#: Every token that a test has used.
+MINTED: list[str] = []
+
+GATEWAY = """
+version: 1
+listen: [http://127.0.0.1:{port}]
+issuers: [local]
+recordings: {recordings}
+"""
+
+CONNECTION = """
+version: 1
+connection: reranker
+profile: cohere
+upstream: http://127.0.0.1:{upstream}
+match: {{path: /reranker}}
+credential: {{header: Authorization, value: "Bearer ${{env:TEST_UPSTREAM_KEY}}"}}
+access: {{groups: [search]}}
+"""
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Seen:
+    """One request as the upstream received it, byte for byte."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def raw(self) -> bytes:
+        """Everything."""
+        return self.head + self.body
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case."""
+        lines = self.head.decode().split("\r\n")[1:]
+        return {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if line)}
+
+
+RANKING = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]}
+
+
+class Upstream:
+    """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.connections = 0
+        self.answer: Callable[[Seen], bytes] = lambda seen: json_answer(RANKING)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        buffer = b""
+        with connection:
+            while True:
+                while b"\r\n\r\n" not in buffer:
+                    if not (data := _receive(connection)):
+                        return
+                    buffer += data
+                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+                wanted = int(length[1]) if length else 0
+                while len(buffer) < wanted:
+                    if not (data := _receive(connection)):
+                        return
+                    buffer += data
+                seen = Seen(head + b"\r\n\r\n", buffer[:wanted])
+                buffer = buffer[wanted:]
+                self.seen.append(seen)
+                if not (answer := self.answer(seen)):
+                    return
+                connection.sendall(answer)
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._socket.close()
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
+def json_answer(document: Any, status: str = "200 OK", headers: str = "") -> bytes:
+    """A JSON response's bytes."""
+    body = json.dumps(document).encode()
+    return raw_answer(body, status, f"Content-Type: application/json\r\n{headers}")
+
+
+def raw_answer(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    """A response's bytes; *headers* are whole lines."""
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@dataclass
+class Answer:
+    """A response as the caller received it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The parsed body."""
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The problem's name; empty where the answer is none."""
+        if self.headers.get("content-type") != "application/problem+json":
+            return ""
+        return str(self.json["type"]).removeprefix("urn:weir:problem:")
+
+
+@dataclass
+class Gateway:
+    """A running gateway, and how to call it."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[str]
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def recordings(self) -> Path:
+        """Where it records."""
+        return self.folder / "recordings"
+
+    def call(
+        self,
+        path: str = "/reranker/v2/rerank",
+        body: Any = None,
+        *,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+        method: str = "POST",
+    ) -> Answer:
+        """One request on a connection of its own. A *body* that is not bytes is sent as JSON."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, data, {**sent, **(headers or {})})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def raw(self, data: bytes) -> bytes:
+        """Send bytes as they are; everything that comes back until the gateway closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(data)
+            connection.settimeout(3)
+            received = b""
+            try:
+                while chunk := connection.recv(65536):
+                    received += chunk
+            except (TimeoutError, ConnectionResetError):
+                pass
+            return received
+
+    def wait_for(self, text: str, seconds: float = 20) -> str:
+        """The log line that contains *text*, once there is one."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in list(self.log):
+                if text in line:
+                    return line
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"{text!r} is not in the log:\n" + "".join(self.log))
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        """A query over the index, from this process."""
+        with duckdb.connect(str(self.recordings / "index.duckdb"), read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+    def flows(self) -> list[HTTPFlow]:
+        """Every recorded flow, read by stock mitmproxy, in order of request."""
+        return recorded_flows(self.recordings)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it and wait; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(timeout=20)
+
+
+def recorded_flows(recordings: Path) -> list[HTTPFlow]:
+    """Every flow below *recordings*, in order of request."""
+    flows: list[HTTPFlow] = []
+    for path in (recordings / "segments").glob("*/*/*.mitm"):
+        with path.open("rb") as file:
+            flows += [f for f in io.FlowReader(file).stream() if isinstance(f, HTTPFlow)]
+    return sorted(flows, key=lambda f: f.id)
+
+
+def write_policies(
+    folder: Path, port: int, upstream: int, more: str = "", gateway: str = GATEWAY, **others: str
+) -> None:
+    """A policies folder: the gateway, the connection ``reranker`` with *more* settings, and *others* by name."""
+    policies = folder / "policies"
+    policies.mkdir(parents=True, exist_ok=True)
+    (policies / "gateway.yaml").write_text(gateway.format(port=port, recordings=folder / "recordings"))
+    (policies / "reranker.yaml").write_text(CONNECTION.format(upstream=upstream) + more)
+    for name, text in others.items():
+        (policies / f"{name}.yaml").write_text(text)
+
+
+def start(
+    folder: Path,
+    port: int,
+    *arguments: str,
+    scripts: Sequence[Path] = (BUNDLE,),
+    environment: dict[str, str] | None = None,
+    wait: str = "weir: ready",
+    command: Sequence[str] = (),
+) -> Gateway:
+    """Start mitmdump with the bundle in *folder* and wait until it is ready."""
+    line = list(command) or [str(MITMDUMP), *(a for script in scripts for a in ("-s", str(script)))]
+    line += arguments
+    env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, "PYTHONUNBUFFERED": "1", **(environment or {})}
+    process = subprocess.Popen(
+        line, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    gateway = Gateway(folder, port, process)
+
+    def read() -> None:
+        assert process.stdout is not None
+        gateway.log.extend(iter(process.stdout.readline, ""))
+        process.stdout.close()
+
+    threading.Thread(target=read, daemon=True).start()
+    if wait:
+        try:
+            gateway.wait_for(wait)
+        except AssertionError:
+            gateway.stop(signal.SIGKILL)
+            raise
+    return gateway
+
+
+def token(user: str = "alice", *groups: str) -> str:
+    """A token of the local issuer; in ``search`` where no group is named."""
+    minted = mint(user, list(groups) or ["search"], 600).reveal()
+    MINTED.append(minted)
+    return minted

@@ -1,0 +1,229 @@
+"""Whatever breaks, nothing passes: rooms that raise, scripts that vanish, flows that claim, disks that fail."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.gateway import BUNDLE, Gateway, Upstream, free_port, json_answer, token, write_policies
+
+REQUEST = {"model": "m", "query": "q", "documents": [{"text": "a", "user_id": "u1"}, {"text": "b", "user_id": "u2"}]}
+
+POLICY = """
+limits: [{rate: 100000/minute, per: user}]
+masks: [{fields: ["$..user_id"], with: hash}]
+"""
+
+BEFORE_UPSTREAM = [
+    "routing.requestheaders", "auth.requestheaders", "policy.requestheaders", "replay.requestheaders",
+    "recorder.request", "profiles.request", "policy.request", "masking.request", "routing.request",
+    "replay.request", "masking.record_request", "recorder.copy_request", "credentials.request",
+    "credentials.scrubbers", "stack.requestheaders", "stack.request",
+]  # fmt: skip
+AFTER_UPSTREAM = [
+    "stack.responseheaders", "credentials.response", "profiles.response", "masking.response", "recorder.record",
+    "stack.response",
+]  # fmt: skip
+#: Broken here, there is nothing that could record.
+UNRECORDED = {
+    "stack.requestheaders",
+    "stack.response",
+    "recorder.record",
+    "recorder.copy_request",
+    "credentials.scrubbers",
+}
+
+
+@pytest.fixture(scope="module")
+def breakable(
+    tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]
+) -> Iterator[tuple[Gateway, Upstream, Path]]:
+    """A gateway in which the file names what raises."""
+    folder, upstream, port = tmp_path_factory.mktemp("breakable"), Upstream(), free_port()
+    file = folder / "break"
+    file.write_text("")
+    write_policies(folder, port, upstream.port, POLICY)
+    upstream.answer = lambda seen: json_answer(
+        {"results": [{"index": 0, "relevance_score": 0.5, "document": {"user_id": "plain-user"}}]}
+    )
+    gateway = launch(
+        folder, port, "-n", "--set", "weir_listen=true",
+        scripts=(BUNDLE, Path(__file__).with_name("breaker.py")), environment={"WEIR_BREAK_FILE": str(file)},
+    )  # fmt: skip
+    yield gateway, upstream, file
+    gateway.stop()
+    upstream.stop()
+
+
+@pytest.mark.parametrize("part", BEFORE_UPSTREAM)
+def test_a_room_that_raises_before_sending_refuses(breakable: tuple[Gateway, Upstream, Path], part: str) -> None:
+    gateway, upstream, file = breakable
+    before, recorded = len(upstream.seen), len(gateway.flows())
+    file.write_text(part)
+    try:
+        answer = gateway.call(body=REQUEST, token=token())
+    finally:
+        file.write_text("")
+    assert (answer.status, answer.problem) == (503, "gateway-error")
+    assert len(upstream.seen) == before
+    if part not in UNRECORDED:
+        assert len(gateway.flows()) == recorded + 1
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+
+
+@pytest.mark.parametrize("part", AFTER_UPSTREAM)
+def test_a_room_that_raises_after_sending_delivers_nothing(
+    breakable: tuple[Gateway, Upstream, Path], part: str
+) -> None:
+    gateway, _, file = breakable
+    recorded = len(gateway.flows())
+    file.write_text(part)
+    try:
+        answer = gateway.call(body=REQUEST, token=token())
+    finally:
+        file.write_text("")
+    if part == "stack.responseheaders":  # only refuses more; without it the response is judged all the same
+        assert answer.status == 200 and b"plain-user" not in answer.body
+        return
+    assert (answer.status, answer.problem) == (503, "gateway-error")
+    assert b"plain-user" not in answer.body
+    if part not in UNRECORDED:
+        assert len(gateway.flows()) == recorded + 1
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+
+
+def test_what_a_room_was_working_on_is_not_logged(breakable: tuple[Gateway, Upstream, Path]) -> None:
+    gateway, _, file = breakable
+    file.write_text("policy.request")
+    try:
+        gateway.call(body=REQUEST, token=token())
+    finally:
+        file.write_text("")
+    assert "ZeroDivisionError in request" in gateway.wait_for("ZeroDivisionError in request")
+    assert not [line for line in gateway.log if "sk-secret-in-a-message" in line and "policy.request" in line]
+
+
+@pytest.mark.parametrize("damage", ["broken", "deleted"])
+def test_the_script_may_break_or_vanish_under_live_reload(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], damage: str
+) -> None:
+    script, port = tmp_path / "gateway.py", free_port()
+    shutil.copy(BUNDLE, script)
+    write_policies(tmp_path, port, upstream.port)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true", scripts=(script,))
+    if damage == "broken":
+        script.write_text("this is not Python")
+        os.utime(script, (time.time() + 10, time.time() + 10))
+        gateway.wait_for("error in script")
+    else:
+        script.unlink()
+        gateway.wait_for("Un-loading script")
+    assert gateway.call(body=REQUEST).problem == "credentials-required"
+    assert upstream.seen == []
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert len(gateway.flows()) == 2
+    gateway.stop()
+
+
+def test_a_request_before_the_gateway_is_ready_is_refused(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    hold, port = tmp_path / "hold", free_port()
+    hold.touch()
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import asyncio, pathlib\n"
+        f"hold = pathlib.Path({str(hold)!r})\n"
+        "async def running():\n"
+        "    while hold.exists():\n"
+        "        await asyncio.sleep(0.01)\n"
+    )
+    write_policies(tmp_path, port, upstream.port)
+    mode = f"reverse:http://127.0.0.1:{upstream.port}@127.0.0.1:{port}"
+    gateway = launch(tmp_path, port, "--mode", mode, scripts=(BUNDLE, slow), wait="listening at")
+    answer = gateway.call(body=REQUEST, token=token())
+    assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, "gateway-not-ready", "1")
+    assert upstream.seen == []
+    hold.unlink()
+    gateway.wait_for("weir: ready")
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    gateway.stop()
+
+
+def test_nothing_in_a_flow_file_gives_authority(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """A doctored recording, sent by -C without an operator's token, and by a script that marks live flows."""
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    doctor = tmp_path / "doctor.py"
+    doctor.write_text(
+        "def requestheaders(flow):\n"
+        '    flow.metadata.update(weir=\'{"effect": "allow"}\', approved=True, judged=True, recorded=True)\n'
+        "    flow.comment = 'allowed: rerank by alice'\n"
+    )
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true", scripts=(BUNDLE, doctor))
+    assert gateway.call(body=REQUEST).problem == "credentials-required"
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    gateway.stop()
+    recording = next((tmp_path / "recordings/segments/reranker").glob("*/*.mitm"))
+    reached = len(upstream.seen)
+    replayed = launch(tmp_path, port, "-n", "-C", str(recording), wait="credentials-required")
+    replayed.process.wait(timeout=20)
+    assert len(upstream.seen) == reached == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_refuses_and_recovers_by_itself(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    recordings, port = tmp_path / "recordings", free_port()
+    recordings.mkdir()
+    if os.system(f"mount -t tmpfs -o size=3m tmpfs '{recordings}'") != 0:
+        pytest.skip("this machine does not let tests mount a tmpfs")
+    try:
+        write_policies(tmp_path, port, upstream.port)
+        gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+        filler = recordings / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 65536)
+            except OSError:
+                pass
+        gateway.wait_for("weir: ready")
+        reached = _refused_soon(gateway, upstream)
+        answer = gateway.call(body=REQUEST, token=token())
+        assert (answer.status, answer.problem) == (503, "recorder-unavailable")
+        assert len(upstream.seen) == reached
+        filler.unlink()
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+        assert "full" in gateway.wait_for("cannot record")
+        gateway.stop()
+        delivered = [f for f in gateway.flows() if f.response and f.response.status_code == 200]
+        assert len(delivered) == 2
+    finally:
+        os.system(f"umount -l '{recordings}'")
+
+
+def test_a_recordings_folder_that_vanishes_refuses_and_recovers_by_itself(gateway: Gateway, upstream: Upstream) -> None:
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    gateway.recordings.rename(gateway.folder / "elsewhere")
+    reached = _refused_soon(gateway, upstream)
+    assert gateway.call(body=REQUEST, token=token()).problem == "recorder-unavailable"
+    assert len(upstream.seen) == reached
+    (gateway.folder / "elsewhere").rename(gateway.recordings)
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert "gone" in gateway.wait_for("cannot record")
+
+
+def _refused_soon(gateway: Gateway, upstream: Upstream) -> int:
+    """Call until the recorder has noticed (a success vouches for 50 ms); how many requests reached the upstream."""
+    deadline = time.monotonic() + 5
+    while gateway.call(body=REQUEST, token=token()).problem != "recorder-unavailable":
+        assert time.monotonic() < deadline, "the recorder never noticed"
+    return len(upstream.seen)
