@@ -52,6 +52,8 @@ class Exchange:
     started: float  # perf_counter, seconds
     policies: Policies | None = None
     replay: str = ""  # "request" for -C, "response" once -S has answered
+    replay_key: str = ""
+    replay_only: bool = False  # what -S does not answer is not sent either
     # routing
     client_ip: str = ""
     method: str = ""

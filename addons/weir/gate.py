@@ -6,7 +6,7 @@ in memory, and answers 503 wherever the two do not fit, whatever went wrong befo
 
 from collections.abc import Callable
 
-from mitmproxy import ctx, http, tcp, udp
+from mitmproxy import http, tcp, udp
 
 from weir.alarms import alarm
 from weir.exchange import Exchange
@@ -46,7 +46,7 @@ class Gate:
                 flow.response = exchange.answer = exchange.refusal()
         elif not exchange.judged or replay_key is None:
             self._refuse(flow, "a request that was not judged to its end")
-        elif flow.response is None and ctx.options.server_replay and ctx.options.server_replay_extra != "forward":
+        elif flow.response is None and exchange.replay_only:
             exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
             flow.response = exchange.answer = exchange.refusal()
 

@@ -244,6 +244,8 @@ class Stack:
         assert exchange.problem is not None
         try:
             if exchange.request_record is None:
+                if exchange.connection is not None and not exchange.judged:
+                    self.routing.request(flow, exchange)  # the record names the service, sent or not
                 self._copy_request(flow, exchange)
         except Exception as error:
             self._failed(exchange, "record", error)

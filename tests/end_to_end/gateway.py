@@ -1,5 +1,6 @@
 """A real gateway for tests: the real mitmdump with the real bundle, a raw upstream, policies of the test's own."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -120,7 +121,9 @@ class Upstream:
                 connection.sendall(answer)
 
     def stop(self) -> None:
-        """Close the port."""
+        """Close the port; shutting down first ends the accept that would take one more."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 

@@ -169,7 +169,7 @@ def test_nothing_in_a_flow_file_gives_authority(
     assert gateway.call(body=REQUEST).problem == "credentials-required"
     assert gateway.call(body=REQUEST, token=token()).status == 200
     gateway.stop()
-    recording = next((tmp_path / "recordings/segments/reranker").glob("*/*.mitm"))
+    recording = sorted((tmp_path / "recordings/segments/reranker").glob("*/*.mitm"))[0]
     reached = len(upstream.seen)
     replayed = launch(tmp_path, port, "-n", "-C", str(recording), wait="credentials-required")
     replayed.process.wait(timeout=20)

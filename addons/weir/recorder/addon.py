@@ -17,6 +17,7 @@ from weir.recorder.journal import JournalLine, MaskedField, RankedResult, encode
 from weir.recorder.repair import repair
 from weir.recorder.worker import WorkerLock, claim
 from weir.recorder.writer import RecorderUnavailable, Writer
+from weir.replay.key import HEADER
 from weir.routing.head import forwarded_fields
 from weir.secret import Scrubber
 
@@ -94,9 +95,13 @@ class Recorder:
             fields = [(n, v) for n, v in fields if n.lower() in _HARMLESS]
         host_header = request.headers.get("Host", "")
         host, port = request.host, request.port
-        if not exchange.sent and not exchange.judged and host_header:  # refused: show where the caller meant to go
+        if exchange.connection is None and host_header:  # no service is known: show where the caller meant to go
             host = re.sub(r"[^A-Za-z0-9.\-:\[\]]", "?", host_header)[:200].rpartition(":")[0] or host
         fields = [(b"Host", host_header.encode("utf-8", "surrogateescape")), *fields]
+        if exchange.replay_key:
+            fields.append((HEADER.encode(), exchange.replay_key.encode()))
+        if body:
+            fields.append((b"Content-Length", b"%d" % len(body)))
         return RequestRecord(
             method=request.data.method,
             scheme=request.data.scheme,

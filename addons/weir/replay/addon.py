@@ -21,12 +21,15 @@ class Replay:
 
     def __init__(self) -> None:
         self._key = b""
+        self._replay_only = False
 
     def start(self, policies: Policies) -> None:
         """Read the key; have server replay compare it and nothing that masks or credentials change."""
         self._key = derived_key("replay")
         if ctx.options.server_replay:
+            self._replay_only = ctx.options.server_replay_extra != "forward"
             ctx.options.update(
+                server_replay_extra="forward",  # what it does not answer comes to Gate, which refuses it
                 server_replay_use_headers=[HEADER],
                 server_replay_ignore_content=True,
                 server_replay_ignore_host=True,
@@ -56,9 +59,9 @@ class Replay:
         """Mark the request with its key; refuse to repeat a write."""
         if exchange.replay and exchange.call.operation in _WRITES and "writes" not in self._allowed():
             raise Refusal(Kind.REPLAY_REFUSED, "This request writes. Add --set weir_replay_allow=writes to repeat it.")
-        flow.request.headers[HEADER] = replay_key(
-            self._key, exchange.method, exchange.caller_target, exchange.caller_body
-        )
+        exchange.replay_only = self._replay_only
+        exchange.replay_key = replay_key(self._key, exchange.method, exchange.caller_target, exchange.caller_body)
+        flow.request.headers[HEADER] = exchange.replay_key
 
     def _allowed(self) -> list[str]:
         return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]
