@@ -84,6 +84,7 @@ def compile_path(text: str) -> Path:
         ("'*'", "a member named '*' cannot be told from the wildcard"),
         ('"*"', "a member named '*' cannot be told from the wildcard"),
         ("?", "filters are not supported"),
+        ("|", "unions of paths are not supported; write two paths"),
     ):
         if forbidden in text:
             raise PathError(f"{text!r}: {why}")

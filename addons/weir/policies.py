@@ -82,7 +82,7 @@ def folder_path(option: str | None = None, environment: Mapping[str, str] = os.e
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     """Read and compile the folder at *path*. Raises `ConfigError` with every mistake found."""
     folder = load_folder(path)
-    mistakes: list[Mistake] = []
+    mistakes: list[Mistake] = list(folder.mistakes)
     gateway = folder.gateway
     errors: list[SettingError] = []
     listeners = _listeners(gateway.settings, errors)

@@ -43,15 +43,19 @@ class Document[S: Settings]:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A whole policies folder, valid file by file."""
+    """A policies folder: the files that are valid, and the mistakes in those that are not."""
 
     path: Path
     gateway: Document[GatewaySettings]
     connections: tuple[Document[ConnectionSettings], ...]
+    mistakes: tuple[Mistake, ...]
 
 
 def load_folder(path: Path) -> Folder:
-    """Read ``gateway.yaml`` and every other ``*.yaml`` in *path*. Raises `ConfigError` with all mistakes."""
+    """Read ``gateway.yaml`` and every other ``*.yaml`` in *path*.
+
+    Raises `ConfigError` where there is no usable gateway.yaml; other files' mistakes are in the result.
+    """
     shown = _shown(path)
     if not path.is_dir():
         raise ConfigError(
@@ -92,9 +96,9 @@ def load_folder(path: Path) -> Folder:
             error = SettingError(f"{name!r} is already the name of the one in {seen[name]}", "connection")
             mistakes.append(document.mistake(error))
         seen.setdefault(name, document.file)
-    if mistakes or gateway is None:
+    if gateway is None:
         raise ConfigError(mistakes)
-    return Folder(path, gateway, tuple(connections))
+    return Folder(path, gateway, tuple(connections), tuple(mistakes))
 
 
 def _document[S: Settings](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
@@ -140,6 +144,8 @@ def _mistake(shown: str, root: Node | None, model: type[Settings], error: Any) -
         message = f"{error['input']!r} is not one of {expected}{did_you_mean(str(error['input']), words)}"
     elif kind == "missing":
         message = f"{error['loc'][-1]!r} is missing"
+    elif kind == "too_short":
+        message = "must not be empty"
     elif kind == "string_pattern_mismatch":
         message = "a name is lower-case letters, digits, '-' and '_', at most 64"
     elif "input" in error and isinstance(error["input"], str | int | float | bool):

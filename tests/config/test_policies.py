@@ -1,0 +1,191 @@
+"""A policies folder: every mistake at once, with its place and a remedy; nothing half-valid is ever used."""
+
+from pathlib import Path
+
+import pytest
+
+from weir.config.problems import ConfigError
+from weir.masking.masks import apply
+from weir.policies import Policies, folder_path, load
+from weir.routing.model import Origin
+
+GATEWAY = """\
+version: 1
+listen: [http://127.0.0.1:8080]
+issuers: [local]
+"""
+CONNECTION = """\
+version: 1
+connection: reranker
+profile: cohere
+upstream: https://api.example/base
+match: {path: /reranker}
+credential: {header: Authorization, value: "Bearer ${env:KEY}"}
+access: {groups: [search]}
+"""
+
+
+def folder(tmp_path: Path, connection: str = CONNECTION, gateway: str = GATEWAY, **others: str) -> Path:
+    for name, text in {"gateway": gateway, "reranker": connection, **others}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+def loaded(path: Path) -> Policies:
+    return load(path, {"KEY": "sk-secret-key-1"})
+
+
+def mistakes(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        loaded(path)
+    return [f"{Path(m.file).name}:{m.line}:{m.column}: {m.message}" for m in error.value.mistakes]
+
+
+def test_a_valid_folder(tmp_path: Path) -> None:
+    policies = loaded(folder(tmp_path))
+    (connection,) = policies.connections
+    assert (connection.name, connection.upstream.origin, connection.upstream.base_path) == (
+        "reranker",
+        Origin("https", "api.example", 443),
+        "/base",
+    )
+    assert connection.access == {"local/search"} and policies.trusts_local
+    assert connection.credential is not None and "sk-secret" not in repr(policies)
+    assert policies.table.route("x", 8080, "/reranker/v2/rerank") == (connection, "/v2/rerank")
+    assert policies.by_origin(Origin("https", "api.example", 443)) == [connection]
+
+
+def test_the_version_is_the_settings_not_the_text(tmp_path: Path) -> None:
+    first = loaded(folder(tmp_path)).version
+    assert loaded(folder(tmp_path, "# a comment\n" + CONNECTION)).version == first
+    assert loaded(folder(tmp_path, CONNECTION.replace("[search]", "[other]"))).version != first
+
+
+def test_without_access_nobody_passes(tmp_path: Path) -> None:
+    (connection,) = loaded(folder(tmp_path, CONNECTION.replace("access: {groups: [search]}\n", ""))).connections
+    assert connection.access == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("profile: cohere", "profil: cohere"), ["reranker.yaml:1:1: 'profile' is missing", "reranker.yaml:3:1: profil: there is no such setting. Did you mean 'profile'?"]),
+        (("profile: cohere", "profile: coherent"), ["reranker.yaml:3:1: profile: there is no profile 'coherent'; there are cohere, jina, tei, voyage"]),
+        (("version: 1", "version: 2"), ["reranker.yaml:1:1: version: 2 is not one of 1"]),
+        (("connection: reranker", "connection: Re Ranker"), ["reranker.yaml:2:1: connection: a name is lower-case letters, digits, '-' and '_', at most 64"]),
+        (("https://api.example/base", "api.example"), ["reranker.yaml:4:1: upstream: 'api.example' must be http://host or https://host"]),
+        (("https://api.example/base", "https://u:p@api.example"), ["reranker.yaml:4:1: upstream: a credential does not belong in the upstream's URL; use `credential`"]),
+        (("{path: /reranker}", "{}"), ["reranker.yaml:5:1: match: name a path, a host or a port, or nothing would reach this connection"]),
+        (("{path: /reranker}", "{path: /a/../b}"), ["reranker.yaml:5:9: match.path: '/a/../b' is not a path: the path has empty or dot segments"]),
+        (("${env:KEY}", "${env:NOKEY}"), ["reranker.yaml:6:37: credential.value: the environment variable NOKEY is not set; set it before the gateway starts"]),
+        (("${env:KEY}", "${file:nokey}"), ["reranker.yaml:6:37: credential.value: nokey cannot be read (No such file or directory); check the path and its owner"]),
+        (("${env:KEY}", "${vault:x}"), ["reranker.yaml:6:37: credential.value: there is no source 'vault'; use ${env:NAME} or ${file:path}"]),
+        (("${env:KEY}", "sk-plain"), ["reranker.yaml:6:37: credential.value: a credential is never written into a policy file; refer to it with ${env:NAME} or ${file:path}"]),
+        (("header: Authorization, ", ""), ["reranker.yaml:6:1: credential: name either a header or a query parameter"]),
+        (("[search]", "search"), ["reranker.yaml:7:10: access.groups: 'search': input should be a valid list"]),
+        (("access:", "acess:"), ["reranker.yaml:7:1: acess: there is no such setting. Did you mean 'access'?"]),
+        (("version: 1", "version: 1\nversion: 1"), ["reranker.yaml:2:1: found duplicate key \"version\" with value \"1\" (original value: \"1\")"]),
+        (("[search]", "[search"), ["reranker.yaml:8:1: expected ',' or ']', but got '<stream end>'"]),
+    ],
+)  # fmt: skip
+def test_one_mistake(tmp_path: Path, change: tuple[str, str], expected: list[str]) -> None:
+    found = mistakes(folder(tmp_path, CONNECTION.replace(*change)))
+    if "expected ',' or" in expected[0]:
+        assert len(found) == 1 and "reranker.yaml:" in found[0] and "expected ','" in found[0]
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("limits: [{rate: 60/min}]", "reranker.yaml:8:11: limits[0].rate: '60/min' is not a rate; write e.g. 60/minute (second, minute, hour or day)"),
+        ("limits: [{rate: 60/minute, per: person}]", "reranker.yaml:8:28: limits[0].per: 'person' is not one of 'user', 'group' or 'connection'"),
+        ("rules: [{name: a, when: {documents: {gt: 1}}, effect: denied}]", "reranker.yaml:8:47: rules[0].effect: 'denied' is not one of 'deny' or 'require_approval'. Did you mean 'deny'?"),
+        ("rules: [{name: a, when: {documents: {gt: x}}, effect: deny}]", "reranker.yaml:8:38: rules[0].when.documents.gt: 'x' is not a number"),
+        ("rules: [{name: a, when: {docs: 1}, effect: deny}]", "reranker.yaml:8:26: rules[0].when.docs: there is no fact 'docs'. Did you mean 'documents'?"),
+        ("rules: [{name: a, when: {user: x}, effect: deny}, {name: a, when: {user: x}, effect: deny}]", "reranker.yaml:8:52: rules[1].name: 'a' is already the name of a rule above"),
+        ("rules: [{name: a, when: {user: x}, effect: deny, mesage: x}]", "reranker.yaml:8:50: rules[0].mesage: there is no such setting. Did you mean 'message'?"),
+        ("masks: [{fields: ['$.a', '$.b[?(@.c)]'], with: hash}]", "reranker.yaml:8:26: masks[0].fields[1]: '$.b[?(@.c)]': filters are not supported"),
+        ("masks: [{fields: ['$.a'], with: rot13}]", "reranker.yaml:8:27: masks[0].with: 'rot13' is not one of 'redact', 'hash', 'partial' or 'drop'"),
+        ("masks: [{fields: [], with: hash}]", "reranker.yaml:8:10: masks[0].fields: must not be empty"),
+        ("unknown_operations: maybe", "reranker.yaml:8:1: unknown_operations: 'maybe' is not one of 'refuse' or 'allow'"),
+    ],
+)  # fmt: skip
+def test_one_mistake_further_down(tmp_path: Path, more: str, expected: str) -> None:
+    assert expected in mistakes(folder(tmp_path, CONNECTION + more + "\n"))
+
+
+def test_all_mistakes_at_once_in_order(tmp_path: Path) -> None:
+    bad = (
+        CONNECTION.replace("cohere", "nope").replace("[search]", "[a/b/c]")
+        + "rules: [{name: a, when: {user: {gt: 1}}, effect: deny}]\n"
+    )
+    broken = CONNECTION.replace("reranker", "other").replace("access", "acess")
+    found = mistakes(folder(tmp_path, bad, GATEWAY.replace("127.0.0.1", "0.0.0.0"), other=broken))
+    places = [line.partition(": ")[0] for line in found]
+    assert places == ["gateway.yaml:3:11", "other.yaml:7:1", "reranker.yaml:3:1", "reranker.yaml:8:33"]
+
+
+@pytest.mark.parametrize(
+    ("gateway", "expected"),
+    [
+        (GATEWAY.replace("127.0.0.1", "0.0.0.0"), "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback"),
+        (GATEWAY.replace("http://127.0.0.1:8080", "127.0.0.1:8080"), "listen[0]: '127.0.0.1:8080' is not a listener; write e.g. http://127.0.0.1:8080"),
+        (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: nokeys.json}]"), "issuers[0].jwks: nokeys.json cannot be read (No such file or directory); check the path, or give a URL"),
+        (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: http://idp.example/keys}]"), "issuers[0].jwks: keys are fetched over https only (http on loopback)"),
+        (GATEWAY.replace("[local]", "[{name: local, issuer: i, audience: w, jwks: https://idp.example/keys}]"), "'local' is the name of the built-in development issuer"),
+        (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name or issuer of another"),
+        (GATEWAY.replace("[local]", "[lokal]"), "issuers[0]"),
+    ],
+)  # fmt: skip
+def test_the_gateways_file(tmp_path: Path, gateway: str, expected: str) -> None:
+    assert any(expected in line for line in mistakes(folder(tmp_path, gateway=gateway)))
+
+
+def test_with_several_issuers_a_group_says_whose(tmp_path: Path) -> None:
+    two = GATEWAY.replace(
+        "[local]", "[local, {name: acme, issuer: https://a.example, audience: w, jwks: https://a.example/keys}]"
+    )
+    expected = "reranker.yaml:7:19: access.groups[0]: whose 'search'? With several issuers write one of local/search, acme/search"
+    assert expected in mistakes(folder(tmp_path, gateway=two))
+    (connection,) = loaded(folder(tmp_path, CONNECTION.replace("[search]", "[acme/search]"), two)).connections
+    assert connection.access == {"acme/search"}
+
+
+def test_two_connections_cannot_have_one_name_or_one_match(tmp_path: Path) -> None:
+    assert "is already the name of the one in" in mistakes(folder(tmp_path, other=CONNECTION))[0]
+    twin = CONNECTION.replace("connection: reranker", "connection: other")
+    assert (
+        "match: is also the match of 'other': no request could be told apart"
+        in mistakes(folder(tmp_path, other=twin))[0]
+    )
+
+
+def test_missing_folders_and_files(tmp_path: Path) -> None:
+    assert (
+        "there is no such folder; create it, or name another with --set weir_policies=DIR"
+        in mistakes(tmp_path / "none")[0]
+    )
+    assert "gateway.yaml:1:1: there is no such file" in mistakes(tmp_path)[0]
+    (tmp_path / "gateway.yaml").write_text(GATEWAY)
+    assert "no connection is configured" in mistakes(tmp_path)[0]
+    (tmp_path / "gateway.yaml").write_bytes(b"\xff")
+    assert "is not UTF-8" in mistakes(tmp_path)[0]
+    for text in ("", "[]", "just text"):
+        (tmp_path / "gateway.yaml").write_text(text)
+        assert mistakes(tmp_path)
+
+
+def test_which_folder() -> None:
+    assert folder_path("given", {"WEIR_POLICIES": "env"}) == Path("given")
+    assert folder_path("", {"WEIR_POLICIES": "env"}) == Path("env")
+    assert folder_path("", {}) == Path("policies")
+
+
+def test_the_shipped_policies_are_valid_and_do_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = load(Path(__file__).parents[2] / "policies", {"RERANKER_API_KEY": "sk-anything"})
+    (connection,) = policies.connections
+    assert [rule.name for rule in connection.rules] == ["no-huge-reranks", "wide-reranks"]
+    document = {"results": [{"document": {"user_id": "u"}}]}
+    assert apply(connection.masks.of("caller"), document)

@@ -1,0 +1,70 @@
+"""The walker: RFC 9535's meaning, find and slots in agreement, refusal of what would mean something else."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weir.jsonpath import PathError, compile_path
+
+DOCUMENT = {
+    "results": [{"document": {"user_id": "a", "email": "x"}}, {"document": {"email": "y"}}, "stray"],
+    "a": {"b": [1, 2, 3]},
+    "x-y": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("$", [DOCUMENT]),
+        ("$.a.b", [[1, 2, 3]]),
+        ("$.results[*].document.user_id", ["a"]),
+        ("$..email", ["x", "y"]),
+        ("$..document.email", ["x", "y"]),
+        ("$.results..email", ["x", "y"]),
+        ("$.a.b[0]", [1]),
+        ("$.a.b[-1]", [3]),
+        ("$.a.b[7]", []),
+        ("$.a.b[1:]", [2, 3]),
+        ("$.a.b[::2]", [1, 3]),
+        ("$.a.*", [[1, 2, 3]]),
+        ("$['a']['b'][0,2]", [1, 3]),
+        ("$['x-y']", [1]),
+        ("$.missing.further", []),
+        ("$.a.b.c", []),
+        ("$..[0]", [DOCUMENT["results"][0], 1]),  # type: ignore[index]
+    ],
+)
+def test_finds_what_the_rfc_says(path: str, found: list[Any]) -> None:
+    assert compile_path(path).find(DOCUMENT) == found
+    assert compile_path(path).first(DOCUMENT, "none") == (found[0] if found else "none")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "a.b", "$.", "$.a - b", "$.a + $.b", "$.a[?(@.b > 1)]", "$.a[\\b]", "$['*']", "$.a.`len`", "$.a where b",
+     "$.a|$.b", "$['a\\'b']", "$.a[", "$..", "$.a[?b]", "$ .. "],
+)  # fmt: skip
+def test_refuses_what_is_not_plain_jsonpath(path: str) -> None:
+    with pytest.raises(PathError):
+        compile_path(path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=12,
+)
+steps = st.lists(
+    st.sampled_from([".a", ".b", "..a", "..b", "[*]", ".*", "[0]", "[-1]", "[0:2]", "..[0]", "..*"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(document=json_values, path=steps)
+def test_slots_are_exactly_where_the_found_values_stand(document: Any, path: list[str]) -> None:
+    compiled = compile_path("$" + "".join(path))
+    assert [container[key] for container, key in compiled.slots(document)] == compiled.find(document)

@@ -1,0 +1,16 @@
+"""The seam at which mitmproxy's own answers become ours is where we expect it. If a new mitmproxy moves it, this fails."""
+
+import inspect
+
+from mitmproxy.proxy.layers.http import _http1
+
+from weir.native_answers import _original_send
+
+
+def test_the_two_functions_are_the_only_ones_that_write_answers() -> None:
+    source = inspect.getsource(_http1)
+    assert source.count("make_error_response(") == 3  # the definition, one in send, one in read_headers
+    assert inspect.getsource(_original_send).count("make_error_response(") == 1
+    assert inspect.getsource(_http1.Http1Server.read_headers).count("make_error_response(") == 1
+    assert list(inspect.signature(_http1.make_error_response).parameters) == ["status_code", "message"]
+    assert list(inspect.signature(_original_send).parameters) == ["self", "event"]

@@ -1,0 +1,50 @@
+"""Secrets do not show, and are found again in every spelling."""
+
+import base64
+import copy
+import pickle
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weir.secret import Scrubber, Secret
+
+
+def test_nothing_shows_a_secret() -> None:
+    secret = Secret("hunter22")
+    shown = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>10}",
+        "{}".format(secret),  # noqa: UP032
+        repr([secret]),
+        repr({"a": secret}),
+    ]
+    assert not [text for text in shown if "hunter22" in text]
+    for serialise in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError):
+            serialise(secret)
+
+
+@given(prefix=st.binary(max_size=8), suffix=st.binary(max_size=8))
+def test_every_spelling_is_scrubbed(prefix: bytes, suffix: bytes) -> None:
+    text = 'sk-"a/b+c=\\d é'
+    scrub = Scrubber((Secret(text),))
+    raw = text.encode()
+    for spelling in (
+        raw,
+        quote(text, safe="").encode(),
+        base64.b64encode(raw),
+        base64.urlsafe_b64encode(b"user:" + raw + b":x"),
+    ):
+        assert scrub(prefix + spelling + suffix) != prefix + spelling + suffix
+    inside = base64.b64encode(prefix + raw + suffix)
+    assert scrub(inside) != inside
+
+
+def test_what_has_no_secret_is_the_same_object() -> None:
+    data = b"nothing here"
+    assert Scrubber((Secret("sk-0123456789"),))(data) is data
