@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import mode_specs
 
 from weir import dispatch, hardening, native_answers
@@ -220,7 +221,7 @@ class Stack:
         if exchange is None or exchange.recorded:
             return
         exchange.error = flow.error.msg if flow.error else "ended without a response"
-        if exchange.problem is None and exchange.error != "Client disconnected.":
+        if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
             exchange.problem = _ended_by(exchange)
         if exchange.problem is not None:
             exchange.answer = exchange.refusal()
@@ -314,7 +315,7 @@ class Stack:
             return
         except OSError as error:
             logger.error(
-                f"weir: recordings: {error.filename or ''} {error.strerror or error}; make it writable or "
+                f"weir: recordings: {error.filename or ''} {error.strerror or error}; make it writable, or "
                 "change `recordings:` in gateway.yaml"
             )
             return
@@ -337,7 +338,7 @@ class Stack:
         if servers is not None:
             await servers.servers.update([])
         deadline = time.monotonic() + DRAIN
-        while len(self._exchanges) and time.monotonic() < deadline:  # noqa: ASYNC110  # flows end in many places
+        while not all(x.recorded for x in self._exchanges.values()) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await asyncio.to_thread(self.recorder.stop)
 

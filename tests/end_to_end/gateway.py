@@ -203,16 +203,16 @@ class Gateway:
             connection.close()
 
     def raw(self, data: bytes) -> bytes:
-        """Send bytes as they are; everything that comes back until the gateway closes."""
+        """Send bytes as they are; one response, or nothing where the gateway closes without one."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             connection.sendall(data)
-            connection.settimeout(3)
             received = b""
-            try:
-                while chunk := connection.recv(65536):
-                    received += chunk
-            except (TimeoutError, ConnectionResetError):
-                pass
+            while chunk := _receive(connection):
+                received += chunk
+                head, _, body = received.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+                if length and len(body) >= int(length[1]):
+                    break
             return received
 
     def wait_for(self, text: str, seconds: float = 20) -> str:

@@ -91,6 +91,7 @@ class Recorder:
         """The record's copy of the request as it stands now, with *body* (masked already)."""
         request = flow.request
         fields: Iterable[tuple[bytes, bytes]] = forwarded_fields(request.headers.fields)
+        fields = [(n, v) for n, v in fields if n.lower() != b"content-encoding"]  # the body is decoded, or left out
         if exchange.principal is None:
             fields = [(n, v) for n, v in fields if n.lower() in _HARMLESS]
         host_header = request.headers.get("Host", "")

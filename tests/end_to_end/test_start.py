@@ -1,0 +1,230 @@
+"""Bad input at start: one clear line, a non-zero exit, no traceback, no listener left. And workers, and stopping."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.gateway import (
+    BUNDLE,
+    CREDENTIAL,
+    MITMDUMP,
+    Gateway,
+    Upstream,
+    free_port,
+    json_answer,
+    token,
+    write_policies,
+)
+
+WEIR = Path(sys.executable).with_name("weir")
+REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
+
+
+def run(folder: Path, *command: str, **environment: str) -> tuple[int, str]:
+    """Exit code and all output of a command that is expected to end."""
+    env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def both(folder: Path, port: int, expected: str, **environment: str) -> None:
+    """Neither `weir run` nor mitmdump starts, and both say why in one line."""
+    for command in ([str(WEIR), "run"], [str(MITMDUMP), "-n", "--set", "weir_listen=true", "-s", str(BUNDLE)]):
+        code, output = run(folder, *command, **environment)
+        assert code == (2 if command[0] == str(WEIR) else 1), output
+        assert sum(expected in line for line in output.splitlines()) == 1, output
+        assert "Traceback" not in output
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+def test_no_policies(tmp_path: Path) -> None:
+    both(tmp_path, free_port(), "policies:1:1: there is no such folder; create it, or name another with")
+
+
+def test_an_invalid_file(tmp_path: Path) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, 1, "acces: {}\n")
+    both(tmp_path, port, "policies/reranker.yaml:9:1: acces: there is no such setting. Did you mean 'access'?")
+
+
+def test_an_unset_variable(tmp_path: Path) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, 1)
+    both(
+        tmp_path,
+        port,
+        "the environment variable TEST_UPSTREAM_KEY is not set; set it before the gateway starts",
+        TEST_UPSTREAM_KEY="",
+    )
+
+
+def test_an_unreadable_key(tmp_path: Path) -> None:
+    port, home = free_port(), tmp_path / "home"
+    write_policies(tmp_path, port, 1)
+    home.mkdir()
+    (home / "local-issuer.pem").write_text("not a key")
+    (home / "local-issuer.pem").chmod(0o644)
+    both(tmp_path, port, "local-issuer.pem: readable by others; run: chmod 600", WEIR_HOME=str(home))
+    (home / "local-issuer.pem").chmod(0o600)
+    both(tmp_path, port, "policies/gateway.yaml:4:11: issuers[0]: ", WEIR_HOME=str(home))
+
+
+def test_an_occupied_port(tmp_path: Path) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, 1)
+    with socket.create_server(("127.0.0.1", port)):
+        code, output = run(tmp_path, str(WEIR), "run")
+        assert (code, output.count("\n")) == (2, 1)
+        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop what does" in output
+        code, output = run(tmp_path, str(MITMDUMP), "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
+        assert code == 1 and f"cannot listen on 127.0.0.1:{port}; stop what does, or change `listen:`" in output
+        assert "Traceback" not in output
+
+
+def test_unwritable_recordings(tmp_path: Path) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, 1)
+    (tmp_path / "recordings").write_text("a file is in the way")
+    both(tmp_path, port, "make it writable, or change `recordings:` in gateway.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--set", "wier_policies=x"], "there is no option wier_policies"),
+        (["--set", "stream_large_bodies=1m"], "the option stream_large_bodies is refused: a streamed request reaches the upstream before it is judged"),
+        (["--set", "ssl_insecure=true"], "the option ssl_insecure is refused"),
+        (["-w", "flows.mitm"], "the option save_stream_file is refused: it would write unmasked flows"),
+        (["--ignore-hosts", ".*"], "the option ignore_hosts is refused"),
+        (["--set", "modify_headers=/~q/Authorization/x"], "the option modify_headers is refused"),
+        (["--mode", "regular@0"], "--mode regular@0 is not supported"),
+        (["--mode", "upstream:http://127.0.0.1:1@0"], "is not supported; use reverse:http://weir.invalid@HOST:PORT"),
+        (["--mode", "reverse:http://weir.invalid@0.0.0.0:0"], "listens beyond loopback while the issuer 'local' is trusted"),
+        (["--set", "weir_replay_allow=everything"], "weir_replay_allow: 'everything' is not one of writes, masked"),
+    ],
+)  # fmt: skip
+def test_options_that_would_open_it(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    write_policies(tmp_path, free_port(), 1)
+    code, output = run(tmp_path, str(MITMDUMP), *arguments, "-s", str(BUNDLE))
+    assert code == 1 and expected in output and "Traceback" not in output
+
+
+def test_options_that_closedness_needs_are_set_whatever_was_asked_for(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    mode = f"reverse:http://127.0.0.1:{upstream.port}@127.0.0.1:{port}"
+    gateway = launch(
+        tmp_path, port, "--mode", mode, "--set", "connection_strategy=eager", "--set", "rawtcp=true", "--set", "validate_inbound_headers=false",
+    )  # fmt: skip
+    with socket.create_connection(("127.0.0.1", port)):
+        assert gateway.call(body=REQUEST).problem == "credentials-required"
+        assert upstream.connections == 0  # an eager gateway would have dialled
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    gateway.stop()
+
+
+def test_weir_run_names_what_runs_and_stops_on_a_signal(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    gateway = launch(tmp_path, port, command=[str(WEIR), "run"])
+    banner = "".join(gateway.log)
+    assert f"http://127.0.0.1:{port}" in banner and "reranker  /reranker -> http://127.0.0.1" in banner
+    assert str(gateway.recordings) in banner and "for local/search" in banner
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert gateway.stop() == 0
+
+
+def test_workers_share_a_port_and_stop_together(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"], wait="weir: ready as worker w1")
+    gateway.wait_for("weir: ready as worker w0")
+    for _ in range(60):
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert gateway.sql("SELECT count(*), count(DISTINCT request_id), count(DISTINCT worker) FROM flows") == [
+        (60, 60, 2)
+    ]
+    assert gateway.stop() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+def test_if_one_worker_dies_all_stop(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"], wait="weir: ready as worker w1")
+    gateway.wait_for("weir: ready as worker w0")
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(gateway.process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert gateway.process.wait(timeout=20) != 0
+    assert "a worker ended, so all were stopped" in gateway.wait_for("a worker ended")
+
+
+def test_a_stopping_gateway_finishes_what_is_in_flight(gateway: Gateway, upstream: Upstream) -> None:
+    arrived, release = threading.Event(), threading.Event()
+
+    def slow(seen: object) -> bytes:
+        arrived.set()
+        assert release.wait(10)
+        return json_answer({"results": [{"index": 0, "relevance_score": 1.0}]})
+
+    upstream.answer = slow  # type: ignore[assignment]
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(gateway.call(body=REQUEST, token=token())))
+    caller.start()
+    assert arrived.wait(10)
+    gateway.process.send_signal(signal.SIGTERM)
+    gateway.wait_for("stopped")
+    release.set()
+    caller.join(10)
+    assert gateway.process.wait(20) == 0
+    assert [a.status for a in answers] == [200]
+    assert gateway.sql("SELECT status FROM flows") == [(200,)]
+
+
+def test_kill_9_under_load_loses_no_answer(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    answered: set[str] = set()
+    for _ in range(3):
+        gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+        stop = threading.Event()
+
+        def load(gateway: Gateway = gateway, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                try:
+                    answered.add(gateway.call(body=REQUEST, token=token()).headers["x-request-id"])
+                except OSError:
+                    return
+
+        callers = [threading.Thread(target=load) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        enough = len(answered) + 40
+        while len(answered) < enough:
+            assert any(caller.is_alive() for caller in callers)
+        gateway.stop(signal.SIGKILL)
+        stop.set()
+        for caller in callers:
+            caller.join(10)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")  # repairs by itself
+    recorded = {row[0] for row in gateway.sql("SELECT request_id FROM flows")}
+    assert len(answered) > 50 and answered <= recorded
+    assert {flow.id for flow in gateway.flows()} == recorded
+    gateway.stop()
