@@ -1,0 +1,359 @@
+"""The demo: a reranker, the real gateway in front of it, and clients; what was asked, what happened, and why.
+
+scripts/demo            every scene, under a minute
+scripts/demo --keep     leaves gateway and reranker running at the end, until Ctrl-C
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cohere
+import httpx
+from cohere.core.api_error import ApiError
+from rich.console import Console
+from rich.markup import escape
+
+from reranker import Reranker
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+TICKETS = json.loads((ROOT / "scripts" / "tickets.json").read_text())
+QUESTION = "refund for a double charge"
+#: Only the listeners of gateway.yaml, not mitmproxy's own default one.
+LISTEN = ("--set", "weir_listen=true")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def scene(number: int, title: str) -> None:
+    """A heading."""
+    console.print(f"\n[bold cyan]{number:2}. {title}[/]")
+
+
+def asked(text: str) -> None:
+    """What was asked."""
+    console.print(f"    [bold]asked[/]     {escape(text)}")
+
+
+def happened(text: str) -> None:
+    """What happened."""
+    console.print(f"    [bold]happened[/]  {escape(text)}")
+
+
+def why(text: str) -> None:
+    """Why."""
+    console.print(f"    [dim]why       {escape(text)}[/]")
+
+
+def expect(holds: bool, what: str) -> None:
+    """Stop with an error where the demo would otherwise tell a lie."""
+    if not holds:
+        raise SystemExit(f"demo: expected {what}; this is a defect, please report it")
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Gateway:
+    """The gateway's process in a folder of its own; its output is kept to be shown if something fails."""
+
+    def __init__(self, folder: Path, api_key: str) -> None:
+        self.folder = folder
+        self.port = 0
+        self.environment = {
+            **os.environ,
+            "WEIR_HOME": str(folder / "home"),
+            "WEIR_POLICIES": str(folder / "policies"),
+            "RERANKER_API_KEY": api_key,
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.log: list[str] = []
+
+    @property
+    def url(self) -> str:
+        """The base URL of the demo's connection."""
+        return f"http://127.0.0.1:{self.port}/reranker"
+
+    def command(self, *words: str, **more: str) -> str:
+        """The output of a command that belongs to the gateway."""
+        done = subprocess.run(
+            [str(BIN / words[0]), *words[1:]],
+            cwd=self.folder, env={**self.environment, **more}, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise SystemExit(f"demo: {' '.join(words[:3])} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """A query over the index."""
+        return json.loads(self.command("weir", "sql", query, "--json"))  # type: ignore[no-any-return]
+
+    def token(self, user: str, group: str) -> str:
+        """A token of the local issuer."""
+        return self.command("weir", "token", "--user", user, "--group", group).strip()
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+        """The real mitmdump with the real bundle, until the block ends."""
+        process = subprocess.Popen(
+            [str(BIN / "mitmdump"), "--no-server", "-s", str(ROOT / "addons" / "gateway.py"), *arguments],
+            cwd=self.folder, env={**self.environment, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        ready = threading.Event()
+
+        def read() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.log.append(line)
+                if "weir: ready" in line:
+                    ready.set()
+            ready.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        try:
+            if not ready.wait(30) or (process.poll() not in (None, 0)):
+                raise SystemExit(f"demo: the gateway did not start:\n{''.join(self.log)}")
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def prepare(folder: Path, reranker: Reranker) -> Gateway:
+    """The repository's own policies, on ports that are free here."""
+    gateway = Gateway(folder, reranker.api_key)
+    shutil.copytree(ROOT / "policies", folder / "policies")
+    gateway.port = free_port()
+    for name, old, new in (
+        ("gateway.yaml", "127.0.0.1:8080", f"127.0.0.1:{gateway.port}"),
+        ("reranker.yaml", "127.0.0.1:9400", f"127.0.0.1:{reranker.port}"),
+    ):
+        path = folder / "policies" / name
+        text = path.read_text()
+        expect(old in text, f"{old} in policies/{name}")
+        path.write_text(text.replace(old, new))
+    return gateway
+
+
+def refused(call: Callable[[], Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """The status, body and headers with which an SDK call was refused."""
+    try:
+        call()
+    except ApiError as error:
+        return error.status_code or 0, error.body, {k.lower(): v for k, v in (error.headers or {}).items()}
+    raise SystemExit("demo: a call that should be refused was not; this is a defect, please report it")
+
+
+def rerank(client: cohere.ClientV2, documents: list[Any]) -> Any:
+    """One rerank with the SDK's own method."""
+    options = {"additional_body_parameters": {"return_documents": True}, "max_retries": 0}
+    return client.rerank(model="bm25", query=QUESTION, documents=documents, top_n=3, request_options=options)  # type: ignore[arg-type]
+
+
+def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
+    """The scenes with gateway and reranker running."""
+
+    def client(token: str) -> cohere.ClientV2:
+        return cohere.ClientV2(token, base_url=gateway.url, httpx_client=http)
+
+    alice = gateway.token("alice", "search")
+
+    scene(1, "A good rerank, with the official cohere SDK")
+    asked(
+        f"alice (group search): rerank {len(TICKETS)} support tickets for {QUESTION!r}; only base URL and token are hers"
+    )
+    ranking = rerank(client(alice), TICKETS)
+    for result in ranking.results:
+        happened(f"{result.relevance_score:.3f}  {result.document['user_id']}  {result.document['text'][:58]}")
+    hashes = {r.document["user_id"] for r in ranking.results}
+    expect(all(h.startswith("hash:") for h in hashes), "hashes where the user ids were")
+    why("her token names a group in `access`; user ids are hashed by `masks`, equal ids to equal hashes")
+
+    scene(2, "The credential that the reranker saw, and alice did not")
+    _, headers, body = reranker.seen[-1]
+    asked("what did the reranker receive?")
+    happened(
+        f"Authorization: {headers['Authorization'][:13]}…  and the plain ids, e.g. {json.loads(body)['documents'][0]['user_id']}"
+    )
+    expect(headers["Authorization"] == f"Bearer {reranker.api_key}", "the gateway's credential")
+    why("`credential` is injected last; alice's own token went no further than the gateway")
+
+    scene(3, "No token")
+    asked("a rerank without any Authorization")
+    answer = http.post(f"{gateway.url}/v2/rerank", json={"query": "q", "documents": ["a"]})
+    happened(f"{answer.status_code} {answer.json()['title']}; WWW-Authenticate: {answer.headers['WWW-Authenticate']}")
+    expect(answer.status_code == 401, "401")
+    why(answer.json()["detail"])
+
+    scene(4, "The wrong group")
+    asked("bob (group finance): the same rerank")
+    status, problem, _ = refused(lambda: rerank(client(gateway.token("bob", "finance")), TICKETS))
+    happened(f"{status} {problem['title']}, as the SDK shows it: {problem['message']}")
+    expect(status == 403, "403")
+    why("no group of his stands in `access`")
+
+    scene(5, "5,000 documents against a limit of 1,000")
+    asked("alice: rerank 5,000 documents")
+    before = len(reranker.seen)
+    status, problem, _ = refused(lambda: rerank(client(alice), (TICKETS * 500)[:5000]))
+    happened(
+        f"{status} by rule {problem['rule']}: {problem['message']}  (requests that reached the reranker: {len(reranker.seen) - before})"
+    )
+    expect(status == 403 and len(reranker.seen) == before, "403 and nothing upstream")
+    why("when: {documents: {gt: 1000}} -> deny; the body was counted before a byte of it was sent")
+
+    scene(6, "A burst, and the 429 after it")
+    carol = client(gateway.token("carol", "search"))
+    passed = 0
+    for _ in range(50):
+        try:
+            rerank(carol, TICKETS)
+            passed += 1
+        except ApiError as error:
+            headers = {k.lower(): v for k, v in (error.headers or {}).items()}
+            asked("carol: the same rerank, as fast as she can")
+            happened(f"{passed} passed, then {error.status_code}: {error.body['message']}")
+            happened(f"RateLimit: {headers['ratelimit']}   Retry-After: {headers['retry-after']}")
+            expect(error.status_code == 429, "429")
+            break
+    why("limits: 60/minute per user, 8 at once; alice's own allowance is untouched")
+
+
+def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
+    """The scenes that use the recordings, with the reranker down and up again."""
+    recording = sorted((gateway.folder / "recordings/segments/reranker").glob("*/*.mitm"))[0]
+    shown = recording.relative_to(gateway.folder)
+
+    scene(7, "The recordings, in stock mitmdump")
+    asked(f"mitmdump -nr {shown}")
+    lines = gateway.command("mitmdump", "-nr", str(recording)).splitlines()
+    for line in [*lines[:2], f"… {len(lines) // 2} requests in all, refused ones included"]:
+        happened(line.strip())
+    why("a recording is a plain mitmproxy flow file: masked, and without any token or credential")
+
+    alice = gateway.token("alice", "search")
+    port, key = reranker.port, reranker.api_key
+    reranker.stop()
+    scene(8, "Served back with mitmdump -S while the reranker is down")
+    asked("alice: the first rerank again, with nothing behind the gateway but its recording")
+    with gateway.running(
+        *LISTEN, "-S", str(recording), "--set", "keepserving=true", "--set", "server_replay_extra=404"
+    ):
+        ranking = rerank(cohere.ClientV2(alice, base_url=gateway.url, httpx_client=http), TICKETS)
+        happened(f"the same answer: {[(r.index, r.relevance_score) for r in ranking.results]}")
+        answer = http.post(f"{gateway.url}/v2/rerank", json={"query": "q", "documents": ["a"]})
+        happened(f"and still {answer.status_code} without a token")
+        expect(answer.status_code == 401, "401")
+    why("replay compares a keyed digest of the request, so that masked recordings match; policy still decides")
+
+    again = Reranker(key, port).start()
+    scene(9, "The same session sent again with mitmdump -C by an operator")
+    asked("olga (group search), token in WEIR_TOKEN: send every recorded request again")
+    before = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
+    olga = gateway.token("olga", "search")
+    with gateway.running("-C", str(recording), "--set", "weir_replay_allow=masked", WEIR_TOKEN=olga) as process:
+        process.wait(40)
+    for row in gateway.rows(
+        "SELECT status, coalesce(rule, problem) AS by, count(*) AS n FROM flows WHERE replay = 'request' GROUP BY ALL ORDER BY n DESC"
+    ):
+        happened(f"{row['n']:3} x {row['status']}  {row['by']}")
+    after = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
+    expect(after > before and len(again.seen) > 0, "replayed requests that reached the reranker")
+    why("a replay is judged like any request, gets the credential again, and is recorded as a replay")
+    again.stop()
+
+
+QUESTIONS = {
+    "Who asked for what, and how did it end?": "SELECT user, effect, coalesce(problem, 'passed') AS outcome, count(*) AS requests "
+    "FROM flows WHERE replay IS NULL GROUP BY ALL ORDER BY requests DESC, user",
+    "Which rules refused or would have refused?": "SELECT rule, enforced, count(*) AS times FROM violations GROUP BY ALL ORDER BY times DESC",
+    "What was ranked first, by model?": "SELECT model, index AS document, round(avg(score), 3) AS score, count(*) AS times "
+    "FROM rankings WHERE rank = 1 GROUP BY ALL ORDER BY times DESC LIMIT 3",
+    "How long did a session last, and how much was in it?": "SELECT user, requests, refused, documents, seconds FROM sessions ORDER BY requests DESC LIMIT 4",
+    "What was hidden?": "SELECT path, strategy, sum(count) AS hidden FROM masked_fields GROUP BY ALL ORDER BY hidden DESC",
+}
+
+
+def sql(gateway: Gateway) -> None:
+    """Five questions in SQL."""
+    scene(10, "Five questions in SQL")
+    for question, query in QUESTIONS.items():
+        asked(question)
+        console.print(f'    [dim]weir sql "{escape(query)}"[/]')
+        for line in gateway.command("weir", "sql", query).splitlines():
+            console.print(f"    {line}", markup=False)
+
+
+def main() -> None:
+    """Every scene in order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="leave gateway and reranker running until Ctrl-C")
+    keep = parser.parse_args().keep
+    started = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="weir-demo-"))
+    reranker = Reranker("sk-reranker-" + secrets.token_hex(12)).start()
+    gateway = prepare(folder, reranker)
+    console.print(f"[bold]Weir[/]: a gateway on {gateway.url} in front of a BM25 reranker; everything is in {folder}")
+    try:
+        with httpx.Client(timeout=20) as http:
+            with gateway.running(*LISTEN):
+                online(gateway, reranker, http)
+            offline(gateway, reranker, http)
+        sql(gateway)
+        console.print(f"\n[bold]Done[/] in {time.monotonic() - started:.0f} s.")
+        if keep:
+            stay(gateway, reranker)
+        console.print(
+            "Try next: [bold]scripts/demo --keep[/], then the commands that it prints; or point policies/reranker.yaml"
+        )
+        console.print("at your own service and start [bold].venv/bin/weir run[/]. The README goes on from there.")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stay(gateway: Gateway, reranker: Reranker) -> None:
+    """Leave everything running, with commands to try."""
+    service = Reranker(reranker.api_key, reranker.port).start()
+    with gateway.running(*LISTEN):
+        console.print("\nRunning until Ctrl-C. In another terminal:")
+        names = ("WEIR_HOME", "WEIR_POLICIES")
+        console.print(
+            "  export " + " ".join(f"{n}='{gateway.environment[n]}'" for n in names) + f" PATH='{BIN}':$PATH",
+            markup=False,
+        )
+        console.print(
+            f'  curl -s {gateway.url}/v2/rerank -H "Authorization: Bearer $(weir token --user you --group search)" \\\n'
+            '    -H \'Content-Type: application/json\' -d \'{"query": "refund", "documents": ["a refund", "a parcel"]}\'',
+            markup=False,
+        )
+        console.print(
+            f"  weir sql 'SELECT time, user, status, rule FROM flows ORDER BY time DESC LIMIT 5' --recordings '{gateway.folder}/recordings'",
+            markup=False,
+        )
+        console.print(f"  mitmweb -nr '{gateway.folder}'/recordings/segments/reranker/*/*.mitm", markup=False)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+    service.stop()
+
+
+if __name__ == "__main__":
+    main()
