@@ -47,6 +47,8 @@ def test_order_errors_children_and_changes(ours: bool) -> None:
         event = hooks.UpdateHook([tflow.tflow()])
         await manager.trigger_event(event)
         calls.append("|")
+        for child in children:
+            manager.remove(child)
         children.clear()
         late = Addon("late", calls, exceptions.AddonHalt)
         manager.add(late, Addon("never", calls))

@@ -56,6 +56,7 @@ class Exchange:
     replay_only: bool = False  # what -S does not answer is not sent either
     # routing
     client_ip: str = ""
+    head: dict[bytes, bytes] = field(default_factory=dict)  # the caller's, by lower-case name
     method: str = ""
     caller_target: str = ""
     path: str = ""  # below the connection's prefix, without query

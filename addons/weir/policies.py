@@ -220,7 +220,7 @@ def _connection(
     access: list[str] = []
     limits = []
     rules = []
-    masks = Masks(())
+    masks = Masks()
     with at(errors, "profile"):
         profile = load_profile(settings.profile)
     with at(errors, "upstream"):

@@ -75,6 +75,7 @@ class Scrubber:
                 data = data.replace(spelling, b"***")
         return data
 
-    def text(self, text: str) -> str:
-        """The same for text."""
-        return self(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+    def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The same for the values of header fields: the list itself where nothing was found."""
+        joined = b"\n".join([value for _, value in fields])
+        return fields if self(joined) is joined else [(name, self(value)) for name, value in fields]

@@ -156,8 +156,8 @@ class Stack:
 
     def _copy_request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         body = self.masking.record_request(exchange)
-        scrubbers = self.credentials.scrubbers(exchange)
-        exchange.request_record = self.recorder.copy_request(flow, exchange, body, scrubbers)
+        scrub = self.credentials.scrubber(exchange)
+        exchange.request_record = self.recorder.copy_request(flow, exchange, body, scrub)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse a response that would turn the connection into something that is not HTTP."""
@@ -189,31 +189,32 @@ class Stack:
             await self._record(flow, exchange)
 
     def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        response = flow.response
-        assert response is not None
-        exchange.upstream_status = response.status_code
+        assert flow.response is not None
+        data = flow.response.data
+        head = {name.lower(): value for name, value in data.headers.fields}
+        exchange.upstream_status = data.status_code
         if flow.is_replay == "response":
             exchange.replay = "response"
         try:
-            body = decode(response.raw_content or b"", response.headers.get("Content-Encoding", ""))
+            body = decode(data.content or b"", head.get(b"content-encoding", b"").decode("ascii", "replace"))
         except ContentError as error:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
-        fields = [(n, v) for n, v in response.headers.fields if n.lower() not in _NOT_DELIVERED]
+        fields = [(n, v) for n, v in data.headers.fields if n.lower() not in _NOT_DELIVERED]
         body, fields = self.credentials.response(exchange, body, fields)
-        document = self.profiles.response(exchange, body, response.headers.get("Content-Type", ""))
+        document = self.profiles.response(exchange, body, head.get(b"content-type", b"").decode("ascii", "replace"))
         caller, record = self.masking.response(exchange, body, document)
         if exchange.method != "HEAD":
             fields.append((b"Content-Length", b"%d" % len(caller)))
-        reason = self._scrubbed(response.data.reason, exchange)
-        exchange.response_record = ResponseRecord(response.status_code, reason, tuple(fields), record)
+        reason = self.credentials.scrubber(exchange)(data.reason)
+        exchange.response_record = ResponseRecord(data.status_code, reason, tuple(fields), record)
         duration = (time.perf_counter() - exchange.started) * 1000
         fields += [(n.encode(), v.encode()) for n, v in exchange.limit_headers]
         fields.append((b"X-Request-Id", exchange.request_id.encode()))
         fields.append((b"Server-Timing", b"weir;dur=%.1f" % duration))
-        response.headers = http.Headers(fields)
-        response.raw_content = caller
-        response.data.reason = reason
-        response.trailers = None
+        data.headers.fields = tuple(fields)
+        data.content = caller
+        data.reason = reason
+        data.trailers = None
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record what is known of an exchange that ended without a response."""
@@ -259,7 +260,7 @@ class Stack:
         if exchange.recorded:
             return
         try:
-            await self.recorder.record(flow, exchange, self.credentials.scrubbers(exchange))
+            await self.recorder.record(flow, exchange, self.credentials.scrubber(exchange))
             exchange.recorded = True
         except RecorderUnavailable:
             exchange.problem = exchange.problem or Problem(
@@ -273,11 +274,6 @@ class Stack:
             exchange.problem = problem or exchange.problem
         if logger.isEnabledFor(logging.INFO):
             _log(exchange)
-
-    def _scrubbed(self, data: bytes, exchange: Exchange) -> bytes:
-        for scrub in self.credentials.scrubbers(exchange):
-            data = scrub(data)
-        return data
 
     # The gateway's own life.
 

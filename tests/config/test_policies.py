@@ -188,4 +188,4 @@ def test_the_shipped_policies_are_valid_and_do_what_they_say(monkeypatch: pytest
     (connection,) = policies.connections
     assert [rule.name for rule in connection.rules] == ["no-huge-reranks", "wide-reranks"]
     document = {"results": [{"document": {"user_id": "u"}}]}
-    assert apply(connection.masks.of("caller"), document)
+    assert apply(connection.masks.caller, document)

@@ -21,7 +21,7 @@ BEFORE_UPSTREAM = [
     "routing.requestheaders", "auth.requestheaders", "policy.requestheaders", "replay.requestheaders",
     "recorder.request", "profiles.request", "policy.request", "masking.request", "routing.request",
     "replay.request", "masking.record_request", "recorder.copy_request", "credentials.request",
-    "credentials.scrubbers", "stack.requestheaders", "stack.request",
+    "credentials.scrubber", "stack.requestheaders", "stack.request",
 ]  # fmt: skip
 AFTER_UPSTREAM = [
     "stack.responseheaders", "credentials.response", "profiles.response", "masking.response", "recorder.record",
@@ -33,7 +33,7 @@ UNRECORDED = {
     "stack.response",
     "recorder.record",
     "recorder.copy_request",
-    "credentials.scrubbers",
+    "credentials.scrubber",
 }
 
 

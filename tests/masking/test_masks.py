@@ -80,9 +80,9 @@ def test_views() -> None:
     compiled = masks(
         {"fields": ["$.a"], "with": "redact"}, {"fields": ["$.b"], "with": "redact", "hide_from": ["upstream"]}
     )
-    assert [m.path.text for m in compiled.of("caller")] == ["$.a"]
-    assert [m.path.text for m in compiled.of("upstream")] == ["$.b"]
-    assert [m.path.text for m in compiled.of("record")] == [
+    assert [m.path.text for m in compiled.caller] == ["$.a"]
+    assert [m.path.text for m in compiled.upstream] == ["$.b"]
+    assert [m.path.text for m in compiled.all] == [
         "$.a",
         "$.b",
     ]  # what anyone must not see, the record does not hold

@@ -11,9 +11,10 @@ from mitmproxy import io
 from mitmproxy.test import tflow
 
 from weir.exchange import RequestRecord, ResponseRecord
+from weir.profiles.model import Result
 from weir.recorder import index
 from weir.recorder.flowfile import FlowEncoder
-from weir.recorder.journal import COLUMNS, JournalLine, RankedResult, decode_line, encode_line, timestamp
+from weir.recorder.journal import COLUMNS, JournalLine, decode_line, encode_line, timestamp
 from weir.recorder.repair import Repairs, repair
 from weir.recorder.worker import claim, try_claim
 from weir.recorder.writer import RecorderUnavailable, Writer
@@ -22,7 +23,7 @@ from weir.recorder.writer import RecorderUnavailable, Writer
 def a_line(number: int, worker: str = "w0") -> JournalLine:
     return JournalLine(
         request_id=f"id-{number:04d}", time=timestamp(1_800_000_000.25 + number), duration_ms=1.5, worker=worker, connection="c",
-        method="POST", path="/v2/rerank", status=200, results=[RankedResult(1, 0.5), RankedResult(0, 0.25)], user="alice",
+        method="POST", path="/v2/rerank", status=200, results=[Result(1, 0.5), Result(0, 0.25)], user="alice",
         session_id="s", documents=2,
     )  # fmt: skip
 

@@ -30,13 +30,13 @@ class Auth:
 
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's principal and session, or refuse."""
-        headers = flow.request.headers
         if exchange.replay:
             values = [f"Bearer {os.environ.get('WEIR_TOKEN', '')}".rstrip()]
             if values == ["Bearer"]:
                 raise Refusal(Kind.CREDENTIALS_REQUIRED, "A replay needs its operator's token in WEIR_TOKEN.")
         else:
-            values = headers.get_all("Authorization")
+            fields = flow.request.data.headers.fields
+            values = [v.decode("utf-8", "surrogateescape") for n, v in fields if n.lower() == b"authorization"]
         if not values:
             raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=(("WWW-Authenticate", _CHALLENGE),))
         if len(values) > 1:
@@ -60,7 +60,9 @@ class Auth:
                 f"The keys of issuer {error} are not available. Try again.",
                 headers=(("Retry-After", "5"),),
             ) from None
-        exchange.session_id = self._session(exchange, headers.get("X-Session-Id", ""))
+        exchange.session_id = self._session(
+            exchange, exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
+        )
 
     def _session(self, exchange: Exchange, named: str) -> str:
         """The caller's own session id, bound to the principal; else one for as long as requests keep coming."""

@@ -11,9 +11,9 @@ from weir.secret import Scrubber, Secret
 
 
 @lru_cache(maxsize=1024)
-def _scrubber_of(token: str) -> Scrubber:
-    """A token is used for many requests: its spellings are worked out once."""
-    return Scrubber((Secret(token),))
+def _scrubber(credential: str, token: str) -> Scrubber:
+    """Callers and credentials recur: their spellings are worked out once."""
+    return Scrubber((Secret(credential), Secret(token)))
 
 
 class Credentials:
@@ -21,40 +21,35 @@ class Credentials:
 
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Inject. Raises `WrongOrigin` if anything has turned the request elsewhere."""
-        connection, request = exchange.connection, flow.request
+        connection, data = exchange.connection, flow.request.data
         assert connection is not None
         credential = connection.credential
         if credential is None:
             return
-        credential.check(Origin(request.scheme, request.host, request.port))
+        credential.check(Origin(data.scheme.decode(), data.host, data.port))
         if credential.header is not None:
-            request.headers[credential.header] = credential.value.reveal()
+            name = credential.header.lower().encode()
+            fields = [field for field in data.headers.fields if field[0].lower() != name]
+            data.headers.fields = (*fields, (credential.header.encode(), credential.value.reveal().encode()))
         else:
-            request.path = credential.target(request.path)
+            data.path = credential.target(data.path.decode()).encode()
 
-    def scrubbers(self, exchange: Exchange) -> list[Scrubber]:
-        """What must be found in nothing that is delivered or stored."""
-        found = []
-        if exchange.connection is not None and exchange.connection.credential is not None:
-            found.append(exchange.connection.credential.scrub)
-        if exchange.token is not None:
-            found.append(_scrubber_of(exchange.token.reveal()))
-        return found
+    def scrubber(self, exchange: Exchange) -> Scrubber:
+        """Removes what must be found in nothing that is delivered or stored: upstream's credential, caller's token."""
+        credential = exchange.connection.credential if exchange.connection else None
+        token = exchange.token.reveal() if exchange.token else ""
+        return _scrubber(credential.secret.reveal() if credential else "", token)
 
     def response(
         self, exchange: Exchange, body: bytes, fields: list[tuple[bytes, bytes]]
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """The response's body and headers without any reflected credential; an alarm if there was one."""
-        reflected = False
-        for scrub in self.scrubbers(exchange):
-            clean = scrub(body)
-            clean_fields = [(name, scrub(value)) for name, value in fields]
-            reflected = reflected or clean is not body or clean_fields != fields
-            body, fields = clean, clean_fields
-        if reflected:
+        scrub = self.scrubber(exchange)
+        clean, clean_fields = scrub(body), scrub.fields(fields)
+        if clean is not body or clean_fields is not fields:
             name = exchange.connection.name if exchange.connection else "?"
             alarm(
                 "credential_reflected",
                 f"the upstream of {name} sent a credential back; it was removed (request {exchange.request_id})",
             )
-        return body, fields
+        return clean, clean_fields

@@ -10,7 +10,7 @@ from weir.config.model import CredentialSettings
 from weir.config.problems import SettingError
 from weir.credentials.sources import resolve
 from weir.routing.model import Origin
-from weir.secret import Scrubber, Secret
+from weir.secret import Secret
 
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _PARAMETER = re.compile(r"[A-Za-z0-9_.-]+")
@@ -28,7 +28,7 @@ class Credential:
     header: str | None
     query: str | None
     value: Secret
-    scrub: Scrubber
+    secret: Secret  # the part of the value that is secret, without what is written around it
 
     def check(self, origin: Origin) -> None:
         """Raise `WrongOrigin` unless *origin* is this credential's own."""
@@ -54,5 +54,5 @@ def compile_credential(
         raise SettingError(f"{settings.header!r} is not a header's name", "header")
     if settings.query is not None and not _PARAMETER.fullmatch(settings.query):
         raise SettingError(f"{settings.query!r} is not a parameter's name", "query")
-    value, parts = resolve(settings.value, folder, environment)
-    return Credential(origin, settings.header, settings.query, value, Scrubber(parts))
+    value, secret = resolve(settings.value, folder, environment)
+    return Credential(origin, settings.header, settings.query, value, secret)

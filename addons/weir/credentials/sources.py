@@ -13,13 +13,13 @@ from weir.secret import Secret
 _REFERENCE = re.compile(r"\$\{([a-z]+):([^}]*)\}")
 
 
-def resolve(template: str, folder: Path, environment: Mapping[str, str]) -> tuple[Secret, tuple[Secret, ...]]:
-    """The whole value, and the secret parts of it. Paths are relative to *folder*. Raises `SettingError`."""
-    parts: list[Secret] = []
+def resolve(template: str, folder: Path, environment: Mapping[str, str]) -> tuple[Secret, Secret]:
+    """The whole value, and the secret within it. Paths are relative to *folder*. Raises `SettingError`."""
+    parts: list[str] = []
 
     def fetch(match: re.Match[str]) -> str:
         text = _fetch(match[1], match[2], folder, environment)
-        parts.append(Secret(text))
+        parts.append(text)
         return text
 
     value = _REFERENCE.sub(fetch, template)
@@ -27,9 +27,11 @@ def resolve(template: str, folder: Path, environment: Mapping[str, str]) -> tupl
         raise SettingError(
             "a credential is never written into a policy file; refer to it with ${env:NAME} or ${file:path}", "value"
         )
+    if len(parts) > 1:
+        raise SettingError("a credential has one secret part; put the whole value into one variable or file", "value")
     if any(ord(c) < 0x20 or ord(c) > 0x7E for c in value):
         raise SettingError("the credential has characters that a header cannot carry", "value")
-    return Secret(value), tuple(parts)
+    return Secret(value), Secret(parts[0])
 
 
 def _fetch(source: str, name: str, folder: Path, environment: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from mitmproxy import http
 
 from weir.content import encode, parse
 from weir.exchange import Exchange
-from weir.masking.masks import MaskedField, View, apply
+from weir.masking.masks import apply
 from weir.problems import Kind, Refusal
 from weir.profiles.model import Call
 
@@ -22,7 +22,7 @@ class Masking:
         """Mask what goes upstream. What policy judged must still be what is sent."""
         connection = exchange.connection
         assert connection is not None
-        masks = connection.masks.of("upstream")
+        masks = connection.masks.upstream
         if not masks or not exchange.parsed:
             return
         report = apply(masks, exchange.body)
@@ -32,8 +32,7 @@ class Masking:
                 sent = exchange.operation.read_call(parse(body))
                 if _judged_facts(sent) != _judged_facts(exchange.call):
                     raise MaskingError("a mask changes a fact that policy judged")
-            flow.request.raw_content = body
-            flow.request.headers["Content-Length"] = str(len(body))
+            flow.request.data.content = body  # its length is written with the rest of the head
             exchange.sent_body = body
             exchange.masked += report
             exchange.masked_request = True
@@ -66,16 +65,11 @@ class Masking:
                 f"The service answered {exchange.upstream_status} with a body that "
                 "cannot be masked, so it is not shown.",
             )
-        caller, report = self._view("caller", exchange, body, document)
-        record, more = self._view("record", exchange, caller, document)
-        exchange.masked += report + more  # a value hidden already is not found again
-        return caller, record
-
-    def _view(self, view: View, exchange: Exchange, body: bytes, document: Any) -> tuple[bytes, list[MaskedField]]:
-        connection = exchange.connection
-        assert connection is not None
-        report = apply(connection.masks.of(view), document)
-        return (encode(document) if report else body), report
+        report = apply(connection.masks.caller, document)
+        caller = encode(document) if report else body
+        beyond = apply(connection.masks.record_beyond_caller, document)
+        exchange.masked += report + beyond
+        return caller, encode(document) if beyond else caller
 
 
 def _judged_facts(call: Call) -> tuple[object, ...]:

@@ -10,14 +10,12 @@ import hmac
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from weir.config.model import MaskSettings
 from weir.config.problems import SettingError
 from weir.content import encode
 from weir.jsonpath import Path, PathError, compile_path
-
-View = Literal["upstream", "caller", "record"]
 
 REDACTED = "[REDACTED]"
 _TOKEN = re.compile(r"hash:([A-Za-z0-9_-]{22}):([A-Za-z0-9_-]{8})")
@@ -46,13 +44,15 @@ class MaskedField:
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """The masks of a connection, sorted into the three views. The record hides all that any view hides."""
+    """The masks of a connection by view. The record hides all that any view hides.
 
-    all: tuple[Mask, ...]
+    ``record_beyond_caller`` are those that the record has on top of the caller's.
+    """
 
-    def of(self, view: View) -> tuple[Mask, ...]:
-        """The masks that apply to *view*."""
-        return self.all if view == "record" else tuple(m for m in self.all if view in m.hidden_from)
+    all: tuple[Mask, ...] = ()
+    upstream: tuple[Mask, ...] = ()
+    caller: tuple[Mask, ...] = ()
+    record_beyond_caller: tuple[Mask, ...] = ()
 
 
 def apply(masks: Iterable[Mask], document: Any) -> list[MaskedField]:
@@ -100,7 +100,12 @@ def compile_masks(settings: Iterable[MaskSettings], key: bytes) -> Masks:
             if path.selects_document:
                 raise SettingError("'$' is the whole body; name a field", number, "fields", i)
             masks.append(Mask(path, strategy, replace, frozenset(entry.hide_from)))
-    return Masks(tuple(masks))
+    return Masks(
+        all=tuple(masks),
+        upstream=tuple(m for m in masks if "upstream" in m.hidden_from),
+        caller=tuple(m for m in masks if "caller" in m.hidden_from),
+        record_beyond_caller=tuple(m for m in masks if "caller" not in m.hidden_from),
+    )
 
 
 def _strategies(key: bytes) -> dict[str, _Replace | None]:

@@ -13,9 +13,9 @@ class Profiles:
 
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's body and call, or refuse."""
-        connection, request = exchange.connection, flow.request
+        connection, data, head = exchange.connection, flow.request.data, exchange.head
         assert connection is not None
-        raw = request.raw_content or b""
+        raw = data.content or b""
         exchange.operation = connection.profile.operation(exchange.method, exchange.path)
         if exchange.operation is None and not connection.allow_unknown:
             raise Refusal(
@@ -24,9 +24,9 @@ class Profiles:
                 f"{connection.profile.name!r}, and this connection lets only those pass.",
             )
         try:
-            body = decode(raw, request.headers.get("Content-Encoding", ""))
+            body = decode(raw, head.get(b"content-encoding", b"").decode("ascii", "replace"))
             if body:
-                if not is_json(request.headers.get("Content-Type", "")):
+                if not is_json(head.get(b"content-type", b"").decode("ascii", "replace")):
                     raise Refusal(Kind.UNSUPPORTED_CONTENT, "Send the body as application/json in UTF-8.")
                 exchange.body = parse(body)
                 exchange.parsed = True
@@ -35,8 +35,8 @@ class Profiles:
         except ContentError as error:
             raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
         if body is not raw:  # judged decoded, so sent decoded
-            request.raw_content = body
-            request.headers.pop("Content-Encoding", None)
+            data.content = body
+            data.headers.fields = tuple(f for f in data.headers.fields if f[0].lower() != b"content-encoding")
 
     def response(self, exchange: Exchange, body: bytes, content_type: str) -> object:
         """The parsed response, with the exchange's ranking set; None where it is not JSON."""

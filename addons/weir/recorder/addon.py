@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Iterable
 
 from mitmproxy import http
 
@@ -13,7 +12,7 @@ from weir.policies import Policies
 from weir.problems import Kind, Refusal
 from weir.recorder import index
 from weir.recorder.flowfile import FlowEncoder, check_format
-from weir.recorder.journal import JournalLine, MaskedField, RankedResult, encode_line, timestamp
+from weir.recorder.journal import JournalLine, MaskedField, encode_line, timestamp
 from weir.recorder.repair import repair
 from weir.recorder.worker import WorkerLock, claim
 from weir.recorder.writer import RecorderUnavailable, Writer
@@ -31,6 +30,10 @@ _KEYS_IN_QUERY = re.compile(
 )
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*")
 _LONGEST_ERROR = 200
+_PORT = re.compile(r":[0-9]*$")
+_HOST_UNSAFE = re.compile(r"[^A-Za-z0-9.\-]")
+#: The recorded body is decoded, or left out.
+_NOT_RECORDED = frozenset((b"content-encoding",))
 
 
 class Recorder:
@@ -85,45 +88,40 @@ class Recorder:
                 headers=(("Retry-After", "5"),),
             ) from None
 
-    def copy_request(
-        self, flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrubbers: list[Scrubber]
-    ) -> RequestRecord:
+    def copy_request(self, flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubber) -> RequestRecord:
         """The record's copy of the request as it stands now, with *body* (masked already)."""
-        request = flow.request
-        fields: Iterable[tuple[bytes, bytes]] = forwarded_fields(request.headers.fields)
-        fields = [(n, v) for n, v in fields if n.lower() != b"content-encoding"]  # the body is decoded, or left out
+        data = flow.request.data
+        host_header = next((v for n, v in data.headers.fields if n.lower() == b"host"), b"")
+        fields = [field for field in forwarded_fields(data.headers.fields) if field[0].lower() not in _NOT_RECORDED]
         if exchange.principal is None:
-            fields = [(n, v) for n, v in fields if n.lower() in _HARMLESS]
-        host_header = request.headers.get("Host", "")
-        host, port = request.host, request.port
-        if exchange.connection is None and host_header:  # no service is known: show where the caller meant to go
-            host = re.sub(r"[^A-Za-z0-9.\-:\[\]]", "?", host_header)[:200].rpartition(":")[0] or host
-        fields = [(b"Host", host_header.encode("utf-8", "surrogateescape")), *fields]
+            fields = [field for field in fields if field[0].lower() in _HARMLESS]
+        fields.insert(0, (b"Host", host_header))
         if exchange.replay_key:
             fields.append((HEADER.encode(), exchange.replay_key.encode()))
         if body:
             fields.append((b"Content-Length", b"%d" % len(body)))
+        host = data.host
+        if exchange.connection is None:  # no service is known: show where the caller meant to go
+            host = _HOST_UNSAFE.sub("?", _PORT.sub("", host_header.decode("latin-1")))[:200] or host
         return RequestRecord(
-            method=request.data.method,
-            scheme=request.data.scheme,
+            method=data.method,
+            scheme=data.scheme,
             host=host,
-            port=port,
-            target=_clean(request.data.path, scrubbers),
-            fields=tuple((n, _clean(v, scrubbers)) for n, v in fields),
-            body=_scrubbed(body, scrubbers),
+            port=data.port,
+            target=_without_keys(scrub(data.path)),
+            fields=tuple((n, _without_keys(v)) for n, v in scrub.fields(fields)),
+            body=scrub(body),
         )
 
-    async def record(self, flow: http.HTTPFlow, exchange: Exchange, scrubbers: list[Scrubber]) -> None:
+    async def record(self, flow: http.HTTPFlow, exchange: Exchange, scrub: Scrubber) -> None:
         """Write the exchange. Raises `RecorderUnavailable`; returns only once the bytes are written."""
         if self._writer is None:
             raise RecorderUnavailable("the recorder is not running")
         request = exchange.request_record
         if request is None:
-            request = self.copy_request(flow, exchange, b"", scrubbers)
+            request = self.copy_request(flow, exchange, b"", scrub)
         response = exchange.response_record
-        error = _scrubbed(exchange.error.encode("utf-8", "replace"), scrubbers).decode("utf-8", "replace")[
-            :_LONGEST_ERROR
-        ]
+        error = scrub(exchange.error.encode("utf-8", "replace")).decode("utf-8", "replace")[:_LONGEST_ERROR]
         line = self._line(flow, exchange, request, response, error)
         client, server = self._encoder.connection(flow.client_conn), self._encoder.connection(flow.server_conn)
         received, data = exchange.received, flow.request.data
@@ -190,7 +188,7 @@ class Recorder:
             error=error or None,
             masked_request=exchange.masked_request,
             masked=[MaskedField(m.path, m.strategy, m.count) for m in exchange.masked],
-            results=[RankedResult(r.index, r.score) for r in exchange.ranking.results],
+            results=list(exchange.ranking.results),
         )
 
 
@@ -205,15 +203,8 @@ def _comment(line: JournalLine) -> str:
     return f"refused{by}: {line.problem} ({who})"
 
 
-def _scrubbed(data: bytes, scrubbers: list[Scrubber]) -> bytes:
-    for scrub in scrubbers:
-        data = scrub(data)
-    return data
-
-
-def _clean(data: bytes, scrubbers: list[Scrubber]) -> bytes:
-    """*data* of a head without tokens, keys in a query, or anything that looks like a JWT."""
-    data = _scrubbed(data, scrubbers)
+def _without_keys(data: bytes) -> bytes:
+    """*data* of a head without keys in its query and without anything that looks like a JWT."""
     if b"?" in data:
         data = _KEYS_IN_QUERY.sub(rb"\1=***", data)
     return _JWT.sub(b"***", data) if b"eyJ" in data else data

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from weir.profiles.model import Result
+
 SCHEMA_VERSION = 1
 
 
@@ -17,13 +19,6 @@ class MaskedField(msgspec.Struct):
     path: str
     strategy: str
     count: int
-
-
-class RankedResult(msgspec.Struct):
-    """One result: its document's position in the request, and its score."""
-
-    index: int
-    score: float
 
 
 class JournalLine(msgspec.Struct, kw_only=True):
@@ -67,7 +62,7 @@ class JournalLine(msgspec.Struct, kw_only=True):
     error: str | None = None
     masked_request: bool = False
     masked: list[MaskedField] = []
-    results: list[RankedResult] = []
+    results: list[Result] = []
 
 
 #: The same columns for DuckDB: detection would turn times into text and empty lists into JSON.
@@ -129,4 +124,4 @@ def decode_line(data: bytes | str) -> JournalLine:
 
 def timestamp(seconds: float) -> str:
     """Unix *seconds* as ISO 8601 in UTC, to the microsecond."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:26]

@@ -61,7 +61,8 @@ class Replay:
             raise Refusal(Kind.REPLAY_REFUSED, "This request writes. Add --set weir_replay_allow=writes to repeat it.")
         exchange.replay_only = self._replay_only
         exchange.replay_key = replay_key(self._key, exchange.method, exchange.caller_target, exchange.caller_body)
-        flow.request.headers[HEADER] = exchange.replay_key
+        data = flow.request.data
+        data.headers.fields = (*data.headers.fields, (HEADER.encode(), exchange.replay_key.encode()))
 
     def _allowed(self) -> list[str]:
         return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]

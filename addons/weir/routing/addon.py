@@ -18,7 +18,7 @@ class Routing:
 
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's connection and path, or refuse."""
-        request, data = flow.request, flow.request.data
+        data = flow.request.data
         exchange.method = data.method[:16].decode("ascii", "replace")
         exchange.caller_target = data.path.decode("utf-8", "replace")
         peer = flow.client_conn.peername
@@ -27,7 +27,8 @@ class Routing:
             check_head(data.method, data.path, data.authority, data.headers.fields)
         except HeadError as error:
             raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
-        client_id = request.headers.get("X-Request-Id", "")
+        exchange.head = {name.lower(): value for name, value in data.headers.fields}
+        client_id = exchange.head.get(b"x-request-id", b"").decode("ascii", "replace")
         if _CLIENT_REQUEST_ID.fullmatch(client_id):
             exchange.client_request_id = client_id
         path, _, exchange.query = exchange.caller_target.partition("?")
@@ -36,7 +37,7 @@ class Routing:
         if exchange.replay:
             self._route_replay(flow, exchange, policies, path)
             return
-        host = request.headers.get("Host", "").lower()
+        host = exchange.head.get(b"host", b"").decode("ascii", "replace").lower()
         host = host if host.endswith("]") else host.rpartition(":")[0] or host
         sockname = flow.client_conn.sockname
         routed = policies.table.route(host.strip("[]"), sockname[1] if sockname else 0, path)
@@ -65,17 +66,19 @@ class Routing:
 
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Turn the caller's head into the upstream's: target, host, and the headers that may pass."""
-        connection, request = exchange.connection, flow.request
+        connection, data = exchange.connection, flow.request.data
         assert connection is not None
         upstream = connection.upstream
-        request.host, request.port, request.scheme = upstream.origin.host, upstream.origin.port, upstream.origin.scheme
+        # mitmproxy's setters keep Host and authority in step, which costs more than all of this.
+        data.host, data.port = upstream.origin.host, upstream.origin.port
+        data.scheme = upstream.origin.scheme.encode()
+        data.authority = b""
         target = upstream.base_path + exchange.path
-        request.path = f"{target}?{exchange.query}" if exchange.query else target
-        body = request.raw_content or b""
-        fields = [(b"Host", upstream.origin.authority.encode()), *forwarded_fields(request.headers.fields)]
+        data.path = (f"{target}?{exchange.query}" if exchange.query else target).encode()
+        fields = [(b"Host", upstream.origin.authority.encode()), *forwarded_fields(data.headers.fields)]
         fields.append((b"Accept-Encoding", b"identity"))
-        if body or request.method in ("POST", "PUT", "PATCH"):
-            fields.append((b"Content-Length", b"%d" % len(body)))
-        request.headers = http.Headers(fields)
-        request.data.http_version = b"HTTP/1.1"
-        request.trailers = None
+        if data.content or exchange.method in ("POST", "PUT", "PATCH"):
+            fields.append((b"Content-Length", b"%d" % len(data.content or b"")))
+        data.headers.fields = tuple(fields)
+        data.http_version = b"HTTP/1.1"
+        data.trailers = None
