@@ -38,14 +38,14 @@ class Gate:
         replay_key = flow.request.headers.pop(HEADER, None)
         exchange = self._find(flow)
         if exchange is None:
-            self._refuse(flow, "a request that was never judged")
+            self._refuse(flow, exchange, "a request that was never judged")
         elif exchange.problem is not None:
             if (
                 flow.response is not exchange.answer or flow.response is None
             ):  # server replay answered a refused request
                 flow.response = exchange.answer = exchange.refusal()
         elif not exchange.judged or replay_key is None:
-            self._refuse(flow, "a request that was not judged to its end")
+            self._refuse(flow, exchange, "a request that was not judged to its end")
         elif flow.response is None and exchange.replay_only:
             exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
             flow.response = exchange.answer = exchange.refusal()
@@ -61,12 +61,12 @@ class Gate:
             return
         exchange = self._find(flow)
         if exchange is None:
-            self._refuse(flow, "a response that no room has seen")
+            self._refuse(flow, exchange, "a response that no room has seen")
         elif exchange.problem is not None:
             if flow.response is not exchange.answer or flow.response is None:
                 flow.response = exchange.answer = exchange.refusal()
         elif not exchange.recorded:
-            self._refuse(flow, "a response that was not recorded")
+            self._refuse(flow, exchange, "a response that was not recorded")
         self._forget(flow)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
@@ -86,6 +86,10 @@ class Gate:
         """Nothing but HTTP passes."""
         flow.kill()
 
-    def _refuse(self, flow: http.HTTPFlow, what: str) -> None:
+    def _refuse(self, flow: http.HTTPFlow, exchange: Exchange | None, what: str) -> None:
         alarm("gate_closed", f"the gate refused {what}")
-        flow.response = gateway_error().response(self._new_id())
+        if exchange is None:
+            flow.response = gateway_error().response(self._new_id())
+        else:
+            exchange.problem = gateway_error()
+            flow.response = exchange.answer = exchange.refusal()

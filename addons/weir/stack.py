@@ -203,7 +203,7 @@ class Stack:
         body, fields = self.credentials.response(exchange, body, fields)
         document = self.profiles.response(exchange, body, head.get(b"content-type", b"").decode("ascii", "replace"))
         caller, record = self.masking.response(exchange, body, document)
-        if exchange.method != "HEAD":
+        if exchange.method != "HEAD" and data.status_code not in (204, 304):
             fields.append((b"Content-Length", b"%d" % len(caller)))
         reason = self.credentials.scrubber(exchange)(data.reason)
         exchange.response_record = ResponseRecord(data.status_code, reason, tuple(fields), record)

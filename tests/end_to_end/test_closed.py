@@ -71,6 +71,7 @@ def test_a_room_that_raises_before_sending_refuses(breakable: tuple[Gateway, Ups
     assert len(upstream.seen) == before
     if part not in UNRECORDED:
         assert len(gateway.flows()) == recorded + 1
+        assert gateway.sql("SELECT problem FROM flows ORDER BY request_id DESC LIMIT 1") == [("gateway-error",)]
     assert gateway.call(body=REQUEST, token=token()).status == 200
 
 

@@ -17,6 +17,7 @@ from cohere.core.api_error import ApiError
 
 from tests.end_to_end.gateway import (
     CREDENTIAL,
+    GATEWAY,
     Gateway,
     Upstream,
     free_port,
@@ -267,4 +268,26 @@ def test_text_embeddings_inference(tmp_path: Path, upstream: Upstream, launch: C
     assert upstream.seen[0].head.startswith(b"POST /rerank?x=1&api_key=sk-upstream-c2VjcmV0%2F4f9e81d0 HTTP/1.1\r\n")
     assert gateway.call("/rerank", {**body, "texts": ["a"] * 3}, token=token(), headers=host).json["rule"] == "few"
     assert gateway.sql("SELECT rank, index, score FROM rankings ORDER BY rank") == [(1, 1, 0.8), (2, 0, 0.1)]
+    gateway.stop()
+
+
+def test_a_listeners_port_can_choose_the_connection(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port, other = free_port(), free_port()
+    by_port = (
+        f"version: 1\nconnection: by-port\nprofile: cohere\nupstream: http://127.0.0.1:{upstream.port}/base\n"
+        f"match: {{port: {other}}}\naccess: {{groups: [search]}}\n"
+    )
+    both = GATEWAY.replace(":{port}]", f":{{port}}, http://127.0.0.1:{other}]")
+    write_policies(tmp_path, port, upstream.port, gateway=both, by_port=by_port)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    gateway.port = other
+    assert gateway.call("/v2/rerank", REQUEST, token=token(), headers={"X-Session-Id": "mine"}).status == 200
+    assert upstream.seen[-1].head.startswith(b"POST /base/v2/rerank ")
+    gateway.port = port
+    assert gateway.call("/v2/rerank", REQUEST, token=token()).problem == "unknown-connection"
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert gateway.sql("SELECT connection, split_part(session_id, '~', 1) FROM flows WHERE status = 200 ORDER BY time")[0] == (
+        "by-port", "mine")  # fmt: skip
     gateway.stop()

@@ -38,7 +38,7 @@ def test_every_profile_has_a_case() -> None:
     "body",
     [None, [], "x", {}, {"query": "q"}, {"documents": []}, {"query": 1, "documents": []}, {"query": "q", "documents": "abc"},
      {"query": "q", "documents": {"0": "a"}}, {"query": "q", "documents": [], "top_n": "5"}, {"query": "q", "documents": [], "top_n": True},
-     {"query": "q", "documents": [], "top_n": 1.5}, {"query": "q", "documents": [], "top_n": -1}, {"query": None, "documents": []},
+     {"query": "q", "documents": [], "top_n": 1.5}, {"query": "q", "documents": [], "top_n": -1}, {"query": "q", "documents": [], "top_n": 10**30}, {"query": None, "documents": []},
      {"query": "q", "documents": [], "model": ["m"]}],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused(body: Any) -> None:
@@ -49,7 +49,7 @@ def test_what_cannot_be_read_is_refused(body: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [None, {}, {"results": {}}, {"results": [1]}, {"results": [{"index": "0", "relevance_score": 1}]},
-                                  {"results": [{"index": 0}]}, {"results": [{"index": True, "relevance_score": 1}]}])  # fmt: skip
+                                  {"results": [{"index": 0}]}, {"results": [{"index": 10**30, "relevance_score": 1}]}, {"results": [{"index": 0, "relevance_score": 10**400}]}, {"results": [{"index": True, "relevance_score": 1}]}])  # fmt: skip
 def test_a_ranking_of_another_shape_is_said_to_be_unreadable(body: Any) -> None:
     operation = load_profile("cohere").operation("POST", "/v2/rerank")
     assert operation is not None and not operation.read_ranking(body).readable

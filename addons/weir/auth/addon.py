@@ -1,5 +1,6 @@
 """Auth: from the Authorization header to a principal, without waiting."""
 
+import hashlib
 import os
 import time
 from collections import OrderedDict
@@ -7,6 +8,7 @@ from collections import OrderedDict
 from mitmproxy import http
 
 from weir.auth.jws import TokenError
+from weir.auth.model import Principal
 from weir.auth.verifier import KeysUnavailable
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
@@ -60,19 +62,19 @@ class Auth:
                 f"The keys of issuer {error} are not available. Try again.",
                 headers=(("Retry-After", "5"),),
             ) from None
-        exchange.session_id = self._session(
-            exchange, exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
-        )
+        assert exchange.connection is not None
+        named = exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
+        exchange.session_id = self._session(exchange.principal, exchange.connection.name, named)
 
-    def _session(self, exchange: Exchange, named: str) -> str:
-        """The caller's own session id, bound to the principal; else one for as long as requests keep coming."""
-        principal, connection = exchange.principal, exchange.connection
-        assert principal is not None and connection is not None
-        own = named if 0 < len(named) <= 128 and named.isprintable() and named.isascii() else ""
-        key = (*principal.key, own or f"/{connection.name}")
+    def _session(self, principal: Principal, connection: str, named: str) -> str:
+        """The caller's own session id, made this principal's; else one for as long as requests keep coming."""
+        if 0 < len(named) <= 128 and named.isprintable() and named.isascii():
+            whose = hashlib.sha256(repr(principal.key).encode()).hexdigest()[:8]
+            return f"{named}~{whose}"
+        key = (*principal.key, connection)
         now = time.monotonic()
         session, last = self._sessions.pop(key, ("", 0.0))
-        if not session or (not own and now - last > SESSION_IDLE):
+        if not session or now - last > SESSION_IDLE:
             session = self._new_session()
         self._sessions[key] = (session, now)
         if len(self._sessions) > _SESSIONS:

@@ -67,15 +67,17 @@ def compile_limit(name: str, rate: str, per: str, count: str, burst: int | None)
 class MemoryStore:
     """Limits counted in this process. ``now`` is any clock in seconds that does not go back."""
 
-    _SWEEP = 100_000
+    _FEW = 10_000
 
     def __init__(self) -> None:
         self._full_at: dict[tuple[str, ...], float] = {}  # GCRA's theoretical arrival time
+        self._sweep_at = self._FEW
 
     def charge(self, charges: Sequence[Charge], now: float) -> tuple[bool, list[Standing]]:
         """Take the cost of every charge if all have room, of none otherwise; and where each then stands."""
-        if len(self._full_at) > self._SWEEP:
+        if len(self._full_at) > self._sweep_at:  # at every doubling, so that sweeping costs nothing on average
             self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+            self._sweep_at = max(self._FEW, 2 * len(self._full_at))
         rooms = [(charge, *self._room(charge, now)) for charge in charges]
         passed = all(retry == 0 for _, _, retry in rooms)
         standings = []

@@ -86,8 +86,8 @@ class Operation:
         """The `Call` in the parsed request *body*. Raises `ContentError`."""
         documents = _read(self.documents, body, "documents", list, required=True)
         top_n = _read(self.top_n, body, "top_n", int)
-        if top_n is not None and top_n < 0:
-            raise ContentError("the number of results asked for is negative")
+        if top_n is not None and not 0 <= top_n <= _LARGEST:
+            raise ContentError("the number of results asked for is negative or absurd")
         if documents is not None and (top_n is None or (top_n == 0 and self.zero_means_all)):
             top_n = len(documents)
         indexes = self.index.find(body) if self.index else []
@@ -112,7 +112,7 @@ class Operation:
         results = []
         for entry in entries:
             index, score = self.result_index.first(entry), self.result_score.first(entry)
-            if type(index) is not int or type(score) not in (int, float) or not math.isfinite(score):
+            if type(index) is not int or abs(index) > _LARGEST or not _is_score(score):
                 return Ranking(readable=False)
             results.append(Result(index, float(score)))
         return Ranking(tuple(results))
@@ -170,6 +170,12 @@ def _path(text: str | None) -> Path | None:
     return compile_path(text) if text is not None else None
 
 
+def _is_score(value: Any) -> bool:
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= _LARGEST)
+
+
+#: What the index can hold and no ranking needs.
+_LARGEST = 2**31 - 1
 _MISSING = object()
 
 
