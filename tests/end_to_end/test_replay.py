@@ -121,3 +121,19 @@ def test_an_operator_is_judged_like_any_caller(
     gateway.process.wait(timeout=20)
     assert len(upstream.seen) == reached
     assert gateway.sql("SELECT count(*) FROM flows WHERE replay = 'request' AND problem IS NOT NULL") == [(3,)]
+
+
+def test_stock_mitmdump_serves_back_what_was_not_masked(
+    recording: Path, tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """No addon of ours: the recorded request is the upstream's, so stock -S in front of the upstream matches it."""
+    port, reached = free_port(), upstream.connections
+    gateway = launch(
+        tmp_path, port, "--mode", f"reverse:http://127.0.0.1:{upstream.port}@127.0.0.1:{port}", "-S", str(recording),
+        "--set", "keepserving=true", "--set", "connection_strategy=lazy", "--set", "server_replay_extra=404",
+        scripts=(), wait="listening at",
+    )  # fmt: skip
+    answer = gateway.call("/v2/rerank", PLAIN)
+    assert answer.status == 200 and answer.json["results"][0]["index"] == 1
+    assert upstream.connections == reached
+    gateway.stop()
