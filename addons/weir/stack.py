@@ -9,6 +9,7 @@ touch them.
 import asyncio
 import functools
 import logging
+import os
 import time
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -323,7 +324,9 @@ class Stack:
         if not given and (ctx.options.server or ctx.options.weir_listen):
             await _listen([listener.mode for listener in policies.listeners])
         counters["started"] += 1
-        logger.info(f"weir: ready as worker {self.recorder.worker}, policies {policies.version[:12]}")
+        logger.info(
+            f"weir: ready as worker {self.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
+        )
 
     async def done(self) -> None:
         """Refuse what comes, let finish what is in flight, write everything."""

@@ -168,10 +168,8 @@ def test_if_one_worker_dies_all_stop(tmp_path: Path, upstream: Upstream, launch:
     write_policies(tmp_path, port, upstream.port)
     gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"], wait="weir: ready as worker w1")
     gateway.wait_for("weir: ready as worker w0")
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(gateway.process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    os.kill(int(children[0]), signal.SIGKILL)
+    ready = gateway.wait_for("weir: ready as worker w1")
+    os.kill(int(ready.partition("process ")[2].partition(",")[0]), signal.SIGKILL)
     assert gateway.process.wait(timeout=20) != 0
     assert "a worker ended, so all were stopped" in gateway.wait_for("a worker ended")
 
