@@ -267,7 +267,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
 
     again = Reranker(key, port).start()
     scene(9, "The same session sent again with mitmdump -C by an operator")
-    asked("olga (group search), token in WEIR_TOKEN: send every recorded request again")
+    asked("olga (group search), token in WEIR_TOKEN, weir_replay_allow=masked: send every recorded request again")
     before = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
     olga = gateway.token("olga", "search")
     with gateway.running("-C", str(recording), "--set", "weir_replay_allow=masked", WEIR_TOKEN=olga) as process:
@@ -278,7 +278,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         happened(f"{row['n']:3} x {row['status']}  {row['by']}")
     after = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
     expect(after > before and len(again.seen) > 0, "replayed requests that reached the reranker")
-    why("a replay is judged like any request, gets the credential again, and is recorded as a replay")
+    why("a replay is judged like any request and recorded as one; of those who were not let in no body was kept (400)")
     again.stop()
 
 
@@ -308,11 +308,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave gateway and reranker running until Ctrl-C")
     keep = parser.parse_args().keep
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="weir-demo-"))
     reranker = Reranker("sk-reranker-" + secrets.token_hex(12)).start()
     gateway = prepare(folder, reranker)
-    console.print(f"[bold]Weir[/]: a gateway on {gateway.url} in front of a BM25 reranker; everything is in {folder}")
+    console.print(
+        f"[bold]Weir[/]: a gateway on {gateway.url} in front of a BM25 reranker, in {folder} until the demo ends"
+    )
     try:
         with httpx.Client(timeout=20) as http:
             with gateway.running(*LISTEN):
@@ -349,7 +353,7 @@ def stay(gateway: Gateway, reranker: Reranker) -> None:
             f"  weir sql 'SELECT time, user, status, rule FROM flows ORDER BY time DESC LIMIT 5' --recordings '{gateway.folder}/recordings'",
             markup=False,
         )
-        console.print(f"  mitmweb -nr '{gateway.folder}'/recordings/segments/reranker/*/*.mitm", markup=False)
+        console.print(f"  cat '{gateway.folder}'/recordings/segments/reranker/*/*.mitm | mitmdump -nr -", markup=False)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
     service.stop()

@@ -54,7 +54,7 @@ def test_damaged_gzip_is_refused(body: bytes) -> None:
 
 
 def test_a_bomb_is_refused_before_it_fills_memory() -> None:
-    with pytest.raises(ContentError, match="more than 1000000 bytes"):
+    with pytest.raises(ContentError, match="far more than it may"):
         decode(gzip.compress(b"\0" * 200_000_000), "gzip", limit=1_000_000)
 
 
@@ -62,7 +62,9 @@ def test_a_bomb_is_refused_before_it_fills_memory() -> None:
     ("content_type", "expected"),
     [("application/json", True), ("Application/JSON; charset=UTF-8", True), ("application/problem+json", True),
      ("application/json; charset=utf-16", False), ("text/plain", False), ("", False), ("multipart/form-data", False),
-     ("application/jsonx", False), ("text/json+x", False)],
+     ("application/jsonx", False), ("text/json+x", False),
+     ("application/json; charset = utf-7", False), ("application/json; charset*=utf-7", False), ("application/json;charset=\"utf-8\"", True),
+     ("application/json; charset=utf-8; charset=utf-7", False), ("application/json;;", False), ("application/json; profile=x", True)],
 )  # fmt: skip
 def test_content_types(content_type: str, expected: bool) -> None:
     assert is_json(content_type) is expected

@@ -4,7 +4,7 @@ import inspect
 
 from mitmproxy.proxy.layers.http import _http1
 
-from weir.native_answers import _original_send
+from weir.native_answers import _original_read_body, _original_send
 
 
 def test_the_two_functions_are_the_only_ones_that_write_answers() -> None:
@@ -14,3 +14,10 @@ def test_the_two_functions_are_the_only_ones_that_write_answers() -> None:
     assert inspect.getsource(_http1.Http1Server.read_headers).count("make_error_response(") == 1
     assert list(inspect.signature(_http1.make_error_response).parameters) == ["status_code", "message"]
     assert list(inspect.signature(_original_send).parameters) == ["self", "event"]
+
+
+def test_what_is_wrapped_is_still_what_reads_heads_and_bodies() -> None:
+    assert "raise NotImplementedError" in inspect.getsource(_original_read_body)  # at trailers
+    for side in (_http1.Http1Server, _http1.Http1Client):
+        assert "FIXME: protect against header size DoS" in inspect.getsource(side.read_headers)
+    assert "self.state = self.read_headers" in inspect.getsource(_http1.Http1Connection)

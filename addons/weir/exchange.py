@@ -82,6 +82,7 @@ class Exchange:
     error: str = ""
     masked: list[MaskedField] = field(default_factory=list)
     masked_request: bool = False
+    recorded_model: str | None = None  # as the record may hold it
     request_record: RequestRecord | None = None
     response_record: ResponseRecord | None = None
     ranking: Ranking = field(default_factory=Ranking)

@@ -44,6 +44,8 @@ class Gate:
                 flow.response is not exchange.answer or flow.response is None
             ):  # server replay answered a refused request
                 flow.response = exchange.answer = exchange.refusal()
+        elif flow.server_conn.via is not None or flow.server_conn.transport_protocol != "tcp":
+            self._refuse(flow, exchange, "a request that would go by another way")
         elif not exchange.judged or replay_key is None:
             self._refuse(flow, exchange, "a request that was not judged to its end")
         elif flow.response is None and exchange.replay_only:

@@ -68,8 +68,17 @@ def trim(to: master.Master) -> None:
             to.addons.remove(addon)
     # Each log record would be dispatched to every addon, and connection logs quote what callers sent.
     to._legacy_log_events.uninstall()
+    logging.getLogger("mitmproxy.proxy.server").addFilter(_without_content)
     for name in ("mitmproxy.proxy.server", "httpx", "httpcore", "hpack"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _without_content(record: logging.LogRecord) -> bool:
+    """A crash of a connection's handler is logged by its type: its message and traceback quote what was sent."""
+    if record.exc_info:
+        kind = record.exc_info[0].__name__ if record.exc_info[0] else "an error"
+        record.msg, record.args, record.exc_info = f"weir: mitmproxy failed on a connection: {kind}", (), None
+    return True
 
 
 def set_options() -> None:

@@ -49,7 +49,7 @@ def key_file(name: str, make: bytes) -> bytes:
     except HomeError:
         raise
     except OSError as error:
-        raise HomeError(f"{path}: cannot be read ({error.strerror}); check its owner, or set WEIR_HOME") from None
+        raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner, or set WEIR_HOME") from None
 
 
 def derived_key(purpose: str) -> bytes:

@@ -2,32 +2,40 @@
 
 mitmproxy's are HTML, and name the upstream. Here two of its functions are replaced: the one that
 writes an answer for what never became a flow (counted), and the one that ends an HTTP/1 exchange
-with an error, where the flow's own problem is sent, so that answer and record agree.
+with an error, where the flow's own problem is sent, so that answer and record agree. And two are
+wrapped: reading a head, which has no bound of its own, and reading a body, which crashes at trailers.
 A test fails if a new mitmproxy moves this seam.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http import HttpLayer, _http1
-from mitmproxy.proxy.layers.http._events import ResponseProtocolError
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 
 from weir.alarms import counters
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem
 
+#: Bytes of a request's or response's head.
+MAX_HEAD = 64 * 1024
+
 _BY_STATUS = {
     400: Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP."),
     413: Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes."),
 }
+_TOO_LARGE = Problem(Kind.HEAD_TOO_LARGE, f"The request's head is larger than {MAX_HEAD} bytes.")
 _OTHERWISE = Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
 
 _original_send = _http1.Http1Server.send
+_original_read_body = _http1.Http1Connection.read_body
 _new_id = Uuid7()
 
 
@@ -50,6 +58,51 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None]) -> None:
 
     _http1.make_error_response = make_error_response
     _http1.Http1Server.send = send  # type: ignore[method-assign, assignment]
+    _http1.Http1Connection.read_body = _read_body  # type: ignore[method-assign, assignment]
+    for side in (_http1.Http1Server, _http1.Http1Client):
+        if not hasattr(side.read_headers, "bounded"):
+            side.read_headers = _bounded(side.read_headers)  # type: ignore[method-assign, assignment]
+
+
+def _read_body(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
+    """As mitmproxy's, but trailers end the exchange as any other protocol error does."""
+    try:
+        yield from _original_read_body(self, event)
+    except NotImplementedError:
+        assert self.stream_id is not None
+        if isinstance(self, _http1.Http1Server):
+            yield commands.SendData(self.conn, _closing(_BY_STATUS[400].response(_new_id())))
+        yield commands.CloseConnection(self.conn)
+        yield ReceiveHttp(
+            self.ReceiveProtocolError(self.stream_id, "trailers do not pass", self.ReceiveProtocolError.code)
+        )
+
+
+def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Reading a head of at most `MAX_HEAD` bytes; past it, 431 to a caller and an error of the upstream's."""
+
+    def read_headers(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
+        if len(self.buf) <= MAX_HEAD or _ends_within(bytes(self.buf)[:MAX_HEAD]):
+            yield from original(self, event)
+            return
+        counters["head_too_large"] += 1
+        self.buf = ReceiveBuffer()
+        self.state = self.done
+        if isinstance(self, _http1.Http1Server):
+            yield commands.SendData(self.conn, _closing(_TOO_LARGE.response(_new_id())))
+            yield commands.CloseConnection(self.conn)
+        elif self.stream_id is not None:
+            yield commands.CloseConnection(self.conn)
+            yield ReceiveHttp(
+                ResponseProtocolError(self.stream_id, "its head is too large", ErrorCode.GENERIC_SERVER_ERROR)
+            )
+
+    setattr(read_headers, "bounded", True)  # noqa: B010
+    return read_headers
+
+
+def _ends_within(head: bytes) -> bool:
+    return b"\r\n\r\n" in head or b"\n\n" in head
 
 
 def _closing(response: http.Response) -> bytes:

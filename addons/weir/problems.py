@@ -30,6 +30,7 @@ class Kind(Enum):
     CONNECT_REFUSED = (405, "CONNECT refused")
     REQUEST_TOO_LARGE = (413, "Request too large")
     UNSUPPORTED_CONTENT = (415, "Unsupported content")
+    HEAD_TOO_LARGE = (431, "Request head too large")
     RATE_LIMITED = (429, "Rate limited")
     UPSTREAM_UNREACHABLE = (502, "Upstream unreachable")
     UPSTREAM_UNREADABLE = (502, "Upstream unreadable")

@@ -4,6 +4,8 @@ The only way to the text is `reveal`, which a reviewer can search for.
 """
 
 import base64
+import html
+import re
 from urllib.parse import quote, quote_plus
 
 
@@ -34,6 +36,9 @@ class Secret:
         raise TypeError("a Secret is not serialised")
 
 
+_ESCAPED = re.compile("%[0-9A-F]{2}")
+_PUNCTUATION = re.compile(r"[^A-Za-z0-9_.\-]")
+
 #: Shorter secrets are not looked for: they would be found in unrelated text.
 _SHORTEST_SCRUBBED = 6
 
@@ -41,7 +46,7 @@ _SHORTEST_SCRUBBED = 6
 def spellings(secret: Secret) -> tuple[bytes, ...]:
     """Every form in which *secret* may come back, longest first.
 
-    Plain, percent-encoded (both kinds), JSON-escaped, and base64 (both alphabets). A base64 text that
+    Plain, percent-encoded, in HTML entities, JSON-escaped, hexadecimal, and base64 (both alphabets). A base64 text that
     merely contains the secret encodes it at one of three offsets; the part that does not depend on
     its neighbours is what is searched for.
     """
@@ -49,7 +54,14 @@ def spellings(secret: Secret) -> tuple[bytes, ...]:
     if len(text) < _SHORTEST_SCRUBBED:
         return ()
     raw = text.encode()
-    found = {raw, quote(text, safe="").encode(), quote_plus(text).encode()}
+    percent = {quote(text, safe=""), quote(text), quote_plus(text)}
+    percent |= {_ESCAPED.sub(lambda m: m[0].lower(), spelling) for spelling in percent}
+    entities = {html.escape(text), _PUNCTUATION.sub(lambda m: f"&#x{ord(m[0]):X};", text)}
+    entities |= {
+        _PUNCTUATION.sub(lambda m: f"&#{ord(m[0])};", text),
+        _PUNCTUATION.sub(lambda m: f"&#x{ord(m[0]):x};", text),
+    }
+    found = {raw, raw.hex().encode(), raw.hex().upper().encode(), *(s.encode() for s in percent | entities)}
     found.add(text.replace("\\", "\\\\").replace('"', '\\"').replace("/", "\\/").encode())
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for offset in range(3):

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -17,6 +18,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import ConnectionState
+from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
 from weir import dispatch, hardening, native_answers
@@ -52,6 +54,14 @@ _NOT_READY = Problem(
     "The gateway is starting or stopping. Try again in a moment.",
     headers=(("Retry-After", "1"),),
 )
+
+_NOT_RECORDED = Problem(
+    Kind.RECORDER_UNAVAILABLE, "The answer could not be recorded, so it is not delivered. Try again later."
+)
+
+#: Where a quotation begins in mitmproxy's error texts.
+_QUOTATION = re.compile(r"""[:'"(]""")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Of an upstream's response headers, these are between it and the gateway, or would lead callers past it.
 _NOT_DELIVERED = frozenset((
@@ -114,7 +124,6 @@ class Stack:
             self.routing.requestheaders(flow, exchange)
             self.auth.requestheaders(flow, exchange)
             self.policy.requestheaders(flow, exchange)
-            self.replay.requestheaders(flow, exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except Exception as error:
@@ -196,17 +205,26 @@ class Stack:
         exchange.upstream_status = data.status_code
         if flow.is_replay == "response":
             exchange.replay = "response"
+        reason = status_codes.RESPONSES.get(data.status_code, "").encode()
+        names = [name.lower() for name, _ in data.headers.fields]
+        if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
+        if any(_CONTROL.search(value) for _, value in data.headers.fields):
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer has control characters in its headers.")
         try:
             body = decode(data.content or b"", head.get(b"content-encoding", b"").decode("ascii", "replace"))
         except ContentError as error:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
         fields = [(n, v) for n, v in data.headers.fields if n.lower() not in _NOT_DELIVERED]
-        body, fields = self.credentials.response(exchange, body, fields)
-        document = self.profiles.response(exchange, body, head.get(b"content-type", b"").decode("ascii", "replace"))
+        content_type = head.get(b"content-type", b"").decode("ascii", "replace")
+        read, document = body, self.profiles.read(body, content_type)
+        body, fields = self.credentials.response(exchange, body, fields, document)
+        if document is not None and body is not read:
+            document = self.profiles.read(body, content_type)
         caller, record = self.masking.response(exchange, body, document)
+        self.profiles.response(exchange, document)
         if exchange.method != "HEAD" and data.status_code not in (204, 304):
             fields.append((b"Content-Length", b"%d" % len(caller)))
-        reason = self.credentials.scrubber(exchange)(data.reason)
         exchange.response_record = ResponseRecord(data.status_code, reason, tuple(fields), record)
         duration = (time.perf_counter() - exchange.started) * 1000
         fields += [(n.encode(), v.encode()) for n, v in exchange.limit_headers]
@@ -222,7 +240,8 @@ class Stack:
         exchange = self._exchanges.get(flow)
         if exchange is None or exchange.recorded:
             return
-        exchange.error = flow.error.msg if flow.error else "ended without a response"
+        # mitmproxy quotes what it could not read; only what comes before a quotation is kept.
+        exchange.error = _QUOTATION.split(flow.error.msg if flow.error else "ended without a response")[0][:80]
         if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
             exchange.problem = _ended_by(exchange)
         if exchange.problem is not None:
@@ -264,17 +283,21 @@ class Stack:
             await self.recorder.record(flow, exchange, self.credentials.scrubber(exchange))
             exchange.recorded = True
         except RecorderUnavailable:
-            exchange.problem = exchange.problem or Problem(
-                Kind.RECORDER_UNAVAILABLE, "The answer could not be recorded, so it is not delivered. Try again later."
-            )
+            self._withhold(flow, exchange, _NOT_RECORDED)
         except asyncio.CancelledError:
-            exchange.problem = exchange.problem or _NOT_READY
+            self._withhold(flow, exchange, _NOT_READY)
         except Exception as error:
             problem = exchange.problem
             self._failed(exchange, "record", error)
-            exchange.problem = problem or exchange.problem
+            self._withhold(flow, exchange, problem or gateway_error())
         if logger.isEnabledFor(logging.INFO):
             _log(exchange)
+
+    def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
+        """An exchange that is not in the record has no answer but a refusal."""
+        exchange.problem = exchange.problem or problem
+        exchange.answer = flow.response = exchange.refusal()
+        exchange.response_record = _refusal_record(exchange.answer)
 
     # The gateway's own life.
 
@@ -321,8 +344,13 @@ class Stack:
             if "://" in issuer.source:
                 self._tasks.append(asyncio.create_task(keep_fresh(issuer), name=f"keys of {issuer.rules.name}"))
         self._ready.set()
-        if not given and (ctx.options.server or ctx.options.weir_listen):
-            await _listen([listener.mode for listener in policies.listeners])
+        if ctx.options.client_replay and not os.environ.get("WEIR_TOKEN"):
+            logger.warning(
+                "weir: WEIR_TOKEN is not set, so every replayed request is refused; set the operator's token"
+            )
+        listens = not given and (ctx.options.server or ctx.options.weir_listen)
+        if listens and not await _listen([listener.mode for listener in policies.listeners]):
+            return
         counters["started"] += 1
         logger.info(
             f"weir: ready as worker {self.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
@@ -363,20 +391,18 @@ def register(to: master.Master) -> None:
     dispatch.install(to.addons)
 
 
-async def _listen(modes: list[str]) -> None:
-    """Open *modes*, and only them. Logs an error, which ends mitmdump, where one cannot be opened."""
+async def _listen(modes: list[str]) -> bool:
+    """Open *modes*, and only them. Where one cannot be opened: False, and an error in the log, which ends mitmdump."""
     if ctx.options.weir_reuse_port:
         loop = asyncio.get_running_loop()
         setattr(loop, "create_server", functools.partial(loop.create_server, reuse_port=True))  # noqa: B010
     servers = ctx.master.addons.get("proxyserver").servers
     ctx.options.update(server=True, mode=modes)
     await servers.update([mode_specs.ProxyMode.parse(mode) for mode in modes])
-    for server in servers:
-        if not server.is_running:
-            logger.error(
-                f"weir: cannot listen on {server.mode.full_spec.rpartition('@')[2]}; "
-                "stop what does, or change `listen:`"
-            )
+    closed = [server.mode.full_spec.rpartition("@")[2] for server in servers if not server.is_running]
+    for address in closed:
+        logger.error(f"weir: cannot listen on {address}; stop what does, or change `listen:`")
+    return not closed
 
 
 def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:

@@ -103,13 +103,24 @@ def test_sql_as_table_json_and_csv(recordings: Path, tmp_path: Path) -> None:
 def test_sql_never_writes_and_names_what_is_wrong(recordings: Path, tmp_path: Path) -> None:
     for query in ("SELECT nothing FROM flows", "DROP VIEW flows", "CREATE TABLE t (a INT)", "not sql"):
         done = weir("sql", query, "--recordings", str(recordings), folder=tmp_path)
-        assert done.returncode == 1 and done.stderr.startswith("weir: ") and "Traceback" not in done.stderr
+        assert done.returncode == 2 and done.stderr.startswith("weir: ") and "Traceback" not in done.stderr
 
 
 def test_what_callers_sent_does_not_move_the_readers_cursor(recordings: Path, tmp_path: Path) -> None:
     shown = weir("sql", "SELECT path FROM flows", "--recordings", str(recordings), folder=tmp_path).stdout
     assert "\x1b" not in shown and "\\x1b[2J" in shown
     assert _inert("a\u202eb\n") == "a\\u202eb\\n"
+
+
+def test_sql_shows_values_as_they_are(recordings: Path, tmp_path: Path) -> None:
+    options = ("--recordings", str(recordings))
+    assert ":x: [bold]" in weir("sql", "SELECT ':x: [bold]' AS v", *options, folder=tmp_path).stdout
+    odd = "SELECT 'nan'::DOUBLE AS a, 'x'::BLOB AS b, [1.5] AS c, TIMESTAMPTZ '2027-01-15 08:00:00+00' AS d"
+    (row,) = json.loads(weir("sql", odd, "--json", *options, folder=tmp_path, TZ="Asia/Tokyo").stdout)
+    assert row == {"a": None, "b": "78", "c": [1.5], "d": "2027-01-15 08:00:00+00:00"}
+    recent = "SELECT count(*) AS n FROM flows WHERE time < now() + interval 1 year AND now()::TIMESTAMP - now() AT TIME ZONE 'UTC' < interval 1 minute"
+    assert json.loads(weir("sql", recent, "--json", *options, folder=tmp_path, TZ="Asia/Tokyo").stdout) == [{"n": 3}]
+    assert weir("sql", "", *options, folder=tmp_path).returncode in (0, 2)
 
 
 @pytest.mark.parametrize("command", ["run", "token", "sql"])

@@ -82,7 +82,7 @@ def test_without_access_nobody_passes(tmp_path: Path) -> None:
         (("${env:KEY}", "${vault:x}"), ["reranker.yaml:6:37: credential.value: there is no source 'vault'; use ${env:NAME} or ${file:path}"]),
         (("${env:KEY}", "sk-plain"), ["reranker.yaml:6:37: credential.value: a credential is never written into a policy file; refer to it with ${env:NAME} or ${file:path}"]),
         (("header: Authorization, ", ""), ["reranker.yaml:6:1: credential: name either a header or a query parameter"]),
-        (("[search]", "search"), ["reranker.yaml:7:10: access.groups: 'search': input should be a valid list"]),
+        (("[search]", "search"), ["reranker.yaml:7:10: access.groups: must be a list; write [one, two]"]),
         (("access:", "acess:"), ["reranker.yaml:7:1: acess: there is no such setting. Did you mean 'access'?"]),
         (("version: 1", "version: 1\nversion: 1"), ["reranker.yaml:2:1: found duplicate key \"version\" with value \"1\" (original value: \"1\")"]),
         (("[search]", "[search"), ["reranker.yaml:8:1: expected ',' or ']', but got '<stream end>'"]),
@@ -163,10 +163,7 @@ def test_two_connections_cannot_have_one_name_or_one_match(tmp_path: Path) -> No
 
 
 def test_missing_folders_and_files(tmp_path: Path) -> None:
-    assert (
-        "there is no such folder; create it, or name another with --set weir_policies=DIR"
-        in mistakes(tmp_path / "none")[0]
-    )
+    assert "); create it, or name another with --policies, --set weir_policies=DIR" in mistakes(tmp_path / "none")[0]
     assert "gateway.yaml:1:1: there is no such file" in mistakes(tmp_path)[0]
     (tmp_path / "gateway.yaml").write_text(GATEWAY)
     assert "no connection is configured" in mistakes(tmp_path)[0]

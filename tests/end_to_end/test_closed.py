@@ -18,13 +18,13 @@ masks: [{fields: ["$..user_id"], with: hash}]
 """
 
 BEFORE_UPSTREAM = [
-    "routing.requestheaders", "auth.requestheaders", "policy.requestheaders", "replay.requestheaders",
+    "routing.requestheaders", "auth.requestheaders", "policy.requestheaders", 
     "recorder.request", "profiles.request", "policy.request", "masking.request", "routing.request",
     "replay.request", "masking.record_request", "recorder.copy_request", "credentials.request",
     "credentials.scrubber", "stack.requestheaders", "stack.request",
 ]  # fmt: skip
 AFTER_UPSTREAM = [
-    "stack.responseheaders", "credentials.response", "profiles.response", "masking.response", "recorder.record",
+    "stack.responseheaders", "credentials.response", "profiles.read", "profiles.response", "masking.response", "recorder.record",
     "stack.response",
 ]  # fmt: skip
 #: Broken here, there is nothing that could record.

@@ -46,7 +46,7 @@ def both(folder: Path, port: int, expected: str, **environment: str) -> None:
 
 
 def test_no_policies(tmp_path: Path) -> None:
-    both(tmp_path, free_port(), "policies:1:1: there is no such folder; create it, or name another with")
+    both(tmp_path, free_port(), "create it, or name another with --policies, --set weir_policies=DIR or WEIR_POLICIES")
 
 
 def test_an_invalid_file(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_each_request_on_a_connection_is_judged_by_itself(shared: tuple[Gateway,
 
 def test_a_caller_that_leaves_is_recorded(shared: tuple[Gateway, Upstream]) -> None:
     gateway, _ = shared
-    query = "SELECT count(*) FROM flows WHERE error LIKE '%closed connection%' AND problem IS NULL AND status = 0"
+    query = "SELECT count(*) FROM flows WHERE error = 'HTTP/1 protocol error' AND problem IS NULL AND status = 0"
     before = gateway.sql(query)[0][0]
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
         connection.sendall(head("Content-Length: 1000") + b"only a part")

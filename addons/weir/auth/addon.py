@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from mitmproxy import http
 
-from weir.auth.jws import TokenError
+from weir.auth.jws import MAX_TOKEN, TokenError
 from weir.auth.model import Principal
 from weir.auth.verifier import KeysUnavailable
 from weir.exchange import Exchange
@@ -38,7 +38,7 @@ class Auth:
                 raise Refusal(Kind.CREDENTIALS_REQUIRED, "A replay needs its operator's token in WEIR_TOKEN.")
         else:
             fields = flow.request.data.headers.fields
-            values = [v.decode("utf-8", "surrogateescape") for n, v in fields if n.lower() == b"authorization"]
+            values = [v.decode("latin-1") for n, v in fields if n.lower() == b"authorization"]
         if not values:
             raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=(("WWW-Authenticate", _CHALLENGE),))
         if len(values) > 1:
@@ -46,6 +46,12 @@ class Auth:
         scheme, _, token = values[0].partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=(("WWW-Authenticate", _CHALLENGE),))
+        if len(token) > MAX_TOKEN or not token.isascii():
+            raise Refusal(
+                Kind.INVALID_TOKEN,
+                "The token was not accepted: it is too long or not ASCII.",
+                headers=(("WWW-Authenticate", f'{_CHALLENGE}, error="invalid_token"'),),
+            )
         exchange.token = Secret(token)
         policies = exchange.policies
         assert policies is not None

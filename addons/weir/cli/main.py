@@ -1,9 +1,11 @@
 """The ``weir`` command. Exit codes: 0 done, 1 it did not work out, 2 the input or configuration is wrong."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+import weir
 from weir.cli import run, sql, token
 from weir.config.problems import ConfigError
 from weir.home import HomeError
@@ -21,8 +23,18 @@ app.command("token")(token.token)
 app.command("sql")(sql.sql)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"weir {weir.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _weir() -> None:
+def _weir(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
     """An identity-aware gateway for reranking, search and LLM services, built on mitmproxy."""
 
 

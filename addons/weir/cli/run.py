@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Start the gateway on the listeners of gateway.yaml.
 
-    The same as [bold]mitmdump -s addons/gateway.py[/], with the configuration checked first. One process
+    Becomes mitmdump with the bundle, with the configuration checked first. One process
     uses one core: give it a worker a core. Stop it with Ctrl-C or SIGTERM; requests in flight are finished.
 
     [bold]Examples[/]

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ import duckdb
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from weir.cli.fail import fail
 from weir.config.load import load_folder
@@ -42,14 +45,15 @@ def sql(
         fail(f"{database} does not exist; start the gateway once, or name the folder with --recordings")
     try:
         with duckdb.connect(str(database), read_only=True) as connection:
-            cursor = connection.execute(query)
-            names = [column[0] for column in cursor.description or ()]
-            rows = cursor.fetchall()
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(query)
+            names = [column[0] for column in connection.description or ()]
+            rows = connection.fetchall() if names else []
     except duckdb.Error as error:
-        fail(str(error).splitlines()[0], 1)
+        fail(str(error).splitlines()[0])
     if as_json:
-        json.dump([dict(zip(names, row, strict=True)) for row in rows], sys.stdout, default=str, indent=1)
-        print()
+        document = [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in rows]
+        print(json.dumps(document, indent=1, allow_nan=False))
     elif as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
@@ -64,11 +68,26 @@ def _print(names: list[str], rows: list[tuple[Any, ...]]) -> None:
         numeric = any(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else _inert(str(value)) for value in row))
+        table.add_row(*(Text() if value is None else Text(_inert(str(value))) for value in row))
     # A pipe has no width: whole lines, so that grep and less -S see each row.
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
     console.print(table)
     console.print(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
+
+
+def _plain(value: Any) -> Any:
+    """*value* as JSON has it: times and identifiers as text, bytes as hexadecimal, no NaN."""
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _inert(text: str) -> str:

@@ -64,7 +64,8 @@ def load_folder(path: Path) -> Folder:
                     shown,
                     1,
                     1,
-                    "there is no such folder; create it, or name another with --set weir_policies=DIR or WEIR_POLICIES",
+                    f"there is no such folder ({path.absolute()}); create it, or name another with --policies, "
+                    "--set weir_policies=DIR or WEIR_POLICIES",
                 )
             ]
         )
@@ -126,8 +127,11 @@ def _document[S: Settings](file: Path, model: type[S], mistakes: list[Mistake]) 
     try:
         return Document(shown, model.model_validate(data), root)
     except pydantic.ValidationError as error:
-        found = [_mistake(shown, root, model, e) for e in error.errors()]
-        mistakes.extend(dict.fromkeys(found))
+        found: dict[object, Mistake] = {}
+        for details in error.errors():  # of the alternatives of a union, the first speaks
+            mistake = _mistake(shown, root, model, details)
+            found.setdefault((mistake.line, mistake.column, details["type"] == "missing" and mistake.message), mistake)
+        mistakes.extend(found.values())
         return None
 
 
@@ -144,6 +148,8 @@ def _mistake(shown: str, root: Node | None, model: type[Settings], error: Any) -
         message = f"{error['input']!r} is not one of {expected}{did_you_mean(str(error['input']), words)}"
     elif kind == "missing":
         message = f"{error['loc'][-1]!r} is missing"
+    elif kind in _SHAPES:
+        message = f"must be {_SHAPES[kind]}"
     elif kind == "too_short":
         message = "must not be empty"
     elif kind == "string_pattern_mismatch":
@@ -153,6 +159,18 @@ def _mistake(shown: str, root: Node | None, model: type[Settings], error: Any) -
     line, column = _mark(root, location)
     where = path_text(location)
     return Mistake(shown, line, column, f"{where}: {message}" if where else message)
+
+
+#: pydantic's errors of shape, in the words of someone who writes YAML.
+_SHAPES = {
+    "model_type": "a mapping of settings",
+    "model_attributes_type": "a mapping of settings",
+    "dict_type": "a mapping",
+    "list_type": "a list; write [one, two]",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+}
 
 
 def _field_names(model: type[Settings], location: Iterable[str | int]) -> list[str]:

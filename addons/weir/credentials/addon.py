@@ -5,14 +5,15 @@ from functools import lru_cache
 from mitmproxy import http
 
 from weir.alarms import alarm
+from weir.content import encode
 from weir.exchange import Exchange
 from weir.routing.model import Origin
 from weir.secret import Scrubber, Secret
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _scrubber(credential: str, token: str) -> Scrubber:
-    """Callers and credentials recur: their spellings are worked out once."""
+    """Callers and credentials recur: their spellings are worked out once. For verified tokens only."""
     return Scrubber((Secret(credential), Secret(token)))
 
 
@@ -38,14 +39,22 @@ class Credentials:
         """Removes what must be found in nothing that is delivered or stored: upstream's credential, caller's token."""
         credential = exchange.connection.credential if exchange.connection else None
         token = exchange.token.reveal() if exchange.token else ""
-        return _scrubber(credential.secret.reveal() if credential else "", token)
+        make = _scrubber if exchange.principal is not None else _scrubber.__wrapped__
+        return make(credential.secret.reveal() if credential else "", token)
 
     def response(
-        self, exchange: Exchange, body: bytes, fields: list[tuple[bytes, bytes]]
+        self, exchange: Exchange, body: bytes, fields: list[tuple[bytes, bytes]], document: object
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """The response's body and headers without any reflected credential; an alarm if there was one."""
+        """The response's body and headers without any reflected credential; an alarm if there was one.
+
+        JSON can spell every character as an escape: where there are any, the *document* is looked at as well.
+        """
         scrub = self.scrubber(exchange)
         clean, clean_fields = scrub(body), scrub.fields(fields)
+        if document is not None and b"\\" in body:
+            spelled_out = encode(document)
+            if scrub(spelled_out) is not spelled_out:
+                clean = scrub(spelled_out)
         if clean is not body or clean_fields is not fields:
             name = exchange.connection.name if exchange.connection else "?"
             alarm(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from weir.config.model import CredentialSettings
 from weir.config.problems import SettingError
@@ -40,7 +40,7 @@ class Credential:
         if self.query is None:
             return target
         path, _, query = target.partition("?")
-        kept = [p for p in query.split("&") if p and p.partition("=")[0] != self.query]
+        kept = [p for p in query.split("&") if p and unquote_plus(p.partition("=")[0]).strip() != self.query]
         return f"{path}?{'&'.join([*kept, f'{self.query}={quote(self.value.reveal(), safe="")}'])}"
 
 

@@ -42,11 +42,10 @@ class Masking:
         connection = exchange.connection
         if connection is None or exchange.principal is None:
             return b""  # of callers who did not say who they are, nothing more than the head is kept
-        if not connection.masks.all:
-            return exchange.sent_body
         if not exchange.parsed:
-            return b""
+            return b"" if connection.masks.all else exchange.sent_body
         report = apply(connection.masks.all, exchange.body)
+        exchange.recorded_model = exchange.operation.read_model(exchange.body) if exchange.operation else None
         if not report:
             return exchange.sent_body
         exchange.masked += report
@@ -59,7 +58,8 @@ class Masking:
         assert connection is not None
         if not connection.masks.all or not body:
             return body, body
-        if document is None:
+        # A part (206) or a bare value has no names by which its fields could be found.
+        if not isinstance(document, dict | list) or exchange.upstream_status == 206:
             raise Refusal(
                 Kind.UPSTREAM_UNREADABLE,
                 f"The service answered {exchange.upstream_status} with a body that "

@@ -32,6 +32,8 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "lt": operator.lt,
     "le": operator.le,
 }
+#: What other languages call ours.
+_ELSEWHERE = {"gte": "ge", "lte": "le", "regex": "matches", "re": "matches", "prefix": "starts_with", "nin": "not_in"}
 _TEXT_OPS = ("matches", "starts_with", "contains")
 _OPS = (*_COMPARISONS, "in", "not_in", *_TEXT_OPS, "exists", "length")
 
@@ -157,26 +159,42 @@ def _operation(op: str, operand: Any, name: str, kind: type | None) -> _Matcher:
         except SettingError as error:
             raise SettingError(error.message, op, *error.location) from None
         return _length(inner, name)
-    raise SettingError(f"there is no matcher {op!r}{did_you_mean(op, _OPS)}", op)
+    meant = _ELSEWHERE.get(op)
+    hint = f". Did you mean {meant!r}?" if meant else did_you_mean(op, _OPS)
+    raise SettingError(f"there is no matcher {op!r}{hint}", op)
 
 
 def _one_of(values: list[Any], kind: type | None, name: str, *location: str) -> _Matcher:
+    """Equal to one of *values*. A value of another type is refused: the service may coerce it to one of them."""
     for i, value in enumerate(values):
         if kind is not None and type(value) is not kind:
             wanted = {int: "a number", str: "a text"}[kind]
             raise SettingError(f"{name!r} is {wanted}, {value!r} is not", *location, *([i] if len(values) > 1 else []))
         if isinstance(value, dict | list):
             raise SettingError("must be a text, a number, true, false or null", *location)
-    allowed = {(type(v) in (int, float), v) if type(v) is not bool else (None, v) for v in values}
+    allowed = {(_type_of(value), value) for value in values}
+    types = {kind for kind, _ in allowed}
 
     def matcher(found: Any) -> bool | None:
         if found is ABSENT:
             return None
-        if isinstance(found, dict | list):
-            return False
-        return ((type(found) in (int, float), found) if type(found) is not bool else (None, found)) in allowed
+        kind = _type_of(found)
+        if kind not in types and kind != "null":
+            raise UnreadableFact(f"{name!r} is a {kind}, and a rule compares it with a {' or '.join(sorted(types))}")
+        return (kind, found) in allowed
 
     return matcher
+
+
+def _type_of(value: Any) -> str:
+    """The JSON type: true is not 1 here, for a service may take one for the other."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else "list" if isinstance(value, list) else "object"
 
 
 def _number(op: str, operand: float, name: str) -> _Matcher:

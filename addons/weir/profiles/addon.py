@@ -17,7 +17,8 @@ class Profiles:
         assert connection is not None
         raw = data.content or b""
         exchange.operation = connection.profile.operation(exchange.method, exchange.path)
-        if exchange.operation is None and not connection.allow_unknown:
+        unknown = exchange.operation is None
+        if unknown and not (connection.allow_unknown and not connection.profile.resembles(exchange.path)):
             raise Refusal(
                 Kind.UNKNOWN_OPERATION,
                 f"{exchange.method} {exchange.path} is not an operation of the profile "
@@ -30,21 +31,28 @@ class Profiles:
                     raise Refusal(Kind.UNSUPPORTED_CONTENT, "Send the body as application/json in UTF-8.")
                 exchange.body = parse(body)
                 exchange.parsed = True
+                if isinstance(exchange.body, dict) and len({k.lower() for k in exchange.body}) < len(exchange.body):
+                    raise ContentError("two members of it differ only in case, and services read them differently")
             exchange.caller_body = exchange.sent_body = body
             exchange.call = exchange.operation.read_call(exchange.body) if exchange.operation else UNKNOWN
         except ContentError as error:
             raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
-        if body is not raw:  # judged decoded, so sent decoded
-            data.content = body
-            data.headers.fields = tuple(f for f in data.headers.fields if f[0].lower() != b"content-encoding")
+        # Judged decoded and as JSON in UTF-8, so sent decoded and named so.
+        data.content = body
+        fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
+        if body:
+            fields.append((b"Content-Type", head[b"content-type"].partition(b";")[0].strip()))
+        data.headers.fields = tuple(fields)
 
-    def response(self, exchange: Exchange, body: bytes, content_type: str) -> object:
-        """The parsed response, with the exchange's ranking set; None where it is not JSON."""
+    def read(self, body: bytes, content_type: str) -> object:
+        """The parsed response; None where it is not unambiguous JSON."""
         try:
-            document = parse(body) if body and is_json(content_type) else None
+            return parse(body) if body and is_json(content_type) else None
         except ContentError:
-            document = None
+            return None
+
+    def response(self, exchange: Exchange, document: object) -> None:
+        """Set the exchange's ranking, from the document as the record holds it."""
         if exchange.operation is not None and 200 <= exchange.upstream_status < 300:
             ranking = exchange.operation.read_ranking(document)
             exchange.ranking = ranking if document is not None else Ranking(readable=False)
-        return document

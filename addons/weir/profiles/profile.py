@@ -102,6 +102,11 @@ class Operation:
             indexes=tuple(indexes),
         )
 
+    def read_model(self, body: Any) -> str | None:
+        """The model in *body* where it is (still) a text."""
+        model = self.model.first(body) if self.model else None
+        return model if isinstance(model, str) else None
+
     def read_ranking(self, body: Any) -> Ranking:
         """The ranking in the parsed response *body*; ``readable=False`` where it has another shape."""
         if self.results is None or self.result_index is None or self.result_score is None:
@@ -128,6 +133,11 @@ class Profile:
     def operation(self, method: str, path: str) -> Operation | None:
         """The operation of a request with *method* to *path* (without query); None where it is unknown."""
         return self.operations.get((method, path))
+
+    def resembles(self, path: str) -> bool:
+        """Whether *path* is a known operation's in another case or with another end: servers may take it for that."""
+        wanted = path.rstrip("/").lower()
+        return any(known.rstrip("/").lower() == wanted for _, known in self.operations)
 
 
 def names() -> list[str]:

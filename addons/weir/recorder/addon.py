@@ -17,7 +17,7 @@ from weir.recorder.repair import repair
 from weir.recorder.worker import WorkerLock, claim
 from weir.recorder.writer import RecorderUnavailable, Writer
 from weir.replay.key import HEADER
-from weir.routing.head import forwarded_fields
+from weir.routing.head import METHODS, forwarded_fields
 from weir.secret import Scrubber
 
 UNROUTED = "_unrouted"
@@ -28,8 +28,11 @@ _HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"content-type", b"con
 _KEYS_IN_QUERY = re.compile(
     rb"(?i)(?<=[?&])((?:access_|id_|auth_?)?token|(?:x-)?api[-_]?key|key|auth(?:orization)?|password|secret|sig(?:nature)?)=[^&]*"
 )
-_JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*")
+_WORD = re.compile(rb"[A-Za-z0-9_.-]{20,}")
 _LONGEST_ERROR = 200
+_LONGEST_TEXT = 1000
+_MOST_RESULTS = 10_000
+_LONGEST_TARGET = 8000
 _PORT = re.compile(r":[0-9]*$")
 _HOST_UNSAFE = re.compile(r"[^A-Za-z0-9.\-]")
 #: The recorded body is decoded, or left out.
@@ -102,13 +105,14 @@ class Recorder:
             fields.append((b"Content-Length", b"%d" % len(body)))
         host = data.host
         if exchange.connection is None:  # no service is known: show where the caller meant to go
-            host = _HOST_UNSAFE.sub("?", _PORT.sub("", host_header.decode("latin-1")))[:200] or host
+            safe = _without_keys(scrub(host_header)).decode("latin-1")
+            host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
         return RequestRecord(
-            method=data.method,
+            method=data.method if data.method in METHODS else b"INVALID",
             scheme=data.scheme,
             host=host,
             port=data.port,
-            target=_without_keys(scrub(data.path)),
+            target=_without_keys(scrub(data.path[:_LONGEST_TARGET])),
             fields=tuple((n, _without_keys(v)) for n, v in scrub.fields(fields)),
             body=scrub(body),
         )
@@ -168,9 +172,9 @@ class Recorder:
             client_ip=exchange.client_ip or None,
             client_request_id=exchange.client_request_id or None,
             method=exchange.method or "?",
-            path=request.target.partition(b"?")[0].decode("utf-8", "replace"),
+            path=_cut(request.target.partition(b"?")[0].decode("utf-8", "replace")) or "",
             operation=call.operation if exchange.operation else None,
-            model=call.model,
+            model=_cut(exchange.recorded_model),
             documents=None if call.documents is None else len(call.documents),
             top_n=call.top_n,
             request_bytes=len(flow.request.raw_content or b""),
@@ -179,7 +183,7 @@ class Recorder:
             upstream_status=exchange.upstream_status or None,
             effect=decision.effect if decision else None,
             rule=decision.rule if decision else None,
-            message=decision.message or None if decision else None,
+            message=(decision.message if decision else "") or (problem.detail if problem else None),
             decision_id=decision.decision_id if decision else None,
             policy_version=exchange.policies.version if exchange.policies else None,
             shadow=list(decision.shadow) if decision else [],
@@ -188,7 +192,7 @@ class Recorder:
             error=error or None,
             masked_request=exchange.masked_request,
             masked=[MaskedField(m.path, m.strategy, m.count) for m in exchange.masked],
-            results=list(exchange.ranking.results),
+            results=list(exchange.ranking.results[:_MOST_RESULTS]),
         )
 
 
@@ -204,7 +208,18 @@ def _comment(line: JournalLine) -> str:
 
 
 def _without_keys(data: bytes) -> bytes:
-    """*data* of a head without keys in its query and without anything that looks like a JWT."""
+    """*data* of a head without keys in its query and without anything that looks like a JWT. Linear in its length."""
     if b"?" in data:
         data = _KEYS_IN_QUERY.sub(rb"\1=***", data)
-    return _JWT.sub(b"***", data) if b"eyJ" in data else data
+    return _WORD.sub(_hide_jwt, data) if b"eyJ" in data else data
+
+
+def _hide_jwt(word: re.Match[bytes]) -> bytes:
+    text = word[0]
+    start = text.find(b"eyJ")
+    return text if start < 0 or b"." not in text[start:] else text[:start] + b"***"
+
+
+def _cut(text: str | None) -> str | None:
+    """A text of the journal: the index must be able to hold any line."""
+    return text if text is None or len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"

@@ -9,10 +9,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from mitmproxy import connection, version
 from mitmproxy.io import tnetstring
 
 from weir.exchange import RequestRecord, ResponseRecord
+from weir.recorder.journal import decode_line
 
 FLOW_FORMAT = 21
 
@@ -158,6 +160,14 @@ class FlowEncoder:
             k["response"], response_part,
             k["websocket"], _NULL,
         )  # fmt: skip
+
+
+def recorded_connection(metadata: dict[str, Any]) -> str | None:
+    """The connection that a recorded flow says it went through. The file's word, no more."""
+    try:
+        return decode_line(line_in(metadata) or "").connection
+    except msgspec.MsgspecError:
+        return None
 
 
 def line_in(metadata: dict[str, Any]) -> str | None:

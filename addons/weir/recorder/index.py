@@ -85,7 +85,7 @@ def _flows(root: Path) -> str:
             SELECT {names} FROM read_parquet({_quoted(parquet)}, union_by_name=true)),
         l AS (
             SELECT {names} FROM read_json({_quoted(journals)}, format='newline_delimited',
-                columns={{{columns}}}, ignore_errors=true) WHERE request_id IS NOT NULL)
+                columns={{{columns}}}, ignore_errors=true, maximum_object_size=67108864) WHERE request_id IS NOT NULL)
         SELECT * FROM p UNION ALL
         SELECT * FROM l WHERE segment NOT IN (SELECT DISTINCT segment FROM p WHERE segment IS NOT NULL)"""  # noqa: S608
 

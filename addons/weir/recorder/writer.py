@@ -121,11 +121,12 @@ class Writer:
 
     def _look(self) -> None:
         """See that what is written to is still what readers find. Raises OSError where nothing can be written."""
-        self._looked = time.monotonic()
+        self._looked = 0.0  # what fails below must be looked at again before anything is written
         self._check_root()
         for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
             alarm("recording_gone", f"{self._segments[connection].flow_path} was removed while it was written")
             self._segments.pop(connection).close()
+        self._looked = time.monotonic()
 
     def _write(self, entries: list[_Entry]) -> None:
         by_connection: dict[str, list[_Entry]] = {}

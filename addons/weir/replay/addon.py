@@ -1,14 +1,13 @@
 """Replay: mitmproxy's own ``-S`` and ``-C``, made to work with masked recordings and to stay policed."""
 
-import msgspec
+import hmac
+
 from mitmproxy import ctx, http
 
 from weir.exchange import Exchange
 from weir.home import derived_key
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
-from weir.recorder.flowfile import line_in
-from weir.recorder.journal import decode_line
 from weir.replay.key import HEADER, replay_key
 
 #: What an operator may ask for by name in ``weir_replay_allow``.
@@ -39,30 +38,25 @@ class Replay:
                 ),
             )
 
-    def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Refuse to send a recorded request again whose recording is not what was sent."""
-        if not exchange.replay:
-            return
-        text = line_in(flow.metadata)
-        try:
-            line = decode_line(text) if text is not None else None
-        except msgspec.MsgspecError:
-            line = None
-        if line is not None and line.masked_request and "masked" not in self._allowed():
-            raise Refusal(
-                Kind.REPLAY_REFUSED,
-                "The record masks parts of this request, so what would be sent is not "
-                "what was sent. Add --set weir_replay_allow=masked to send it all the same.",
-            )
-
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Mark the request with its key; refuse to repeat a write."""
-        if exchange.replay and exchange.call.operation in _WRITES and "writes" not in self._allowed():
-            raise Refusal(Kind.REPLAY_REFUSED, "This request writes. Add --set weir_replay_allow=writes to repeat it.")
+        """Mark the request with its key. Refuse to repeat, unasked, a write or what is not exactly what was sent."""
+        key = replay_key(self._key, exchange.method, exchange.caller_target, exchange.caller_body)
+        if exchange.replay:
+            if exchange.call.operation in _WRITES and "writes" not in self._allowed():
+                raise Refusal(
+                    Kind.REPLAY_REFUSED, "This request writes. Add --set weir_replay_allow=writes to repeat it."
+                )
+            recorded = exchange.head.get(HEADER.lower().encode(), b"")
+            if not hmac.compare_digest(recorded, key.encode()) and "masked" not in self._allowed():
+                raise Refusal(
+                    Kind.REPLAY_REFUSED,
+                    "The recorded request is not what was sent: the record masks parts of it, or it was refused. "
+                    "Add --set weir_replay_allow=masked to send it all the same.",
+                )
         exchange.replay_only = self._replay_only
-        exchange.replay_key = replay_key(self._key, exchange.method, exchange.caller_target, exchange.caller_body)
+        exchange.replay_key = key
         data = flow.request.data
-        data.headers.fields = (*data.headers.fields, (HEADER.encode(), exchange.replay_key.encode()))
+        data.headers.fields = (*data.headers.fields, (HEADER.encode(), key.encode()))
 
     def _allowed(self) -> list[str]:
         return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]

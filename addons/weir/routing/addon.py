@@ -3,11 +3,13 @@
 import re
 
 from mitmproxy import http
+from mitmproxy.connection import Server
 
 from weir.exchange import Exchange
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
-from weir.routing.head import HeadError, check_head, forwarded_fields
+from weir.recorder.flowfile import recorded_connection
+from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields
 from weir.routing.model import Origin
 
 _CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -19,11 +21,13 @@ class Routing:
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's connection and path, or refuse."""
         data = flow.request.data
-        exchange.method = data.method[:16].decode("ascii", "replace")
+        exchange.method = data.method.decode() if data.method in METHODS else "?"
         exchange.caller_target = data.path.decode("utf-8", "replace")
         peer = flow.client_conn.peername
         exchange.client_ip = str(peer[0]) if peer else ""
         try:
+            if data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
+                raise HeadError("the HTTP version is not 1.0 or 1.1")
             check_head(data.method, data.path, data.authority, data.headers.fields)
         except HeadError as error:
             raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
@@ -58,7 +62,16 @@ class Routing:
         ]
         if not candidates:
             raise Refusal(Kind.UNKNOWN_CONNECTION, "No connection leads to where this recorded request went.")
-        connection = max(candidates, key=lambda c: len(c.upstream.base_path))
+        longest = max(len(c.upstream.base_path) for c in candidates)
+        candidates = [c for c in candidates if len(c.upstream.base_path) == longest]
+        if len(candidates) > 1:  # the record's word narrows the choice; it gives nobody access
+            candidates = [c for c in candidates if c.name == recorded_connection(flow.metadata)]
+        if len(candidates) != 1:
+            raise Refusal(
+                Kind.REPLAY_REFUSED,
+                "Several connections lead to where this recorded request went, and the record names none of them.",
+            )
+        (connection,) = candidates
         exchange.connection = connection
         exchange.path = path[len(connection.upstream.base_path) :]
         prefix = connection.match.path or ""
@@ -82,3 +95,5 @@ class Routing:
         data.headers.fields = tuple(fields)
         data.http_version = b"HTTP/1.1"
         data.trailers = None
+        if exchange.replay:  # a recorded one may name a proxy to go through, or another transport
+            flow.server_conn = Server(address=(data.host, data.port))

@@ -5,6 +5,7 @@ Also what of a caller's head goes upstream. Pure; bytes in, bytes out.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -12,6 +13,9 @@ Fields = Iterable[tuple[bytes, bytes]]
 class HeadError(ValueError):
     """A head that is refused; the text is safe to show."""
 
+
+#: Header fields of one request.
+MAX_FIELDS = 200
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 
@@ -48,8 +52,13 @@ _STRIPPED = frozenset((
     b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url",
     b"x-original-host", b"x-host", b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"via",
     b"remote-user", b"x-remote-user", b"x-user", b"x-authenticated-user",
-    b"x-session-id", b"x-request-id",
+    b"x-session-id", b"x-request-id", b"range", b"if-range",
 ))  # fmt: skip
+#: Parts of names by which proxies, applications and identity providers tell each other who is calling.
+_AUTHORITY = re.compile(
+    rb"auth|token|secret|passw|api-?key|credential|cookie|forward|jwt|dpop|oidc|login|principal|identity|middleware|proxy"
+    rb"|client-ip|connecting-ip|cluster-client|original-|rewrite-|override|remote-|ssl-client|client-cert|-user\b|groups|_"
+)
 _STRIPPED_PREFIXES = (b"x-weir-", b"x-forwarded-", b"x-envoy-", b"x-auth-request-")
 
 
@@ -81,6 +90,9 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
         raise HeadError("the query has characters that must be escaped")
     seen = set()
     hosts = 0
+    fields = list(fields)
+    if len(fields) > MAX_FIELDS:
+        raise HeadError(f"it has more than {MAX_FIELDS} header fields")
     for name, value in fields:
         lower = name.lower()
         if not _NAME.fullmatch(name):
@@ -111,11 +123,13 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
 
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The caller's headers that go upstream. Host, length and encoding are set anew by the gateway."""
-    return [
-        (name, value)
-        for name, value in fields
-        if (lower := name.lower()) not in _STRIPPED and b"_" not in lower and not lower.startswith(_STRIPPED_PREFIXES)
-    ]
+    return [field for field in fields if _passes(field[0])]
+
+
+@lru_cache(maxsize=1024)
+def _passes(name: bytes) -> bool:
+    lower = name.lower()
+    return lower not in _STRIPPED and not lower.startswith(_STRIPPED_PREFIXES) and not _AUTHORITY.search(lower)
 
 
 def _shown(name: bytes) -> str:

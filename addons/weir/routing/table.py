@@ -45,6 +45,8 @@ def compile_match(path: str | None, host: str | None, port: int | None) -> Match
     if path is None and host is None and port is None:
         raise SettingError("name a path, a host or a port, or nothing would reach this connection")
     if path is not None:
+        if not path.startswith("/"):
+            raise SettingError(f"{path!r} must start with '/'", "path")
         try:
             check_path(path.encode())
         except HeadError as error:
