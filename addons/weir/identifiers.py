@@ -6,7 +6,6 @@ back, which library generators do not promise.
 
 import os
 import time
-import uuid
 from collections.abc import Callable
 
 
@@ -25,8 +24,3 @@ class Uuid7:
         value = (self._last >> 12) << 80 | 0x7 << 76 | (self._last & 0xFFF) << 64 | 0b10 << 62 | tail
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def time_of(identifier: str) -> float:
-    """The Unix time in seconds that a UUIDv7 carries."""
-    return (uuid.UUID(identifier).int >> 80) / 1000

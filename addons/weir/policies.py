@@ -28,7 +28,7 @@ from weir.policy.conditions import compile_when
 from weir.policy.limits import compile_limit
 from weir.policy.rules import Rule
 from weir.profiles.profile import load_profile
-from weir.routing.model import Match, Origin, parse_upstream
+from weir.routing.model import Match, Origin, is_loopback, parse_upstream
 from weir.routing.table import Table, compile_match
 
 
@@ -38,11 +38,6 @@ class Listener:
 
     host: str
     port: int
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     @property
     def mode(self) -> str:
@@ -88,7 +83,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     listeners = _listeners(gateway.settings, errors)
     issuers = _issuers(gateway.settings, path, errors)
     trusts_local = "local" in gateway.settings.issuers
-    if trusts_local and not all(listener.loopback for listener in listeners):
+    if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
         errors.append(
             SettingError(
                 "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback",
@@ -193,7 +188,7 @@ def _issuer(settings: IssuerSettings, folder: Path) -> Issuer:
     rules = ClaimRules(settings.name, settings.issuer, frozenset(settings.audience), groups)
     if "://" in settings.jwks:
         parts = urlsplit(settings.jwks)
-        loopback = Origin("http", parts.hostname or "", 0).loopback
+        loopback = is_loopback(parts.hostname or "")
         if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
             raise SettingError("keys are fetched over https only (http on loopback)", "jwks")
         return Issuer(rules, settings.jwks)

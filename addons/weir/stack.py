@@ -41,6 +41,7 @@ from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing.addon import Routing
+from weir.routing.model import is_loopback
 
 logger = logging.getLogger("weir")
 
@@ -408,7 +409,7 @@ async def _listen(modes: list[str]) -> bool:
 def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:
     for mode in modes:
         host = mode.listen_host(ctx.options.listen_host)
-        if host not in ("localhost", "::1") and not host.startswith("127."):
+        if not is_loopback(host):
             raise hardening.HardeningError(
                 f"--mode {mode.full_spec} listens beyond loopback while the issuer 'local' is trusted; "
                 "name a loopback host, or remove 'local' from gateway.yaml"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from weir.config.model import MaskSettings
 from weir.config.problems import SettingError
 from weir.content import encode
@@ -33,9 +35,8 @@ class Mask:
     hidden_from: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class MaskedField:
-    """How many values one mask replaced."""
+class MaskedField(msgspec.Struct, frozen=True):
+    """How many values one mask replaced, as it stands in the journal."""
 
     path: str
     strategy: str

@@ -12,7 +12,7 @@ from weir.policies import Policies
 from weir.problems import Kind, Refusal
 from weir.recorder import index
 from weir.recorder.flowfile import FlowEncoder, check_format
-from weir.recorder.journal import JournalLine, MaskedField, encode_line, timestamp
+from weir.recorder.journal import JournalLine, encode_line, timestamp
 from weir.recorder.repair import repair
 from weir.recorder.worker import WorkerLock, claim
 from weir.recorder.writer import RecorderUnavailable, Writer
@@ -191,7 +191,7 @@ class Recorder:
             replay=exchange.replay or None,
             error=error or None,
             masked_request=exchange.masked_request,
-            masked=[MaskedField(m.path, m.strategy, m.count) for m in exchange.masked],
+            masked=exchange.masked,
             results=list(exchange.ranking.results[:_MOST_RESULTS]),
         )
 

@@ -8,17 +8,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from weir.masking.masks import MaskedField
 from weir.profiles.model import Result
 
 SCHEMA_VERSION = 1
-
-
-class MaskedField(msgspec.Struct):
-    """How many values of one field were hidden, and how."""
-
-    path: str
-    strategy: str
-    count: int
 
 
 class JournalLine(msgspec.Struct, kw_only=True):

@@ -8,6 +8,11 @@ from weir.config.problems import SettingError
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+def is_loopback(host: str) -> bool:
+    """Whether *host*, as written in a configuration, can only mean this machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Scheme, host (lower case) and port: the whole of what a credential is bound to."""
@@ -21,11 +26,6 @@ class Origin:
         """The Host header for this origin."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can be meant."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
 
 @dataclass(frozen=True, slots=True)
