@@ -3,12 +3,18 @@
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from mitmproxy import io
 from mitmproxy.http import HTTPFlow
 
@@ -336,3 +342,65 @@ def test_headers_that_say_who_is_calling_do_not_pass(shared: tuple[Gateway, Upst
     )
     assert {n.lower() for n in names}.isdisjoint(upstream.seen[-1].headers)
     assert upstream.seen[-1].headers["x-trace"] == upstream.seen[-1].headers["x-client-name"] == "kept"
+
+
+def test_an_upstream_whose_certificate_is_not_trusted_gets_no_request(
+    tmp_path: Path, launch: Callable[..., Gateway]
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "self-signed.pem").write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "self-signed.pem")
+    received: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+                with connection, context.wrap_socket(connection, server_side=True) as secure:
+                    received.append(secure.recv(65536))
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        port = free_port()
+        write_policies(tmp_path, port, 1)
+        file = tmp_path / "policies" / "reranker.yaml"
+        file.write_text(
+            file.read_text().replace("http://127.0.0.1:1", f"https://localhost:{listener.getsockname()[1]}")
+        )
+        gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+        answer = gateway.call(body=REQUEST, token=token())
+        assert (answer.status, answer.problem) == (502, "upstream-unreachable")
+        gateway.stop()
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+    assert b"".join(received) == b""
+
+
+def test_a_redirect_is_handed_to_the_caller_and_not_followed(shared: tuple[Gateway, Upstream]) -> None:
+    gateway, upstream = shared
+    served, elsewhere = upstream.answer, Upstream()
+    upstream.answer = lambda seen: json_answer(
+        {}, "307 Temporary Redirect", f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"
+    )
+    try:
+        answer = gateway.call(body=REQUEST, token=token())
+    finally:
+        upstream.answer = served
+    assert answer.status == 307 and answer.headers["location"].endswith(f":{elsewhere.port}/")
+    assert elsewhere.connections == 0
+    elsewhere.stop()

@@ -1,0 +1,37 @@
+"""The demo is true: it checks each of its own scenes, ends by itself in under a minute and leaves nothing behind."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.end_to_end.gateway import ROOT
+
+
+def test_the_demo_from_another_folder(tmp_path: Path) -> None:
+    left_before = set(Path(tempfile.gettempdir()).glob("weir-demo-*"))
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "demo.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - started < 60
+    assert [int(n) for n in re.findall(r"^ *(\d+)\. ", done.stdout, re.MULTILINE)] == list(range(1, 11))
+    for shown in (
+        "hash:",
+        "401 Credentials required",
+        "403 Access denied",
+        "403 by rule no-huge-reranks",
+        "8 passed, then 429",
+        "the same answer",
+    ):
+        assert shown in done.stdout
+    assert done.stdout.count("weir sql ") == 5 and "Traceback" not in done.stdout + done.stderr
+    assert set(Path(tempfile.gettempdir()).glob("weir-demo-*")) == left_before
