@@ -17,7 +17,7 @@ from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http import HttpLayer, _http1
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestData, ResponseData, ResponseProtocolError
 
 from weir.alarms import counters
 from weir.exchange import Exchange
@@ -26,6 +26,10 @@ from weir.problems import Kind, Problem
 
 #: Bytes of a request's or response's head.
 MAX_HEAD = 64 * 1024
+
+#: A body may come in this many pieces; in more only if they are not smaller than this on average (bytes).
+MAX_PIECES = 5_000
+MIN_PIECE = 64
 
 _BY_STATUS = {
     400: Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP."),
@@ -65,17 +69,30 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None]) -> None:
 
 
 def _read_body(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
-    """As mitmproxy's, but trailers end the exchange as any other protocol error does."""
+    """As mitmproxy's, but trailers, crumbs of chunks and endless chunk lines end it as other protocol errors do."""
+    stream, pieces, size = getattr(self, "weir_pieces", (None, 0, 0))
+    if stream != self.stream_id:
+        stream, pieces, size = self.stream_id, 0, 0
     try:
-        yield from _original_read_body(self, event)
+        for command in _original_read_body(self, event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestData | ResponseData):
+                pieces, size = pieces + 1, size + len(command.event.data)
+                if pieces > MAX_PIECES and size < pieces * MIN_PIECE:
+                    raise NotImplementedError
+            yield command
+        setattr(self, "weir_pieces", (stream, pieces, size))  # noqa: B010
+        if self.state == self.read_body and len(self.buf) > 2 * MAX_HEAD:
+            raise NotImplementedError
     except NotImplementedError:
-        assert self.stream_id is not None
+        if self.stream_id is None:
+            return
+        self.buf = ReceiveBuffer()
         if isinstance(self, _http1.Http1Server):
             yield commands.SendData(self.conn, _closing(_BY_STATUS[400].response(_new_id())))
         yield commands.CloseConnection(self.conn)
-        yield ReceiveHttp(
-            self.ReceiveProtocolError(self.stream_id, "trailers do not pass", self.ReceiveProtocolError.code)
-        )
+        failed = self.ReceiveProtocolError
+        yield ReceiveHttp(failed(self.stream_id, "the body's framing does not pass", failed.code))
+        self.state = self.done
 
 
 def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -102,7 +119,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
 
 
 def _ends_within(head: bytes) -> bool:
-    return b"\r\n\r\n" in head or b"\n\n" in head
+    return b"\n\r\n" in head or b"\n\n" in head
 
 
 def _closing(response: http.Response) -> bytes:

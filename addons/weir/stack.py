@@ -224,7 +224,9 @@ class Stack:
             document = self.profiles.read(body, content_type)
         caller, record = self.masking.response(exchange, body, document)
         self.profiles.response(exchange, document)
-        if exchange.method != "HEAD" and data.status_code not in (204, 304):
+        if exchange.method == "HEAD" or data.status_code in (204, 304):
+            caller = record = b""  # whatever came: bytes after these heads would be read as another response
+        else:
             fields.append((b"Content-Length", b"%d" % len(caller)))
         exchange.response_record = ResponseRecord(data.status_code, reason, tuple(fields), record)
         duration = (time.perf_counter() - exchange.started) * 1000
@@ -368,6 +370,10 @@ class Stack:
         deadline = time.monotonic() + DRAIN
         while not all(x.recorded for x in self._exchanges.values()) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        for flow, exchange in list(self._exchanges.items()):
+            if not exchange.recorded:  # it may have reached its upstream: it must not be missing from the record
+                exchange.error = "not ended when the gateway stopped"
+                await self._record(flow, exchange)
         await asyncio.to_thread(self.recorder.stop)
 
     async def _until_ready(self) -> None:

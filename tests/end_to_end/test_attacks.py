@@ -156,8 +156,11 @@ def test_no_charset_but_the_one_that_was_read(shared: tuple[Gateway, Upstream], 
 def test_members_that_differ_in_case_and_paths_that_resemble_known_ones(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
     reached = upstream.connections
-    both = {**REQUEST, "Documents": ["a"] * 9}
-    assert gateway.call(body=both, token=token()).problem == "unreadable-body"
+    for odd in ({"Documents": ["a"] * 9}, {"document\u017f": ["a"] * 9}, {"TOP_N": 100}):
+        assert gateway.call(body={**REQUEST, **odd}, token=token()).problem == "unreadable-body"
+    assert (
+        gateway.call(body={"query": "q", "documents": ["a"], "Model": "x"}, token=token()).problem == "unreadable-body"
+    )
     for method, path in (("POST", "/v2/rerank/"), ("POST", "/V2/Rerank"), ("PUT", "/v2/rerank")):
         assert gateway.call(f"/reranker{path}", REQUEST, token=token(), method=method).problem == "unknown-operation"
     assert upstream.connections == reached
@@ -404,3 +407,60 @@ def test_a_redirect_is_handed_to_the_caller_and_not_followed(shared: tuple[Gatew
     assert answer.status == 307 and answer.headers["location"].endswith(f":{elsewhere.port}/")
     assert elsewhere.connections == 0
     elsewhere.stop()
+
+
+@pytest.mark.parametrize("body", [b"1\r\na\r\n" * 200_000 + b"0\r\n\r\n", b"1;" + b"x" * 20_000_000])
+def test_crumbs_of_chunks_and_endless_chunk_lines_stall_nobody(shared: tuple[Gateway, Upstream], body: bytes) -> None:
+    gateway, upstream = shared
+    reached = upstream.connections
+    head = b"POST /reranker/v2/rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def attack() -> None:
+        try:
+            assert gateway.raw(head + body)[:12] in (b"HTTP/1.1 400", b"")
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # refused before it was sent
+
+    assert longest_stall(gateway, attack) < 1.0 and upstream.connections == reached
+    small = json.dumps(REQUEST).encode()
+    chunked = b"".join(b"1\r\n%c\r\n" % byte for byte in small) + b"0\r\n\r\n"
+    authorised = head[:-2] + f"Authorization: Bearer {token()}\r\nContent-Type: application/json\r\n\r\n".encode()
+    assert gateway.raw(authorised + chunked).startswith(b"HTTP/1.1 200")
+
+
+def test_a_recording_answers_only_for_its_own_connection(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    other = (
+        f"version: 1\nconnection: other\nprofile: cohere\nupstream: http://127.0.0.1:{upstream.port}\n"
+        "match: {host: other.test, path: /reranker}\naccess: {groups: [others]}\n"
+    )
+    write_policies(tmp_path, port, upstream.port, other=other)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    upstream.answer = lambda seen: json_answer(
+        {"results": [], "secret": "ONLY-A"}, headers="Date: Mon, 01 Jan 99999 00:00:00 GMT\r\n"
+    )
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    gateway.stop()
+    upstream.stop()
+    recording = sorted((tmp_path / "recordings/segments/reranker").glob("*/*.mitm"))[0]
+    gateway = launch(
+        tmp_path, port, "-n", "--set", "weir_listen=true", "-S", str(recording), "--set", "keepserving=true"
+    )
+    stranger = gateway.call(body=REQUEST, token=token("bob", "others"), headers={"Host": "other.test"})
+    assert stranger.status == 502 and b"ONLY-A" not in stranger.body
+    assert gateway.call(body=REQUEST, token=token()).json["secret"] == "ONLY-A"  # whatever its date says
+    gateway.stop()
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_nothing_follows_a_head_that_has_no_body(shared: tuple[Gateway, Upstream], status: str) -> None:
+    gateway, upstream = shared
+    served = upstream.answer
+    upstream.answer = lambda seen: raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", status)
+    try:
+        answer = gateway.call(body=REQUEST, token=token())
+    finally:
+        upstream.answer = served
+    assert answer.body == b"" and gateway.call(body=REQUEST, token=token()).status == 200

@@ -196,6 +196,33 @@ def test_a_stopping_gateway_finishes_what_is_in_flight(gateway: Gateway, upstrea
     assert gateway.sql("SELECT status FROM flows") == [(200,)]
 
 
+def test_a_gateway_that_cannot_wait_longer_still_records_what_it_sent(gateway: Gateway, upstream: Upstream) -> None:
+    arrived, over = threading.Event(), threading.Event()
+
+    def never(seen: object) -> bytes:
+        arrived.set()
+        over.wait(30)
+        return b""
+
+    upstream.answer = never  # type: ignore[assignment]
+
+    def call() -> None:
+        try:
+            gateway.call(body=REQUEST, token=token())
+        except OSError:
+            pass
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    assert arrived.wait(10)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(20) == 0
+    over.set()
+    caller.join(10)
+    assert gateway.sql("SELECT error, request_bytes > 0 FROM flows") == [("not ended when the gateway stopped", True)]
+    assert len(gateway.flows()) == 1
+
+
 def test_kill_9_under_load_loses_no_answer(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port)

@@ -6,6 +6,19 @@ from weir.content import ContentError, decode, is_json, parse
 from weir.exchange import Exchange
 from weir.problems import Kind, Refusal
 from weir.profiles.model import UNKNOWN, Ranking
+from weir.profiles.profile import Operation
+
+
+def _refuse_lookalikes(body: object, operation: Operation | None) -> None:
+    """Members that differ only in case from each other or from a fact's: services read them differently."""
+    if not isinstance(body, dict):
+        return
+    seen: set[str] = set()
+    for name in body:
+        folded = name.casefold()
+        if folded in seen or (operation is not None and folded in operation.members and name != folded):
+            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
+        seen.add(folded)
 
 
 class Profiles:
@@ -31,8 +44,7 @@ class Profiles:
                     raise Refusal(Kind.UNSUPPORTED_CONTENT, "Send the body as application/json in UTF-8.")
                 exchange.body = parse(body)
                 exchange.parsed = True
-                if isinstance(exchange.body, dict) and len({k.lower() for k in exchange.body}) < len(exchange.body):
-                    raise ContentError("two members of it differ only in case, and services read them differently")
+                _refuse_lookalikes(exchange.body, exchange.operation)
             exchange.caller_body = exchange.sent_body = body
             exchange.call = exchange.operation.read_call(exchange.body) if exchange.operation else UNKNOWN
         except ContentError as error:

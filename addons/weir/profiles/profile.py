@@ -5,6 +5,7 @@ A fact that should be there and cannot be read raises `ContentError`: never "not
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -81,6 +82,7 @@ class Operation:
     results: Path | None
     result_index: Path | None
     result_score: Path | None
+    members: frozenset[str]  # of the body's top level, in which facts stand
 
     def read_call(self, body: Any) -> Call:
         """The `Call` in the parsed request *body*. Raises `ContentError`."""
@@ -162,17 +164,20 @@ def load_profile(name: str) -> Profile:
 
 def _compile(settings: OperationSettings) -> Operation:
     request, response = settings.request, settings.response
+    top_n = request.top_n.path if request.top_n else None
+    paths = (request.query, request.documents, top_n, request.model, request.index)
     return Operation(
         name=settings.operation,
         query=_path(request.query),
         documents=_path(request.documents),
-        top_n=_path(request.top_n.path if request.top_n else None),
+        top_n=_path(top_n),
         zero_means_all=bool(request.top_n and request.top_n.zero == "all"),
         model=_path(request.model),
         index=_path(request.index),
         results=_path(response.results if response else None),
         result_index=_path(response.index if response else None),
         result_score=_path(response.score if response else None),
+        members=frozenset(match[1] for path in paths if path and (match := re.match(r"\$\.(\w+)", path))),
     )
 
 

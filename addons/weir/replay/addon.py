@@ -28,6 +28,7 @@ class Replay:
         if ctx.options.server_replay:
             self._replay_only = ctx.options.server_replay_extra != "forward"
             ctx.options.update(
+                server_replay_refresh=False,  # it raises on odd dates, and the request would go on
                 server_replay_extra="forward",  # what it does not answer comes to Gate, which refuses it
                 server_replay_use_headers=[HEADER],
                 server_replay_ignore_content=True,
@@ -40,7 +41,9 @@ class Replay:
 
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Mark the request with its key. Refuse to repeat, unasked, a write or what is not exactly what was sent."""
-        key = replay_key(self._key, exchange.method, exchange.caller_target, exchange.caller_body)
+        assert exchange.connection is not None
+        name = exchange.connection.name
+        key = replay_key(self._key, name, exchange.method, exchange.caller_target, exchange.caller_body)
         if exchange.replay:
             if exchange.call.operation in _WRITES and "writes" not in self._allowed():
                 raise Refusal(

@@ -10,8 +10,11 @@ import hmac
 HEADER = "X-Weir-Replay-Key"
 
 
-def replay_key(key: bytes, method: str, target: str, body: bytes) -> str:
-    """The key of a request with *method* to the caller's *target* (path and query) with *body* (decoded)."""
-    mac = hmac.new(key, f"{method}\n{target}\n".encode(), hashlib.sha256)
+def replay_key(key: bytes, connection: str, method: str, target: str, body: bytes) -> str:
+    """The key of a request with *method* to the caller's *target* (path and query) with *body* (decoded).
+
+    *connection* is part of it: what one answered must not be given to those who may only use another.
+    """
+    mac = hmac.new(key, f"{connection}\n{method}\n{target}\n".encode(), hashlib.sha256)
     mac.update(body)
     return mac.hexdigest()
