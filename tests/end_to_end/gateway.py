@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,16 @@ class Upstream:
                 if not (answer := self.answer(seen)):
                     return
                 connection.sendall(answer)
+
+    @contextlib.contextmanager
+    def answering(self, answer: bytes) -> Iterator[None]:
+        """Answer *answer* to everything within the block, and as before after it."""
+        before = self.answer
+        self.answer = lambda seen: answer
+        try:
+            yield
+        finally:
+            self.answer = before
 
     def stop(self) -> None:
         """Close the port; shutting down first ends the accept that would take one more."""

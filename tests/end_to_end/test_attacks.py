@@ -215,12 +215,8 @@ def test_small_bodies_that_grow_are_refused_at_once(shared: tuple[Gateway, Upstr
 
 def test_the_index_holds_whatever_was_sent(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
-    served = upstream.answer
-    upstream.answer = lambda seen: json_answer({"results": [{"index": 10**30, "relevance_score": 10**400}]})
-    try:
+    with upstream.answering(json_answer({"results": [{"index": 10**30, "relevance_score": 10**400}]})):
         assert gateway.call(body={**REQUEST, "model": "m" * 3_000_000}, token=token()).status == 200
-    finally:
-        upstream.answer = served
     assert gateway.call(body={**REQUEST, "top_n": 2**63}, token=token()).problem == "unreadable-body"
     assert gateway.call("/" + "a" * 60_000).problem == "unknown-connection"
     assert gateway.sql("SELECT max(length(path)) < 2000, max(length(model)) < 2000 FROM flows") == [(True, True)]
@@ -244,12 +240,8 @@ def test_the_index_holds_whatever_was_sent(shared: tuple[Gateway, Upstream]) -> 
 )  # fmt: skip
 def test_nothing_unmasked_is_delivered_logged_or_recorded(shared: tuple[Gateway, Upstream], answer: bytes) -> None:
     gateway, upstream = shared
-    served = upstream.answer
-    upstream.answer = lambda seen: answer
-    try:
+    with upstream.answering(answer):
         refused = gateway.call(body=REQUEST, token=token(), headers={"Range": "bytes=1-3"})
-    finally:
-        upstream.answer = served
     assert refused.status == 502 and b"123-45-6789" not in refused.body
     assert "range" not in upstream.seen[-1].headers
     assert "123-45-6789" not in "".join(gateway.log)
@@ -259,12 +251,8 @@ def test_nothing_unmasked_is_delivered_logged_or_recorded(shared: tuple[Gateway,
 
 def test_masked_facts_are_masked_in_the_journal_too(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
-    served = upstream.answer
-    upstream.answer = lambda seen: json_answer({"results": [{"index": 0, "relevance_score": 0.987654}], "ssn": "1"})
-    try:
+    with upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.987654}], "ssn": "1"})):
         answer = gateway.call(body={**REQUEST, "model": "SECRETMODEL"}, token=token())
-    finally:
-        upstream.answer = served
     assert answer.json["results"][0]["relevance_score"] == "[REDACTED]"
     for path in (gateway.recordings / "segments").rglob("*.*"):
         assert b"SECRETMODEL" not in path.read_bytes() and b"0.987654" not in path.read_bytes()
@@ -279,14 +267,10 @@ def test_a_credential_spelled_otherwise_does_not_come_back(shared: tuple[Gateway
         "&#x2F;": CREDENTIAL.replace("/", "&#x2F;"),
         "hex": CREDENTIAL.encode().hex(),
     }[spelling]
-    served = upstream.answer
-    upstream.answer = lambda seen: raw_answer(
-        b'{"message":"' + spelled.encode() + b'","n":1}', headers="Content-Type: application/json\r\n"
-    )
-    try:
+    with upstream.answering(
+        raw_answer(b'{"message":"' + spelled.encode() + b'","n":1}', headers="Content-Type: application/json\r\n")
+    ):
         answer = gateway.call(body=REQUEST, token=token())
-    finally:
-        upstream.answer = served
     assert answer.status == 200 and "***" in answer.json["message"]
     assert CREDENTIAL not in str(answer.json)
 
@@ -396,14 +380,11 @@ def test_an_upstream_whose_certificate_is_not_trusted_gets_no_request(
 
 def test_a_redirect_is_handed_to_the_caller_and_not_followed(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
-    served, elsewhere = upstream.answer, Upstream()
-    upstream.answer = lambda seen: json_answer(
-        {}, "307 Temporary Redirect", f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"
-    )
-    try:
+    elsewhere = Upstream()
+    with upstream.answering(
+        json_answer({}, "307 Temporary Redirect", f"Location: http://127.0.0.1:{elsewhere.port}/\r\n")
+    ):
         answer = gateway.call(body=REQUEST, token=token())
-    finally:
-        upstream.answer = served
     assert answer.status == 307 and answer.headers["location"].endswith(f":{elsewhere.port}/")
     assert elsewhere.connections == 0
     elsewhere.stop()
@@ -457,10 +438,6 @@ def test_a_recording_answers_only_for_its_own_connection(
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_nothing_follows_a_head_that_has_no_body(shared: tuple[Gateway, Upstream], status: str) -> None:
     gateway, upstream = shared
-    served = upstream.answer
-    upstream.answer = lambda seen: raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", status)
-    try:
+    with upstream.answering(raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", status)):
         answer = gateway.call(body=REQUEST, token=token())
-    finally:
-        upstream.answer = served
     assert answer.body == b"" and gateway.call(body=REQUEST, token=token()).status == 200

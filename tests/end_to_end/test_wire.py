@@ -142,12 +142,8 @@ def test_a_caller_that_leaves_is_recorded(shared: tuple[Gateway, Upstream]) -> N
 )  # fmt: skip
 def test_an_upstream_that_does_not_speak_http_is_a_502_of_ours(shared: tuple[Gateway, Upstream], answer: bytes) -> None:
     gateway, upstream = shared
-    served = upstream.answer
-    upstream.answer = lambda seen: answer
-    try:
+    with upstream.answering(answer):
         refused = gateway.call(body=REQUEST, token=token())
-    finally:
-        upstream.answer = served
     assert refused.status == 502 and refused.problem.startswith(("upstream-", "response-"))
     assert str(upstream.port).encode() not in refused.body
     assert gateway.call(body=REQUEST, token=token()).status == 200
@@ -155,13 +151,9 @@ def test_an_upstream_that_does_not_speak_http_is_a_502_of_ours(shared: tuple[Gat
 
 def test_upstream_cookies_and_alternatives_do_not_reach_the_caller(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
-    served = upstream.answer
-    upstream.answer = lambda seen: json_answer(
-        {"results": []}, headers='Set-Cookie: session=upstreams-own\r\nAlt-Svc: h3=":443"\r\nX-Kept: 1\r\n'
-    )
-    try:
+    with upstream.answering(
+        json_answer({"results": []}, headers='Set-Cookie: session=upstreams-own\r\nAlt-Svc: h3=":443"\r\nX-Kept: 1\r\n')
+    ):
         answer = gateway.call(body=REQUEST, token=token())
-    finally:
-        upstream.answer = served
     assert "set-cookie" not in answer.headers and "alt-svc" not in answer.headers and answer.headers["x-kept"] == "1"
     assert not [f for f in gateway.flows() if f.response and "set-cookie" in f.response.headers]

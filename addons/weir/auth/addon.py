@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from mitmproxy import http
 
-from weir.auth.jws import MAX_TOKEN, TokenError
+from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
 from weir.auth.verifier import KeysUnavailable
 from weir.exchange import Exchange
@@ -46,16 +46,11 @@ class Auth:
         scheme, _, token = values[0].partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=(("WWW-Authenticate", _CHALLENGE),))
-        if len(token) > MAX_TOKEN or not token.isascii():
-            raise Refusal(
-                Kind.INVALID_TOKEN,
-                "The token was not accepted: it is too long or not ASCII.",
-                headers=(("WWW-Authenticate", f'{_CHALLENGE}, error="invalid_token"'),),
-            )
-        exchange.token = Secret(token)
         policies = exchange.policies
         assert policies is not None
         try:
+            check_form(token)
+            exchange.token = Secret(token)  # before it is verified: a bad one must not be kept either
             exchange.principal = policies.verifier.verify(token, exchange.received)
         except TokenError as error:
             challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{error}"'.replace("'", "")

@@ -35,6 +35,12 @@ class Jws:
     signature: bytes
 
 
+def check_form(token: str) -> None:
+    """Raise `TokenError` for what is not worth reading, hashing or remembering."""
+    if len(token) > MAX_TOKEN or not token.isascii():
+        raise TokenError("it is too long or not ASCII")
+
+
 def read_jws(token: str) -> Jws:
     """Read *token*. Raises `TokenError` for whatever is not exactly a compact JWS with a JSON object."""
     segments = token.split(".")

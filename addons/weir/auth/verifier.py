@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weir.auth.claims import LEEWAY, ClaimRules, read_principal
-from weir.auth.jws import MAX_TOKEN, TokenError, read_jws
+from weir.auth.jws import TokenError, check_form, read_jws
 from weir.auth.keys import KeySet
 from weir.auth.model import Principal
 
@@ -37,8 +37,7 @@ class Verifier:
 
     def verify(self, token: str, now: float) -> Principal:
         """The principal of *token* at Unix time *now*. Raises `TokenError` or `KeysUnavailable`."""
-        if len(token) > MAX_TOKEN or not token.isascii():
-            raise TokenError("the token is too long or not ASCII")
+        check_form(token)
         digest = hashlib.sha256(token.encode()).digest()
         remembered = self._remembered.get(digest)
         if remembered is not None:
