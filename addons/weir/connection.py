@@ -16,6 +16,7 @@ class Connection:
 
     name: str
     profile: Profile
+    token_in: frozenset[str]  # where a token may stand besides Authorization: Bearer
     upstream: Upstream
     match: Match
     credential: Credential | None

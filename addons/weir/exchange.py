@@ -43,6 +43,19 @@ class ResponseRecord:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An answer of the gateway's own that is no refusal: JSON about itself."""
+
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+    def response(self, request_id: str, decision_id: str = "") -> http.Response:
+        """The answer as mitmproxy sends it."""
+        fields = [("Content-Type", "application/json"), *self.headers, ("X-Request-Id", request_id)]
+        return http.Response.make(200, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
     """Filled in data-path order; what a later room needs and finds empty means refusal."""
@@ -62,6 +75,8 @@ class Exchange:
     path: str = ""  # below the connection's prefix, without query
     query: str = ""
     connection: Connection | None = None
+    own_path: str = ""  # one of the gateway's own documents was asked for
+    described: Connection | None = None  # by that document
     client_request_id: str = ""
     # auth
     token: Secret | None = None
@@ -79,6 +94,7 @@ class Exchange:
     limit_headers: tuple[tuple[str, str], ...] = ()
     # what comes out
     problem: Problem | None = None
+    document: Document | None = None
     error: str = ""
     masked: list[MaskedField] = field(default_factory=list)
     masked_request: bool = False
@@ -88,7 +104,7 @@ class Exchange:
     ranking: Ranking = field(default_factory=Ranking)
     upstream_status: int = 0
     sent: float = 0.0  # perf_counter when the request was let go
-    answer: http.Response | None = None  # the problem as it was put into the flow
+    answer: http.Response | None = None  # the problem or document as it was put into the flow
     # authority, read by Gate
     judged: bool = False
     recorded: bool = False
@@ -98,7 +114,13 @@ class Exchange:
         """The decision's id; empty before there is one."""
         return self.decision.decision_id if self.decision else ""
 
-    def refusal(self) -> http.Response:
-        """The answer that the exchange's problem gives. There must be one."""
-        assert self.problem is not None
-        return self.problem.response(self.request_id, self.decision_id)
+    @property
+    def settled(self) -> bool:
+        """Whether the gateway answers by itself: nothing goes upstream, and no other answer is delivered."""
+        return self.problem is not None or self.document is not None
+
+    def own_answer(self) -> http.Response:
+        """The answer that the exchange's problem, or else its document, gives. There must be one."""
+        own = self.problem or self.document
+        assert own is not None
+        return own.response(self.request_id, self.decision_id)

@@ -39,18 +39,18 @@ class Gate:
         exchange = self._find(flow)
         if exchange is None:
             self._refuse(flow, exchange, "a request that was never judged")
-        elif exchange.problem is not None:
+        elif exchange.settled:
             if (
                 flow.response is not exchange.answer or flow.response is None
             ):  # server replay answered a refused request
-                flow.response = exchange.answer = exchange.refusal()
+                flow.response = exchange.answer = exchange.own_answer()
         elif flow.server_conn.via is not None or flow.server_conn.transport_protocol != "tcp":
             self._refuse(flow, exchange, "a request that would go by another way")
         elif not exchange.judged or replay_key is None:
             self._refuse(flow, exchange, "a request that was not judged to its end")
         elif flow.response is None and exchange.replay_only:
             exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
-            flow.response = exchange.answer = exchange.refusal()
+            flow.response = exchange.answer = exchange.own_answer()
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """No response is streamed past the rooms that have yet to see it."""
@@ -64,9 +64,9 @@ class Gate:
         exchange = self._find(flow)
         if exchange is None:
             self._refuse(flow, exchange, "a response that no room has seen")
-        elif exchange.problem is not None:
+        elif exchange.settled:
             if flow.response is not exchange.answer or flow.response is None:
-                flow.response = exchange.answer = exchange.refusal()
+                flow.response = exchange.answer = exchange.own_answer()
         elif not exchange.recorded:
             self._refuse(flow, exchange, "a response that was not recorded")
         self._forget(flow)
@@ -94,4 +94,4 @@ class Gate:
             flow.response = gateway_error().response(self._new_id())
         else:
             exchange.problem = gateway_error()
-            flow.response = exchange.answer = exchange.refusal()
+            flow.response = exchange.answer = exchange.own_answer()

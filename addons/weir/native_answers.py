@@ -55,7 +55,7 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None]) -> None:
             if not self.conn.state & ConnectionState.CAN_WRITE:
                 return
             if not self.response and exchange.problem is not None:
-                yield commands.SendData(self.conn, _closing(exchange.refusal()))
+                yield commands.SendData(self.conn, _closing(exchange.own_answer()))
             yield commands.CloseConnection(self.conn)
         else:
             yield from _original_send(self, event)

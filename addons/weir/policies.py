@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from weir.auth import local
-from weir.auth.claims import ClaimRules
-from weir.auth.keys import KeySetError, read_key_set
-from weir.auth.verifier import Issuer, Verifier
+from weir.auth.issuer import Issuer, compile_issuer, local_issuer
+from weir.auth.verifier import Verifier
 from weir.config.load import Document, Folder, load_folder
-from weir.config.model import ConnectionSettings, GatewaySettings, IssuerSettings
+from weir.config.model import ConnectionSettings, GatewaySettings
 from weir.config.problems import ConfigError, Mistake, SettingError, at
 from weir.connection import Connection
 from weir.credentials.credential import compile_credential
 from weir.home import HomeError, derived_key
-from weir.jsonpath import PathError, compile_path
 from weir.masking.masks import Masks, compile_masks
 from weir.policy.conditions import compile_when
 from weir.policy.limits import compile_limit
@@ -51,6 +48,31 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespaces:
+    """The names that stand before groups: those of the issuers, and ``keys`` where API keys are accepted."""
+
+    issuers: tuple[str, ...]
+    keys: bool
+
+    def resolve(self, group: str) -> str:
+        """*group* with its issuer's name before it. Raises `SettingError` where that is not certain.
+
+        A bare group is the sole issuer's. API keys have no groups of their own where there is an issuer.
+        """
+        names = self.issuers or (("keys",) if self.keys else ())
+        name, slash, rest = group.partition("/")
+        if slash and rest and name in (*names, "keys"):
+            return group
+        if len(names) == 1:
+            return f"{names[0]}/{group}"
+        if not names:
+            raise SettingError("no issuer is configured, so nobody can be in a group; add one to gateway.yaml")
+        raise SettingError(
+            f"whose {group!r}? With several issuers write one of {', '.join(f'{n}/{group}' for n in names)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """What the gateway trusts and enforces at one moment."""
 
@@ -60,7 +82,9 @@ class Policies:
     recordings: Path
     verifier: Verifier
     trusts_local: bool
-    sole_issuer: str | None
+    trusts_keys: bool
+    namespaces: "Namespaces"
+    public_url: str | None  # without a slash at its end
     connections: tuple[Connection, ...]
     table: Table[Connection]
 
@@ -81,7 +105,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     gateway = folder.gateway
     errors: list[SettingError] = []
     listeners = _listeners(gateway.settings, errors)
-    issuers = _issuers(gateway.settings, path, errors)
+    issuers = _issuers(gateway.settings, path, environment, errors)
+    public_url = _public_url(gateway.settings, errors)
     trusts_local = "local" in gateway.settings.issuers
     if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
         errors.append(
@@ -97,7 +122,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
         raise ConfigError([Mistake(gateway.file, 1, 1, str(error))]) from None
     mistakes += [gateway.mistake(error) for error in errors]
 
-    names = [issuer.rules.name for issuer in issuers]
+    trusts_keys = "keys" in gateway.settings.issuers
+    names = Namespaces(tuple(issuer.rules.name for issuer in issuers), trusts_keys)
     connections: list[Connection] = []
     taken: dict[Match, str] = {}
     for document in folder.connections:
@@ -123,7 +149,9 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
         recordings=Path(gateway.settings.recordings),
         verifier=Verifier(issuers),
         trusts_local=trusts_local,
-        sole_issuer=names[0] if len(names) == 1 else None,
+        trusts_keys=trusts_keys,
+        namespaces=names,
+        public_url=public_url,
         connections=tuple(connections),
         table=Table((c.match, c) for c in connections),
     )
@@ -158,54 +186,38 @@ def _listeners(settings: GatewaySettings, errors: list[SettingError]) -> tuple[L
     return tuple(listeners)
 
 
-def _issuers(settings: GatewaySettings, folder: Path, errors: list[SettingError]) -> list[Issuer]:
+def _issuers(
+    settings: GatewaySettings, folder: Path, environment: Mapping[str, str], errors: list[SettingError]
+) -> list[Issuer]:
     issuers: list[Issuer] = []
     for i, entry in enumerate(settings.issuers):
+        if entry == "keys":
+            continue
         with at(errors, "issuers", i):
-            issuer = _local_issuer() if entry == "local" else _issuer(entry, folder)
+            issuer = local_issuer() if entry == "local" else compile_issuer(entry, folder, environment)
             for other in issuers:
                 if other.rules.name == issuer.rules.name or other.rules.iss == issuer.rules.iss:
                     raise SettingError(f"{issuer.rules.name!r} has the name or issuer of another")
             issuers.append(issuer)
+    twice = [word for word in ("local", "keys") if settings.issuers.count(word) > 1]
+    errors += [SettingError(f"{word!r} stands twice", "issuers") for word in twice]
     return issuers
 
 
-def _local_issuer() -> Issuer:
-    rules = ClaimRules(local.NAME, local.ISSUER, frozenset((local.AUDIENCE,)), compile_path("$.groups"))
-    try:
-        return Issuer(rules, local.KEY_FILE, local.key_set())
-    except (HomeError, ValueError) as error:
-        raise SettingError(str(error)) from None
-
-
-def _issuer(settings: IssuerSettings, folder: Path) -> Issuer:
-    if settings.name == local.NAME:
-        raise SettingError("'local' is the name of the built-in development issuer", "name")
-    try:
-        groups = compile_path(settings.groups)
-    except PathError as error:
-        raise SettingError(str(error), "groups") from None
-    rules = ClaimRules(settings.name, settings.issuer, frozenset(settings.audience), groups)
-    if "://" in settings.jwks:
-        parts = urlsplit(settings.jwks)
-        loopback = is_loopback(parts.hostname or "")
-        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
-            raise SettingError("keys are fetched over https only (http on loopback)", "jwks")
-        return Issuer(rules, settings.jwks)
-    try:
-        return Issuer(rules, settings.jwks, read_key_set((folder / settings.jwks).read_bytes()))
-    except OSError as error:
-        raise SettingError(
-            f"{settings.jwks} cannot be read ({error.strerror}); check the path, or give a URL", "jwks"
-        ) from None
-    except KeySetError as error:
-        raise SettingError(str(error), "jwks") from None
+def _public_url(settings: GatewaySettings, errors: list[SettingError]) -> str | None:
+    if settings.public_url is None:
+        return None
+    url = settings.public_url.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        errors.append(SettingError(f"{url!r} is not the gateway's URL; write e.g. https://weir.example", "public_url"))
+    return url
 
 
 def _connection(
     document: Document[ConnectionSettings],
     folder: Folder,
-    issuers: list[str],
+    issuers: Namespaces,
     mask_key: bytes,
     environment: Mapping[str, str],
     errors: list[SettingError],
@@ -227,7 +239,7 @@ def _connection(
             credential = compile_credential(settings.credential, upstream.origin, folder.path, environment)
     for i, group in enumerate(settings.access.groups):
         with at(errors, "access", "groups", i):
-            access.append(_group(group, issuers))
+            access.append(issuers.resolve(group))
     for i, limit in enumerate(settings.limits):
         with at(errors, "limits", i):
             name = f"{settings.connection}-{limit.count}-per-{limit.per}-{i + 1}"
@@ -252,6 +264,7 @@ def _connection(
     return Connection(
         name=settings.connection,
         profile=profile,
+        token_in=frozenset(settings.token_in if settings.token_in is not None else profile.token_in),
         upstream=upstream,
         match=match,
         credential=credential,
@@ -266,22 +279,8 @@ def _connection(
     )
 
 
-def _group(group: str, issuers: list[str]) -> str:
-    """*group* with its issuer's name before it. Raises `SettingError` where that is not certain."""
-    name, slash, _ = group.partition("/")
-    if slash and name in issuers:
-        return group
-    if len(issuers) == 1:
-        return f"{issuers[0]}/{group}"
-    if not issuers:
-        raise SettingError("no issuer is configured, so nobody can be in a group; add one to gateway.yaml")
-    raise SettingError(
-        f"whose {group!r}? With several issuers write one of {', '.join(f'{i}/{group}' for i in issuers)}"
-    )
-
-
-def _resolve_groups(when: object, issuers: list[str]) -> dict[str, object]:
-    """*when* with every plain value of the fact ``groups`` namespaced as in `_group`."""
+def _resolve_groups(when: object, issuers: Namespaces) -> dict[str, object]:
+    """*when* with every plain value of the fact ``groups`` namespaced as in `Namespaces.resolve`."""
     if not isinstance(when, dict):
         return when  # type: ignore[return-value]  # reported by compile_when
     resolved: dict[str, object] = {}
@@ -297,9 +296,9 @@ def _resolve_groups(when: object, issuers: list[str]) -> dict[str, object]:
     return resolved
 
 
-def _resolve_values(value: object, issuers: list[str]) -> object:
+def _resolve_values(value: object, issuers: Namespaces) -> object:
     if isinstance(value, str):
-        return _group(value, issuers)
+        return issuers.resolve(value)
     if isinstance(value, list):
         return [_resolve_values(v, issuers) for v in value]
     if isinstance(value, dict):

@@ -20,6 +20,7 @@ class Kind(Enum):
     TWO_CREDENTIALS = (400, "Two credentials")
     CREDENTIALS_REQUIRED = (401, "Credentials required")
     INVALID_TOKEN = (401, "Invalid token")
+    REVOKED = (401, "Revoked")
     ACCESS_DENIED = (403, "Access denied")
     DENIED_BY_RULE = (403, "Denied by rule")
     APPROVAL_REQUIRED = (403, "Approval required")
@@ -38,6 +39,7 @@ class Kind(Enum):
     GATEWAY_NOT_READY = (503, "Gateway not ready")
     GATEWAY_ERROR = (503, "Gateway error")
     IDENTITY_UNAVAILABLE = (503, "Identity provider unavailable")
+    STATE_UNAVAILABLE = (503, "State unavailable")
     RECORDER_UNAVAILABLE = (503, "Recorder unavailable")
 
     def __init__(self, status: int, title: str) -> None:

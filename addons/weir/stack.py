@@ -24,7 +24,6 @@ from mitmproxy.proxy import mode_specs
 from weir import dispatch, hardening, native_answers
 from weir.alarms import alarm, counters
 from weir.auth.addon import Auth
-from weir.auth.fetch import keep_fresh
 from weir.config.problems import ConfigError
 from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
@@ -124,7 +123,8 @@ class Stack:
                 raise Refusal(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
             self.routing.requestheaders(flow, exchange)
             self.auth.requestheaders(flow, exchange)
-            self.policy.requestheaders(flow, exchange)
+            if exchange.principal is not None and not exchange.own_path:
+                self.policy.requestheaders(flow, exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except Exception as error:
@@ -150,11 +150,18 @@ class Stack:
         except Exception as error:
             self._failed(exchange, "request", error)
         finally:
-            if exchange.problem is not None:
-                self._refuse(flow, exchange)
+            if exchange.settled:
+                self._answer(flow, exchange)
 
     async def _judge(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         await self.recorder.request(flow, exchange)
+        undecided = exchange.principal is None
+        await self.auth.request(flow, exchange)
+        if exchange.own_path:
+            exchange.document = self.auth.answer(exchange)
+            return
+        if undecided:
+            self.policy.requestheaders(flow, exchange)
         self.profiles.request(flow, exchange)
         self.policy.request(flow, exchange)
         self.masking.request(flow, exchange)
@@ -188,15 +195,15 @@ class Stack:
         if exchange is None:
             return  # Gate refuses it
         try:
-            if exchange.problem is None:
+            if not exchange.settled:
                 self._read_response(flow, exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except Exception as error:
             self._failed(exchange, "response", error)
         finally:
-            if exchange.problem is not None:
-                self._refuse(flow, exchange)
+            if exchange.settled:
+                self._answer(flow, exchange)
             await self._record(flow, exchange)
 
     def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
@@ -248,9 +255,18 @@ class Stack:
         if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
             exchange.problem = _ended_by(exchange)
         if exchange.problem is not None:
-            exchange.answer = exchange.refusal()
+            exchange.answer = exchange.own_answer()
             exchange.response_record = _refusal_record(exchange.answer)
         await self._record(flow, exchange)
+
+    def _cut_revoked(self) -> None:
+        """The shared state has changed: end what is under way in a revoked name, also where its upstream is silent."""
+        for flow, exchange in list(self._exchanges.items()):
+            if exchange.settled or exchange.response_record is not None:
+                continue
+            exchange.problem = self.auth.revoked(exchange)
+            if exchange.problem is not None and exchange.sent:
+                _end_upstream(flow)  # `error` follows, and answers
 
     # Refusing and recording.
 
@@ -264,9 +280,8 @@ class Stack:
         exchange.error = f"{type(error).__name__} in {hook} at {place}"
         exchange.problem = gateway_error()
 
-    def _refuse(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Make the exchange's problem the answer, and its request's copy the record's."""
-        assert exchange.problem is not None
+    def _answer(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Make the exchange's problem or document the answer, and its request's copy the record's."""
         try:
             if exchange.request_record is None:
                 if exchange.connection is not None and not exchange.judged:
@@ -274,8 +289,9 @@ class Stack:
                 self._copy_request(flow, exchange)
         except Exception as error:
             self._failed(exchange, "record", error)
-        exchange.problem = exchange.problem.with_headers(*_not_in(exchange.limit_headers, exchange.problem))
-        exchange.answer = flow.response = exchange.refusal()
+        if exchange.problem is not None:
+            exchange.problem = exchange.problem.with_headers(*_not_in(exchange.limit_headers, exchange.problem))
+        exchange.answer = flow.response = exchange.own_answer()
         exchange.response_record = _refusal_record(exchange.answer)
 
     async def _record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
@@ -299,7 +315,7 @@ class Stack:
     def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
         """An exchange that is not in the record has no answer but a refusal."""
         exchange.problem = exchange.problem or problem
-        exchange.answer = flow.response = exchange.refusal()
+        exchange.answer = flow.response = exchange.own_answer()
         exchange.response_record = _refusal_record(exchange.answer)
 
     # The gateway's own life.
@@ -328,7 +344,9 @@ class Stack:
                 _refuse_open_listeners(given)
             _check_allowances()
             self.replay.start(policies)
+            self.auth.start(self._cut_revoked)
             self.recorder.start(policies)
+            _open_providers(policies)
         except ConfigError as error:
             for mistake in error.mistakes:
                 logger.error(str(mistake))
@@ -344,8 +362,8 @@ class Stack:
             return
         self._policies = policies
         for issuer in policies.verifier.issuers.values():
-            if "://" in issuer.source:
-                self._tasks.append(asyncio.create_task(keep_fresh(issuer), name=f"keys of {issuer.rules.name}"))
+            if issuer.refresher is not None:
+                self._tasks.append(asyncio.create_task(issuer.refresher.run(), name=f"keys of {issuer.rules.name}"))
         self._ready.set()
         if ctx.options.client_replay and not os.environ.get("WEIR_TOKEN"):
             logger.warning(
@@ -375,6 +393,7 @@ class Stack:
                 exchange.error = "not ended when the gateway stopped"
                 await self._record(flow, exchange)
         await asyncio.to_thread(self.recorder.stop)
+        await asyncio.to_thread(self.auth.stop)
 
     async def _until_ready(self) -> None:
         try:
@@ -410,6 +429,20 @@ async def _listen(modes: list[str]) -> bool:
     for address in closed:
         logger.error(f"weir: cannot listen on {address}; stop what does, or change `listen:`")
     return not closed
+
+
+def _open_providers(policies: Policies) -> None:
+    for issuer in policies.verifier.issuers.values():
+        if issuer.provider is not None:
+            issuer.provider.open()
+
+
+def _end_upstream(flow: http.HTTPFlow) -> None:
+    """Close the connection to the service that *flow* waits for."""
+    for handler in ctx.master.addons.get("proxyserver").connections.values():
+        transport = handler.transports.get(flow.server_conn) if handler.client is flow.client_conn else None
+        if transport is not None and transport.handler is not None:
+            transport.handler.cancel("revoked")
 
 
 def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:

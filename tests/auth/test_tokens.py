@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from weir.auth.claims import ClaimRules
+from weir.auth.issuer import Issuer
 from weir.auth.jws import TokenError, read_jws
 from weir.auth.keys import KeySetError, read_key_set
-from weir.auth.verifier import Issuer, KeysUnavailable, Verifier
+from weir.auth.refresher import KeysUnavailable
+from weir.auth.verifier import Verifier
 from weir.jsonpath import compile_path
 
 NOW = time.time()
@@ -36,7 +38,7 @@ CLAIMS: dict[str, Any] = {"iss": "https://idp.example", "aud": "weir", "sub": "a
 
 def verifier(keys: dict[str, Any] = JWKS) -> Verifier:
     rules = ClaimRules("acme", "https://idp.example", frozenset(("weir",)), compile_path("$.groups"))
-    return Verifier([Issuer(rules, "keys.json", read_key_set(json.dumps(keys).encode()))])
+    return Verifier([Issuer(rules, read_key_set(json.dumps(keys).encode()))])
 
 
 def sign(claims: dict[str, Any] = CLAIMS, key: Any = EC_KEY, algorithm: str = "ES256", **headers: Any) -> str:
@@ -169,10 +171,10 @@ def test_a_remembered_token_still_expires_and_falls_with_its_keys() -> None:
         checking.verify(token, NOW + 10_000)
     checking.verify(token, NOW)
     (issuer,) = checking.issuers.values()
-    issuer.keys = read_key_set(json.dumps({"keys": [JWKS["keys"][1]]}).encode())
+    issuer._keys = read_key_set(json.dumps({"keys": [JWKS["keys"][1]]}).encode())
     with pytest.raises(TokenError, match=r"signature|algorithm|not one of"):
         checking.verify(token, NOW)
-    issuer.keys = None
+    issuer._keys = None
     with pytest.raises(KeysUnavailable):
         checking.verify(token, NOW)
 

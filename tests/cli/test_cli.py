@@ -13,9 +13,10 @@ import pytest
 
 from weir.auth import local
 from weir.auth.claims import ClaimRules
-from weir.auth.verifier import Issuer, Verifier
-from weir.cli.duration import seconds
+from weir.auth.issuer import Issuer
+from weir.auth.verifier import Verifier
 from weir.cli.sql import _inert
+from weir.duration import seconds
 from weir.jsonpath import compile_path
 from weir.recorder import index
 from weir.recorder.journal import JournalLine, encode_line, timestamp
@@ -34,7 +35,7 @@ def test_a_token_is_accepted_where_local_is_trusted(tmp_path: Path) -> None:
     rules = ClaimRules("local", local.ISSUER, frozenset((local.AUDIENCE,)), compile_path("$.groups"))
     import time
 
-    principal = Verifier([Issuer(rules, "", local.key_set())]).verify(done.stdout.strip(), time.time())
+    principal = Verifier([Issuer(rules, local.key_set())]).verify(done.stdout.strip(), time.time())
     assert (principal.sub, principal.groups) == ("alice", {"local/search", "local/ml"})
     assert 85 < principal.expires - time.time() <= 90
 

@@ -127,16 +127,39 @@ def test_all_mistakes_at_once_in_order(tmp_path: Path) -> None:
     assert places == ["gateway.yaml:3:11", "other.yaml:7:1", "reranker.yaml:3:1", "reranker.yaml:8:33"]
 
 
+def issuer(settings: str) -> str:
+    return GATEWAY.replace("[local]", f"[{{name: a, {settings}}}]")
+
+
 @pytest.mark.parametrize(
     ("gateway", "expected"),
     [
         (GATEWAY.replace("127.0.0.1", "0.0.0.0"), "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback"),
         (GATEWAY.replace("http://127.0.0.1:8080", "127.0.0.1:8080"), "listen[0]: '127.0.0.1:8080' is not a listener; write e.g. http://127.0.0.1:8080"),
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: nokeys.json}]"), "issuers[0].jwks: nokeys.json cannot be read (No such file or directory); check the path, or give a URL"),
-        (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: http://idp.example/keys}]"), "issuers[0].jwks: keys are fetched over https only (http on loopback)"),
-        (GATEWAY.replace("[local]", "[{name: local, issuer: i, audience: w, jwks: https://idp.example/keys}]"), "'local' is the name of the built-in development issuer"),
+        (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: http://idp.example/keys}]"), "issuers[0].jwks: a provider is asked over https only (http on loopback)"),
+        (GATEWAY.replace("[local]", "[{name: local, issuer: i, audience: w, jwks: https://idp.example/keys}]"), "issuers[0].name: 'local' is the name of a built-in issuer"),
         (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name or issuer of another"),
+        (GATEWAY.replace("[local]", "[keys, keys]"), "issuers: 'keys' stands twice"),
         (GATEWAY.replace("[local]", "[lokal]"), "issuers[0]"),
+        (GATEWAY + "public_url: weir.example\n", "public_url: 'weir.example' is not the gateway's URL; write e.g. https://weir.example"),
+        (GATEWAY + "state: redis\n", "state: 'redis' is not one of 'sqlite'"),
+        (issuer("audience: w"), "issuers[0]: 'issuer' is missing: the exact `iss` of its tokens"),
+        (issuer("issuer: urn:x, audience: w"), "issuers[0].issuer: a provider is asked over https only (http on loopback); discovery needs a URL, or name `jwks`"),
+        (issuer("issuer: https://i.example, audience: w, algorithms: [RS256, HS256]"), "issuers[0].algorithms[1]: 'HS256' is not one of"),
+        (issuer("issuer: https://i.example, audience: w, leeway: 1h"), "issuers[0].leeway: a leeway is at most 300 s"),
+        (issuer("issuer: https://i.example, audience: w, max_stale: soon"), "issuers[0].max_stale: 'soon' is not a duration; write e.g. 90s, 15m, 1h or 30d"),
+        (issuer("issuer: https://i.example, audience: w, token: refresh"), "issuers[0].token: 'refresh' is not one of 'access', 'id' or 'jwt'"),
+        (issuer("issuer: https://i.example, audience: w, groups: groups"), "issuers[0].groups: 'groups' is not a JSONPath: it must start with '$'"),
+        (issuer("issuer: https://i.example, audience: []"), "issuers[0].audience: must not be empty"),
+        (issuer("issuer: https://i.example, audience: w, add_groups: a/b"), "issuers[0].add_groups[0]: 'a/b': write the group's bare name; it becomes a/…"),
+        (issuer("issuer: https://i.example, audience: w, tls: {ca: no.pem}"), "issuers[0].tls.ca: no.pem cannot be read (No such file or directory); check the path and its owner"),
+        (issuer("issuer: https://i.example, audience: w, tls: {ca: gateway.yaml}"), "issuers[0].tls.ca: gateway.yaml holds no certificate in PEM"),
+        (issuer("issuer: https://i.example, audience: w, introspection: {client_id: c, client_secret: plain}"), "issuers[0].introspection.client_secret: a credential is never written into a policy file"),
+        (issuer("issuer: https://i.example, audience: w, introspection: {client_id: c, client_secret: '${env:KEY}', endpoint: http://i.example/i}"), "issuers[0].introspection.endpoint: a provider is asked over https only"),
+        (issuer("preset: github-actions, audience: w"), "issuers[0].require: anyone on GitHub can have a token made for your audience: require one of repository_id, repository_owner_id"),
+        (issuer("preset: github-actions, audience: w, require: {ref: refs/heads/main}"), "issuers[0].require: anyone on GitHub can have a token made for your audience"),
+        (issuer("preset: github-actions, audience: w, require: {repository_owner_id: 9919}"), "issuers[0].require.repository_owner_id: GitHub's ids are texts in its tokens; put the number into quotes"),
     ],
 )  # fmt: skip
 def test_the_gateways_file(tmp_path: Path, gateway: str, expected: str) -> None:

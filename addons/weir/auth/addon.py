@@ -1,71 +1,176 @@
-"""Auth: from the Authorization header to a principal, without waiting."""
+"""Auth: from the token in a request's head to a principal. Waits only where only a provider can tell."""
 
 import hashlib
+import math
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import msgspec
 from mitmproxy import http
 
+from weir.auth import metadata
 from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
-from weir.auth.verifier import KeysUnavailable
-from weir.exchange import Exchange
+from weir.auth.presented import Presented, TwoCredentials, find_token
+from weir.auth.refresher import KeysUnavailable
+from weir.auth.verifier import Undecided
+from weir.exchange import Document, Exchange
 from weir.identifiers import Uuid7
-from weir.problems import Kind, Refusal
+from weir.problems import Kind, Problem, Refusal
 from weir.secret import Secret
+from weir.state.database import KEY_PREFIX, key_digest
+from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey
+from weir.state.watcher import StateUnavailable, Watcher
 
 #: A session without its own id ends this long after its last request (seconds).
 SESSION_IDLE = 30 * 60
 _SESSIONS = 10_000
 
-_CHALLENGE = 'Bearer realm="weir"'
-_HOW = "Send 'Authorization: Bearer <token>'; for development, `weir token --user NAME --group GROUP` makes one."
+_HOW = "Send 'Authorization: Bearer <token>'; `weir login` or, for development, `weir token --user NAME` gives one."
+_REVOKED = "This token, its subject or its session has been revoked. Obtain a new token, or ask the gateway's operator."
 
 
 class Auth:
-    """Nobody is anybody until a token of a configured issuer says so."""
+    """Nobody is anybody until a token of a configured issuer, or an API key, says so."""
 
     def __init__(self) -> None:
+        self._state = Watcher()
         self._sessions: OrderedDict[tuple[str, ...], tuple[str, float]] = OrderedDict()
         self._new_session = Uuid7()
 
+    def start(self, on_revocation: Callable[[], None]) -> None:
+        """Begin to watch the shared state. Raises `HomeError`."""
+        self._state.start(on_revocation)
+
+    def stop(self) -> None:
+        """Stop watching. Blocks."""
+        self._state.stop()
+
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Set the exchange's principal and session, or refuse."""
-        if exchange.replay:
-            values = [f"Bearer {os.environ.get('WEIR_TOKEN', '')}".rstrip()]
-            if values == ["Bearer"]:
-                raise Refusal(Kind.CREDENTIALS_REQUIRED, "A replay needs its operator's token in WEIR_TOKEN.")
-        else:
-            fields = flow.request.data.headers.fields
-            values = [v.decode("latin-1") for n, v in fields if n.lower() == b"authorization"]
-        if not values:
-            raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=(("WWW-Authenticate", _CHALLENGE),))
-        if len(values) > 1:
-            raise Refusal(Kind.TWO_CREDENTIALS, "Send one Authorization header.")
-        scheme, _, token = values[0].partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=(("WWW-Authenticate", _CHALLENGE),))
+        """Set the exchange's principal and session, or refuse; or leave both to `request`, where it may wait."""
+        if exchange.own_path.startswith(metadata.PROTECTED_RESOURCE):
+            return  # for those who have no token yet
+        presented = self._presented(flow, exchange)
+        with self._refusals(exchange):
+            check_form(presented.token)
+            exchange.token = Secret(presented.token)  # before it is verified: a bad one must not be kept either
+            try:
+                principal = self._verified(exchange, presented)
+            except Undecided:
+                return
+        self._admit(exchange, principal)
+
+    async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Ask the provider where only it can tell; refuse what was revoked or has expired since the head was read."""
+        policies, token = exchange.policies, exchange.token
+        assert policies is not None
+        if token is None:
+            return
+        if exchange.principal is None:
+            with self._refusals(exchange):
+                principal = await policies.verifier.settle(token.reveal(), exchange.received)
+            self._admit(exchange, principal)
+        if (problem := self.no_longer(exchange)) is not None:
+            raise Refusal(problem.kind, problem.detail, headers=problem.headers)
+
+    def revoked(self, exchange: Exchange) -> Problem | None:
+        """The refusal that the exchange's principal has earned; None while they are not revoked."""
+        if exchange.principal is None:
+            return None
+        try:
+            if self._state.snapshot().revoked(exchange.principal, exchange.session_id):
+                return Problem(Kind.REVOKED, _REVOKED, headers=(_challenge(exchange, "the token was revoked"),))
+        except StateUnavailable:
+            return _state_unavailable().problem
+        return None
+
+    def no_longer(self, exchange: Exchange) -> Problem | None:
+        """The same, also where their token has expired: for whoever lets a request go after it has waited."""
+        principal, problem = exchange.principal, self.revoked(exchange)
+        if principal is None or problem is not None:
+            return problem
+        issuer = exchange.policies.verifier.issuers.get(principal.iss) if exchange.policies else None
+        if time.time() >= principal.expires + (issuer.rules.leeway if issuer else 0):
+            challenge = _challenge(exchange, "the token has expired")
+            return Problem(Kind.INVALID_TOKEN, "The token expired while the request waited.", headers=(challenge,))
+        return None
+
+    def answer(self, exchange: Exchange) -> Document:
+        """The document at one of the gateway's own paths."""
         policies = exchange.policies
         assert policies is not None
+        base_url = _base_url(exchange)
+        if exchange.principal is None:
+            document = metadata.protected_resource(base_url, exchange.described, policies.verifier.issuers.values())
+            headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"}
+        else:
+            document = metadata.whoami(base_url, exchange.principal, policies.connections)
+            headers = {"Cache-Control": "no-store"}
+        return Document(msgspec.json.encode(document), tuple(headers.items()))
+
+    def _presented(self, flow: http.HTTPFlow, exchange: Exchange) -> Presented:
+        if exchange.replay:
+            token = os.environ.get("WEIR_TOKEN", "")
+            if not token:
+                raise Refusal(Kind.CREDENTIALS_REQUIRED, "A replay needs its operator's token in WEIR_TOKEN.")
+            return Presented(token, "bearer")
+        places = exchange.connection.token_in if exchange.connection else frozenset()
         try:
-            check_form(token)
-            exchange.token = Secret(token)  # before it is verified: a bad one must not be kept either
-            exchange.principal = policies.verifier.verify(token, exchange.received)
+            presented = find_token(flow.request.data.headers.fields, places)
+        except TwoCredentials as error:
+            raise Refusal(Kind.TWO_CREDENTIALS, f"Refused: {error}.") from None
+        if presented is None:
+            headers = [_challenge(exchange)]
+            if "basic" in places:
+                headers.append(("WWW-Authenticate", 'Basic realm="weir", charset="UTF-8"'))
+            raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=tuple(headers))
+        return presented
+
+    def _verified(self, exchange: Exchange, presented: Presented) -> Principal:
+        policies, token = exchange.policies, presented.token
+        assert policies is not None
+        if presented.place == "dpop":
+            raise TokenError("DPoP is not supported here")
+        if policies.trusts_keys and token.startswith(KEY_PREFIX):
+            return self._key_holder(token, exchange.received)
+        return policies.verifier.verify(token, exchange.received)
+
+    def _key_holder(self, token: str, now: float) -> Principal:
+        key = self._state.snapshot().keys.get(key_digest(token))
+        if key is None:
+            raise TokenError("the API key is unknown or revoked")
+        if key.expires is not None and now >= key.expires:
+            raise TokenError("the API key has expired")
+        self._state.used(key.id, now)
+        return _principal(key)
+
+    def _admit(self, exchange: Exchange, principal: Principal) -> None:
+        exchange.principal = principal
+        named = exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
+        exchange.session_id = self._session(principal, exchange.connection.name if exchange.connection else "", named)
+        if (problem := self.no_longer(exchange)) is not None:
+            raise Refusal(problem.kind, problem.detail, headers=problem.headers)
+
+    @contextmanager
+    def _refusals(self, exchange: Exchange) -> Iterator[None]:
+        """What auth's own parts raise, as refusals."""
+        try:
+            yield
         except TokenError as error:
-            challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{error}"'.replace("'", "")
             raise Refusal(
-                Kind.INVALID_TOKEN, f"The token was not accepted: {error}.", headers=(("WWW-Authenticate", challenge),)
+                Kind.INVALID_TOKEN, f"The token was not accepted: {error}.", headers=(_challenge(exchange, str(error)),)
             ) from None
         except KeysUnavailable as error:
             raise Refusal(
                 Kind.IDENTITY_UNAVAILABLE,
-                f"The keys of issuer {error} are not available. Try again.",
+                f"The identity provider {error} cannot be asked now, so the token cannot be checked. Try again.",
                 headers=(("Retry-After", "5"),),
             ) from None
-        assert exchange.connection is not None
-        named = exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
-        exchange.session_id = self._session(exchange.principal, exchange.connection.name, named)
+        except StateUnavailable:
+            raise _state_unavailable() from None
 
     def _session(self, principal: Principal, connection: str, named: str) -> str:
         """The caller's own session id, made this principal's; else one for as long as requests keep coming."""
@@ -81,3 +186,41 @@ class Auth:
         if len(self._sessions) > _SESSIONS:
             self._sessions.popitem(last=False)
         return session
+
+
+def _principal(key: ApiKey) -> Principal:
+    return Principal(
+        KEYS_NAME,
+        KEYS_ISSUER,
+        key.name,
+        frozenset(key.groups),
+        expires=math.inf if key.expires is None else key.expires,
+        issued=key.created,
+        token_id=key.id,
+    )
+
+
+def _state_unavailable() -> Refusal:
+    return Refusal(
+        Kind.STATE_UNAVAILABLE,
+        "The gateway cannot read what has been revoked, and lets nobody in until it can. Try again later.",
+        headers=(("Retry-After", "5"),),
+    )
+
+
+def _base_url(exchange: Exchange) -> str:
+    """Where callers reach the gateway: as configured, else as this one did."""
+    policies = exchange.policies
+    if policies is not None and policies.public_url is not None:
+        return policies.public_url
+    return f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
+
+
+def _challenge(exchange: Exchange, error: str = "") -> tuple[str, str]:
+    """The Bearer challenge (RFC 6750, 3) with the way to the metadata (RFC 9728, 5.1)."""
+    prefix = (exchange.connection.match.path or "") if exchange.connection else ""
+    text = f'Bearer realm="weir", resource_metadata="{_base_url(exchange)}{metadata.PROTECTED_RESOURCE}{prefix}"'
+    if error:
+        quoted = error.replace("'", "").replace('"', "").replace("\\", "")
+        text += f', error="invalid_token", error_description="{quoted}"'
+    return ("WWW-Authenticate", text)

@@ -1,49 +1,150 @@
-"""Step two of two: what a verified token's claims must say before there is a principal. Pure."""
+"""Step two of two: what a verified token's claims must say before there is a principal. Pure.
 
+Sources: RFC 7519, RFC 9068 (access tokens), OpenID Connect Core 2 and 3.1.3.7 (ID tokens).
+"""
+
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from weir.auth.jws import TokenError
 from weir.auth.model import Principal
 from weir.jsonpath import Path
 
-#: Seconds by which clocks may differ.
+#: Seconds by which clocks may differ, unless an issuer's ``leeway`` says otherwise.
 LEEWAY = 30
 #: More groups than this are not read: the caller then has none.
 MAX_GROUPS = 1000
+#: Characters of a subject, a group, a token's or session's id.
+MAX_NAME = 256
+
+#: ``access``: RFC 9068 only. ``id``: OpenID Connect ID tokens. ``jwt``: any signed JWT that is not an ID token.
+TokenProfile = Literal["access", "id", "jwt"]
+
+_TYPES: dict[str, frozenset[str]] = {
+    "access": frozenset(("at+jwt",)),
+    "id": frozenset(("", "jwt")),
+    "jwt": frozenset(("", "jwt", "jose", "at+jwt")),
+}
+#: Claims in which providers say what a token is for. Keycloak: ``typ``; Cognito and Hydra: ``token_use``.
+_USES = ("typ", "token_use")
+_ID_TOKEN_USES = frozenset(("id", "id_token"))
+_OTHER_USES = frozenset(("refresh", "refresh_token", "offline", "logout", "registration", "initial", "action"))
+#: Only ID tokens have these.
+_ID_TOKEN_CLAIMS = ("at_hash", "c_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A claim that must have one of some values, of the same JSON type."""
+
+    name: str
+    path: Path
+    values: tuple[str | int | bool, ...]
+
+    def holds(self, claims: dict[str, Any]) -> bool:
+        """Whether *claims* meet it; a claim that is a list does not."""
+        found = self.path.first(claims)
+        return any(type(found) is type(value) and found == value for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRules:
-    """What one issuer's tokens must say."""
+    """What one issuer's tokens must say. Times are in seconds."""
 
     name: str
     iss: str
     audiences: frozenset[str]
     groups: Path
+    profile: TokenProfile = "jwt"
+    algorithms: frozenset[str] | None = None  # None: every asymmetric algorithm that is supported
+    leeway: float = LEEWAY
+    max_lifetime: float | None = None
+    subjects: tuple[re.Pattern[str], ...] = ()  # none: any subject
+    require: tuple[Requirement, ...] = ()
+    add_groups: tuple[str, ...] = ()
 
 
-def read_principal(claims: dict[str, Any], rules: ClaimRules, now: float) -> Principal:
-    """The principal that *claims* describe at Unix time *now*. Raises `TokenError`."""
+def read_principal(claims: dict[str, Any], rules: ClaimRules, now: float, kind: str = "") -> Principal:
+    """The principal that *claims* of a signed token describe at Unix time *now*; *kind* is its header's ``typ``.
+
+    Raises `TokenError`.
+    """
+    if kind not in _TYPES[rules.profile]:
+        raise TokenError("the token is not of the type that its issuer is trusted for")
     if claims.get("iss") != rules.iss:
         raise TokenError("the token is another issuer's")
-    audience = claims.get("aud")
+    expires, issued = _time(claims, "exp"), _time(claims, "iat")
+    _check_audience(claims.get("aud"), rules)
+    _check_use(claims, rules)
+    if rules.max_lifetime is not None and expires - issued > rules.max_lifetime:
+        raise TokenError("the token lives longer than its issuer's tokens may here")
+    return _principal(claims, rules, now, expires, issued)
+
+
+def read_introspected(claims: dict[str, Any], rules: ClaimRules, now: float, *, audience_required: bool) -> Principal:
+    """The same for an active token's introspection response (RFC 7662, 2.2), in which most members are optional.
+
+    A missing ``exp`` or ``iat`` is as good as the answer itself; a missing ``aud`` is not, unless told so.
+    """
+    if claims.get("iss", rules.iss) != rules.iss:
+        raise TokenError("the token is another issuer's")
+    if "aud" in claims or audience_required:
+        _check_audience(claims.get("aud"), rules)
+    _check_use(claims, rules)
+    if str(claims.get("token_type", "Bearer")).lower() != "bearer":
+        raise TokenError("the token is not a Bearer token")
+    expires = _time(claims, "exp") if "exp" in claims else float("inf")
+    issued = _time(claims, "iat") if "iat" in claims else 0.0
+    return _principal(claims, rules, now, expires, issued)
+
+
+def _principal(claims: dict[str, Any], rules: ClaimRules, now: float, expires: float, issued: float) -> Principal:
+    if now >= expires + rules.leeway:
+        raise TokenError("the token has expired")
+    if issued > now + rules.leeway or ("nbf" in claims and _time(claims, "nbf") > now + rules.leeway):
+        raise TokenError("the token is not valid yet")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_NAME:
+        raise TokenError("the token names no subject")
+    if rules.subjects and not any(pattern.fullmatch(subject) for pattern in rules.subjects):
+        raise TokenError("the token's subject is not one that is trusted here")
+    for requirement in rules.require:
+        if not requirement.holds(claims):
+            raise TokenError(f"the token's claim {requirement.name!r} is not what is required here")
+    if "cnf" in claims:
+        raise TokenError("the token is bound to a key and cannot be sent as a plain Bearer")
+    groups, unknown = _groups(claims, rules)
+    return Principal(
+        rules.name, rules.iss, subject, groups, expires, issued - rules.leeway,
+        token_id=_identifier(claims, "jti"), sid=_identifier(claims, "sid"), groups_unknown=unknown,
+    )  # fmt: skip
+
+
+def _check_audience(audience: Any, rules: ClaimRules) -> None:
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(audiences, list) or not all(isinstance(a, str) for a in audiences):
         raise TokenError("the token names no audience")
     if rules.audiences.isdisjoint(audiences):
         raise TokenError("the token is for another audience")
-    expires, issued = _time(claims, "exp"), _time(claims, "iat")
-    if now >= expires + LEEWAY:
-        raise TokenError("the token has expired")
-    if issued > now + LEEWAY or ("nbf" in claims and _time(claims, "nbf") > now + LEEWAY):
-        raise TokenError("the token is not valid yet")
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= 256:
-        raise TokenError("the token names no subject")
-    if "cnf" in claims:
-        raise TokenError("the token is bound to a key and cannot be sent as a plain Bearer")
-    return Principal(rules.name, rules.iss, subject, _groups(claims, rules), expires)
+
+
+def _check_use(claims: dict[str, Any], rules: ClaimRules) -> None:
+    """Refuse what says of itself that it is for refreshing, logging out, or telling a client who logged in."""
+    uses = {str(claims[name]).lower() for name in _USES if name in claims}
+    if uses & _OTHER_USES or "events" in claims:
+        raise TokenError("the token is not for calling services")
+    is_id = bool(uses & _ID_TOKEN_USES) or any(name in claims for name in _ID_TOKEN_CLAIMS)
+    if rules.profile != "id":
+        if is_id:
+            raise TokenError("the token is an ID token, which this issuer is not trusted for here")
+        return
+    if uses - _ID_TOKEN_USES:
+        raise TokenError("the token is not an ID token")
+    authorized = claims.get("azp")
+    several = isinstance(claims.get("aud"), list) and len(claims["aud"]) > 1
+    if (several or "azp" in claims) and authorized not in rules.audiences:
+        raise TokenError("the ID token was given to another client")
 
 
 def _time(claims: dict[str, Any], name: str) -> float:
@@ -53,12 +154,24 @@ def _time(claims: dict[str, Any], name: str) -> float:
     return float(value)
 
 
-def _groups(claims: dict[str, Any], rules: ClaimRules) -> frozenset[str]:
-    """Namespaced groups; none where they are too many, malformed, or only referred to (Entra's overage)."""
-    if "_claim_names" in claims:
-        return frozenset()
+def _identifier(claims: dict[str, Any], name: str) -> str:
+    """An id by which a token can be revoked: what is not usable as one must not make it irrevocable."""
+    value = claims.get(name, "")
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise TokenError(f"the token's {name!r} is not a text of at most {MAX_NAME} characters")
+    return value
+
+
+def _groups(claims: dict[str, Any], rules: ClaimRules) -> tuple[frozenset[str], str]:
+    """Namespaced groups; none, and why, where they are too many, malformed, or only referred to (Entra's overage)."""
+    if "_claim_names" in claims or claims.get("hasgroups") is True:
+        return frozenset(), "the token does not hold its groups, only where to ask for them"
     found = rules.groups.find(claims)
     values = found[0] if len(found) == 1 and isinstance(found[0], list) else found
-    if len(values) > MAX_GROUPS or not all(isinstance(v, str) and 0 < len(v) <= 256 for v in values):
-        return frozenset()
-    return frozenset(f"{rules.name}/{value}" for value in values)
+    if values == [None]:
+        values = []
+    if len(values) > MAX_GROUPS:
+        return frozenset(), f"the token names more than {MAX_GROUPS} groups"
+    if not all(isinstance(v, str) and 0 < len(v) <= MAX_NAME for v in values):
+        return frozenset(), "the token's groups are not a list of texts"
+    return frozenset(f"{rules.name}/{value}" for value in (*values, *rules.add_groups)), ""

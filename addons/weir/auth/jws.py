@@ -17,7 +17,8 @@ MAX_TOKEN = 16 * 1024
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 #: Header parameters that would have us fetch, trust or reinterpret something.
 _FORBIDDEN = ("crit", "b64", "zip", "enc", "jku", "jwk", "x5u")
-_TYPES = frozenset((None, "jwt", "at+jwt", "application/at+jwt"))
+#: Never others: a logout, DPoP or security event token is signed by the same keys.
+_TYPES = frozenset(("", "jwt", "jose", "at+jwt"))
 
 
 class TokenError(ValueError):
@@ -26,13 +27,22 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Jws:
-    """A well-formed, unverified token. ``claims`` mean nothing until ``signature`` is checked."""
+    """A well-formed, unverified token. ``claims`` mean nothing until ``signature`` is checked.
+
+    ``kind`` is the header's ``typ`` in lower case without ``application/``; empty where there is none.
+    """
 
     algorithm: str
     key_id: str | None
+    kind: str
     claims: dict[str, Any]
     signing_input: bytes
     signature: bytes
+
+
+def is_jose(token: str) -> bool:
+    """Whether *token* means to be a JWS or JWE, and so is never an opaque one."""
+    return token.startswith("eyJ") or token.count(".") >= 2
 
 
 def check_form(token: str) -> None:
@@ -57,9 +67,12 @@ def read_jws(token: str) -> Jws:
         raise TokenError("the token names no algorithm")
     if not (key_id is None or (isinstance(key_id, str) and 0 < len(key_id) <= 256)):
         raise TokenError("the token's key id is not a text")
-    if not (kind is None or isinstance(kind, str)) or (kind and kind.lower()) not in _TYPES:
+    if kind is not None and not (isinstance(kind, str) and kind):
+        raise TokenError("the token's type is not a text")
+    kind = (kind or "").lower().removeprefix("application/")
+    if kind not in _TYPES:
         raise TokenError("the token is not of a type that is accepted here")
-    return Jws(algorithm, key_id, claims, f"{segments[0]}.{segments[1]}".encode(), signature)
+    return Jws(algorithm, key_id, kind, claims, f"{segments[0]}.{segments[1]}".encode(), signature)
 
 
 def _bytes(segment: str) -> bytes:

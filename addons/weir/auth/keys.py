@@ -4,6 +4,7 @@ A set that holds private or symmetric keys, or one key id twice, is refused whol
 that cannot be trusted with the rest.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +24,17 @@ _ALGORITHMS: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("EC", "P-256"): ("ES256",),
     ("EC", "P-384"): ("ES384",),
     ("EC", "P-521"): ("ES512",),
-    ("OKP", "Ed25519"): ("EdDSA",),
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),  # the same, by its older and its newer name (RFC 9864)
 }
+#: Every algorithm that is supported: asymmetric ones only.
+ALGORITHMS = frozenset(name for names in _ALGORITHMS.values() for name in names)
 _PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _VERIFIERS = get_default_algorithms()
+_VERIFIERS["Ed25519"] = _VERIFIERS["EdDSA"]
+#: RSA moduli of the Infineon library (CVE-2017-15361) are powers of 65537 modulo each of these primes.
+_ROCA_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
+                107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167)  # fmt: skip
+_ROCA = {p: frozenset(pow(65537, i, p) for i in range(p)) for p in _ROCA_PRIMES}
 
 
 class KeySetError(ValueError):
@@ -48,6 +56,10 @@ class KeySet:
 
     keys: tuple[Key, ...]
 
+    def knows(self, key_id: str | None) -> bool:
+        """Whether a token that names *key_id* can be checked with these keys."""
+        return len(self.keys) == 1 if key_id is None else any(key.key_id == key_id for key in self.keys)
+
     def verify(self, jws: Jws) -> None:
         """Raise `TokenError` unless one of these keys, and the named one, signed *jws*."""
         if jws.key_id is None:
@@ -65,8 +77,8 @@ class KeySet:
             raise TokenError("the token's signature is wrong")
 
 
-def read_key_set(data: bytes) -> KeySet:
-    """A JWKS document as a `KeySet`. Raises `KeySetError`."""
+def read_key_set(data: bytes, uses: Iterable[str] = ("sig",)) -> KeySet:
+    """A JWKS document as a `KeySet`; keys with a ``use`` other than *uses* are skipped. Raises `KeySetError`."""
     if len(data) > MAX_SET:
         raise KeySetError(f"the key set is larger than {MAX_SET} bytes")
     try:
@@ -76,7 +88,8 @@ def read_key_set(data: bytes) -> KeySet:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or len(members) > MAX_KEYS:
         raise KeySetError(f"the key set must be an object with a list `keys` of at most {MAX_KEYS}")
-    keys = [key for member in members if (key := _key(member)) is not None]
+    allowed = frozenset(uses)
+    keys = [key for member in members if (key := _key(member, allowed)) is not None]
     ids = [key.key_id for key in keys]
     if len(set(ids)) != len(ids):
         raise KeySetError("the key set holds a key id twice")
@@ -85,28 +98,35 @@ def read_key_set(data: bytes) -> KeySet:
     return KeySet(tuple(keys))
 
 
-def _key(member: Any) -> Key | None:
+def _key(member: Any, uses: frozenset[str]) -> Key | None:
     """A usable key, or None for one that is for something else."""
     if not isinstance(member, dict) or not isinstance(member.get("kty"), str):
         raise KeySetError("the key set holds something that is not a key")
     if member["kty"] == "oct" or not _PRIVATE_MEMBERS.isdisjoint(member):
         raise KeySetError("the key set publishes a private or symmetric key; the issuer must replace it")
-    if member.get("use", "sig") != "sig":
+    use, operations = member.get("use"), member.get("key_ops")
+    if "use" in member and not (isinstance(use, str) and use in uses):
         return None
-    if "key_ops" in member and "verify" not in (member["key_ops"] or ()):
+    if "key_ops" in member and not (isinstance(operations, list) and "verify" in operations):
         return None
     key_id = member.get("kid")
     if not (key_id is None or isinstance(key_id, str)):
         raise KeySetError("a key id is not a text")
-    algorithms = _ALGORITHMS.get((member["kty"], member.get("crv") if member["kty"] != "RSA" else None), ())
+    curve = None if member["kty"] == "RSA" else str(member.get("crv"))
+    algorithms = _ALGORITHMS.get((member["kty"], curve), ())
     if "alg" in member:
         algorithms = tuple(a for a in algorithms if a == member["alg"])
     if not algorithms:
         return None
     try:
-        public = jwt.PyJWK(member, algorithm=algorithms[0]).key
+        public = jwt.PyJWK(member, algorithm="EdDSA" if algorithms[0] == "Ed25519" else algorithms[0]).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         raise KeySetError("the key set holds a key that cannot be read") from None
-    if isinstance(public, rsa.RSAPublicKey) and not 2048 <= public.key_size <= 8192:
+    if isinstance(public, rsa.RSAPublicKey) and (not 2048 <= public.key_size <= 8192 or _is_roca(public)):
         return None
     return Key(key_id, algorithms, public)
+
+
+def _is_roca(key: rsa.RSAPublicKey) -> bool:
+    n = key.public_numbers().n
+    return all(n % prime in residues for prime, residues in _ROCA.items())

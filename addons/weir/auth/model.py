@@ -8,7 +8,10 @@ class Principal:
     """An authenticated caller: the pair (iss, sub), never an e-mail address.
 
     ``groups`` are namespaced by the issuer's configured name (``acme/search``), so that no issuer can
-    speak for another's groups. ``expires`` is Unix time in seconds.
+    speak for another's groups; where they could not be known there are none, and ``groups_unknown``
+    says why. ``expires`` and ``issued`` are Unix times in seconds; ``issued`` is the
+    earliest that the token can have been, clocks differing as they may. ``token_id`` is the token's ``jti``
+    (an API key's id), ``sid`` the identity provider's session; both are empty where the token has none.
     """
 
     issuer: str
@@ -16,6 +19,10 @@ class Principal:
     sub: str
     groups: frozenset[str]
     expires: float
+    issued: float = 0.0
+    token_id: str = ""
+    sid: str = ""
+    groups_unknown: str = ""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -1,31 +1,26 @@
-"""From a bearer token to a principal: reads key snapshots, never the network; remembers what it verified.
+"""From a token to a principal: reads snapshots, and waits for a provider only where only it can tell.
 
-A token's verdict is remembered under its SHA-256 until it expires or its issuer's keys change.
+`Verifier.verify` never waits. Where it raises `Undecided`, `Verifier.settle` may be awaited instead. A
+verified token's principal is remembered under its SHA-256 until it expires or its issuer's keys change.
 """
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from weir.auth.claims import LEEWAY, ClaimRules, read_principal
-from weir.auth.jws import TokenError, check_form, read_jws
+from weir.auth.claims import read_principal
+from weir.auth.issuer import Issuer
+from weir.auth.jws import Jws, TokenError, check_form, is_jose, read_jws
 from weir.auth.keys import KeySet
 from weir.auth.model import Principal
+from weir.secret import Secret
 
 _REMEMBERED = 4096
+_UNKNOWN_ISSUER = "the token's issuer is not trusted here"
+_NOT_ACTIVE = "the token is not a signed JWT, and no issuer says that it is active"
 
 
-class KeysUnavailable(Exception):
-    """The issuer is configured but its keys have not been obtained: not the caller's fault."""
-
-
-@dataclass(slots=True)
-class Issuer:
-    """One trusted issuer: its claim rules, and the snapshot of its keys that a refresh replaces whole."""
-
-    rules: ClaimRules
-    source: str
-    keys: KeySet | None = None
+class Undecided(Exception):
+    """Only the token's provider can tell; `Verifier.settle` asks it."""
 
 
 class Verifier:
@@ -36,25 +31,73 @@ class Verifier:
         self._remembered: dict[bytes, tuple[Principal, KeySet]] = {}
 
     def verify(self, token: str, now: float) -> Principal:
-        """The principal of *token* at Unix time *now*. Raises `TokenError` or `KeysUnavailable`."""
+        """The principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`."""
         check_form(token)
         digest = hashlib.sha256(token.encode()).digest()
         remembered = self._remembered.get(digest)
         if remembered is not None:
             principal, keys = remembered
-            if now < principal.expires + LEEWAY and self.issuers[principal.iss].keys is keys:
+            issuer = self.issuers[principal.iss]
+            if now < principal.expires + issuer.rules.leeway and issuer.keys() is keys:
                 return principal
             del self._remembered[digest]
+        if not is_jose(token):
+            return self._introspected(digest, now)
+        jws, issuer = self._read(token)
+        if issuer.refresher is not None and issuer.refresher.starting:
+            raise Undecided
+        keys = issuer.keys()
+        if jws.key_id is not None and not keys.knows(jws.key_id) and issuer.refresher is not None:
+            read_principal(jws.claims, issuer.rules, now, jws.kind)  # nobody is asked about a token that fails anyway
+            if not issuer.refresher.given_up(jws.key_id):
+                raise Undecided
+        return self._verified(jws, issuer, keys, digest, now)
+
+    async def settle(self, token: str, now: float) -> Principal:
+        """As `verify`, after asking whom it takes. Raises `TokenError` or `KeysUnavailable`."""
+        digest = hashlib.sha256(token.encode()).digest()
+        if not is_jose(token):
+            for issuer in self.issuers.values():
+                if issuer.introspector is not None:
+                    principal = await issuer.introspector.ask(Secret(token), digest, now)
+                    if principal is not None:
+                        return principal
+            raise TokenError(_NOT_ACTIVE)
+        jws, issuer = self._read(token)
+        assert issuer.refresher is not None
+        if issuer.refresher.starting:
+            await issuer.refresher.first()
+        if jws.key_id is not None and not issuer.keys().knows(jws.key_id):
+            await issuer.refresher.look_for(jws.key_id)
+        return self._verified(jws, issuer, issuer.keys(), digest, now)
+
+    def _read(self, token: str) -> tuple[Jws, Issuer]:
         jws = read_jws(token)
         iss = jws.claims.get("iss")
         issuer = self.issuers.get(iss) if isinstance(iss, str) else None
         if issuer is None:
-            raise TokenError("the token's issuer is not trusted here")
-        if issuer.keys is None:
-            raise KeysUnavailable(issuer.rules.name)
-        issuer.keys.verify(jws)
-        principal = read_principal(jws.claims, issuer.rules, now)
+            raise TokenError(_UNKNOWN_ISSUER)
+        if issuer.rules.algorithms is not None and jws.algorithm not in issuer.rules.algorithms:
+            raise TokenError("the token's algorithm is not one that its issuer is trusted for")
+        return jws, issuer
+
+    def _verified(self, jws: Jws, issuer: Issuer, keys: KeySet, digest: bytes, now: float) -> Principal:
+        keys.verify(jws)
+        principal = read_principal(jws.claims, issuer.rules, now, jws.kind)
         if len(self._remembered) >= _REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[digest] = (principal, issuer.keys)
+        self._remembered[digest] = (principal, keys)
         return principal
+
+    def _introspected(self, digest: bytes, now: float) -> Principal:
+        """The remembered verdict on an opaque token."""
+        undecided = False
+        for issuer in self.issuers.values():
+            if issuer.introspector is not None:
+                known, principal = issuer.introspector.remembered(digest, now)
+                if principal is not None and known:
+                    return principal
+                undecided = undecided or not known
+        if undecided:
+            raise Undecided
+        raise TokenError(_NOT_ACTIVE)

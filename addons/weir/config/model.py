@@ -23,14 +23,55 @@ def _as_list(value: Any) -> Any:
 Strings = Annotated[list[str], BeforeValidator(_as_list)]
 
 
+#: Where a token may stand besides ``Authorization: Bearer``: a header of that name, or another scheme of Authorization.
+TokenPlace = Literal["api-key", "x-api-key", "x-goog-api-key", "token", "apikey", "basic"]
+
+
+class TlsSettings(Settings):
+    """``ca``: a PEM file, trusted instead of the usual authorities."""
+
+    ca: str
+
+
+class IntrospectionSettings(Settings):
+    """Opaque tokens (RFC 7662): who asks, and where; by default at the discovered endpoint."""
+
+    client_id: Annotated[str, StringConstraints(min_length=1)]
+    client_secret: str
+    endpoint: str | None = None
+    audience: Literal["required", "optional"] = "required"
+
+
+class LoginSettings(Settings):
+    """How people log in with ``weir login``: a public client of the issuer's."""
+
+    client_id: Annotated[str, StringConstraints(min_length=1)]
+    scopes: list[str] = ["openid", "offline_access"]
+    resource: str | None = None  # RFC 8707, for issuers that give tokens for a named resource
+
+
 class IssuerSettings(Settings):
-    """A token issuer that is trusted. Keys come from ``jwks`` and from nowhere else."""
+    """A token issuer that is trusted. Keys come from its discovery document or from ``jwks``, and from nowhere else."""
 
     name: Name
-    issuer: Annotated[str, StringConstraints(min_length=1)]
-    audience: Strings
-    jwks: Annotated[str, StringConstraints(min_length=1)]
+    preset: Literal["github-actions", "kubernetes"] | None = None
+    issuer: Annotated[str, StringConstraints(min_length=1)] | None = None
+    audience: Annotated[Strings, Field(min_length=1)]
+    jwks: Annotated[str, StringConstraints(min_length=1)] | None = None
+    token: Literal["access", "id", "jwt"] = "jwt"  # noqa: S105  # a profile's name
+    algorithms: Annotated[Strings, Field(min_length=1)] | None = None
     groups: str = "$.groups"
+    add_groups: Strings = []
+    subjects: Strings = []
+    require: dict[str, str | int | bool | list[str | int | bool]] = {}
+    leeway: str = "30s"
+    max_lifetime: str | None = None
+    max_stale: str = "1h"
+    key_use: Strings = ["sig"]
+    token_file: str | None = None
+    tls: TlsSettings | None = None
+    introspection: IntrospectionSettings | None = None
+    login: LoginSettings | None = None
 
 
 class GatewaySettings(Settings):
@@ -38,8 +79,10 @@ class GatewaySettings(Settings):
 
     version: Literal[1]
     listen: Annotated[list[str], Field(min_length=1)]
-    issuers: list[IssuerSettings | Literal["local"]] = []
+    public_url: str | None = None
+    issuers: list[IssuerSettings | Literal["local", "keys"]] = []
     recordings: str = "recordings"
+    state: Literal["sqlite"] = "sqlite"
 
 
 class MatchSettings(Settings):
@@ -112,6 +155,7 @@ class ConnectionSettings(Settings):
     upstream: str
     match: MatchSettings
     credential: CredentialSettings | None = None
+    token_in: list[TokenPlace] | None = None
     access: AccessSettings = AccessSettings()
     unknown_operations: Literal["refuse", "allow"] = "refuse"
     limits: list[LimitSettings] = []

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from ruamel.yaml import YAML
 
-from weir.config.model import Name, Settings
+from weir.config.model import Name, Settings, TokenPlace
 from weir.config.problems import SettingError
 from weir.content import ContentError
 from weir.jsonpath import Path, compile_path
@@ -59,12 +59,21 @@ class OperationSettings(Settings):
     response: ResponseSettings | None = None
 
 
+class EnvironmentSettings(Settings):
+    """The variables in which the API's SDKs look for its address and key."""
+
+    base_url: list[str] = Field(default_factory=list)
+    token: list[str] = Field(default_factory=list)
+
+
 class ProfileSettings(Settings):
     """One API."""
 
     profile: Name
     title: str
     documentation: str
+    token_in: list[TokenPlace] = Field(default_factory=list)
+    environment: EnvironmentSettings = EnvironmentSettings()
     operations: Annotated[list[OperationSettings], Field(min_length=1)]
 
 
@@ -131,6 +140,9 @@ class Profile:
 
     name: str
     operations: dict[tuple[str, str], Operation]
+    token_in: tuple[str, ...] = ()
+    base_url_variables: tuple[str, ...] = ()
+    token_variables: tuple[str, ...] = ()
 
     def operation(self, method: str, path: str) -> Operation | None:
         """The operation of a request with *method* to *path* (without query); None where it is unknown."""
@@ -159,7 +171,13 @@ def load_profile(name: str) -> Profile:
     if name not in _shipped():
         raise SettingError(f"there is no profile {name!r}; there are {', '.join(names())}")
     settings = ProfileSettings.model_validate(YAML(typ="safe", pure=True).load(_shipped()[name]))
-    return Profile(settings.profile, {(o.method, o.path): _compile(o) for o in settings.operations})
+    return Profile(
+        settings.profile,
+        {(o.method, o.path): _compile(o) for o in settings.operations},
+        token_in=tuple(settings.token_in),
+        base_url_variables=tuple(settings.environment.base_url),
+        token_variables=tuple(settings.environment.token),
+    )
 
 
 def _compile(settings: OperationSettings) -> Operation:

@@ -5,6 +5,7 @@ import re
 from mitmproxy import http
 from mitmproxy.connection import Server
 
+from weir.auth.metadata import PROTECTED_RESOURCE, WHOAMI
 from weir.exchange import Exchange
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
@@ -12,6 +13,8 @@ from weir.recorder.flowfile import recorded_connection
 from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields
 from weir.routing.model import Origin
 
+#: What the gateway answers by itself.
+OWN_PATHS = (PROTECTED_RESOURCE, "/.well-known/weir/")
 _CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -38,19 +41,34 @@ class Routing:
         path, _, exchange.query = exchange.caller_target.partition("?")
         policies = exchange.policies
         assert policies is not None
+        exchange.path = path
         if exchange.replay:
             self._route_replay(flow, exchange, policies, path)
             return
         host = exchange.head.get(b"host", b"").decode("ascii", "replace").lower()
         host = host if host.endswith("]") else host.rpartition(":")[0] or host
         sockname = flow.client_conn.sockname
-        routed = policies.table.route(host.strip("[]"), sockname[1] if sockname else 0, path)
+        port = sockname[1] if sockname else 0
+        if path.startswith(OWN_PATHS):
+            self._route_own(exchange, policies, host.strip("[]"), port, path)
+            return
+        routed = policies.table.route(host.strip("[]"), port, path)
         if routed is None:
             raise Refusal(
                 Kind.UNKNOWN_CONNECTION,
                 "No connection is configured for this host and path. Check the base URL that the client was given.",
             )
         exchange.connection, exchange.path = routed
+
+    def _route_own(self, exchange: Exchange, policies: Policies, host: str, port: int, path: str) -> None:
+        """The gateway's own documents; behind the well-known path of metadata stands that of a connection."""
+        below = path.removeprefix(PROTECTED_RESOURCE) if path.startswith(PROTECTED_RESOURCE) else ""
+        routed = policies.table.route(host, port, below or "/")
+        known = path in (WHOAMI, PROTECTED_RESOURCE) or (below.startswith("/") and routed is not None)
+        if not known or exchange.method != "GET":
+            raise Refusal(Kind.UNKNOWN_CONNECTION, "There is no such document here; only GET is answered.")
+        exchange.own_path = path
+        exchange.described = routed.connection if routed else None
 
     def _route_replay(self, flow: http.HTTPFlow, exchange: Exchange, policies: Policies, path: str) -> None:
         """A recorded request names its upstream; its connection is whichever leads there."""

@@ -1,0 +1,218 @@
+"""One trusted issuer: its claim rules, the snapshot of its keys, and, where they are fetched, who keeps them fresh."""
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from math import inf
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from weir.auth import local
+from weir.auth.claims import ClaimRules, Requirement
+from weir.auth.introspector import Introspector
+from weir.auth.keys import ALGORITHMS, KeySet, KeySetError, read_key_set
+from weir.auth.presets import with_preset
+from weir.auth.provider import Introspection, Provider, Source, check_url
+from weir.auth.refresher import KeyRefresher, KeysUnavailable
+from weir.config.load import did_you_mean
+from weir.config.model import IntrospectionSettings, IssuerSettings, LoginSettings
+from weir.config.problems import SettingError
+from weir.credentials.sources import resolve
+from weir.duration import seconds
+from weir.home import HomeError
+from weir.jsonpath import Path as JsonPath
+from weir.jsonpath import PathError, compile_path
+from weir.routing.model import is_loopback
+
+#: The longest ``leeway`` (seconds).
+MOST_LEEWAY = 300
+
+
+class Issuer:
+    """Keys from a file stand for ever; those of a provider until *max_stale* seconds after they were last confirmed."""
+
+    def __init__(
+        self,
+        rules: ClaimRules,
+        keys: KeySet | None = None,
+        provider: Provider | None = None,
+        max_stale: float = inf,
+        clock: Callable[[], float] = time.monotonic,
+        login: LoginSettings | None = None,
+    ) -> None:
+        self.rules = rules
+        self.provider = provider
+        self.login = login
+        self.refresher: KeyRefresher | None = None
+        self.introspector: Introspector | None = None
+        self._keys = keys
+        if provider is not None:
+            if keys is None:
+                self.refresher = KeyRefresher(rules.name, provider.keys, max_stale, clock)
+            if provider.source.introspection is not None:
+                self.introspector = Introspector(rules, provider, provider.source.introspection.audience_required)
+
+    def keys(self) -> KeySet:
+        """The keys to verify with now. Raises `KeysUnavailable`."""
+        if self.refresher is not None:
+            return self.refresher.keys()
+        if self._keys is None:
+            raise KeysUnavailable(self.rules.name)
+        return self._keys
+
+
+def local_issuer() -> Issuer:
+    """The built-in development issuer. Raises `SettingError` where its key cannot be used."""
+    audiences = frozenset((local.AUDIENCE,))
+    rules = ClaimRules(local.NAME, local.ISSUER, audiences, compile_path("$.groups"), profile="access")
+    try:
+        return Issuer(rules, local.key_set())
+    except (HomeError, ValueError) as error:
+        raise SettingError(str(error)) from None
+
+
+def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[str, str]) -> Issuer:
+    """An issuer of gateway.yaml; paths are relative to *folder*. Raises `SettingError`."""
+    if settings.name in (local.NAME, "keys"):
+        raise SettingError(f"{settings.name!r} is the name of a built-in issuer", "name")
+    settings = with_preset(settings)
+    if settings.issuer is None:
+        raise SettingError("'issuer' is missing: the exact `iss` of its tokens")
+    rules = _rules(settings, settings.issuer)
+    max_stale = _duration(settings.max_stale, "max_stale")
+    introspection = _introspection(settings.introspection, folder, environment)
+    keys = None
+    jwks = settings.jwks
+    if jwks is None:
+        _check(settings.issuer, "issuer", "; discovery needs a URL, or name `jwks`")
+    elif "://" in jwks:
+        _check(jwks, "jwks")
+    else:
+        keys = _keys_in(folder / jwks, jwks, tuple(settings.key_use))
+    provider = None
+    if keys is None or introspection is not None:
+        if introspection is not None and introspection.endpoint is None and jwks is not None:
+            _check(settings.issuer, "issuer", "; without discovery, name `introspection.endpoint`")
+        provider = Provider(
+            Source(
+                settings.issuer,
+                jwks if keys is None else None,
+                ca=_readable(folder, settings.tls.ca, "tls", "ca") if settings.tls else None,
+                token_file=_readable(folder, settings.token_file, "token_file") if settings.token_file else None,
+                uses=tuple(settings.key_use),
+                introspection=introspection,
+            )
+        )
+        if settings.tls:
+            try:
+                ssl.create_default_context(cafile=str(provider.source.ca))
+            except (ssl.SSLError, OSError):
+                raise SettingError(f"{settings.tls.ca} holds no certificate in PEM", "tls", "ca") from None
+    return Issuer(rules, keys, provider, max_stale, login=settings.login)
+
+
+def _rules(settings: IssuerSettings, iss: str) -> ClaimRules:
+    algorithms = settings.algorithms
+    for i, name in enumerate(algorithms or ()):
+        if name not in ALGORITHMS:
+            message = f"{name!r} is not one of {', '.join(sorted(ALGORITHMS))}{did_you_mean(name, ALGORITHMS)}"
+            raise SettingError(message, "algorithms", i)
+    leeway = 0 if settings.leeway == "0s" else _duration(settings.leeway, "leeway")
+    if leeway > MOST_LEEWAY:
+        raise SettingError(f"a leeway is at most {MOST_LEEWAY} s", "leeway")
+    for i, group in enumerate(settings.add_groups):
+        if not group or "/" in group:
+            raise SettingError(f"{group!r}: write the group's bare name; it becomes {settings.name}/…", "add_groups", i)
+    return ClaimRules(
+        settings.name,
+        iss,
+        frozenset(settings.audience),
+        _path(settings.groups, "groups"),
+        profile=settings.token,
+        algorithms=frozenset(algorithms) if algorithms else None,
+        leeway=leeway,
+        max_lifetime=_duration(settings.max_lifetime, "max_lifetime") if settings.max_lifetime else None,
+        subjects=tuple(compile_subject(pattern) for pattern in settings.subjects),
+        require=tuple(
+            Requirement(name, _claim(name), tuple(values) if isinstance(values, list) else (values,))
+            for name, values in settings.require.items()
+        ),
+        add_groups=tuple(settings.add_groups),
+    )
+
+
+def compile_subject(pattern: str) -> re.Pattern[str]:
+    """``*`` is any run of characters but ``:`` and ``/``, ``**`` any at all; the whole subject must match."""
+    parts = re.split(r"(\*+)", pattern)
+    meanings = {"": "", "*": "[^:/]*"}
+    return re.compile("".join(meanings.get(p, "(?s:.*)") if p.strip("*") == "" else re.escape(p) for p in parts))
+
+
+def _introspection(
+    settings: IntrospectionSettings | None, folder: Path, environment: Mapping[str, str]
+) -> Introspection | None:
+    if settings is None:
+        return None
+    try:
+        secret, _ = resolve(settings.client_secret, folder, environment)
+    except SettingError as error:
+        raise SettingError(error.message, "introspection", "client_secret") from None
+    if settings.endpoint is not None:
+        _check(settings.endpoint, ("introspection", "endpoint"))
+    return Introspection(settings.endpoint, settings.client_id, secret, settings.audience == "required")
+
+
+def _check(url: str, location: str | tuple[str, ...], otherwise: str = "") -> None:
+    try:
+        check_url(url)
+    except ValueError as error:
+        raise SettingError(f"{error}{otherwise}", *([location] if isinstance(location, str) else location)) from None
+
+
+def _duration(text: str, name: str) -> int:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise SettingError(str(error), name) from None
+
+
+def _path(text: str, *location: str) -> JsonPath:
+    try:
+        return compile_path(text)
+    except PathError as error:
+        raise SettingError(str(error), *location) from None
+
+
+def _claim(name: str) -> JsonPath:
+    """A claim by its name, or by a JSONPath where the name begins with ``$``."""
+    return _path(name if name.startswith("$") else f"$['{name}']", "require", name)
+
+
+def _keys_in(path: Path, shown: str, uses: tuple[str, ...]) -> KeySet:
+    try:
+        return read_key_set(path.read_bytes(), uses)
+    except OSError as error:
+        raise SettingError(
+            f"{shown} cannot be read ({error.strerror}); check the path, or give a URL", "jwks"
+        ) from None
+    except KeySetError as error:
+        raise SettingError(str(error), "jwks") from None
+
+
+def _readable(folder: Path, name: str, *location: str) -> Path:
+    path = folder / name
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise SettingError(
+            f"{name} cannot be read ({error.strerror}); check the path and its owner", *location
+        ) from None
+    return path
+
+
+def authorization_server(issuer: Issuer) -> str | None:
+    """The issuer as an authorization server that clients can discover (RFC 9728); None for built-in ones."""
+    parts = urlsplit(issuer.rules.iss)
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    return issuer.rules.iss if secure else None

@@ -1,0 +1,64 @@
+"""What the gateway says of itself to clients: RFC 9728 metadata, and to an authenticated caller, who they are. Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from weir.auth.issuer import Issuer, authorization_server
+from weir.auth.model import Principal
+from weir.connection import Connection
+
+#: RFC 9728, 3: a resource's path stands behind it.
+PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
+WHOAMI = "/.well-known/weir/whoami"
+
+
+def protected_resource(base_url: str, connection: Connection | None, issuers: Iterable[Issuer]) -> dict[str, Any]:
+    """The metadata of *connection*, or of the whole gateway (RFC 9728, 2).
+
+    ``weir_login`` is an extension: how `weir login` may obtain a token that is accepted here.
+    """
+    issuers = list(issuers)
+    prefix = (connection.match.path or "") if connection else ""
+    return {
+        "resource": f"{base_url}{prefix}",
+        "resource_name": f"{connection.name} behind Weir" if connection else "Weir",
+        "authorization_servers": [server for issuer in issuers if (server := authorization_server(issuer))],
+        "bearer_methods_supported": ["header"],
+        "weir_login": [
+            {
+                "name": issuer.rules.name,
+                "issuer": issuer.rules.iss,
+                "client_id": issuer.login.client_id,
+                "scopes": issuer.login.scopes,
+                "resource": issuer.login.resource,
+                "token": "id_token" if issuer.rules.profile == "id" else "access_token",
+            }
+            for issuer in issuers
+            if issuer.login is not None
+        ],
+    }
+
+
+def whoami(base_url: str, principal: Principal, connections: Iterable[Connection]) -> dict[str, Any]:
+    """*principal* as the gateway sees them, and the connections that they may use, with what lets them in."""
+    return {
+        "issuer": principal.issuer,
+        "iss": principal.iss,
+        "subject": principal.sub,
+        "groups": sorted(principal.groups),
+        "groups_unknown": principal.groups_unknown or None,
+        "token_id": principal.token_id or None,
+        "expires": principal.expires if principal.expires != float("inf") else None,
+        "connections": [
+            {
+                "name": connection.name,
+                "profile": connection.profile.name,
+                "url": f"{base_url}{connection.match.path or ''}",
+                "by_groups": sorted(connection.access & principal.groups),
+                "base_url_variables": list(connection.profile.base_url_variables),
+                "token_variables": list(connection.profile.token_variables),
+            }
+            for connection in connections
+            if not connection.access.isdisjoint(principal.groups)
+        ],
+    }

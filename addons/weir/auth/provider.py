@@ -1,0 +1,194 @@
+"""An identity provider over the network: its discovery document, its keys, its word on an opaque token.
+
+https only, but for loopback; no redirects, no environment proxies, no compression; bounded in size and
+time. A provider that drips, floods or never answers costs its own requests and nobody else's: each
+piece that arrives gives the event loop back. Used by background tasks and by requests that may wait.
+"""
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+import httpx
+
+from weir.auth.keys import MAX_SET, KeySet, KeySetError, read_key_set
+from weir.content import ContentError, parse
+from weir.routing.model import is_loopback
+from weir.secret import Secret
+
+#: Seconds for a whole key refresh, and for one introspection.
+TIMEOUT = 10.0
+INTROSPECTION_TIMEOUT = 5.0
+#: Seconds for which a discovery document is believed.
+DISCOVERY = 3600.0
+
+_WELL_KNOWN = "/.well-known/openid-configuration"
+
+
+class ProviderError(Exception):
+    """The provider did not answer, or not as it should. The text is safe to log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """How tokens are asked about (RFC 7662): the endpoint (None: as discovered), and who asks."""
+
+    endpoint: str | None
+    client_id: str
+    client_secret: Secret
+    audience_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an issuer's keys are read: *jwks*, or, where that is None, what the discovery document of *issuer* names.
+
+    *ca* is a PEM file that is trusted instead of the usual authorities. *token_file* holds a bearer
+    token for the provider itself, read anew at each fetch (Kubernetes rotates it).
+    """
+
+    issuer: str
+    jwks: str | None
+    ca: Path | None = None
+    token_file: Path | None = None
+    uses: tuple[str, ...] = ("sig",)
+    introspection: Introspection | None = None
+
+
+def check_url(url: str, *, allow_loopback: bool = True) -> None:
+    """Raise `ValueError` unless *url* may be fetched: https, or http on loopback."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https" or (
+        allow_loopback and parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )
+    if not secure or not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError("a provider is asked over https only (http on loopback)")
+
+
+class Provider:
+    """The client of one identity provider."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._client: httpx.AsyncClient | None = None
+        self._discovered: dict[str, Any] = {}
+        self._discovered_until = 0.0
+
+    def open(self) -> None:
+        """Make the client. Reading certificate authorities takes tens of milliseconds: not for the event loop.
+
+        Raises OSError or ssl.SSLError where the ``tls.ca`` file cannot be used.
+        """
+        verify: ssl.SSLContext | bool = True
+        if self.source.ca is not None:
+            verify = ssl.create_default_context(cafile=str(self.source.ca))
+        self._client = httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=TIMEOUT, verify=verify)
+
+    async def close(self) -> None:
+        """Give its connections back."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def keys(self) -> KeySet:
+        """The issuer's keys as they are now. Raises `ProviderError` or `KeySetError`."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                url = self.source.jwks or await self._endpoint("jwks_uri")
+                headers = {"Accept": "application/json, application/jwk-set+json", **await self._own_token()}
+                try:
+                    return read_key_set(await self._send("GET", url, headers), self.source.uses)
+                except (ProviderError, KeySetError):
+                    self._discovered_until = 0.0  # the keys may have moved
+                    raise
+        except TimeoutError:
+            raise ProviderError(f"no answer within {TIMEOUT:.0f} s") from None
+
+    async def introspect(self, token: Secret) -> dict[str, Any]:
+        """What the provider says of *token*, as it said it. Raises `ProviderError`."""
+        introspection = self.source.introspection
+        assert introspection is not None
+        try:
+            async with asyncio.timeout(INTROSPECTION_TIMEOUT):
+                url = introspection.endpoint or await self._endpoint("introspection_endpoint")
+                # RFC 6749, 2.3.1: both are form-encoded before they become Basic credentials.
+                user = quote_plus(introspection.client_id)
+                secret = quote_plus(introspection.client_secret.reveal())
+                form = f"token={quote_plus(token.reveal())}&token_type_hint=access_token"
+                headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+                body = await self._send("POST", url, headers, form.encode(), httpx.BasicAuth(user, secret))
+        except TimeoutError:
+            raise ProviderError(f"no answer within {INTROSPECTION_TIMEOUT:.0f} s") from None
+        return _object(body)
+
+    async def _endpoint(self, name: str) -> str:
+        """The URL that the discovery document (OpenID Connect Discovery 1.0, 4) gives as *name*."""
+        if time.monotonic() >= self._discovered_until:
+            url = self.source.issuer.rstrip("/") + _WELL_KNOWN
+            headers = {"Accept": "application/json", **await self._own_token()}
+            document = _object(await self._send("GET", url, headers))
+            if document.get("issuer") != self.source.issuer:
+                raise ProviderError(
+                    f"{url} is another issuer's document (its `issuer` must be exactly the configured one)"
+                )
+            self._discovered, self._discovered_until = document, time.monotonic() + DISCOVERY
+        found = self._discovered.get(name)
+        if not isinstance(found, str):
+            raise ProviderError(f"the discovery document names no {name}")
+        try:
+            check_url(found, allow_loopback=self.source.issuer.startswith("http://"))
+        except ValueError as error:
+            raise ProviderError(f"the discovery document's {name} is refused: {error}") from None
+        return found
+
+    async def _own_token(self) -> dict[str, str]:
+        path = self.source.token_file
+        if path is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {(await asyncio.to_thread(path.read_text)).strip()}"}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProviderError(f"{path.name} cannot be read ({type(error).__name__})") from None
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        content: bytes | None = None,
+        auth: httpx.Auth | None = None,
+    ) -> bytes:
+        assert self._client is not None, "open() comes first"
+        body = bytearray()
+        headers = {**headers, "Accept-Encoding": "identity"}
+        try:
+            request = self._client.build_request(method, url, headers=headers, content=content)
+            response = await self._client.send(request, stream=True, auth=auth)
+            try:
+                if response.status_code != 200:
+                    raise ProviderError(f"{url} answered {response.status_code}")
+                if response.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise ProviderError(f"{url} answered compressed, which was not asked for")
+                async for piece in response.aiter_raw():
+                    body += piece
+                    if len(body) > MAX_SET:
+                        raise ProviderError(f"{url} sent more than {MAX_SET} bytes")
+                    await asyncio.sleep(0)  # a thousand tiny pieces may have arrived at once
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            raise ProviderError(f"{url} cannot be read: {type(error).__name__}") from None
+        return bytes(body)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = parse(body)
+    except ContentError:
+        raise ProviderError("the provider's answer is not unambiguous JSON") from None
+    if not isinstance(document, dict):
+        raise ProviderError("the provider's answer is not an object")
+    return document

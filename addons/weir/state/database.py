@@ -1,0 +1,214 @@
+"""The SQLite file in which workers and the command share API keys and revocations (``state.db`` in WEIR_HOME).
+
+WAL, so that reading never waits for writing. Every change to a key or a revocation raises a generation
+number in the same transaction, which is what workers look at to learn of it. Everything here blocks: it
+is for the command and for one thread of each worker, never for the event loop.
+"""
+
+import getpass
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+
+from weir.home import HomeError, home
+from weir.state.model import ApiKey, Revocation, RevocationKind, Snapshot
+
+FILE = "state.db"
+#: What an API key begins with: for secret scanners, and to tell one from other tokens.
+KEY_PREFIX = "weir_"
+#: Seconds to wait for another process's write.
+_BUSY = 2.0
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE generation (value INTEGER NOT NULL);
+INSERT INTO generation VALUES (1);
+CREATE TABLE keys (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL UNIQUE, groups TEXT NOT NULL,
+  created REAL NOT NULL, created_by TEXT NOT NULL, expires REAL, revoked REAL, revoked_by TEXT
+) STRICT;
+CREATE UNIQUE INDEX keys_name ON keys (name) WHERE revoked IS NULL;
+CREATE TABLE key_uses (id TEXT PRIMARY KEY, last_used REAL NOT NULL) STRICT;
+CREATE TABLE revocations (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, iss TEXT NOT NULL, value TEXT NOT NULL,
+  block INTEGER NOT NULL, at REAL NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+"""
+_TRIGGERS = [
+    f"CREATE TRIGGER {table}_{change} AFTER {change} ON {table} BEGIN UPDATE generation SET value = value + 1; END"  # noqa: S608
+    for table in ("keys", "revocations")
+    for change in ("INSERT", "UPDATE", "DELETE")
+]
+
+
+class NameTaken(ValueError):
+    """There is an API key of that name which is not revoked."""
+
+
+class Database:
+    """One connection to the shared state. Raises `HomeError` where the file cannot be opened or is not ours."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or home() / FILE
+        try:
+            self._connection, self._inode = _open(self.path)
+        except (sqlite3.Error, OSError) as error:
+            raise HomeError(
+                f"{self.path}: cannot be used ({error}); restore it from a backup, or set WEIR_HOME"
+            ) from None
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    def replaced(self) -> bool:
+        """Whether the file was removed, or another put in its place, since it was opened."""
+        try:
+            return _inode(self.path) != self._inode
+        except OSError:
+            return True
+
+    def generation(self) -> int:
+        """A number that grows with every change to keys and revocations. Raises sqlite3.Error."""
+        (value,) = self._connection.execute("SELECT value FROM generation").fetchone()
+        return int(value)
+
+    def snapshot(self) -> tuple[int, Snapshot]:
+        """The generation, and everything that requests are judged by, read in one transaction. Raises sqlite3.Error."""
+        with self._transaction(immediate=False):
+            generation = self.generation()
+            digests = self._connection.execute("SELECT id, digest FROM keys WHERE revoked IS NULL").fetchall()
+            keys = {key.id: key for key in self.keys()}
+            revocations = self.revocations()
+        subjects: dict[tuple[str, str], float] = {}
+        for r in revocations:
+            if r.kind == "subject":
+                until = inf if r.block else r.at
+                subjects[r.iss, r.value] = max(until, subjects.get((r.iss, r.value), 0.0))
+        return generation, Snapshot(
+            keys={digest: keys[id_] for id_, digest in digests},
+            key_ids=frozenset(id_ for id_, _ in digests),
+            tokens=frozenset((r.iss, r.value) for r in revocations if r.kind == "jti"),
+            subjects=subjects,
+            sessions=frozenset(r.value for r in revocations if r.kind == "session"),
+        )
+
+    # API keys.
+
+    def create_key(self, name: str, groups: tuple[str, ...], expires: float | None, now: float) -> tuple[ApiKey, str]:
+        """A new key and its text, which is stored nowhere. Raises `NameTaken`."""
+        key_id = secrets.token_hex(5)
+        text = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
+        key = ApiKey(key_id, name, groups, now, _who(), expires)
+        try:
+            with self._transaction():
+                self._connection.execute(
+                    "INSERT INTO keys (id, name, digest, groups, created, created_by, expires) VALUES (?,?,?,?,?,?,?)",
+                    (key_id, name, key_digest(text), json.dumps(groups), now, key.created_by, expires),
+                )
+        except sqlite3.IntegrityError:
+            raise NameTaken(name) from None
+        return key, text
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones too, oldest first."""
+        rows = self._connection.execute(
+            "SELECT k.id, name, groups, created, created_by, expires, revoked, last_used "
+            "FROM keys k LEFT JOIN key_uses u ON u.id = k.id ORDER BY created"
+        )
+        return [ApiKey(id_, name, tuple(json.loads(groups)), *rest) for id_, name, groups, *rest in rows]
+
+    def revoke_key(self, name: str, now: float) -> int:
+        """Revoke the keys with that name or id; how many there were."""
+        with self._transaction():
+            return self._connection.execute(
+                "UPDATE keys SET revoked = ?, revoked_by = ? WHERE revoked IS NULL AND (name = ? OR id = ?)",
+                (now, _who(), name, name),
+            ).rowcount
+
+    def touch(self, used: Mapping[str, float]) -> None:
+        """Keep when keys were last used, by key id."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT INTO key_uses VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET last_used = "
+                "max(last_used, excluded.last_used)",
+                used.items(),
+            )
+
+    # Revocations.
+
+    def revoke(
+        self, kind: RevocationKind, iss: str, value: str, now: float, *, block: bool = False, reason: str = ""
+    ) -> Revocation:
+        """Refuse what this names from now on."""
+        who = _who()
+        with self._transaction():
+            cursor = self._connection.execute(
+                "INSERT INTO revocations (kind, iss, value, block, at, by, reason) VALUES (?,?,?,?,?,?,?)",
+                (kind, iss, value, block, now, who, reason),
+            )
+        return Revocation(int(cursor.lastrowid or 0), kind, iss, value, block, now, who, reason)
+
+    def revocations(self) -> list[Revocation]:
+        """All that stand, oldest first."""
+        rows = self._connection.execute(
+            "SELECT id, kind, iss, value, block, at, by, reason FROM revocations ORDER BY id"
+        )
+        return [Revocation(i, kind, iss, value, bool(block), *rest) for i, kind, iss, value, block, *rest in rows]
+
+    def lift(self, revocation: int) -> bool:
+        """Take a revocation back; whether there was one of that number."""
+        with self._transaction():
+            return self._connection.execute("DELETE FROM revocations WHERE id = ?", (revocation,)).rowcount > 0
+
+    @contextmanager
+    def _transaction(self, *, immediate: bool = True) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+
+def key_digest(text: str) -> bytes:
+    """What is stored of an API key. Its secret has 256 random bits: nothing slower is needed."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    if path.stat().st_mode & 0o077:
+        raise OSError(f"readable by others; run: chmod 600 {path}")
+    inode = _inode(path)
+    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        for statement in (*_SCHEMA.split(";\n"), *_TRIGGERS):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.execute("COMMIT")
+    if version > _VERSION:
+        raise OSError(f"written by a newer weir (format {version})")
+    return connection, inode
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    there = path.stat()
+    return there.st_dev, there.st_ino
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

@@ -1,0 +1,310 @@
+"""Keys from a provider: fetched in the background. Whatever it does wrong, the last good set stays, and nobody waits."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
+
+from weir.auth import provider as network
+from weir.auth import refresher
+from weir.auth.claims import ClaimRules
+from weir.auth.issuer import Issuer
+from weir.auth.jws import TokenError
+from weir.auth.provider import Source
+from weir.auth.refresher import KeysUnavailable
+from weir.auth.verifier import Undecided, Verifier
+from weir.jsonpath import compile_path
+
+
+@pytest.fixture
+def idp() -> Iterator[Provider]:
+    provider = Provider()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refreshes without the waiting between them."""
+    monkeypatch.setattr(refresher, "REFRESH", 0.02)
+    monkeypatch.setattr(refresher, "RETRY", 0.02)
+    monkeypatch.setattr(refresher, "RETRY_MOST", 0.02)
+    monkeypatch.setattr(network, "TIMEOUT", 0.4)
+
+
+def run(
+    idp: Provider, story: Callable[[Issuer, Verifier], Awaitable[None]], *, jwks: str | None = None, **more: Any
+) -> None:
+    """*story* with an issuer whose keys are kept fresh from *idp*."""
+
+    async def told() -> None:
+        rules = ClaimRules("acme", idp.url, frozenset(("weir",)), compile_path("$.groups"))
+        issuer = Issuer(rules, provider=network.Provider(Source(idp.url, jwks)), **more)
+        assert issuer.provider is not None and issuer.refresher is not None
+        issuer.provider.open()
+        task = asyncio.create_task(issuer.refresher.run())
+        try:
+            async with asyncio.timeout(20):
+                await issuer.refresher.first()
+                await story(issuer, Verifier([issuer]))
+        finally:
+            task.cancel()
+            await issuer.provider.close()
+
+    asyncio.run(told())
+
+
+async def accepted(verifier: Verifier, token: str) -> str:
+    """The subject of *token*, after whatever waiting it takes."""
+    import time
+
+    try:
+        return verifier.verify(token, time.time()).sub
+    except Undecided:
+        return (await verifier.settle(token, time.time())).sub
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+PUBLIC = {**ECAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k9"}
+PRIVATE = {**ECAlgorithm.to_jwk(KEY, as_dict=True), "kid": "k9"}
+MISBEHAVIOURS = {
+    "503": Behaviour(503), "404": Behaviour(404), "no content": Behaviour(204, b""),
+    "a redirect": Behaviour(302, b"", {"Location": "/elsewhere"}), "HTML": Behaviour(body=b"<html>"),
+    "another shape": Behaviour(body=b"{}"), "no keys": Behaviour(body=b'{"keys": []}'),
+    "a private key": Behaviour(body=json.dumps({"keys": [PRIVATE]}).encode()),
+    "one key id twice": Behaviour(body=json.dumps({"keys": [PUBLIC, PUBLIC]}).encode()),
+    "a symmetric key": Behaviour(body=b'{"keys": [{"kty": "oct", "k": "AAAA"}]}'),
+    "a curve that is a list": Behaviour(body=b'{"keys": [{"kty": "EC", "crv": ["P-256"]}]}'),
+    "too much": Behaviour(body=b" " * 300_000), "too many keys": Behaviour(body=json.dumps({"keys": [PUBLIC] * 65}).encode()),
+    "a compressed answer": Behaviour(headers={"Content-Encoding": "gzip"}), "dripping": Behaviour(drip=0.05),
+    "silence": Behaviour(silent=True), "a length that is none": Behaviour(headers={"Content-Length": "-1"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISBEHAVIOURS)
+@pytest.mark.usefixtures("soon")
+def test_the_last_good_set_stays(name: str, idp: Provider, caplog: pytest.LogCaptureFixture) -> None:
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        good = issuer.keys()
+        with idp.behaving("/jwks", MISBEHAVIOURS[name]):
+            while caplog.text.count("were not refreshed") < 2:
+                await asyncio.sleep(0.005)
+            assert issuer.keys() is good and await accepted(verifier, idp.token()) == "alice"
+        assert "s old, are used" in caplog.text
+        idp.rotate("k2")
+        while issuer.keys() is good:
+            await asyncio.sleep(0.005)
+        assert await accepted(verifier, idp.token()) == "alice"
+
+    run(idp, story)
+    assert idp.count("/elsewhere") == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"issuer": "https://evil.example", "jwks_uri": "{url}/jwks"}, "another issuer's document"),
+        ({"issuer": "{url}/", "jwks_uri": "{url}/jwks"}, "another issuer's document"),
+        ({"jwks_uri": "{url}/jwks"}, "another issuer's document"),
+        ({"issuer": "{url}"}, "names no jwks_uri"),
+        ({"issuer": "{url}", "jwks_uri": 7}, "names no jwks_uri"),
+        ({"issuer": "{url}", "jwks_uri": "http://idp.example/jwks"}, "jwks_uri is refused"),
+        ({"issuer": "{url}", "jwks_uri": "file:///etc/passwd"}, "jwks_uri is refused"),
+        ([], "is not an object"),
+    ],
+)
+@pytest.mark.usefixtures("soon")
+def test_discovery_documents_that_are_not_believed(
+    document: Any, reason: str, idp: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = json.dumps(document).replace("{url}", idp.url).encode()
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        with pytest.raises(KeysUnavailable):
+            await accepted(verifier, idp.token())
+
+    with idp.behaving(DISCOVERY, Behaviour(body=body)):
+        run(idp, story)
+    assert reason in caplog.text and idp.count("/jwks") == 0
+
+
+def test_https_only_but_for_loopback() -> None:
+    network.check_url("https://idp.example/keys")
+    network.check_url("http://127.0.0.1:1/keys")
+    for url in (
+        "http://idp.example",
+        "ftp://idp.example",
+        "https://u:p@idp.example",
+        "//x",
+        "http://127.0.0.1.evil@x/",
+        "",
+    ):
+        with pytest.raises(ValueError, match="https only"):
+            network.check_url(url)
+    with pytest.raises(ValueError, match="https only"):
+        network.check_url("http://127.0.0.1/keys", allow_loopback=False)
+
+
+def test_past_the_hard_limit_nobody_is_let_in(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresher, "REFRESH", 1000)
+    now = [0.0]
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        token = idp.token()
+        assert await accepted(verifier, token) == "alice"
+        now[0] = 3600.0
+        assert await accepted(verifier, token) == "alice"
+        now[0] = 3601.0
+        with pytest.raises(KeysUnavailable):  # also for a token that is remembered
+            await accepted(verifier, token)
+
+    run(idp, story, max_stale=3600.0, clock=lambda: now[0])
+
+
+def test_a_rotated_key_works_within_one_shared_refresh(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred callers with the new key at once: one fetch; and all of them pass."""
+    monkeypatch.setattr(refresher, "COOLDOWN", 0.5)
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        first = idp.token()
+        assert await accepted(verifier, first) == "alice"
+        idp.rotate("k2")
+        before = idp.count("/jwks")
+        tokens = [idp.token(f"user{i}") for i in range(100)]
+        assert await asyncio.gather(*(accepted(verifier, t) for t in tokens)) == [f"user{i}" for i in range(100)]
+        assert idp.count("/jwks") == before + 1
+        with pytest.raises(TokenError):  # the old key went with its set, remembered token or not
+            await accepted(verifier, first)
+
+    run(idp, story)
+
+
+def test_two_rotations_in_a_row(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second falls into the cooldown of the first: its callers wait it out, and pass."""
+    monkeypatch.setattr(refresher, "COOLDOWN", 0.3)
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        for kid in ("k2", "k3", "k4"):
+            idp.rotate(kid)
+            assert await accepted(verifier, idp.token()) == "alice"
+        fetches = [asked.at for asked in idp.asked if asked.path == "/jwks"]
+        assert all(later - earlier > 0.28 for earlier, later in pairwise(fetches[1:]))
+
+    run(idp, story)
+
+
+def test_ten_thousand_made_up_keys_cost_one_fetch_a_cooldown(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresher, "COOLDOWN", 1.0)
+    import time
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        good, forged = idp.token(), idp.token().split(".")
+        began, before = time.monotonic(), idp.count("/jwks")
+
+        def made_up(i: int) -> str:
+            import base64
+
+            header = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "kid": f"made-up-{i}"}).encode()).decode()
+            return ".".join([header.rstrip("="), *forged[1:]])
+
+        async def refused(i: int) -> None:
+            with pytest.raises((TokenError, KeysUnavailable)):
+                await accepted(verifier, made_up(i))
+
+        for start in range(0, 10_000, 100):
+            await asyncio.gather(*(refused(i) for i in range(start, start + 100)))
+            assert await accepted(verifier, good) == "alice"
+        elapsed = time.monotonic() - began
+        assert idp.count("/jwks") - before <= elapsed / 1.0 + 1
+        idp.rotate("k2", keep=True)  # and in the midst of it a real one is found at the next fetch
+        await asyncio.sleep(1.1)
+        await asyncio.gather(accepted(verifier, idp.token("bob")), refused(10_001))
+        assert len(issuer.refresher._absent) <= refresher.MAX_ABSENT  # type: ignore[union-attr]
+
+    run(idp, story)
+
+
+def test_a_token_that_fails_anyway_has_nobody_asked(idp: Provider) -> None:
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        before = len(idp.asked)
+        for claims in ({"aud": "other"}, {"exp": 1}, {"iss": "https://evil.example"}, {"sub": ""}):
+            with pytest.raises(TokenError):
+                await accepted(verifier, idp.token(header={"kid": "unknown"}, **claims))
+        for header in ({"kid": "../../etc/passwd", "jku": "https://evil.example"}, {"kid": "x" * 300}):
+            with pytest.raises(TokenError):
+                await accepted(verifier, idp.token(header=header))
+        assert len(idp.asked) == before
+
+    run(idp, story)
+
+
+def test_an_unknown_key_while_the_provider_is_down_is_not_the_callers_fault(
+    idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "TIMEOUT", 0.3)
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        good = idp.token()
+        with idp.behaving("/jwks", Behaviour(silent=True)):
+            idp.rotate("k2")
+            with pytest.raises(KeysUnavailable):
+                await accepted(verifier, idp.token())
+            assert await accepted(verifier, good) == "alice"
+
+    run(idp, story)
+
+
+def test_waiting_is_bounded(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresher, "MAX_WAITING", 10)
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        idp.rotate("k2")
+        with idp.behaving("/jwks", Behaviour(delay=0.3)):
+            outcomes = await asyncio.gather(
+                *(accepted(verifier, idp.token(f"user{i}")) for i in range(30)), return_exceptions=True
+            )
+        assert outcomes[:10] == [f"user{i}" for i in range(10)]
+        assert {type(outcome) for outcome in outcomes[10:]} == {KeysUnavailable}
+
+    run(idp, story)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS384"])
+def test_keys_that_name_no_algorithm(algorithm: str, idp: Provider) -> None:
+    idp.rotate("rsa", algorithm=algorithm, name_algorithm=False)
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        assert await accepted(verifier, idp.token()) == "alice"
+
+    run(idp, story, jwks=f"{idp.url}/jwks")
+    assert idp.count(DISCOVERY) == 0
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [Behaviour(silent=True), Behaviour(delay=1.0), Behaviour(drip=0.001), Behaviour(chunks=40_000), Behaviour(body=b"[" * 200_000)],
+    ids=["silent", "slow", "dripping", "crumbs", "deep"],
+)  # fmt: skip
+@pytest.mark.usefixtures("soon")
+def test_the_event_loop_goes_on(behaviour: Behaviour, idp: Provider) -> None:
+    """No single step of the loop takes as long as a provider would like: measured without a threshold of milliseconds,
+    by how often another task gets its turn while the provider misbehaves."""
+    import time
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        turns, longest, last = 0, 0.0, time.perf_counter()
+        end = last + 1.0
+        with idp.behaving("/jwks", behaviour):
+            while time.perf_counter() < end:
+                await asyncio.sleep(0)
+                now = time.perf_counter()
+                turns, longest, last = turns + 1, max(longest, now - last), now
+        assert turns > 1000 and longest < 0.5
+
+    run(idp, story)
