@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from weir.auth import local
 from weir.auth.issuer import Issuer, compile_issuer, local_issuer
+from weir.auth.presets import with_preset
 from weir.auth.verifier import Verifier
 from weir.config.load import Document, Folder, load_folder
 from weir.config.model import ConnectionSettings, GatewaySettings
@@ -51,8 +53,13 @@ class Listener:
 class Namespaces:
     """The names that stand before groups: those of the issuers, and ``keys`` where API keys are accepted."""
 
-    issuers: tuple[str, ...]
+    by_name: tuple[tuple[str, str], ...]  # each issuer's name and its exact `iss`
     keys: bool
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The issuers' names."""
+        return tuple(name for name, _ in self.by_name)
 
     def resolve(self, group: str) -> str:
         """*group* with its issuer's name before it. Raises `SettingError` where that is not certain.
@@ -123,7 +130,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     mistakes += [gateway.mistake(error) for error in errors]
 
     trusts_keys = "keys" in gateway.settings.issuers
-    names = Namespaces(tuple(issuer.rules.name for issuer in issuers), trusts_keys)
+    names = Namespaces(tuple((i.rules.name, i.rules.iss) for i in issuers), trusts_keys)
     connections: list[Connection] = []
     taken: dict[Match, str] = {}
     for document in folder.connections:
@@ -155,6 +162,17 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
         connections=tuple(connections),
         table=Table((c.match, c) for c in connections),
     )
+
+
+def load_namespaces(path: Path) -> Namespaces:
+    """Only the names that groups may have, from the gateway.yaml in *path*: no key, file or credential is touched."""
+    settings = load_folder(path).gateway.settings
+    by_name = [
+        (local.NAME, local.ISSUER) if entry == "local" else (entry.name, with_preset(entry).issuer or "")
+        for entry in settings.issuers
+        if entry != "keys"
+    ]
+    return Namespaces(tuple(by_name), "keys" in settings.issuers)
 
 
 def _version(folder: Folder) -> str:

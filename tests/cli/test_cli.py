@@ -15,7 +15,7 @@ from weir.auth import local
 from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.verifier import Verifier
-from weir.cli.sql import _inert
+from weir.cli.table import inert
 from weir.duration import seconds
 from weir.jsonpath import compile_path
 from weir.recorder import index
@@ -110,7 +110,7 @@ def test_sql_never_writes_and_names_what_is_wrong(recordings: Path, tmp_path: Pa
 def test_what_callers_sent_does_not_move_the_readers_cursor(recordings: Path, tmp_path: Path) -> None:
     shown = weir("sql", "SELECT path FROM flows", "--recordings", str(recordings), folder=tmp_path).stdout
     assert "\x1b" not in shown and "\\x1b[2J" in shown
-    assert _inert("a\u202eb\n") == "a\\u202eb\\n"
+    assert inert("a\u202eb\n") == "a\\u202eb\\n"
 
 
 def test_sql_shows_values_as_they_are(recordings: Path, tmp_path: Path) -> None:

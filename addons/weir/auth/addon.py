@@ -134,7 +134,9 @@ class Auth:
         assert policies is not None
         if presented.place == "dpop":
             raise TokenError("DPoP is not supported here")
-        if policies.trusts_keys and token.startswith(KEY_PREFIX):
+        if token.startswith(KEY_PREFIX):  # never sent to a provider to be asked about
+            if not policies.trusts_keys:
+                raise TokenError("API keys are not accepted here")
             return self._key_holder(token, exchange.received)
         return policies.verifier.verify(token, exchange.received)
 

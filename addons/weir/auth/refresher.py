@@ -19,8 +19,8 @@ from weir.alarms import alarm
 from weir.auth.keys import KeySet, KeySetError
 from weir.auth.provider import ProviderError
 
-#: Seconds between refreshes. After a failure: the first is retried after `RETRY`, each further one after twice as
-#: long, at most `RETRY_MOST`.
+#: Seconds between refreshes (a third of ``max_stale`` where that is less). After a failure: the first is retried
+#: after `RETRY`, each further one after twice as long, at most `RETRY_MOST`.
 REFRESH = 300.0
 RETRY = 5.0
 RETRY_MOST = 60.0
@@ -89,7 +89,9 @@ class KeyRefresher:
             self._turn.set()
             self._turn = asyncio.Event()
             self._failures = 0 if fine else self._failures + 1
-            pause = REFRESH if fine else min(RETRY * 2 ** min(self._failures - 1, 10), RETRY_MOST)
+            pause = (
+                min(REFRESH, self._max_stale / 3) if fine else min(RETRY * 2 ** min(self._failures - 1, 10), RETRY_MOST)
+            )
             pause *= random.uniform(0.9, 1.0)  # noqa: S311  # workers must not all ask at once
 
     async def _until(self, due: float) -> None:

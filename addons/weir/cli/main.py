@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import weir
-from weir.cli import run, sql, token
+from weir.cli import keys, revoke, run, sql, token
 from weir.config.problems import ConfigError
 from weir.home import HomeError
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("token")(token.token)
 app.command("sql")(sql.sql)
+app.add_typer(keys.app, name="keys")
+app.add_typer(revoke.app, name="revoke")
 
 
 def _print_version(wanted: bool) -> None:

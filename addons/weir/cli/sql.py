@@ -10,11 +10,9 @@ from typing import Annotated, Any
 
 import duckdb
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from weir.cli.fail import fail
+from weir.cli.table import print_table
 from weir.config.load import load_folder
 from weir.policies import folder_path
 
@@ -59,20 +57,7 @@ def sql(
         writer.writerow(names)
         writer.writerows(rows)
     else:
-        _print(names, rows)
-
-
-def _print(names: list[str], rows: list[tuple[Any, ...]]) -> None:
-    table = Table(header_style="bold")
-    for i, name in enumerate(names):
-        numeric = any(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text() if value is None else Text(_inert(str(value))) for value in row))
-    # A pipe has no width: whole lines, so that grep and less -S see each row.
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
-    console.print(table)
-    console.print(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
+        print_table(names, rows)
 
 
 def _plain(value: Any) -> Any:
@@ -88,8 +73,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _inert(text: str) -> str:
-    """*text* with control characters made visible: what callers sent must not move a reader's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

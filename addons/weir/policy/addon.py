@@ -30,6 +30,10 @@ class Policy:
         assert connection is not None and principal is not None
         if connection.access.isdisjoint(principal.groups):
             message = f"Nobody in your groups may use {connection.name}. Ask its owner to add one to `access`."
+            if principal.groups_unknown:
+                message = (
+                    f"Your groups are not known, so you may not use {connection.name}: {principal.groups_unknown}."
+                )
             exchange.decision = self._decide(
                 exchange, "deny", "access", message, connection.file, connection.access_line
             )

@@ -169,6 +169,7 @@ class Recorder:
             issuer=principal.issuer if principal else None,
             user=principal.sub if principal else None,
             groups=sorted(principal.groups) if principal else [],
+            token_id=(principal.token_id or None) if principal else None,
             client_ip=exchange.client_ip or None,
             client_request_id=exchange.client_request_id or None,
             method=exchange.method or "?",

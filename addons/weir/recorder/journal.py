@@ -32,6 +32,7 @@ class JournalLine(msgspec.Struct, kw_only=True):
     issuer: str | None = None
     user: str | None = None
     groups: list[str] = []
+    token_id: str | None = None
     client_ip: str | None = None
     client_request_id: str | None = None
     method: str
@@ -75,6 +76,7 @@ COLUMNS: dict[str, str] = {
     "issuer": "VARCHAR",
     "user": "VARCHAR",
     "groups": "VARCHAR[]",
+    "token_id": "VARCHAR",
     "client_ip": "VARCHAR",
     "client_request_id": "VARCHAR",
     "method": "VARCHAR",

@@ -57,18 +57,19 @@ class Database:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or home() / FILE
         try:
-            self._connection, self._inode = _open(self.path)
+            self._connection, inode = _open(self.path)
         except (sqlite3.Error, OSError) as error:
-            raise HomeError(
-                f"{self.path}: cannot be used ({error}); restore it from a backup, or set WEIR_HOME"
-            ) from None
+            message = f"{self.path}: cannot be used ({error}); restore it from a backup, or set WEIR_HOME"
+            raise HomeError(message) from None
+        self._inode: tuple[int, int] | None = inode
 
     def close(self) -> None:
         """Give the file back."""
         self._connection.close()
+        self._inode = None
 
     def replaced(self) -> bool:
-        """Whether the file was removed, or another put in its place, since it was opened."""
+        """Whether this is closed, or the file was removed, or another put in its place, since it was opened."""
         try:
             return _inode(self.path) != self._inode
         except OSError:
@@ -84,7 +85,7 @@ class Database:
         with self._transaction(immediate=False):
             generation = self.generation()
             digests = self._connection.execute("SELECT id, digest FROM keys WHERE revoked IS NULL").fetchall()
-            keys = {key.id: key for key in self.keys()}
+            keys = {key.id: key for key in self.list_keys()}
             revocations = self.revocations()
         subjects: dict[tuple[str, str], float] = {}
         for r in revocations:
@@ -116,7 +117,7 @@ class Database:
             raise NameTaken(name) from None
         return key, text
 
-    def keys(self) -> list[ApiKey]:
+    def list_keys(self) -> list[ApiKey]:
         """All keys, revoked ones too, oldest first."""
         rows = self._connection.execute(
             "SELECT k.id, name, groups, created, created_by, expires, revoked, last_used "

@@ -1,0 +1,109 @@
+"""``weir keys``: API keys, for callers that can do no better."""
+
+import re
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from weir.cli.fail import fail
+from weir.cli.table import moment, print_list
+from weir.config.problems import SettingError
+from weir.duration import seconds
+from weir.policies import folder_path, load_namespaces
+from weir.state.database import Database, NameTaken
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_COLUMNS = ("id", "name", "groups", "created", "created_by", "expires", "last_used", "state")
+
+
+@app.callback()
+def keys() -> None:
+    """API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers."""
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="Who will use it; one key a name.")],
+    group: Annotated[list[str], typer.Option(help="A group that it is in, as policies write it; several are allowed.")],
+    expires: Annotated[str, typer.Option(help="How long it is valid: 12h, 90d; or never.")] = "90d",
+    policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
+) -> None:
+    """Make a key and print it. It is shown this once: only its digest is stored.
+
+    [bold]Examples[/]
+
+      weir keys create --name ci --group search --expires 90d
+
+      weir keys create --name nightly --group acme/search --group acme/ml --expires never
+    """
+    if not _NAME.fullmatch(name):
+        fail(f"{name!r} is not a name: lower-case letters, digits, '.', '-' and '_', at most 64")
+    now = time.time()
+    try:
+        ends = None if expires == "never" else now + seconds(expires)
+        namespaces = load_namespaces(folder_path(policies))
+        groups = tuple(dict.fromkeys(namespaces.resolve(g) for g in group))
+    except (ValueError, SettingError) as error:
+        fail(str(error))
+    if not namespaces.keys:
+        print("weir: note: gateway.yaml does not accept API keys; add `- keys` to its issuers", file=sys.stderr)
+    database = Database()
+    try:
+        key, text = database.create_key(name, groups, ends, now)
+    except NameTaken:
+        fail(f"there is a key named {name!r} already; revoke it first: weir keys revoke {name}")
+    finally:
+        database.close()
+    until = f"until {moment(ends)}" if ends else "for ever"
+    print(f"weir: key {key.id} for {name} in {', '.join(groups)}, {until}; it is not shown again:", file=sys.stderr)
+    print(text)
+
+
+@app.command("list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+) -> None:
+    """List the keys, without their secrets. Times are UTC; last use is kept within some seconds.
+
+    [bold]Examples[/]
+
+      weir keys list
+
+      weir keys list --all --json
+    """
+    database = Database()
+    now = time.time()
+    rows = []
+    for key in database.list_keys():
+        state = "revoked" if key.revoked else "expired" if key.expires and key.expires <= now else "active"
+        if everything or state == "active":
+            times = (moment(key.created), key.created_by, moment(key.expires), moment(key.last_used))
+            rows.append((key.id, key.name, list(key.groups), *times, state))
+    database.close()
+    print_list(_COLUMNS, rows, as_json=as_json)
+
+
+@app.command()
+def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
+    """Revoke a key: refused by every worker within a second, also on requests that are under way.
+
+    [bold]Examples[/]
+
+      weir keys revoke ci
+    """
+    revoke_key(name)
+
+
+def revoke_key(name: str) -> None:
+    """Revoke the key with that *name* or id, and say so; for ``weir revoke key`` too."""
+    database = Database()
+    count = database.revoke_key(name, time.time())
+    database.close()
+    if not count:
+        fail(f"there is no active key {name!r}; see: weir keys list", 1)
+    print(f"revoked the key {name}", file=sys.stderr)

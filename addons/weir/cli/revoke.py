@@ -1,0 +1,147 @@
+"""``weir revoke``: tokens, subjects, sessions and keys that are refused from now on."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from weir.auth.local import ISSUER as LOCAL_ISSUER
+from weir.cli import keys
+from weir.cli.fail import fail
+from weir.cli.table import moment, print_list
+from weir.policies import folder_path, load_namespaces
+from weir.state.database import Database
+from weir.state.model import KEYS_ISSUER, KEYS_NAME, RevocationKind
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+_Issuer = Annotated[str, typer.Option(help="Whose, by its name in gateway.yaml (default: the only one).")]
+_Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
+_Reason = Annotated[str, typer.Option(help="Why; kept with the revocation.")]
+
+
+@app.callback()
+def revoke() -> None:
+    """Refuse tokens from now on: every worker does within a second, also on requests that are under way."""
+
+
+@app.command()
+def jti(
+    token_id: Annotated[str, typer.Argument(help="The token's `jti` (token_id in the recordings).")],
+    issuer: _Issuer = "",
+    reason: _Reason = "",
+    policies: _Policies = "",
+) -> None:
+    """Revoke one token by its id.
+
+    [bold]Examples[/]
+
+      weir revoke jti 3f1c0c7e --issuer acme --reason "posted in a chat"
+    """
+    _revoke("jti", _iss(issuer, policies), token_id, reason)
+
+
+@app.command()
+def subject(
+    sub: Annotated[str, typer.Argument(help="The subject (`sub`; user in the recordings).")],
+    issuer: _Issuer = "",
+    block: Annotated[bool, typer.Option("--block", help="Refuse what is issued later, too, until lifted.")] = False,
+    reason: _Reason = "",
+    policies: _Policies = "",
+) -> None:
+    """Revoke every token that was issued to a subject until now.
+
+    Clocks differ: a token counts as issued earlier by the issuer's leeway (30 s), so a new one works from then on.
+
+    [bold]Examples[/]
+
+      weir revoke subject alice --reason "laptop stolen"
+
+      weir revoke subject mallory --issuer acme --block
+    """
+    _revoke("subject", _iss(issuer, policies), sub, reason, block=block)
+
+
+@app.command()
+def session(
+    session_id: Annotated[str, typer.Argument(help="The provider's `sid`, or a session_id of the recordings.")],
+    reason: _Reason = "",
+) -> None:
+    """Revoke a session: the provider's (`sid` in its tokens), or one of the recordings.
+
+    The latter is named by its caller, who can begin another: to stop a caller, revoke the subject.
+
+    [bold]Examples[/]
+
+      weir revoke session 019fa1c2-7a51-7cc3-b1b5-3f8d9a1f0c11
+    """
+    _revoke("session", "", session_id, reason)
+
+
+@app.command()
+def key(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
+    """Revoke an API key; the same as [bold]weir keys revoke[/].
+
+    [bold]Examples[/]
+
+      weir revoke key ci
+    """
+    keys.revoke_key(name)
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False) -> None:
+    """List what is revoked. Keys are listed by [bold]weir keys list --all[/].
+
+    [bold]Examples[/]
+
+      weir revoke list --json
+    """
+    database = Database()
+    rows = [(r.id, r.kind, r.iss or None, r.value, r.block, moment(r.at), r.by, r.reason or None)
+            for r in database.revocations()]  # fmt: skip
+    database.close()
+    print_list(("number", "kind", "iss", "value", "block", "at", "by", "reason"), rows, as_json=as_json)
+
+
+@app.command()
+def lift(number: Annotated[int, typer.Argument(help="The revocation's number in the list.")]) -> None:
+    """Take a revocation back.
+
+    [bold]Examples[/]
+
+      weir revoke lift 3
+    """
+    database = Database()
+    lifted = database.lift(number)
+    database.close()
+    if not lifted:
+        fail(f"there is no revocation {number}; see: weir revoke list", 1)
+    print(f"lifted revocation {number}", file=sys.stderr)
+
+
+def _iss(issuer: str, policies: str) -> str:
+    """The exact `iss` of the issuer that is named so in gateway.yaml."""
+    known = dict(load_namespaces(folder_path(policies)).by_name)
+    if not issuer:
+        if len(known) != 1:
+            fail(f"whose? Name the --issuer: {', '.join([*known, KEYS_NAME])}")
+        return next(iter(known.values()))
+    known[KEYS_NAME] = KEYS_ISSUER
+    known.setdefault("local", LOCAL_ISSUER)
+    if issuer not in known:
+        fail(f"there is no issuer {issuer!r}; there are {', '.join(known)}")
+    return known[issuer]
+
+
+def _revoke(kind: RevocationKind, iss: str, value: str, reason: str, *, block: bool = False) -> None:
+    if not value:
+        fail("name what is to be revoked")
+    database = Database()
+    revocation = database.revoke(kind, iss, value, time.time(), block=block, reason=reason)
+    database.close()
+    print(
+        f"revoked {kind} {value}; take it back with: weir revoke lift {revocation.id}",
+        file=sys.stderr,
+    )
