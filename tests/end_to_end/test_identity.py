@@ -133,7 +133,7 @@ def test_opaque_tokens(running: Running, idp: Provider) -> None:
         "another-audience-00000001": {"aud": "other"}, "without-an-audience-00001": {"aud": ...},
         "another-issuer-0000000001": {"iss": "https://evil.example"}, "expired-token-00000000001": {"exp": 1},
         "a-refresh-token-000000001": {"token_use": "refresh_token"}, "a-bound-token-00000000001": {"cnf": {"jkt": "x"}},
-        "without-a-subject-0000001": {"sub": ...}, "a-dpop-token-000000000001": {"token_type": "DPoP"},
+        "without-a-subject-0000001": {"sub": ..., "client_id": 7}, "a-dpop-token-000000000001": {"token_type": "DPoP"},
     }  # fmt: skip
     for text, claims in refused.items():
         if claims is not None:

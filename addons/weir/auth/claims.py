@@ -94,6 +94,11 @@ def read_introspected(claims: dict[str, Any], rules: ClaimRules, now: float, *, 
     _check_use(claims, rules)
     if str(claims.get("token_type", "Bearer")).lower() != "bearer":
         raise TokenError("the token is not a Bearer token")
+    if "sub" not in claims and isinstance(claims.get("client_id"), str):
+        claims = {
+            **claims,
+            "sub": f"client:{claims['client_id']}",
+        }  # no user's name looks like that
     expires = _time(claims, "exp") if "exp" in claims else float("inf")
     issued = _time(claims, "iat") if "iat" in claims else 0.0
     return _principal(claims, rules, now, expires, issued)

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 import weir
-from weir.cli import keys, revoke, run, sql, token
+from weir.cli import execute, keys, login, revoke, run, sql, token, whoami
+from weir.cli.fail import fail
 from weir.config.problems import ConfigError
 from weir.home import HomeError
+from weir.login.server import LoginError
 
 app = typer.Typer(
     name="weir",
@@ -19,7 +21,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("run")(run.run)
+app.command("login")(login.login)
+app.command("logout")(login.logout)
 app.command("token")(token.token)
+app.command("whoami")(whoami.whoami)
+app.command("exec")(execute.execute)
 app.command("sql")(sql.sql)
 app.add_typer(keys.app, name="keys")
 app.add_typer(revoke.app, name="revoke")
@@ -47,6 +53,8 @@ def main() -> None:
     except (ConfigError, HomeError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except LoginError as error:
+        fail(str(error), 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``weir token``: a token of the local issuer, for development on this machine."""
+"""``weir token``: the token of your login, or, for development, one of the local issuer."""
 
 from typing import Annotated
 
@@ -7,31 +7,36 @@ import typer
 from weir.auth.local import mint
 from weir.cli.fail import fail
 from weir.duration import seconds
+from weir.login import session
 
 
 def token(
-    user: Annotated[str, typer.Option(help="Who the token is for (its `sub`).")],
+    user: Annotated[str, typer.Option(help="Mint one of the local issuer for this user (its `sub`).")] = "",
     group: Annotated[list[str] | None, typer.Option(help="A group the user is in; may be given several times.")] = None,
-    for_: Annotated[str, typer.Option("--for", help="How long it is valid: 90s, 15m, 1h, 30d.")] = "1h",
+    for_: Annotated[str, typer.Option("--for", help="How long a minted one is valid: 90s, 15m, 1h, 30d.")] = "1h",
+    gateway: Annotated[str, typer.Option(help="Whose login (default: WEIR_URL, or the latest).")] = "",
 ) -> None:
-    """Print a token of the local issuer.
+    """Print a token: that of your login, renewed where it has a minute or less to live.
 
-    It is accepted only by gateways on this machine whose gateway.yaml names [bold]local[/] among its issuers.
-    The signing key is made on first use in WEIR_HOME.
+    With [bold]--user[/] it is one of the local issuer instead, accepted only by gateways on this machine whose
+    gateway.yaml names [bold]local[/] among its issuers. Its signing key is made on first use in WEIR_HOME.
 
     [bold]Examples[/]
+
+      curl -H "Authorization: Bearer $(weir token)" https://weir.example/reranker/v2/rerank -d @request.json
 
       weir token --user alice --group search
 
       export CO_API_KEY=$(weir token --user alice --group search --for 8h)
     """
-    try:
-        lifetime = seconds(for_)
-    except ValueError as error:
-        fail(str(error))
-    if not user or len(user) > 256:
+    if not user:
+        if group:
+            fail("--group belongs to --user; a login's groups are its identity provider's")
+        print(session.token(session.which(gateway)))
+        return
+    if len(user) > 256:
         fail("--user must be 1 to 256 characters")
     try:
-        print(mint(user, group or [], lifetime).reveal())
+        print(mint(user, group or [], seconds(for_)).reveal())
     except ValueError as error:
         fail(str(error))

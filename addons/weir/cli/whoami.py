@@ -1,0 +1,41 @@
+"""``weir whoami``: who the gateway takes you for."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from weir.cli.table import inert, moment, print_table
+from weir.login import server, session
+
+
+def whoami(
+    gateway: Annotated[str, typer.Option(help="The gateway's URL (default: WEIR_URL, or the latest login's).")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the gateway's answer as it is.")] = False,
+) -> None:
+    """Ask the gateway who you are: issuer, subject, groups, expiry, and the connections you may use, with the reason.
+
+    Uses your login, or WEIR_TOKEN where that is set.
+
+    [bold]Examples[/]
+
+      weir whoami
+
+      WEIR_TOKEN=$(weir token --user alice --group search) weir whoami --gateway http://127.0.0.1:8080 --json
+    """
+    url = session.which(gateway)
+    me = server.whoami(url, session.token(url))
+    if as_json:
+        print(json.dumps(me, indent=1))
+        return
+    groups = ", ".join(me["groups"]) or me["groups_unknown"] or "none"
+    for name, value in (
+        ("gateway", url),
+        ("issuer", f"{me['issuer']} ({me['iss']})"),
+        ("subject", me["subject"]),
+        ("groups", groups),
+        ("expires", moment(me["expires"]) or "never"),
+    ):
+        print(f"{name:8}  {inert(str(value))}")
+    rows = [(c["name"], c["profile"], c["url"], "in " + ", ".join(c["by_groups"])) for c in me["connections"]]
+    print_table(("connection", "profile", "url", "because you are"), rows)

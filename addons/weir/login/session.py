@@ -1,0 +1,70 @@
+"""The token that a command needs now: the login's, refreshed where it is about to expire."""
+
+import os
+import time
+from typing import Any
+
+from weir.auth.jws import TokenError, read_jws
+from weir.login import flows, server, store
+from weir.login.server import LoginError, Option
+from weir.login.store import Login
+
+#: Seconds before its end at which a token is refreshed.
+EARLY = 60.0
+
+
+def which(gateway: str) -> str:
+    """The gateway that is meant: *gateway*, else WEIR_URL, else that of the latest login. Raises `LoginError`."""
+    given = gateway or os.environ.get("WEIR_URL", "")
+    if given:
+        return server.gateway_url(given)
+    known = store.gateways()
+    if not known:
+        raise LoginError("not logged in; run: weir login https://your-gateway")
+    return known[-1]
+
+
+def login_from(gateway: str, option: Option, tokens: dict[str, Any], refresh_token: str = "") -> Login:
+    """The login that a token response makes. Raises `LoginError` where it lacks the token that the gateway wants."""
+    token = tokens.get(option.token)
+    if not isinstance(token, str):
+        raise LoginError(f"the identity provider gave no {option.token}, which the gateway wants")
+    refreshed = tokens.get("refresh_token")
+    kept = refreshed if isinstance(refreshed, str) else refresh_token
+    return Login(gateway, option, token, _expires(token, tokens), kept)
+
+
+def token(gateway: str) -> str:
+    """A token for *gateway* that is good for `EARLY` seconds at least. Raises `LoginError`.
+
+    ``WEIR_TOKEN`` comes before any login.
+    """
+    if given := os.environ.get("WEIR_TOKEN", ""):
+        return given
+    login = store.load(gateway)
+    if login is not None and time.time() < login.expires - EARLY:
+        return login.token
+    with store.locked():
+        login = store.load(gateway)  # another process may have refreshed it meanwhile
+        if login is None:
+            raise LoginError(f"not logged in at {gateway}; run: weir login {gateway}")
+        if time.time() < login.expires - EARLY:
+            return login.token
+        if not login.refresh_token:
+            raise LoginError(f"the login at {gateway} has expired; run: weir login {gateway}")
+        provider = server.provider(login.option.issuer)
+        tokens = flows.refresh(login.option, provider, login.refresh_token)
+        fresh = login_from(gateway, login.option, tokens, login.refresh_token)
+        store.save(fresh)
+    return fresh.token
+
+
+def _expires(token: str, tokens: dict[str, Any]) -> float:
+    """When *token* ends: as it says itself, else as the response says of the access token, else in five minutes."""
+    try:
+        expires = read_jws(token).claims.get("exp")
+    except TokenError:
+        expires = None
+    if isinstance(expires, int | float) and not isinstance(expires, bool):
+        return float(expires)
+    return time.time() + flows.seconds(tokens.get("expires_in"), 300.0)
