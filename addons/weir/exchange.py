@@ -9,6 +9,7 @@ from typing import Any
 
 from mitmproxy import http
 
+from weir.auth.dpop import Proof
 from weir.auth.model import Principal
 from weir.connection import Connection
 from weir.masking.masks import MaskedField
@@ -80,6 +81,7 @@ class Exchange:
     client_request_id: str = ""
     # auth
     token: Secret | None = None
+    proof: Proof | None = None  # of the key that the token is bound to
     principal: Principal | None = None
     session_id: str = ""
     # profiles

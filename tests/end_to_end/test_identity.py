@@ -1,6 +1,7 @@
 """Who is calling, end to end: providers that behave and that do not, opaque tokens, API keys, revocation, challenges."""
 
 import base64
+import hashlib
 import json
 import threading
 import time
@@ -398,3 +399,40 @@ def test_github_and_kubernetes_presets(running: Running, idp: Provider) -> None:
     groups = gateway.sql("SELECT groups FROM flows WHERE status = 200 ORDER BY time")
     assert groups == [(["github/740193", "github/ci"],), (["cluster/search"],)]
     other.stop()
+
+
+def test_bound_tokens_need_a_proof_for_each_request(running: Running, idp: Provider) -> None:
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from jwt.algorithms import ECAlgorithm
+
+    from weir.auth.dpop import _thumbprint
+
+    gateway = running(acme(idp), workers=2)
+    holder = ec.generate_private_key(ec.SECP256R1())
+    public = ECAlgorithm.to_jwk(holder.public_key(), as_dict=True)
+    url = f"http://127.0.0.1:{gateway.port}/reranker/v2/rerank"
+    bound = idp.token(cnf={"jkt": _thumbprint(public)})
+    number = iter(range(1000))
+
+    def proof(text: str = bound, key: Any = holder, jwk: Any = public, **claims: Any) -> str:
+        ath = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        standard = {"jti": f"p{next(number)}", "htm": "POST", "htu": url, "iat": int(time.time()), "ath": ath}
+        return jwt.encode({**standard, **claims}, key, "ES256", {"typ": "dpop+jwt", "jwk": jwk})
+
+    def call(text: str = bound, *proofs: str, scheme: str = "DPoP") -> str:
+        answer = gateway.call(
+            body=BODY, headers={"Authorization": f"{scheme} {text}", **({"DPoP": proofs[0]} if proofs else {})}
+        )
+        return answer.problem or str(answer.status)
+
+    used = proof()
+    assert call(bound, used) == "200"
+    assert {call(bound, used) for _ in range(8)} == {"invalid-token"}  # on either worker
+    assert [call(bound, proof()) for _ in range(4)] == ["200"] * 4
+    assert call(bound, scheme="Bearer") == "invalid-token" and call(bound, proof(), scheme="Bearer") == "invalid-token"
+    assert call(bound) == "invalid-token" and call(bound, proof(htm="GET")) == "invalid-token"
+    thief = ec.generate_private_key(ec.SECP256R1())
+    assert call(bound, proof(key=thief, jwk=ECAlgorithm.to_jwk(thief.public_key(), as_dict=True))) == "invalid-token"
+    plain = idp.token()
+    assert call(plain, proof(plain)) == "invalid-token" and call(plain, scheme="Bearer") == "200"

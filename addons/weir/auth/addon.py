@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 import msgspec
 from mitmproxy import http
 
-from weir.auth import metadata
+from weir.auth import dpop, metadata
 from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
 from weir.auth.presented import Presented, TwoCredentials, find_token
@@ -20,9 +21,11 @@ from weir.auth.verifier import Undecided
 from weir.exchange import Document, Exchange
 from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem, Refusal
+from weir.routing.head import Fields
 from weir.secret import Secret
 from weir.state.database import KEY_PREFIX, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey
+from weir.state.proofs import Proofs
 from weir.state.watcher import StateUnavailable, Watcher
 
 #: A session without its own id ends this long after its last request (seconds).
@@ -38,6 +41,7 @@ class Auth:
 
     def __init__(self) -> None:
         self._state = Watcher()
+        self._proofs = Proofs()
         self._sessions: OrderedDict[tuple[str, ...], tuple[str, float]] = OrderedDict()
         self._new_session = Uuid7()
 
@@ -48,6 +52,7 @@ class Auth:
     def stop(self) -> None:
         """Stop watching. Blocks."""
         self._state.stop()
+        self._proofs.stop()
 
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's principal and session, or refuse; or leave both to `request`, where it may wait."""
@@ -58,7 +63,7 @@ class Auth:
             check_form(presented.token)
             exchange.token = Secret(presented.token)  # before it is verified: a bad one must not be kept either
             try:
-                principal = self._verified(exchange, presented)
+                principal = self._verified(exchange, presented, flow.request.data.headers.fields)
             except Undecided:
                 return
         self._admit(exchange, principal)
@@ -71,8 +76,12 @@ class Auth:
             return
         if exchange.principal is None:
             with self._refusals(exchange):
-                principal = await policies.verifier.settle(token.reveal(), exchange.received)
+                thumbprint = exchange.proof.thumbprint if exchange.proof else ""
+                principal = await policies.verifier.settle(token.reveal(), exchange.received, thumbprint)
             self._admit(exchange, principal)
+        if exchange.proof is not None:
+            with self._refusals(exchange):
+                await self._use(exchange.proof)
         if (problem := self.no_longer(exchange)) is not None:
             raise Refusal(problem.kind, problem.detail, headers=problem.headers)
 
@@ -86,6 +95,14 @@ class Auth:
         except StateUnavailable:
             return _state_unavailable().problem
         return None
+
+    async def _use(self, proof: dpop.Proof) -> None:
+        try:
+            if await self._proofs.first_use(proof.digest, proof.until):
+                return
+        except (sqlite3.Error, OSError):
+            raise StateUnavailable from None
+        raise TokenError("the DPoP proof was used before")
 
     def no_longer(self, exchange: Exchange) -> Problem | None:
         """The same, also where their token has expired: for whoever lets a request go after it has waited."""
@@ -129,16 +146,23 @@ class Auth:
             raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=tuple(headers))
         return presented
 
-    def _verified(self, exchange: Exchange, presented: Presented) -> Principal:
+    def _verified(self, exchange: Exchange, presented: Presented, fields: Fields) -> Principal:
         policies, token = exchange.policies, presented.token
         assert policies is not None
         if presented.place == "dpop":
-            raise TokenError("DPoP is not supported here")
+            proofs = [v.decode("latin-1") for n, v in fields if n.lower() == b"dpop"]
+            if len(proofs) != 1:
+                raise TokenError("a DPoP token comes with one DPoP header")
+            url = f"{_base_url(exchange)}{exchange.caller_target}"
+            exchange.proof = dpop.read(proofs[0], token, exchange.method, url, exchange.received)
+        thumbprint = exchange.proof.thumbprint if exchange.proof else ""
         if token.startswith(KEY_PREFIX):  # never sent to a provider to be asked about
             if not policies.trusts_keys:
                 raise TokenError("API keys are not accepted here")
+            if thumbprint:
+                raise TokenError("an API key is bound to no key")
             return self._key_holder(token, exchange.received)
-        return policies.verifier.verify(token, exchange.received)
+        return policies.verifier.verify(token, exchange.received, thumbprint)
 
     def _key_holder(self, token: str, now: float) -> Principal:
         key = self._state.snapshot().keys.get(key_digest(token))
@@ -221,7 +245,8 @@ def _base_url(exchange: Exchange) -> str:
 def _challenge(exchange: Exchange, error: str = "") -> tuple[str, str]:
     """The Bearer challenge (RFC 6750, 3) with the way to the metadata (RFC 9728, 5.1)."""
     prefix = (exchange.connection.match.path or "") if exchange.connection else ""
-    text = f'Bearer realm="weir", resource_metadata="{_base_url(exchange)}{metadata.PROTECTED_RESOURCE}{prefix}"'
+    scheme = "DPoP" if exchange.proof is not None else "Bearer"
+    text = f'{scheme} realm="weir", resource_metadata="{_base_url(exchange)}{metadata.PROTECTED_RESOURCE}{prefix}"'
     if error:
         quoted = error.replace("'", "").replace('"', "").replace("\\", "")
         text += f', error="invalid_token", error_description="{quoted}"'

@@ -92,8 +92,9 @@ def read_introspected(claims: dict[str, Any], rules: ClaimRules, now: float, *, 
     if "aud" in claims or audience_required:
         _check_audience(claims.get("aud"), rules)
     _check_use(claims, rules)
-    if str(claims.get("token_type", "Bearer")).lower() != "bearer":
-        raise TokenError("the token is not a Bearer token")
+    kind = str(claims.get("token_type", "DPoP" if "cnf" in claims else "Bearer")).lower()
+    if kind != ("dpop" if "cnf" in claims else "bearer"):
+        raise TokenError("the token is of another type")
     if "sub" not in claims and isinstance(claims.get("client_id"), str):
         claims = {
             **claims,
@@ -117,12 +118,11 @@ def _principal(claims: dict[str, Any], rules: ClaimRules, now: float, expires: f
     for requirement in rules.require:
         if not requirement.holds(claims):
             raise TokenError(f"the token's claim {requirement.name!r} is not what is required here")
-    if "cnf" in claims:
-        raise TokenError("the token is bound to a key and cannot be sent as a plain Bearer")
     groups, unknown = _groups(claims, rules)
     return Principal(
         rules.name, rules.iss, subject, groups, expires, issued - rules.leeway,
-        token_id=_identifier(claims, "jti"), sid=_identifier(claims, "sid"), groups_unknown=unknown,
+        token_id=_identifier(claims, "jti"), sid=_identifier(claims, "sid"),
+        groups_unknown=unknown, key_thumbprint=_bound_to(claims),
     )  # fmt: skip
 
 
@@ -165,6 +165,16 @@ def _identifier(claims: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_NAME:
         raise TokenError(f"the token's {name!r} is not a text of at most {MAX_NAME} characters")
     return value
+
+
+def _bound_to(claims: dict[str, Any]) -> str:
+    """The thumbprint of the key that must prove itself with the token (RFC 9449, 6.1); empty where there is none."""
+    if "cnf" not in claims:
+        return ""
+    match claims["cnf"]:
+        case {"jkt": str(thumbprint), **others} if thumbprint and not others:
+            return thumbprint
+    raise TokenError("the token is bound to a key in a way that is not supported here")
 
 
 def _groups(claims: dict[str, Any], rules: ClaimRules) -> tuple[frozenset[str], str]:

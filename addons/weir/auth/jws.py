@@ -53,13 +53,26 @@ def check_form(token: str) -> None:
 
 def read_jws(token: str) -> Jws:
     """Read *token*. Raises `TokenError` for whatever is not exactly a compact JWS with a JSON object."""
+    jws, _ = _read(token, _FORBIDDEN, _TYPES)
+    return jws
+
+
+def read_proof(proof: str) -> tuple[Jws, dict[str, Any]]:
+    """A DPoP proof (RFC 9449, 4.2), and the public key that it brings itself. Raises `TokenError`."""
+    jws, header = _read(proof, tuple(name for name in _FORBIDDEN if name != "jwk"), frozenset(("dpop+jwt",)))
+    if not isinstance(header.get("jwk"), dict):
+        raise TokenError("the DPoP proof brings no key")
+    return jws, header["jwk"]
+
+
+def _read(token: str, forbidden: tuple[str, ...], kinds: frozenset[str]) -> tuple[Jws, dict[str, Any]]:
     segments = token.split(".")
     if len(segments) != 3:
         raise TokenError("the token is not a signed JWT")
     header = _object(_bytes(segments[0]), "header")
     claims = _object(_bytes(segments[1]), "payload")
     signature = _bytes(segments[2])
-    for name in _FORBIDDEN:
+    for name in forbidden:
         if name in header:
             raise TokenError(f"the token's header has {name!r}")
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
@@ -70,9 +83,9 @@ def read_jws(token: str) -> Jws:
     if kind is not None and not (isinstance(kind, str) and kind):
         raise TokenError("the token's type is not a text")
     kind = (kind or "").lower().removeprefix("application/")
-    if kind not in _TYPES:
+    if kind not in kinds:
         raise TokenError("the token is not of a type that is accepted here")
-    return Jws(algorithm, key_id, kind, claims, f"{segments[0]}.{segments[1]}".encode(), signature)
+    return Jws(algorithm, key_id, kind, claims, f"{segments[0]}.{segments[1]}".encode(), signature), header
 
 
 def _bytes(segment: str) -> bytes:

@@ -49,6 +49,13 @@ class Key:
     algorithms: tuple[str, ...]
     public: Any
 
+    def verify(self, jws: Jws) -> None:
+        """Raise `TokenError` unless this key signed *jws*."""
+        if jws.algorithm not in self.algorithms:
+            raise TokenError("the token's algorithm does not fit its key")
+        if not _VERIFIERS[jws.algorithm].verify(jws.signing_input, self.public, jws.signature):
+            raise TokenError("the token's signature is wrong")
+
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
@@ -71,10 +78,15 @@ class KeySet:
             if found is None:
                 raise TokenError("the token's key is not one of the issuer's")
             key = found
-        if jws.algorithm not in key.algorithms:
-            raise TokenError("the token's algorithm does not fit its key")
-        if not _VERIFIERS[jws.algorithm].verify(jws.signing_input, key.public, jws.signature):
-            raise TokenError("the token's signature is wrong")
+        key.verify(jws)
+
+
+def read_public_key(member: dict[str, Any]) -> Key:
+    """One public signing key as a JWK. Raises `KeySetError`, also where it is for something else, weak or private."""
+    key = _key(member, frozenset(("sig",)))
+    if key is None:
+        raise KeySetError("the key cannot verify a signature here")
+    return key
 
 
 def read_key_set(data: bytes, uses: Iterable[str] = ("sig",)) -> KeySet:

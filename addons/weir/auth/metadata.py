@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from weir.auth.issuer import Issuer, authorization_server
+from weir.auth.keys import ALGORITHMS
 from weir.auth.model import Principal
 from weir.connection import Connection
 
@@ -24,6 +25,7 @@ def protected_resource(base_url: str, connection: Connection | None, issuers: It
         "resource_name": f"{connection.name} behind Weir" if connection else "Weir",
         "authorization_servers": [server for issuer in issuers if (server := authorization_server(issuer))],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": sorted(ALGORITHMS),
         "weir_login": [
             {
                 "name": issuer.rules.name,

@@ -9,9 +9,10 @@ class Principal:
 
     ``groups`` are namespaced by the issuer's configured name (``acme/search``), so that no issuer can
     speak for another's groups; where they could not be known there are none, and ``groups_unknown``
-    says why. ``expires`` and ``issued`` are Unix times in seconds; ``issued`` is the
-    earliest that the token can have been, clocks differing as they may. ``token_id`` is the token's ``jti``
-    (an API key's id), ``sid`` the identity provider's session; both are empty where the token has none.
+    says why. ``expires`` and ``issued`` are Unix times in seconds; ``issued`` is the earliest that the
+    token can have been, clocks differing as they may. ``token_id`` is the token's ``jti`` (an API key's
+    id), ``sid`` the identity provider's session, ``key_thumbprint`` (RFC 7638) that of the key to which
+    the token is bound; each is empty where there is none.
     """
 
     issuer: str
@@ -23,6 +24,7 @@ class Principal:
     token_id: str = ""
     sid: str = ""
     groups_unknown: str = ""
+    key_thumbprint: str = ""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -30,8 +30,18 @@ class Verifier:
         self.issuers = {issuer.rules.iss: issuer for issuer in issuers}
         self._remembered: dict[bytes, tuple[Principal, KeySet]] = {}
 
-    def verify(self, token: str, now: float) -> Principal:
-        """The principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`."""
+    def verify(self, token: str, now: float, thumbprint: str = "") -> Principal:
+        """The principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`.
+
+        *thumbprint* is that of the key that the caller has proved to hold; empty where the token came alone.
+        """
+        return _of_holder(self._verify(token, now), thumbprint)
+
+    async def settle(self, token: str, now: float, thumbprint: str = "") -> Principal:
+        """As `verify`, after asking whom it takes. Raises `TokenError` or `KeysUnavailable`."""
+        return _of_holder(await self._settle(token, now), thumbprint)
+
+    def _verify(self, token: str, now: float) -> Principal:
         check_form(token)
         digest = hashlib.sha256(token.encode()).digest()
         remembered = self._remembered.get(digest)
@@ -53,8 +63,7 @@ class Verifier:
                 raise Undecided
         return self._verified(jws, issuer, keys, digest, now)
 
-    async def settle(self, token: str, now: float) -> Principal:
-        """As `verify`, after asking whom it takes. Raises `TokenError` or `KeysUnavailable`."""
+    async def _settle(self, token: str, now: float) -> Principal:
         digest = hashlib.sha256(token.encode()).digest()
         if not is_jose(token):
             for issuer in self.issuers.values():
@@ -101,3 +110,12 @@ class Verifier:
         if undecided:
             raise Undecided
         raise TokenError(_NOT_ACTIVE)
+
+
+def _of_holder(principal: Principal, thumbprint: str) -> Principal:
+    """*principal*, if the token is bound to the key with that *thumbprint*, or is bound to none and there is none."""
+    if principal.key_thumbprint == thumbprint:
+        return principal
+    if not thumbprint:
+        raise TokenError("the token is bound to a key and cannot be sent as a plain Bearer")
+    raise TokenError("the token is not bound to the key of the DPoP proof")

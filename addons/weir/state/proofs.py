@@ -1,0 +1,56 @@
+"""DPoP proofs that were used, by all workers of this machine (``proofs.db`` in WEIR_HOME): each is good once.
+
+One thread of each worker asks the file, so that the event loop never waits for it. What is not answered is
+refused: a proof that may have been seen is as good as one that was.
+"""
+
+import asyncio
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from weir.home import home
+
+FILE = "proofs.db"
+#: Seconds between two removals of proofs that are too old to be accepted anyway.
+CLEANING = 60.0
+
+
+class Proofs:
+    """The used proofs. The file is opened at the first."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, "weir proofs")
+        self._connection: sqlite3.Connection | None = None
+        self._cleaned = 0.0
+
+    async def first_use(self, digest: bytes, until: float) -> bool:
+        """Whether the proof of that *digest* was never used before; it is used now. Raises sqlite3.Error or OSError."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._use, digest, until)
+
+    def stop(self) -> None:
+        """Close the file. Blocks."""
+        self._thread.submit(self._close).result()
+        self._thread.shutdown()
+
+    def _use(self, digest: bytes, until: float) -> bool:
+        if self._connection is None:
+            path = self._path or home() / FILE
+            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS proofs (digest BLOB PRIMARY KEY, until REAL NOT NULL) STRICT, WITHOUT ROWID"
+            )
+        now = time.time()
+        if now - self._cleaned > CLEANING:
+            self._connection.execute("DELETE FROM proofs WHERE until < ?", (now - CLEANING,))
+            self._cleaned = now
+        return self._connection.execute("INSERT OR IGNORE INTO proofs VALUES (?, ?)", (digest, until)).rowcount == 1
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,30 @@
+"""A mitmproxy script for scripts/bench/identity.py: how late the event loop is, sampled every millisecond.
+
+Appends a line of JSON each 100 ms to the file that LOOP_LAG names: Unix time, and the longest lag in ms.
+"""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+
+class LoopLag:
+    """Samples for as long as the gateway runs."""
+
+    def running(self) -> None:
+        """Begin."""
+        self._file = Path(os.environ["LOOP_LAG"]).open("a", buffering=1)  # noqa: SIM115  # for as long as the gateway runs
+        self._task = asyncio.create_task(self._sample())
+
+    async def _sample(self) -> None:
+        while True:
+            worst, end = 0.0, time.perf_counter() + 0.1
+            while (before := time.perf_counter()) < end:
+                await asyncio.sleep(0.001)
+                worst = max(worst, time.perf_counter() - before - 0.001)
+            self._file.write(json.dumps([time.time(), worst * 1000]) + "\n")
+
+
+addons = [LoopLag()]
