@@ -160,6 +160,51 @@ def test_no_mutation_of_a_good_token_passes_or_crashes(data: st.DataObject) -> N
             verifier().verify(mutated, NOW)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(
+    [
+        "iss",
+        "aud",
+        "sub",
+        "exp",
+        "iat",
+        "nbf",
+        "jti",
+        "sid",
+        "cnf",
+        "groups",
+        "typ",
+        "token_use",
+        "azp",
+        "_claim_names",
+        "events",
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.dictionaries(NAMES, JSON, min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "x"]), JSON, max_size=2),
+)
+def test_signed_nonsense_is_refused_or_harmless(claims: dict[str, Any], header: dict[str, Any]) -> None:
+    """Whatever stands in a token that the issuer did sign: the verifier's own error, or exactly the principal it says."""
+    token = hostile({
+        "payload_text": json.dumps({**CLAIMS, **claims}),
+        "header_text": json.dumps({"alg": "ES256", "kid": "ec", **header}),
+    })  # fmt: skip
+    try:
+        principal = verifier().verify(token, NOW)
+    except TokenError:
+        return
+    assert principal.sub == {**CLAIMS, **claims}["sub"] and principal.iss == CLAIMS["iss"]
+    assert all(group.startswith("acme/") for group in principal.groups)
+
+
 def test_a_remembered_token_still_expires_and_falls_with_its_keys() -> None:
     checking, token = verifier(), sign()
     assert checking.verify(token, NOW).sub == checking.verify(token, NOW).sub == "alice"
