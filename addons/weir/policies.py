@@ -66,11 +66,14 @@ class Namespaces:
 
         A bare group is the sole issuer's. API keys have no groups of their own where there is an issuer.
         """
-        names = self.issuers or (("keys",) if self.keys else ())
+        keys = ("keys",) if self.keys else ()
+        names = self.issuers or keys
         name, slash, rest = group.partition("/")
-        if slash and rest and name in (*names, "keys"):
+        if slash and rest and name in (*names, *keys):
             return group
         if len(names) == 1:
+            if name and slash:  # a group's own name may begin with a slash, as in Keycloak's paths
+                raise SettingError(f"no issuer is named {name!r}; if the group is called so, write {names[0]}/{group}")
             return f"{names[0]}/{group}"
         if not names:
             raise SettingError("no issuer is configured, so nobody can be in a group; add one to gateway.yaml")

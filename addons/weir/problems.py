@@ -93,7 +93,7 @@ class Problem:
         response.headers["Content-Type"] = "application/problem+json"
         response.headers["Cache-Control"] = "no-store"
         for name, value in self.headers:
-            response.headers[name] = value
+            response.headers.add(name, value)
         response.headers["X-Request-Id"] = request_id
         return response
 

@@ -124,7 +124,13 @@ def test_all_mistakes_at_once_in_order(tmp_path: Path) -> None:
     broken = CONNECTION.replace("reranker", "other").replace("access", "acess")
     found = mistakes(folder(tmp_path, bad, GATEWAY.replace("127.0.0.1", "0.0.0.0"), other=broken))
     places = [line.partition(": ")[0] for line in found]
-    assert places == ["gateway.yaml:3:11", "other.yaml:7:1", "reranker.yaml:3:1", "reranker.yaml:8:33"]
+    assert places == [
+        "gateway.yaml:3:11",
+        "other.yaml:7:1",
+        "reranker.yaml:3:1",
+        "reranker.yaml:7:19",
+        "reranker.yaml:8:33",
+    ]
 
 
 def issuer(settings: str) -> str:
@@ -174,6 +180,23 @@ def test_with_several_issuers_a_group_says_whose(tmp_path: Path) -> None:
     assert expected in mistakes(folder(tmp_path, gateway=two))
     (connection,) = loaded(folder(tmp_path, CONNECTION.replace("[search]", "[acme/search]"), two)).connections
     assert connection.access == {"acme/search"}
+
+
+@pytest.mark.parametrize(
+    ("issuers", "group", "means"),
+    [
+        ("[local]", "search", "local/search"), ("[local]", "local/search", "local/search"), ("[local]", "/search/leads", "local//search/leads"),
+        ("[local]", "local/search/leads", "local/search/leads"), ("[local]", "other/search", "no issuer is named 'other'; if the group is called so, write local/other/search"),
+        ("[local]", "keys/search", "no issuer is named 'keys'"), ("[local, keys]", "search", "local/search"), ("[local, keys]", "keys/ci", "keys/ci"),
+        ("[keys]", "search", "keys/search"), ("[]", "search", "no issuer is configured, so nobody can be in a group"),
+    ],
+)  # fmt: skip
+def test_whose_group_it_is(tmp_path: Path, issuers: str, group: str, means: str) -> None:
+    path = folder(tmp_path, CONNECTION.replace("[search]", f"[{group}]"), GATEWAY.replace("[local]", issuers))
+    if "/" in means and " " not in means:
+        assert loaded(path).connections[0].access == {means}
+    else:
+        assert means in mistakes(path)[0]
 
 
 def test_two_connections_cannot_have_one_name_or_one_match(tmp_path: Path) -> None:

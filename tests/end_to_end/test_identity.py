@@ -1,8 +1,10 @@
 """Who is calling, end to end: providers that behave and that do not, opaque tokens, API keys, revocation, challenges."""
 
 import base64
+import contextlib
 import hashlib
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -272,11 +274,26 @@ def test_state_that_is_gone_lets_nobody_in(running: Running, tmp_path: Path, mon
     gateway = running("  - local\n")
     good = token()
     assert gateway.call(body=BODY, token=good).status == 200
-    (home / "state.db").rename(home / "state.db.away")
+    assert weir("revoke", "jti", "x", folder=gateway.folder).returncode == 0
+    time.sleep(1)
+    backup = home / "backup.db"
+    with contextlib.closing(sqlite3.connect(home / "state.db")) as connection:
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    backup.chmod(0o600)
+
+    def remove() -> None:
+        for name in ("state.db", "state.db-wal", "state.db-shm"):
+            (home / name).unlink(missing_ok=True)
+
+    remove()
     eventually(lambda: gateway.call(body=BODY, token=good).problem == "state-unavailable", 15)
-    assert not (home / "state.db").exists()  # a new one would have forgotten every revocation
     gateway.wait_for("the shared state cannot be read")
-    (home / "state.db.away").rename(home / "state.db")
+    assert not (home / "state.db").exists()  # a new one would have forgotten every revocation
+    assert weir("revoke", "list", folder=gateway.folder).returncode == 0 and (home / "state.db").exists()
+    time.sleep(1)
+    assert gateway.call(body=BODY, token=good).problem == "state-unavailable"  # nor is a command's new one believed
+    remove()
+    backup.rename(home / "state.db")
     eventually(lambda: gateway.call(body=BODY, token=good).status == 200, 5)
 
 
@@ -343,10 +360,11 @@ def test_tokens_in_other_places(running: Running, upstream: Upstream) -> None:
         {"X-Api-Key": good, "Authorization": "Basic x"},
     ):
         assert gateway.call(body=BODY, headers=headers).problem == "two-credentials"
-    assert 'Basic realm="weir"' in str(
-        gateway.raw(
-            f"POST /reranker/v2/rerank HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nContent-Length: 0\r\n\r\n".encode()
-        )
+    challenged = gateway.raw(
+        f"POST /reranker/v2/rerank HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    assert (
+        b'WWW-Authenticate: Bearer realm="weir"' in challenged and b'WWW-Authenticate: Basic realm="weir"' in challenged
     )
 
 

@@ -1,11 +1,9 @@
 """Auth: from the token in a request's head to a principal. Waits only where only a provider can tell."""
 
-import hashlib
 import math
 import os
 import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,13 +11,14 @@ import msgspec
 from mitmproxy import http
 
 from weir.auth import dpop, metadata
+from weir.auth.challenges import base_url, challenges
 from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
 from weir.auth.presented import Presented, TwoCredentials, find_token
 from weir.auth.refresher import KeysUnavailable
+from weir.auth.sessions import Sessions
 from weir.auth.verifier import Undecided
 from weir.exchange import Document, Exchange
-from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem, Refusal
 from weir.routing.head import Fields
 from weir.secret import Secret
@@ -27,10 +26,6 @@ from weir.state.database import KEY_PREFIX, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey
 from weir.state.proofs import Proofs
 from weir.state.watcher import StateUnavailable, Watcher
-
-#: A session without its own id ends this long after its last request (seconds).
-SESSION_IDLE = 30 * 60
-_SESSIONS = 10_000
 
 _HOW = "Send 'Authorization: Bearer <token>'; `weir login` or, for development, `weir token --user NAME` gives one."
 _REVOKED = "This token, its subject or its session has been revoked. Obtain a new token, or ask the gateway's operator."
@@ -42,8 +37,7 @@ class Auth:
     def __init__(self) -> None:
         self._state = Watcher()
         self._proofs = Proofs()
-        self._sessions: OrderedDict[tuple[str, ...], tuple[str, float]] = OrderedDict()
-        self._new_session = Uuid7()
+        self._sessions = Sessions()
 
     def start(self, on_revocation: Callable[[], None]) -> None:
         """Begin to watch the shared state. Raises `HomeError`."""
@@ -91,18 +85,10 @@ class Auth:
             return None
         try:
             if self._state.snapshot().revoked(exchange.principal, exchange.session_id):
-                return Problem(Kind.REVOKED, _REVOKED, headers=(_challenge(exchange, "the token was revoked"),))
+                return Problem(Kind.REVOKED, _REVOKED, headers=challenges(exchange, "the token was revoked"))
         except StateUnavailable:
             return _state_unavailable().problem
         return None
-
-    async def _use(self, proof: dpop.Proof) -> None:
-        try:
-            if await self._proofs.first_use(proof.digest, proof.until):
-                return
-        except (sqlite3.Error, OSError):
-            raise StateUnavailable from None
-        raise TokenError("the DPoP proof was used before")
 
     def no_longer(self, exchange: Exchange) -> Problem | None:
         """The same, also where their token has expired: for whoever lets a request go after it has waited."""
@@ -111,20 +97,20 @@ class Auth:
             return problem
         issuer = exchange.policies.verifier.issuers.get(principal.iss) if exchange.policies else None
         if time.time() >= principal.expires + (issuer.rules.leeway if issuer else 0):
-            challenge = _challenge(exchange, "the token has expired")
-            return Problem(Kind.INVALID_TOKEN, "The token expired while the request waited.", headers=(challenge,))
+            headers = challenges(exchange, "the token has expired")
+            return Problem(Kind.INVALID_TOKEN, "The token expired while the request waited.", headers=headers)
         return None
 
     def answer(self, exchange: Exchange) -> Document:
         """The document at one of the gateway's own paths."""
         policies = exchange.policies
         assert policies is not None
-        base_url = _base_url(exchange)
+        url = base_url(exchange)
         if exchange.principal is None:
-            document = metadata.protected_resource(base_url, exchange.described, policies.verifier.issuers.values())
+            document = metadata.protected_resource(url, exchange.described, policies.verifier.issuers.values())
             headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"}
         else:
-            document = metadata.whoami(base_url, exchange.principal, policies.connections)
+            document = metadata.whoami(url, exchange.principal, policies.connections)
             headers = {"Cache-Control": "no-store"}
         return Document(msgspec.json.encode(document), tuple(headers.items()))
 
@@ -140,10 +126,7 @@ class Auth:
         except TwoCredentials as error:
             raise Refusal(Kind.TWO_CREDENTIALS, f"Refused: {error}.") from None
         if presented is None:
-            headers = [_challenge(exchange)]
-            if "basic" in places:
-                headers.append(("WWW-Authenticate", 'Basic realm="weir", charset="UTF-8"'))
-            raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=tuple(headers))
+            raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=challenges(exchange))
         return presented
 
     def _verified(self, exchange: Exchange, presented: Presented, fields: Fields) -> Principal:
@@ -153,7 +136,7 @@ class Auth:
             proofs = [v.decode("latin-1") for n, v in fields if n.lower() == b"dpop"]
             if len(proofs) != 1:
                 raise TokenError("a DPoP token comes with one DPoP header")
-            url = f"{_base_url(exchange)}{exchange.caller_target}"
+            url = f"{base_url(exchange)}{exchange.caller_target}"
             exchange.proof = dpop.read(proofs[0], token, exchange.method, url, exchange.received)
         thumbprint = exchange.proof.thumbprint if exchange.proof else ""
         if token.startswith(KEY_PREFIX):  # never sent to a provider to be asked about
@@ -173,10 +156,19 @@ class Auth:
         self._state.used(key.id, now)
         return _principal(key)
 
+    async def _use(self, proof: dpop.Proof) -> None:
+        try:
+            if await self._proofs.first_use(proof.digest, proof.until):
+                return
+        except (sqlite3.Error, OSError):
+            raise StateUnavailable from None
+        raise TokenError("the DPoP proof was used before")
+
     def _admit(self, exchange: Exchange, principal: Principal) -> None:
         exchange.principal = principal
         named = exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
-        exchange.session_id = self._session(principal, exchange.connection.name if exchange.connection else "", named)
+        connection = exchange.connection.name if exchange.connection else ""
+        exchange.session_id = self._sessions.session(principal, connection, named)
         if (problem := self.no_longer(exchange)) is not None:
             raise Refusal(problem.kind, problem.detail, headers=problem.headers)
 
@@ -186,9 +178,8 @@ class Auth:
         try:
             yield
         except TokenError as error:
-            raise Refusal(
-                Kind.INVALID_TOKEN, f"The token was not accepted: {error}.", headers=(_challenge(exchange, str(error)),)
-            ) from None
+            headers = challenges(exchange, str(error))
+            raise Refusal(Kind.INVALID_TOKEN, f"The token was not accepted: {error}.", headers=headers) from None
         except KeysUnavailable as error:
             raise Refusal(
                 Kind.IDENTITY_UNAVAILABLE,
@@ -197,21 +188,6 @@ class Auth:
             ) from None
         except StateUnavailable:
             raise _state_unavailable() from None
-
-    def _session(self, principal: Principal, connection: str, named: str) -> str:
-        """The caller's own session id, made this principal's; else one for as long as requests keep coming."""
-        if 0 < len(named) <= 128 and named.isprintable() and named.isascii():
-            whose = hashlib.sha256(repr(principal.key).encode()).hexdigest()[:8]
-            return f"{named}~{whose}"
-        key = (*principal.key, connection)
-        now = time.monotonic()
-        session, last = self._sessions.pop(key, ("", 0.0))
-        if not session or now - last > SESSION_IDLE:
-            session = self._new_session()
-        self._sessions[key] = (session, now)
-        if len(self._sessions) > _SESSIONS:
-            self._sessions.popitem(last=False)
-        return session
 
 
 def _principal(key: ApiKey) -> Principal:
@@ -232,22 +208,3 @@ def _state_unavailable() -> Refusal:
         "The gateway cannot read what has been revoked, and lets nobody in until it can. Try again later.",
         headers=(("Retry-After", "5"),),
     )
-
-
-def _base_url(exchange: Exchange) -> str:
-    """Where callers reach the gateway: as configured, else as this one did."""
-    policies = exchange.policies
-    if policies is not None and policies.public_url is not None:
-        return policies.public_url
-    return f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
-
-
-def _challenge(exchange: Exchange, error: str = "") -> tuple[str, str]:
-    """The Bearer challenge (RFC 6750, 3) with the way to the metadata (RFC 9728, 5.1)."""
-    prefix = (exchange.connection.match.path or "") if exchange.connection else ""
-    scheme = "DPoP" if exchange.proof is not None else "Bearer"
-    text = f'{scheme} realm="weir", resource_metadata="{_base_url(exchange)}{metadata.PROTECTED_RESOURCE}{prefix}"'
-    if error:
-        quoted = error.replace("'", "").replace('"', "").replace("\\", "")
-        text += f', error="invalid_token", error_description="{quoted}"'
-    return ("WWW-Authenticate", text)

@@ -84,6 +84,8 @@ def _banner(policies: Policies, workers: int) -> None:
     console = Console(stderr=True, highlight=False)
     listeners = ", ".join(map(str, policies.listeners))
     console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{'s' if workers > 1 else ''} on {listeners}")
+    issuers = [*(f"{name} ({iss})" for name, iss in policies.namespaces.by_name), *(["keys"] * policies.trusts_keys)]
+    console.print(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}", markup=False)
     for connection in policies.connections:
         match, origin = connection.match, connection.upstream.origin
         where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))

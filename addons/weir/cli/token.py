@@ -11,7 +11,7 @@ from weir.login import session
 
 
 def token(
-    user: Annotated[str, typer.Option(help="Mint one of the local issuer for this user (its `sub`).")] = "",
+    user: Annotated[str | None, typer.Option(help="Mint one of the local issuer for this user (its `sub`).")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group the user is in; may be given several times.")] = None,
     for_: Annotated[str, typer.Option("--for", help="How long a minted one is valid: 90s, 15m, 1h, 30d.")] = "1h",
     gateway: Annotated[str, typer.Option(help="Whose login (default: WEIR_URL, or the latest).")] = "",
@@ -29,12 +29,12 @@ def token(
 
       export CO_API_KEY=$(weir token --user alice --group search --for 8h)
     """
-    if not user:
+    if user is None:
         if group:
             fail("--group belongs to --user; a login's groups are its identity provider's")
         print(session.token(session.which(gateway)))
         return
-    if len(user) > 256:
+    if not 0 < len(user) <= 256:
         fail("--user must be 1 to 256 characters")
     try:
         print(mint(user, group or [], seconds(for_)).reveal())

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
@@ -190,8 +191,18 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
         raise OSError(f"readable by others; run: chmod 600 {path}")
     inode = _inode(path)
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _make(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, inode
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    """Make the tables, where this is the first to open the file. Raises OSError where they are not ours."""
+    _patiently(connection, "PRAGMA journal_mode = WAL")
+    _patiently(connection, "BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         for statement in (*_SCHEMA.split(";\n"), *_TRIGGERS):
@@ -200,7 +211,19 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
     connection.execute("COMMIT")
     if version > _VERSION:
         raise OSError(f"written by a newer weir (format {version})")
-    return connection, inode
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Changing to WAL does not wait for others by itself: workers that start together would fail."""
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -31,7 +31,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._snapshot = Snapshot()
-        self._generation = -1
+        self._generation = self._highest = -1
         self._read = -STALE * 2
         self._database: Database | None = None
         self._used: dict[str, float] = {}
@@ -101,16 +101,20 @@ class Watcher:
         changed = self._database.generation() != self._generation
         if changed:
             self._generation, self._snapshot = self._database.snapshot()
+            self._highest = max(self._highest, self._generation)
         self._read = began
         return changed
 
     def _reopen(self, database: Database) -> None:
-        """The file is gone or another one. A new one is never made here: that would forget every revocation."""
+        """The file is gone or another one. A new or an older one is not accepted: it would forget revocations."""
         database.close()
         if not database.path.is_file():
             raise HomeError(f"{database.path} was removed; restore it")
-        self._database = Database(database.path)
-        self._generation = -1
+        other = Database(database.path)
+        if other.generation() < self._highest:
+            other.close()
+            raise HomeError(f"{other.path} is older than what was read from it; restart the gateway to accept it")
+        self._database, self._generation = other, -1
 
     def _flush(self) -> None:
         used = {}

@@ -1,0 +1,29 @@
+"""What a refused caller is told about how to authenticate: RFC 6750, 3; RFC 9449, 7.1; RFC 9728, 5.1."""
+
+from weir.auth.metadata import PROTECTED_RESOURCE
+from weir.exchange import Exchange
+
+Header = tuple[str, str]
+
+_BASIC = ("WWW-Authenticate", 'Basic realm="weir", charset="UTF-8"')
+
+
+def base_url(exchange: Exchange) -> str:
+    """Where callers reach the gateway: as configured, else as this one did."""
+    policies = exchange.policies
+    if policies is not None and policies.public_url is not None:
+        return policies.public_url
+    return f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
+
+
+def challenges(exchange: Exchange, error: str = "") -> tuple[Header, ...]:
+    """The challenges of a 401; *error* is why a token was not accepted, empty where there was none."""
+    connection = exchange.connection
+    prefix = (connection.match.path or "") if connection else ""
+    scheme = "DPoP" if exchange.proof is not None else "Bearer"
+    text = f'{scheme} realm="weir", resource_metadata="{base_url(exchange)}{PROTECTED_RESOURCE}{prefix}"'
+    if error:
+        quoted = error.replace("'", "").replace('"', "").replace("\\", "")
+        text += f', error="invalid_token", error_description="{quoted}"'
+    basic = connection is not None and "basic" in connection.token_in and not error
+    return (("WWW-Authenticate", text), *([_BASIC] if basic else []))
