@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -45,14 +46,15 @@ class Behaviour:
 class Provider:
     """Discovery, keys and introspection over HTTP; `behave` changes what one of them does."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.asked: list[Asked] = []
         self.keys: dict[str, Any] = {}
         self.active: dict[str, dict[str, Any]] = {}
         self._behaviour: dict[str, Behaviour] = {}
         self._stopped = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._socket.getsockname()[1]}"
         self.rotate("k1")
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -127,6 +129,11 @@ class Provider:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return connection.close()
         with connection, contextlib.suppress(OSError), connection.makefile("rb") as file:
             while line := file.readline():
                 method, path, _ = line.decode().split(" ")

@@ -2,11 +2,17 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
@@ -39,13 +45,18 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    idp: Provider, story: Callable[[Issuer, Verifier], Awaitable[None]], *, jwks: str | None = None, **more: Any
+    idp: Provider,
+    story: Callable[[Issuer, Verifier], Awaitable[None]],
+    *,
+    jwks: str | None = None,
+    ca: Path | None = None,
+    **more: Any,
 ) -> None:
     """*story* with an issuer whose keys are kept fresh from *idp*."""
 
     async def told() -> None:
         rules = ClaimRules("acme", idp.url, frozenset(("weir",)), compile_path("$.groups"))
-        issuer = Issuer(rules, provider=network.Provider(Source(idp.url, jwks)), **more)
+        issuer = Issuer(rules, provider=network.Provider(Source(idp.url, jwks, ca)), **more)
         assert issuer.provider is not None and issuer.refresher is not None
         issuer.provider.open()
         task = asyncio.create_task(issuer.refresher.run())
@@ -149,6 +160,44 @@ def test_https_only_but_for_loopback() -> None:
             network.check_url(url)
     with pytest.raises(ValueError, match="https only"):
         network.check_url("http://127.0.0.1/keys", allow_loopback=False)
+
+
+def test_a_provider_with_a_certificate_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Trusted with its ``tls.ca``; without, or with another's, never."""
+    contexts = [certified(tmp_path / name) for name in ("own", "other")]
+    idp = Provider(contexts[0])
+
+    async def passes(issuer: Issuer, verifier: Verifier) -> None:
+        assert await accepted(verifier, idp.token()) == "alice"
+
+    async def fails(issuer: Issuer, verifier: Verifier) -> None:
+        with pytest.raises(KeysUnavailable):
+            await accepted(verifier, idp.token())
+
+    run(idp, passes, ca=tmp_path / "own.pem")
+    run(idp, fails, ca=tmp_path / "other.pem")
+    run(idp, fails)
+    assert caplog.text.count("ConnectError") == 2
+    idp.stop()
+
+
+def certified(path: Path) -> ssl.SSLContext:
+    """A server's context for 127.0.0.1 with a self-signed certificate, written to *path*.pem."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, path.name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.with_suffix(".pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    path.with_suffix(".key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path.with_suffix(".pem"), path.with_suffix(".key"))
+    return context
 
 
 def test_past_the_hard_limit_nobody_is_let_in(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

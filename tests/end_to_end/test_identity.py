@@ -91,6 +91,18 @@ def test_a_provider_that_is_down_is_503_and_comes_back_by_itself(running: Runnin
         assert time.monotonic() < deadline
 
 
+def test_a_token_that_expires_while_its_request_waits_is_not_let_through(
+    running: Running, idp: Provider, upstream: Upstream
+) -> None:
+    gateway = running(acme(idp, ", leeway: 0s"))
+    assert gateway.call(body=BODY, token=idp.token()).status == 200
+    idp.rotate("k2")
+    with idp.behaving("/jwks", Behaviour(delay=3)):
+        answer = gateway.call(body=BODY, token=idp.token(exp=int(time.time()) + 2))
+    assert answer.problem == "invalid-token" and "expired while the request waited" in answer.json["detail"]
+    assert len(upstream.seen) == 1
+
+
 def test_stale_keys_serve_until_the_hard_limit(
     running: Running, idp: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
