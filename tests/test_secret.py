@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.secret import Scrubber, Secret
+from weir.secret import Scrubber, Secret, spellings
 
 
 def test_nothing_shows_a_secret() -> None:
@@ -32,7 +32,7 @@ def test_nothing_shows_a_secret() -> None:
 @given(prefix=st.binary(max_size=8), suffix=st.binary(max_size=8))
 def test_every_spelling_is_scrubbed(prefix: bytes, suffix: bytes) -> None:
     text = 'sk-"a/b+c=\\d é'
-    scrub = Scrubber((Secret(text),))
+    scrub = Scrubber(spellings(Secret(text)))
     raw = text.encode()
     for spelling in (
         raw,
@@ -47,4 +47,4 @@ def test_every_spelling_is_scrubbed(prefix: bytes, suffix: bytes) -> None:
 
 def test_what_has_no_secret_is_the_same_object() -> None:
     data = b"nothing here"
-    assert Scrubber((Secret("sk-0123456789"),))(data) is data
+    assert Scrubber(spellings(Secret("sk-0123456789")))(data) is data

@@ -6,6 +6,8 @@ Never pass a secret, a token or a body: messages are written to logs as they are
 import logging
 from collections import Counter
 
+from weir.text import inert
+
 logger = logging.getLogger("weir")
 
 #: How often each alarm was raised and each kind of answer given, in this process.
@@ -15,4 +17,4 @@ counters: Counter[str] = Counter()
 def alarm(name: str, message: str) -> None:
     """Log *message* at ERROR and count it under *name*."""
     counters[name] += 1
-    logger.error(f"weir: {message}")
+    logger.error(inert(f"weir: {message}"))

@@ -91,7 +91,8 @@ def compile_path(text: str) -> Path:
     try:
         parsed = _parser.parse(text)
     except (JSONPathError, ValueError, AttributeError, TypeError) as error:
-        raise PathError(f"{text!r} is not a JSONPath: {str(error).splitlines()[0]}") from None
+        hint = "a name with other characters than letters, digits and _ is written ['name']"
+        raise PathError(f"{text!r} is not a JSONPath ({str(error).splitlines()[0]}); {hint}") from None
     steps = _steps(text, parsed)
     if not steps:
         return Path(text, lambda nodes: nodes, None, ())

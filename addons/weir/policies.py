@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from weir.auth import local
 from weir.auth.issuer import Issuer, compile_issuer, local_issuer
-from weir.auth.presets import with_preset
+from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
-from weir.config.load import Document, Folder, load_folder
+from weir.config.load import Document, Folder, did_you_mean, load_folder
 from weir.config.model import ConnectionSettings, GatewaySettings
 from weir.config.problems import ConfigError, Mistake, SettingError, at
 from weir.connection import Connection
@@ -77,6 +77,8 @@ class Namespaces:
             return f"{names[0]}/{group}"
         if not names:
             raise SettingError("no issuer is configured, so nobody can be in a group; add one to gateway.yaml")
+        if name and slash:
+            raise SettingError(f"no issuer is named {name!r}{did_you_mean(name, (*names, *keys))}")
         raise SettingError(
             f"whose {group!r}? With several issuers write one of {', '.join(f'{n}/{group}' for n in names)}"
         )
@@ -133,7 +135,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     mistakes += [gateway.mistake(error) for error in errors]
 
     trusts_keys = "keys" in gateway.settings.issuers
-    names = Namespaces(tuple((i.rules.name, i.rules.iss) for i in issuers), trusts_keys)
+    names = _namespaces(gateway.settings)
     connections: list[Connection] = []
     taken: dict[Match, str] = {}
     for document in folder.connections:
@@ -169,9 +171,12 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
 
 def load_namespaces(path: Path) -> Namespaces:
     """Only the names that groups may have, from the gateway.yaml in *path*: no key, file or credential is touched."""
-    settings = load_folder(path).gateway.settings
+    return _namespaces(load_folder(path).gateway.settings)
+
+
+def _namespaces(settings: GatewaySettings) -> Namespaces:
     by_name = [
-        (local.NAME, local.ISSUER) if entry == "local" else (entry.name, with_preset(entry).issuer or "")
+        (local.NAME, local.ISSUER) if entry == "local" else (entry.name, entry.issuer or preset_issuer(entry))
         for entry in settings.issuers
         if entry != "keys"
     ]
@@ -218,7 +223,7 @@ def _issuers(
             issuer = local_issuer() if entry == "local" else compile_issuer(entry, folder, environment)
             for other in issuers:
                 if other.rules.name == issuer.rules.name or other.rules.iss == issuer.rules.iss:
-                    raise SettingError(f"{issuer.rules.name!r} has the name or issuer of another")
+                    raise SettingError(f"{issuer.rules.name!r} has the name or issuer of {other.rules.name!r} above")
             issuers.append(issuer)
     twice = [word for word in ("local", "keys") if settings.issuers.count(word) > 1]
     errors += [SettingError(f"{word!r} stands twice", "issuers") for word in twice]

@@ -73,12 +73,16 @@ def spellings(secret: Secret) -> tuple[bytes, ...]:
 
 
 class Scrubber:
-    """Replaces every spelling of some secrets in bytes by ``***``."""
+    """Replaces the `spellings` of some secrets in bytes by ``***``."""
 
     __slots__ = ("_spellings",)
 
-    def __init__(self, secrets: tuple[Secret, ...]) -> None:
-        self._spellings = tuple(s for secret in secrets for s in spellings(secret))
+    def __init__(self, found: tuple[bytes, ...]) -> None:
+        self._spellings = found
+
+    def with_plain(self, text: str) -> "Scrubber":
+        """One that also replaces *text* where it stands as it is."""
+        return self if len(text) < _SHORTEST_SCRUBBED else Scrubber((*self._spellings, text.encode()))
 
     def __call__(self, data: bytes) -> bytes:
         """*data* itself where nothing was found, so that ``is`` tells whether it was changed."""

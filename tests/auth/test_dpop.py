@@ -36,14 +36,16 @@ def proof(header: dict[str, Any] | None = None, key: Any = KEY, algorithm: str =
 
 
 def read(text: str, url: str = URL, now: float = NOW) -> dpop.Proof:
-    return dpop.read(text, TOKEN, "POST", url, now)
+    checked = dpop.read(text, TOKEN, "POST", url, now)
+    checked.verify()
+    return checked
 
 
 def test_a_good_proof_names_its_key() -> None:
     members = {name: PUBLIC[name] for name in ("crv", "kty", "x", "y")}
     expected = digest(json.dumps(members, separators=(",", ":"), sort_keys=True))
     assert read(proof()).thumbprint == expected
-    assert read(proof()) == read(proof()) != read(proof(jti="2"))
+    assert read(proof()).digest == read(proof()).digest != read(proof(jti="2")).digest
 
 
 def test_the_thumbprint_of_the_specification() -> None:
@@ -73,6 +75,11 @@ def test_urls_that_are_the_same(url: str) -> None:
     assert read(proof(htu=url)) and read(proof(), url)
 
 
+#: An RSA key with a public exponent as long as its modulus: milliseconds a signature, if one tried.
+SLOW = {
+    **RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key(), as_dict=True),
+    "e": base64.urlsafe_b64encode((2**2047 + 1).to_bytes(256)).rstrip(b"=").decode(),
+}
 OTHER = ec.generate_private_key(ec.SECP256R1())
 BAD = {
     "another method": proof(htm="GET"), "no method": proof(htm=...), "another URL": proof(htu=URL + "/x"), "another host": proof(htu="https://x.example/reranker/v2/rerank"),
@@ -82,7 +89,8 @@ BAD = {
     "no id": proof(jti=...), "an empty id": proof(jti=""), "a long id": proof(jti="x" * 257), "another token": proof(ath=digest("other")),
     "no token": proof(ath=...), "another type": proof({"typ": "JWT"}), "another key's signature": proof(key=OTHER), "no key": proof({"jwk": None}),
     "a private key": proof({"jwk": ECAlgorithm.to_jwk(KEY, as_dict=True)}), "a symmetric key": proof({"jwk": {"kty": "oct", "k": "AAAA"}}),
-    "an encryption key": proof({"jwk": {**PUBLIC, "use": "enc"}}), "a URL of keys": proof({"jku": "https://evil.example"}), "not a JWT": "x", "empty": "", "1 MB": "x" * 1_000_000,
+    "a key that is slow to verify with": proof({"jwk": SLOW}), "a kty that is a list": proof({"jwk": {**PUBLIC, "kty": ["EC"]}}),
+    "an x that is a number": proof({"jwk": {**PUBLIC, "x": 1}}), "an encryption key": proof({"jwk": {**PUBLIC, "use": "enc"}}), "a URL of keys": proof({"jku": "https://evil.example"}), "not a JWT": "x", "empty": "", "1 MB": "x" * 1_000_000,
 }  # fmt: skip
 
 

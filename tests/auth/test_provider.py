@@ -17,15 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
 
+from weir.auth import introspector, refresher
 from weir.auth import provider as network
-from weir.auth import refresher
 from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.jws import TokenError
+from weir.auth.keys import read_key_set
 from weir.auth.provider import Source
 from weir.auth.refresher import KeysUnavailable
 from weir.auth.verifier import Undecided, Verifier
 from weir.jsonpath import compile_path
+from weir.secret import Secret
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ MISBEHAVIOURS = {
     "one key id twice": Behaviour(body=json.dumps({"keys": [PUBLIC, PUBLIC]}).encode()),
     "a symmetric key": Behaviour(body=b'{"keys": [{"kty": "oct", "k": "AAAA"}]}'),
     "a curve that is a list": Behaviour(body=b'{"keys": [{"kty": "EC", "crv": ["P-256"]}]}'),
-    "too much": Behaviour(body=b" " * 300_000), "too many keys": Behaviour(body=json.dumps({"keys": [PUBLIC] * 65}).encode()),
+    "too much": Behaviour(body=b" " * 300_000), "too many values": Behaviour(body=b'{"keys": [' + b"{}," * 60_000 + b"{}]}"), "too many keys": Behaviour(body=json.dumps({"keys": [PUBLIC] * 65}).encode()),
     "a compressed answer": Behaviour(headers={"Content-Encoding": "gzip"}), "dripping": Behaviour(drip=0.05),
     "silence": Behaviour(silent=True), "a length that is none": Behaviour(headers={"Content-Length": "-1"}),
 }  # fmt: skip
@@ -154,9 +156,12 @@ def test_https_only_but_for_loopback() -> None:
         "https://u:p@idp.example",
         "//x",
         "http://127.0.0.1.evil@x/",
+        "http://127.evil.example/keys",
+        "https://idp.example/\x1b[2J",
+        "https://idp.example/a b",
         "",
     ):
-        with pytest.raises(ValueError, match="https only"):
+        with pytest.raises(ValueError, match=r"https only|printable"):
             network.check_url(url)
     with pytest.raises(ValueError, match="https only"):
         network.check_url("http://127.0.0.1/keys", allow_loopback=False)
@@ -322,6 +327,58 @@ def test_waiting_is_bounded(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> N
         assert {type(outcome) for outcome in outcomes[10:]} == {KeysUnavailable}
 
     run(idp, story)
+
+
+def introspecting(idp: Provider, name: str) -> Issuer:
+    rules = ClaimRules(name, idp.url, frozenset(("weir",)), compile_path("$.groups"))
+    asking = network.Introspection(None, "weir", Secret("a-secret-of-weir"))
+    source = Source(idp.url, None, introspection=asking)
+    issuer = Issuer(rules, read_key_set(json.dumps({"keys": [PUBLIC]}).encode()), network.Provider(source))
+    assert issuer.provider is not None
+    issuer.provider.open()
+    return issuer
+
+
+def test_questions_about_tokens_are_bounded_and_end_with_those_who_asked(
+    idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspector, "MAX_WAITING", 20)
+    monkeypatch.setattr(introspector, "LONGEST", 0.5)
+
+    async def story() -> None:
+        issuer = introspecting(idp, "acme")
+        verifier = Verifier([issuer])
+        good = idp.opaque("an-opaque-token-000000001")
+        with idp.behaving("/introspect", Behaviour(silent=True)):
+            for _ in range(3):
+                flood = [accepted(verifier, f"made-up-token-{i:09}") for i in range(60)]
+                outcomes = await asyncio.gather(*flood, return_exceptions=True)
+                assert {type(outcome) for outcome in outcomes} == {KeysUnavailable}
+                assert issuer.introspector is not None and not issuer.introspector._asking
+        assert idp.count("/introspect") <= 3 * introspector.MAX_ASKING
+        assert await accepted(verifier, good) == "alice"  # nothing of the flood is left in its way
+        await issuer.provider.close()  # type: ignore[union-attr]
+
+    asyncio.run(story())
+
+
+def test_one_provider_that_is_down_does_not_hide_anothers_word(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introspector, "LONGEST", 0.3)
+    other = Provider()
+
+    async def story() -> None:
+        issuers = [introspecting(idp, "acme"), introspecting(other, "partner")]
+        verifier = Verifier(issuers)
+        good = other.opaque("an-opaque-token-of-partner")
+        with idp.behaving("/introspect", Behaviour(silent=True)):
+            assert await accepted(verifier, good) == "alice"
+            with pytest.raises(KeysUnavailable):  # it may be the silent one's
+                await accepted(verifier, "an-opaque-token-of-nobody")
+        for issuer in issuers:
+            await issuer.provider.close()  # type: ignore[union-attr]
+
+    asyncio.run(story())
+    other.stop()
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS384"])

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from ruamel.yaml import YAML
 
-from weir.auth.claims import ClaimRules
+from weir.auth.claims import ClaimRules, TokenProfile
 from weir.auth.issuer import Issuer
 from weir.auth.jws import TokenError, read_jws
 from weir.auth.keys import KeySetError, read_key_set
@@ -42,8 +42,8 @@ CLAIMS: dict[str, Any] = {"iss": "https://idp.example", "aud": "weir", "sub": "a
                           "iat": int(NOW), "exp": int(NOW) + 600}  # fmt: skip
 
 
-def verifier(keys: dict[str, Any] = JWKS) -> Verifier:
-    rules = ClaimRules("acme", "https://idp.example", frozenset(("weir",)), compile_path("$.groups"))
+def verifier(keys: dict[str, Any] = JWKS, profile: TokenProfile = "jwt") -> Verifier:
+    rules = ClaimRules("acme", "https://idp.example", frozenset(("weir",)), compile_path("$.groups"), profile)
     return Verifier([Issuer(rules, read_key_set(json.dumps(keys).encode()))])
 
 
@@ -136,6 +136,44 @@ def test_tokens_that_are_not_worth_reading(token: str) -> None:
         verifier().verify(token, NOW)
 
 
+@pytest.mark.parametrize(
+    ("profile", "header", "claims", "passes"),
+    [
+        ("access", {"typ": "at+jwt"}, {}, True), ("access", {"typ": "application/at+jwt"}, {}, True), ("access", {"typ": "JWT"}, {}, False), ("access", {}, {}, False),
+        ("jwt", {"typ": "AT+JWT"}, {}, True), ("jwt", {"typ": "JWT"}, {"typ": "Bearer", "nonce": "n"}, True), ("jwt", {"typ": "JWT"}, {"nonce": "n"}, False),
+        ("id", {"typ": "JWT"}, {"nonce": "n", "at_hash": "h"}, True), ("id", {"typ": "at+jwt"}, {}, False), ("id", {}, {"typ": "Bearer"}, False),
+        ("id", {}, {"azp": "weir"}, True), ("id", {}, {"azp": "other"}, False), ("id", {}, {"azp": []}, False), ("id", {}, {"azp": None}, False),
+        ("id", {}, {"aud": ["weir", "other"]}, False), ("id", {}, {"aud": ["weir", "other"], "azp": "weir"}, True), ("id", {}, {"token_use": "id"}, True),
+    ],
+)  # fmt: skip
+def test_what_kind_of_token_it_is(
+    profile: TokenProfile, header: dict[str, Any], claims: dict[str, Any], passes: bool
+) -> None:
+    token = hostile({"header": {"typ": "absent", **header}, "claims": claims})
+    if passes:
+        assert verifier(profile=profile).verify(token, NOW).sub == "alice"
+    else:
+        with pytest.raises(TokenError):
+            verifier(profile=profile).verify(token, NOW)
+
+
+def test_an_unsigned_token_of_an_unknown_key_fails_like_any_other() -> None:
+    """Its claims are looked at before anybody is asked for the key."""
+    from weir.auth import provider
+    from weir.auth.refresher import KeyRefresher
+
+    rules = ClaimRules("acme", "https://idp.example", frozenset(("weir",)), compile_path("$.groups"), "id")
+    issuer = Issuer(rules, provider=provider.Provider(provider.Source("https://idp.example", None)))
+    assert isinstance(issuer.refresher, KeyRefresher)
+    issuer.refresher._keys, issuer.refresher._ended, issuer.refresher._confirmed = (
+        read_key_set(json.dumps(JWKS).encode()),
+        1,
+        time.monotonic(),
+    )
+    with pytest.raises(TokenError):
+        Verifier([issuer]).verify(hostile({"header": {"kid": "unknown"}, "claims": {"azp": []}}), NOW)
+
+
 def test_other_padding_bits_are_another_token() -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     good = sign()
@@ -186,19 +224,22 @@ NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize("profile", ["jwt", "id", "access"])
 @settings(max_examples=400)
 @given(
     st.dictionaries(NAMES, JSON, min_size=1, max_size=3),
     st.dictionaries(st.sampled_from(["alg", "kid", "typ", "x"]), JSON, max_size=2),
 )
-def test_signed_nonsense_is_refused_or_harmless(claims: dict[str, Any], header: dict[str, Any]) -> None:
+def test_signed_nonsense_is_refused_or_harmless(
+    profile: TokenProfile, claims: dict[str, Any], header: dict[str, Any]
+) -> None:
     """Whatever stands in a token that the issuer did sign: the verifier's own error, or exactly the principal it says."""
     token = hostile({
         "payload_text": json.dumps({**CLAIMS, **claims}),
         "header_text": json.dumps({"alg": "ES256", "kid": "ec", **header}),
     })  # fmt: skip
     try:
-        principal = verifier().verify(token, NOW)
+        principal = verifier(profile=profile).verify(token, NOW)
     except TokenError:
         return
     assert principal.sub == {**CLAIMS, **claims}["sub"] and principal.iss == CLAIMS["iss"]
@@ -255,6 +296,7 @@ def test_keys_for_other_uses_are_skipped() -> None:
         {**JWKS["keys"][2], "key_ops": ["sign"]},
         {**RSAAlgorithm.to_jwk(small.public_key(), as_dict=True), "kid": "small"},
         {"kty": "EC", "crv": "secp256k1", "kid": "other", "x": "AA", "y": "AA"},
+        {**JWKS["keys"][1], "kid": "slow", "e": text((2**2047 + 1).to_bytes(256))},
     ]
     assert [key.key_id for key in read_key_set(json.dumps({"keys": keys}).encode()).keys] == ["ec"]
 

@@ -15,11 +15,11 @@ from weir.auth import local
 from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.verifier import Verifier
-from weir.cli.table import inert
 from weir.duration import seconds
 from weir.jsonpath import compile_path
 from weir.recorder import index
 from weir.recorder.journal import JournalLine, encode_line, timestamp
+from weir.text import inert
 
 WEIR = Path(sys.executable).with_name("weir")
 

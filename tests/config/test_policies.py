@@ -145,9 +145,13 @@ def issuer(settings: str) -> str:
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: nokeys.json}]"), "issuers[0].jwks: nokeys.json cannot be read (No such file or directory); check the path, or give a URL"),
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: http://idp.example/keys}]"), "issuers[0].jwks: a provider is asked over https only (http on loopback)"),
         (GATEWAY.replace("[local]", "[{name: local, issuer: i, audience: w, jwks: https://idp.example/keys}]"), "issuers[0].name: 'local' is the name of a built-in issuer"),
-        (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name or issuer of another"),
+        (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name or issuer of 'local' above"),
         (GATEWAY.replace("[local]", "[keys, keys]"), "issuers: 'keys' stands twice"),
-        (GATEWAY.replace("[local]", "[lokal]"), "issuers[0]"),
+        (GATEWAY.replace("[local]", "[lokal]"), "issuers[0]: 'lokal' is not one of 'local' or 'keys'. Did you mean 'local'?"),
+        (issuer("issuer: https://i.example, aud: w"), "issuers[0].aud: there is no such setting. Did you mean 'audience'?"),
+        (issuer("issuer: https://i.example, audience: w, leeway: 30"), "issuers[0].leeway: 30 of what? Write e.g. 30s, 30m or 30h"),
+        (issuer("issuer: https://i.example/.well-known/openid-configuration, audience: w"), "issuers[0].issuer: the issuer is the URL before /.well-known/"),
+        (issuer("issuer: https://i.example, audience: w, groups: $.cognito:groups"), "a name with other characters than letters, digits and _ is written ['name']"),
         (GATEWAY + "public_url: weir.example\n", "public_url: 'weir.example' is not the gateway's URL; write e.g. https://weir.example"),
         (GATEWAY + "state: redis\n", "state: 'redis' is not one of 'sqlite'"),
         (issuer("audience: w"), "issuers[0]: 'issuer' is missing: the exact `iss` of its tokens"),
@@ -197,6 +201,22 @@ def test_whose_group_it_is(tmp_path: Path, issuers: str, group: str, means: str)
         assert loaded(path).connections[0].access == {means}
     else:
         assert means in mistakes(path)[0]
+
+
+def test_one_mistake_is_one_line(tmp_path: Path) -> None:
+    """An issuer that cannot be used is not also a group that cannot be resolved, nor a word that it is not."""
+    for settings in (
+        "issuer: http://i.example, audience: w",
+        "issuer: https://i.example, audience: w, leeway: 30",
+        "audience: w",
+    ):
+        assert len(mistakes(folder(tmp_path, gateway=issuer(settings)))) == 1
+
+
+def test_a_misspelt_issuer_before_a_group(tmp_path: Path) -> None:
+    two = GATEWAY.replace("[local]", "[local, {name: acme, issuer: https://a.example, audience: w}]")
+    (mistake,) = mistakes(folder(tmp_path, CONNECTION.replace("[search]", "[amce/search]"), two))
+    assert mistake.endswith("access.groups[0]: no issuer is named 'amce'. Did you mean 'acme'?")
 
 
 def test_two_connections_cannot_have_one_name_or_one_match(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import socket
 import sqlite3
 import threading
 import time
@@ -301,9 +302,14 @@ def test_state_that_is_gone_lets_nobody_in(running: Running, tmp_path: Path, mon
     eventually(lambda: gateway.call(body=BODY, token=good).problem == "state-unavailable", 15)
     gateway.wait_for("the shared state cannot be read")
     assert not (home / "state.db").exists()  # a new one would have forgotten every revocation
+    listed = weir("revoke", "list", folder=gateway.folder)
+    assert (
+        listed.returncode == 2 and "it was removed; to begin anew" in listed.stderr and not (home / "state.db").exists()
+    )
+    (home / "state.db.made").unlink()  # whoever does begin anew has the gateway restarted
     assert weir("revoke", "list", folder=gateway.folder).returncode == 0 and (home / "state.db").exists()
     time.sleep(1)
-    assert gateway.call(body=BODY, token=good).problem == "state-unavailable"  # nor is a command's new one believed
+    assert gateway.call(body=BODY, token=good).problem == "state-unavailable"
     remove()
     backup.rename(home / "state.db")
     eventually(lambda: gateway.call(body=BODY, token=good).status == 200, 5)
@@ -462,6 +468,20 @@ def test_bound_tokens_need_a_proof_for_each_request(running: Running, idp: Provi
     assert [call(bound, proof()) for _ in range(4)] == ["200"] * 4
     assert call(bound, scheme="Bearer") == "invalid-token" and call(bound, proof(), scheme="Bearer") == "invalid-token"
     assert call(bound) == "invalid-token" and call(bound, proof(htm="GET")) == "invalid-token"
+    elsewhere = proof(htu="http://other.example/reranker/v2/rerank")  # given to another service, which replays it here
+    stolen = {"Authorization": f"DPoP {bound}", "DPoP": elsewhere, "Host": "other.example"}
+    assert gateway.call(body=BODY, headers=stolen).problem == "invalid-token"
+    slow = proof(iat=int(time.time()) - 58)  # used, then used again with a body that takes until it is forgotten
+    assert call(bound, slow) == "200"
+    request = (
+        f"POST /reranker/v2/rerank HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nAuthorization: DPoP {bound}\r\nDPoP: {slow}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as connection:
+        connection.sendall(request)
+        time.sleep(3)
+        connection.sendall(b"}")
+        assert b"the DPoP proof is not of now" in connection.recv(65536)
     thief = ec.generate_private_key(ec.SECP256R1())
     assert call(bound, proof(key=thief, jwk=ECAlgorithm.to_jwk(thief.public_key(), as_dict=True))) == "invalid-token"
     plain = idp.token()

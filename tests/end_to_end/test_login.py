@@ -203,7 +203,7 @@ def test_client_credentials_opaque_tokens_and_rotation(gateway: Gateway, idp: Re
     assert gateway.call(body=BODY, token=idp.client_credentials(RESOURCE + "opaque")).status == 200
     assert gateway.call(body=BODY, token="no-token-of-anyone-000000000").problem == "invalid-token"
     users = gateway.sql('SELECT DISTINCT "user", issuer FROM flows WHERE status = 200 ORDER BY 1')
-    assert users == [("client:nightly", "acme"), ("nightly", "acme")]
+    assert users == [("nightly", "acme")]
 
 
 def test_login_at_what_is_no_gateway(tmp_path: Path, upstream: Upstream, gateway: Gateway) -> None:

@@ -148,12 +148,42 @@ def test_discovery_that_is_not_believed(document: Any, says: str, idp: Provider)
 
 
 def test_variables_of_several_connections(capsys: pytest.CaptureFixture[str]) -> None:
-    def connection(name: str, base: list[str], token: list[str]) -> dict[str, Any]:
-        return {"name": name, "url": f"https://weir/{name}", "base_url_variables": base, "token_variables": token}
+    def connection(name: str, profile: str = "cohere", url: str = "") -> dict[str, Any]:
+        return {"name": name, "profile": profile, "url": url or f"https://weir/{name}"}
 
-    two = [connection("a", ["A_URL"], ["A_KEY"]), connection("b", ["B_URL"], ["A_KEY", "B_KEY"])]
-    expected = {"A_URL": "https://weir/a", "B_URL": "https://weir/b", "A_KEY": "t", "B_KEY": "t"}
-    assert variables(two, "t") == expected
+    expected = {"CO_API_URL": "https://weir/a", "CO_API_KEY": "t", "JINA_API_KEY": "t"}
+    assert (
+        variables("https://weir", [connection("a"), connection("b", "jina"), connection("c", "of-tomorrow")], "t")
+        == expected
+    )
     with pytest.raises(SystemExit):
-        variables([connection("a", ["URL"], []), connection("b", ["URL"], [])], "t")
-    assert "both a and b would set URL; choose with --connection" in capsys.readouterr().err
+        variables("https://weir", [connection("a"), connection("b")], "t")
+    assert "both a and b would set CO_API_URL; choose with --connection" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil/x",
+        "https://weir.evil/x",
+        "https://weir/$(id)",
+        "https://weir/a b",
+        "https://weir@evil/",
+        "https://weir/\x1b[2J",
+    ],
+)
+def test_a_gateway_does_not_choose_what_a_command_runs_with(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {
+        "name": "a",
+        "profile": "cohere",
+        "url": url,
+        "base_url_variables": ["BASH_ENV"],
+        "token_variables": ["LD_PRELOAD"],
+    }
+    with pytest.raises(SystemExit):
+        variables("https://weir", [answer], "t")
+    assert "\x1b" not in capsys.readouterr().err
+    assert variables("https://weir", [{**answer, "url": "https://weir/a"}], "t") == {
+        "CO_API_URL": "https://weir/a",
+        "CO_API_KEY": "t",
+    }

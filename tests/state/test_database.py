@@ -1,5 +1,6 @@
 """Keys and revocations: shared by processes, never lost, never half made; what cannot be read lets nobody in."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from weir.auth.model import Principal
 from weir.home import HomeError
+from weir.state import watcher
 from weir.state.database import Database, NameTaken, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, Snapshot
 from weir.state.watcher import StateUnavailable, Watcher
@@ -123,6 +125,48 @@ def test_a_newer_format_is_not_touched(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(HomeError, match="written by a newer weir"):
         Database(path)
+
+
+def test_what_was_there_once_is_not_made_anew_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    first = Database(path)
+    first.revoke("subject", "https://a.example", "alice", NOW, block=True)
+    first.close()
+    path.unlink()
+    with pytest.raises(HomeError, match=r"it was removed; to begin anew .* remove .*state\.db\.made too"):
+        Database(path)
+    assert not path.exists()
+    path.with_name("state.db.made").unlink()
+    Database(path).close()
+
+
+def test_a_watcher_outlives_what_it_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIR_HOME", str(tmp_path))
+    monkeypatch.setattr(watcher, "STALE", 0.6)
+
+    async def story() -> None:
+        database, watching, changes = Database(), Watcher(), asyncio.Event()
+        database.create_key("ci", ("a/b",), None, NOW)
+        watching.start(changes.set)
+        watching.snapshot()
+        with sqlite3.connect(database.path) as connection:
+            connection.execute("UPDATE keys SET groups = 'not JSON'")
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    watching.snapshot()
+                except StateUnavailable:
+                    break
+                await asyncio.sleep(0.02)
+            connection.execute("UPDATE keys SET groups = '[]'")
+            connection.commit()
+            await changes.wait()
+        watching.snapshot()
+        connection.close()
+        watching.stop()
+        database.close()
+
+    asyncio.run(story())
 
 
 def test_a_watcher_that_has_read_nothing_lets_nobody_in() -> None:

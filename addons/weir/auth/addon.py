@@ -11,7 +11,7 @@ import msgspec
 from mitmproxy import http
 
 from weir.auth import dpop, metadata
-from weir.auth.challenges import base_url, challenges
+from weir.auth.challenges import base_url, challenges, trusted_base_url
 from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
 from weir.auth.presented import Presented, TwoCredentials, find_token
@@ -20,7 +20,6 @@ from weir.auth.sessions import Sessions
 from weir.auth.verifier import Undecided
 from weir.exchange import Document, Exchange
 from weir.problems import Kind, Problem, Refusal
-from weir.routing.head import Fields
 from weir.secret import Secret
 from weir.state.database import KEY_PREFIX, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey
@@ -28,7 +27,7 @@ from weir.state.proofs import Proofs
 from weir.state.watcher import StateUnavailable, Watcher
 
 _HOW = "Send 'Authorization: Bearer <token>'; `weir login` or, for development, `weir token --user NAME` gives one."
-_REVOKED = "This token, its subject or its session has been revoked. Obtain a new token, or ask the gateway's operator."
+_REVOKED = "This token, its subject or its session has been revoked. Ask the gateway's operator whether to log in anew."
 
 
 class Auth:
@@ -57,10 +56,10 @@ class Auth:
             check_form(presented.token)
             exchange.token = Secret(presented.token)  # before it is verified: a bad one must not be kept either
             try:
-                principal = self._verified(exchange, presented, flow.request.data.headers.fields)
+                principal = self._verified(flow, exchange, presented)
             except Undecided:
                 return
-        self._admit(exchange, principal)
+            self._admit(exchange, principal)
 
     async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Ask the provider where only it can tell; refuse what was revoked or has expired since the head was read."""
@@ -72,7 +71,7 @@ class Auth:
             with self._refusals(exchange):
                 thumbprint = exchange.proof.thumbprint if exchange.proof else ""
                 principal = await policies.verifier.settle(token.reveal(), exchange.received, thumbprint)
-            self._admit(exchange, principal)
+                self._admit(exchange, principal)
         if exchange.proof is not None:
             with self._refusals(exchange):
                 await self._use(exchange.proof)
@@ -129,14 +128,14 @@ class Auth:
             raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=challenges(exchange))
         return presented
 
-    def _verified(self, exchange: Exchange, presented: Presented, fields: Fields) -> Principal:
+    def _verified(self, flow: http.HTTPFlow, exchange: Exchange, presented: Presented) -> Principal:
         policies, token = exchange.policies, presented.token
         assert policies is not None
         if presented.place == "dpop":
-            proofs = [v.decode("latin-1") for n, v in fields if n.lower() == b"dpop"]
+            proofs = [v.decode("latin-1") for n, v in flow.request.data.headers.fields if n.lower() == b"dpop"]
             if len(proofs) != 1:
                 raise TokenError("a DPoP token comes with one DPoP header")
-            url = f"{base_url(exchange)}{exchange.caller_target}"
+            url = f"{trusted_base_url(exchange, flow.client_conn.sockname)}{exchange.caller_target}"
             exchange.proof = dpop.read(proofs[0], token, exchange.method, url, exchange.received)
         thumbprint = exchange.proof.thumbprint if exchange.proof else ""
         if token.startswith(KEY_PREFIX):  # never sent to a provider to be asked about
@@ -157,6 +156,8 @@ class Auth:
         return _principal(key)
 
     async def _use(self, proof: dpop.Proof) -> None:
+        if time.time() > proof.until:  # its body took longer: that it was used before may be forgotten
+            raise TokenError("the DPoP proof is not of now")
         try:
             if await self._proofs.first_use(proof.digest, proof.until):
                 return
@@ -165,6 +166,8 @@ class Auth:
         raise TokenError("the DPoP proof was used before")
 
     def _admit(self, exchange: Exchange, principal: Principal) -> None:
+        if exchange.proof is not None:
+            exchange.proof.verify()
         exchange.principal = principal
         named = exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
         connection = exchange.connection.name if exchange.connection else ""

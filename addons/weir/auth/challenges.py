@@ -1,5 +1,7 @@
 """What a refused caller is told about how to authenticate: RFC 6750, 3; RFC 9449, 7.1; RFC 9728, 5.1."""
 
+from typing import Any
+
 from weir.auth.metadata import PROTECTED_RESOURCE
 from weir.exchange import Exchange
 
@@ -14,6 +16,18 @@ def base_url(exchange: Exchange) -> str:
     if policies is not None and policies.public_url is not None:
         return policies.public_url
     return f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
+
+
+def trusted_base_url(exchange: Exchange, address: tuple[Any, ...]) -> str:
+    """Where callers reach the gateway, without believing them: as configured, else the listener's own *address*.
+
+    A proof for another service must not become one for this by its Host header.
+    """
+    policies = exchange.policies
+    if policies is not None and policies.public_url is not None:
+        return policies.public_url
+    host, port = address[0], address[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def challenges(exchange: Exchange, error: str = "") -> tuple[Header, ...]:

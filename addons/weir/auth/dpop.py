@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from weir.auth.jws import TokenError, check_form, read_proof
+from weir.auth.jws import Jws, TokenError, check_form, read_proof
 from weir.auth.keys import KeySetError, read_public_key
 
 #: Seconds for which a proof is good after it was made, and by which its maker's clock may be ahead.
@@ -27,30 +27,35 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A valid proof: its key's thumbprint, the digest that makes it unique, and the Unix time until which it counts."""
+    """A proof: its key's thumbprint, the digest that makes it unique, and the Unix time until which it counts."""
 
     thumbprint: str
     digest: bytes
     until: float
+    jws: Jws
+    jwk: dict[str, Any]
+
+    def verify(self) -> None:
+        """Raise `TokenError` unless the key that it brings did sign it. For once the token is known to be good."""
+        try:
+            key = read_public_key(self.jwk)
+        except KeySetError:
+            raise TokenError("the DPoP proof's key is not a public signing key") from None
+        key.verify(self.jws)
 
 
 def read(proof: str, token: str, method: str, url: str, now: float) -> Proof:
-    """Check *proof* for a request of *method* to *url* with *token* at Unix time *now* (RFC 9449, 4.3).
+    """*proof*, if it is for a request of *method* to *url* with *token* at Unix time *now* (RFC 9449, 4.3).
 
-    Raises `TokenError`.
+    Its signature is still to be verified. Raises `TokenError`.
     """
     check_form(proof)
     jws, jwk = read_proof(proof)
-    try:
-        key = read_public_key(jwk)
-    except KeySetError:
-        raise TokenError("the DPoP proof's key is not a public signing key") from None
-    key.verify(jws)
     claims = jws.claims
     if claims.get("htm") != method:
         raise TokenError("the DPoP proof is for another method")
     if not isinstance(claims.get("htu"), str) or _address(claims["htu"]) != _address(url):
-        raise TokenError("the DPoP proof is for another URL")
+        raise TokenError(f"the DPoP proof is for another URL than {url.partition('?')[0]}")
     made = claims.get("iat")
     if isinstance(made, bool) or not isinstance(made, int | float) or not now - LIFETIME <= made <= now + AHEAD:
         raise TokenError("the DPoP proof is not of now")
@@ -61,11 +66,14 @@ def read(proof: str, token: str, method: str, url: str, now: float) -> Proof:
     if not hmac.compare_digest(str(claims.get("ath", "")).encode(), digest):
         raise TokenError("the DPoP proof is for another token")
     thumbprint = _thumbprint(jwk)
-    return Proof(thumbprint, hashlib.sha256(f"{thumbprint}\0{jti}".encode()).digest(), made + LIFETIME)
+    unique = hashlib.sha256(f"{thumbprint}\0{jti}".encode()).digest()
+    return Proof(thumbprint, unique, made + LIFETIME, jws, jwk)
 
 
 def _thumbprint(jwk: dict[str, Any]) -> str:
-    members = {name: jwk[name] for name in _THUMBPRINT[jwk["kty"]]}
+    members = {name: jwk.get(name) for name in _THUMBPRINT.get(str(jwk.get("kty")), ())}
+    if not members or not all(isinstance(value, str) for value in members.values()):
+        raise TokenError("the DPoP proof's key is not a public signing key")
     return base64.urlsafe_b64encode(hashlib.sha256(msgspec.json.encode(members)).digest()).rstrip(b"=").decode()
 
 

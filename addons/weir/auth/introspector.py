@@ -21,10 +21,13 @@ POSITIVE = 60.0
 NEGATIVE = 10.0
 #: Tokens that are remembered.
 MAX_REMEMBERED = 4096
-#: Questions asked at once, and requests that may wait for one; seconds that one waits, its turn included.
+#: Questions asked at once; tokens that may be asked about or wait for it; seconds that one takes, its turn included.
 MAX_ASKING = 16
 MAX_WAITING = 256
-LONGEST_WAIT = 6.0
+LONGEST = 6.0
+
+#: The principal of an active token, or why there is none.
+Verdict = Principal | str
 
 
 class Introspector:
@@ -34,60 +37,52 @@ class Introspector:
         self._rules = rules
         self._provider = provider
         self._audience_required = audience_required
-        self._verdicts: OrderedDict[bytes, tuple[Principal | None, float]] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._verdicts: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[Verdict]] = {}
         self._turns = asyncio.Semaphore(MAX_ASKING)
-        self._waiting = 0
 
-    def remembered(self, digest: bytes, now: float) -> tuple[bool, Principal | None]:
-        """Whether there is a verdict on the token of that *digest* at Unix time *now*, and the verdict."""
-        principal, until = self._verdicts.get(digest, (None, 0.0))
-        return now < until, principal
+    def remembered(self, digest: bytes, now: float) -> Verdict | None:
+        """The verdict on the token of that *digest* at Unix time *now*; None where there is none."""
+        verdict, until = self._verdicts.get(digest, ("", 0.0))
+        return verdict if now < until else None
 
-    async def ask(self, token: Secret, digest: bytes, now: float) -> Principal | None:
-        """The principal of *token*; None where it is not this issuer's, or not active. Raises `KeysUnavailable`.
-
-        Requests with the same token share one question.
-        """
-        known, principal = self.remembered(digest, now)
-        if known:
-            return principal
-        if self._waiting >= MAX_WAITING:
-            raise KeysUnavailable(self._rules.name)
+    async def ask(self, token: Secret, digest: bytes, now: float) -> Verdict:
+        """The verdict on *token*. Raises `KeysUnavailable`. Requests with the same token share one question."""
+        verdict = self.remembered(digest, now)
+        if verdict is not None:
+            return verdict
         task = self._asking.get(digest)
         if task is None:
+            if len(self._asking) >= MAX_WAITING:
+                raise KeysUnavailable(self._rules.name)
             task = self._asking[digest] = asyncio.create_task(self._introspect(token, digest, now))
             task.add_done_callback(functools.partial(self._asked, digest))
-        self._waiting += 1
         try:
-            async with asyncio.timeout(LONGEST_WAIT):
-                return await asyncio.shield(task)
+            return await asyncio.shield(task)
         except (TimeoutError, ProviderError) as error:
             raise KeysUnavailable(self._rules.name) from error
-        finally:
-            self._waiting -= 1
 
-    def _asked(self, digest: bytes, task: asyncio.Task[Principal | None]) -> None:
+    def _asked(self, digest: bytes, task: asyncio.Task[Verdict]) -> None:
         del self._asking[digest]
         if not task.cancelled():
             task.exception()  # seen, even where nobody waits any more
 
-    async def _introspect(self, token: Secret, digest: bytes, now: float) -> Principal | None:
+    async def _introspect(self, token: Secret, digest: bytes, now: float) -> Verdict:
         try:
-            async with self._turns:
+            async with asyncio.timeout(LONGEST), self._turns:  # nothing stays queued after those who asked have left
                 claims = await self._provider.introspect(token)
         except ProviderError as error:
             alarm("introspection_failed", f"issuer {self._rules.name!r} could not be asked about a token: {error}")
             raise
-        principal = None
+        verdict: Verdict = f"{self._rules.name} does not say that it is active"
         if claims.get("active") is True:
             try:
-                principal = read_introspected(claims, self._rules, now, audience_required=self._audience_required)
-            except TokenError:
-                principal = None
-        until = now + NEGATIVE if principal is None else min(now + POSITIVE, principal.expires)
-        self._verdicts[digest] = (principal, until)
+                verdict = read_introspected(claims, self._rules, now, audience_required=self._audience_required)
+            except TokenError as error:
+                verdict = str(error)
+        until = now + NEGATIVE if isinstance(verdict, str) else min(now + POSITIVE, verdict.expires)
+        self._verdicts[digest] = (verdict, until)
         self._verdicts.move_to_end(digest)
         if len(self._verdicts) > MAX_REMEMBERED:
             self._verdicts.popitem(last=False)
-        return principal
+        return verdict

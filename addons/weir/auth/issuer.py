@@ -79,6 +79,8 @@ def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[
     settings = with_preset(settings)
     if settings.issuer is None:
         raise SettingError("'issuer' is missing: the exact `iss` of its tokens")
+    if "/.well-known/" in settings.issuer:
+        raise SettingError("the issuer is the URL before /.well-known/…, exactly as the tokens' `iss`", "issuer")
     rules = _rules(settings, settings.issuer)
     max_stale = _duration(settings.max_stale, "max_stale")
     introspection = _introspection(settings.introspection, folder, environment)

@@ -14,6 +14,7 @@ from weir.content import ContentError, parse
 #: Characters; longer tokens are not looked at.
 MAX_TOKEN = 16 * 1024
 
+_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 #: Header parameters that would have us fetch, trust or reinterpret something.
 _FORBIDDEN = ("crit", "b64", "zip", "enc", "jku", "jwk", "x5u")
@@ -47,8 +48,8 @@ def is_jose(token: str) -> bool:
 
 def check_form(token: str) -> None:
     """Raise `TokenError` for what is not worth reading, hashing or remembering."""
-    if len(token) > MAX_TOKEN or not token.isascii():
-        raise TokenError("it is too long or not ASCII")
+    if len(token) > MAX_TOKEN or not _TOKEN68.fullmatch(token):
+        raise TokenError("it is too long, or has characters that no token has")
 
 
 def read_jws(token: str) -> Jws:

@@ -134,11 +134,14 @@ def _key(member: Any, uses: frozenset[str]) -> Key | None:
         public = jwt.PyJWK(member, algorithm="EdDSA" if algorithms[0] == "Ed25519" else algorithms[0]).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         raise KeySetError("the key set holds a key that cannot be read") from None
-    if isinstance(public, rsa.RSAPublicKey) and (not 2048 <= public.key_size <= 8192 or _is_roca(public)):
+    if isinstance(public, rsa.RSAPublicKey) and not _is_strong(public):
         return None
     return Key(key_id, algorithms, public)
 
 
-def _is_roca(key: rsa.RSAPublicKey) -> bool:
-    n = key.public_numbers().n
-    return all(n % prime in residues for prime, residues in _ROCA.items())
+def _is_strong(key: rsa.RSAPublicKey) -> bool:
+    """Neither too short nor too long, without an exponent that makes verifying slow, and not of the ROCA kind."""
+    numbers = key.public_numbers()
+    if not 2048 <= key.key_size <= 8192 or numbers.e >= 2**32:
+        return False
+    return not all(numbers.n % prime in residues for prime, residues in _ROCA.items())

@@ -5,6 +5,7 @@ loopback. Its key is made on first use in the gateway's home folder.
 """
 
 import json
+import secrets
 import time
 
 import jwt
@@ -49,5 +50,6 @@ def mint(user: str, groups: list[str], seconds: float, now: float | None = None)
         "groups": groups,
         "iat": issued,
         "exp": issued + int(seconds),
+        "jti": secrets.token_urlsafe(12),
     }
     return Secret(jwt.encode(claims, _key(), algorithm="ES256", headers={"kid": KEY_ID, "typ": "at+jwt"}))

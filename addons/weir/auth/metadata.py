@@ -57,8 +57,6 @@ def whoami(base_url: str, principal: Principal, connections: Iterable[Connection
                 "profile": connection.profile.name,
                 "url": f"{base_url}{connection.match.path or ''}",
                 "by_groups": sorted(connection.access & principal.groups),
-                "base_url_variables": list(connection.profile.base_url_variables),
-                "token_variables": list(connection.profile.token_variables),
             }
             for connection in connections
             if not connection.access.isdisjoint(principal.groups)

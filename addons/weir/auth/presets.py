@@ -23,6 +23,11 @@ _PRESETS: dict[str, dict[str, Any]] = {
 _GITHUB_IDENTITIES = ("repository_id", "repository_owner_id", "enterprise_id")
 
 
+def preset_issuer(settings: IssuerSettings) -> str:
+    """The `iss` that the preset of *settings* brings; empty where it brings none."""
+    return str(_PRESETS.get(settings.preset or "", {}).get("issuer", ""))
+
+
 def with_preset(settings: IssuerSettings) -> IssuerSettings:
     """*settings* with what its preset says where the file does not. Raises `SettingError`."""
     if settings.preset is None:

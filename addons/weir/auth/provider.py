@@ -6,6 +6,7 @@ piece that arrives gives the event loop back. Used by background tasks and by re
 """
 
 import asyncio
+import re
 import ssl
 import time
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ INTROSPECTION_TIMEOUT = 5.0
 #: Seconds for which a discovery document is believed.
 DISCOVERY = 3600.0
 
+#: Values in an answer: a key set of 64 keys, or a token's thousand groups, have far fewer. Parsing must not take long.
+MAX_VALUES = 5_000
+
+_URL = re.compile(r"[\x21-\x7e]+")
 _WELL_KNOWN = "/.well-known/openid-configuration"
 
 
@@ -61,6 +66,8 @@ class Source:
 
 def check_url(url: str, *, allow_loopback: bool = True) -> None:
     """Raise `ValueError` unless *url* may be fetched: https, or http on loopback."""
+    if not _URL.fullmatch(url):
+        raise ValueError("a URL has only printable ASCII characters")
     parts = urlsplit(url)
     secure = parts.scheme == "https" or (
         allow_loopback and parts.scheme == "http" and is_loopback(parts.hostname or "")
@@ -169,7 +176,10 @@ class Provider:
             response = await self._client.send(request, stream=True, auth=auth)
             try:
                 if response.status_code != 200:
-                    raise ProviderError(f"{url} answered {response.status_code}")
+                    hint = (
+                        "; check `introspection.client_id` and its secret" if auth and response.is_client_error else ""
+                    )
+                    raise ProviderError(f"{url} answered {response.status_code}{hint}")
                 if response.headers.get("content-encoding", "identity").lower() != "identity":
                     raise ProviderError(f"{url} answered compressed, which was not asked for")
                 async for piece in response.aiter_raw():
@@ -181,6 +191,8 @@ class Provider:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise ProviderError(f"{url} cannot be read: {type(error).__name__}") from None
+        if body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
+            raise ProviderError(f"{url} sent more than {MAX_VALUES} values")
         return bytes(body)
 
 

@@ -4,10 +4,12 @@
 verified token's principal is remembered under its SHA-256 until it expires or its issuer's keys change.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 
 from weir.auth.claims import read_principal
+from weir.auth.introspector import Verdict
 from weir.auth.issuer import Issuer
 from weir.auth.jws import Jws, TokenError, check_form, is_jose, read_jws
 from weir.auth.keys import KeySet
@@ -16,7 +18,6 @@ from weir.secret import Secret
 
 _REMEMBERED = 4096
 _UNKNOWN_ISSUER = "the token's issuer is not trusted here"
-_NOT_ACTIVE = "the token is not a signed JWT, and no issuer says that it is active"
 
 
 class Undecided(Exception):
@@ -28,6 +29,7 @@ class Verifier:
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
         self.issuers = {issuer.rules.iss: issuer for issuer in issuers}
+        self._introspectors = [i.introspector for i in self.issuers.values() if i.introspector is not None]
         self._remembered: dict[bytes, tuple[Principal, KeySet]] = {}
 
     def verify(self, token: str, now: float, thumbprint: str = "") -> Principal:
@@ -66,12 +68,7 @@ class Verifier:
     async def _settle(self, token: str, now: float) -> Principal:
         digest = hashlib.sha256(token.encode()).digest()
         if not is_jose(token):
-            for issuer in self.issuers.values():
-                if issuer.introspector is not None:
-                    principal = await issuer.introspector.ask(Secret(token), digest, now)
-                    if principal is not None:
-                        return principal
-            raise TokenError(_NOT_ACTIVE)
+            return await self._ask(token, digest, now)
         jws, issuer = self._read(token)
         assert issuer.refresher is not None
         if issuer.refresher.starting:
@@ -100,16 +97,30 @@ class Verifier:
 
     def _introspected(self, digest: bytes, now: float) -> Principal:
         """The remembered verdict on an opaque token."""
-        undecided = False
-        for issuer in self.issuers.values():
-            if issuer.introspector is not None:
-                known, principal = issuer.introspector.remembered(digest, now)
-                if principal is not None and known:
-                    return principal
-                undecided = undecided or not known
-        if undecided:
-            raise Undecided
-        raise TokenError(_NOT_ACTIVE)
+        verdicts = [introspector.remembered(digest, now) for introspector in self._introspectors]
+        if any(isinstance(verdict, Principal) for verdict in verdicts) or None not in verdicts:
+            return _one_of(verdicts)
+        raise Undecided
+
+    async def _ask(self, token: str, digest: bytes, now: float) -> Principal:
+        """Every issuer that can be asked, at once: one that is down must not hide another's word."""
+        questions = (introspector.ask(Secret(token), digest, now) for introspector in self._introspectors)
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        verdicts = [answer for answer in answers if isinstance(answer, Principal | str)]
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failed and not any(isinstance(verdict, Principal) for verdict in verdicts):
+            raise failed[0]
+        return _one_of(verdicts)
+
+
+def _one_of(verdicts: Iterable[Verdict | None]) -> Principal:
+    """The principal among the *verdicts* of several issuers on one token; their reasons where there is none."""
+    reasons = []
+    for verdict in verdicts:
+        if isinstance(verdict, Principal):
+            return verdict
+        reasons.append(verdict or "")
+    raise TokenError("; ".join(filter(None, reasons)) or "the token is not a signed JWT")
 
 
 def _of_holder(principal: Principal, thumbprint: str) -> Principal:

@@ -1,13 +1,18 @@
 """``weir exec``: a command whose SDKs find the gateway and the login by themselves."""
 
 import os
+import re
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from weir.cli.fail import fail
+from weir.config.problems import SettingError
 from weir.login import server, session
+from weir.profiles.profile import load_profile
+
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~%-]+)*")
 
 
 def execute(
@@ -33,7 +38,7 @@ def execute(
         if not chosen:
             fail(f"you may not use {connection!r}; reachable: {', '.join(c['name'] for c in connections) or 'none'}", 1)
         connections = chosen
-    environment = {**os.environ, **variables(connections, token), "WEIR_URL": url, "WEIR_TOKEN": token}
+    environment = {**os.environ, **variables(url, connections, token), "WEIR_URL": url, "WEIR_TOKEN": token}
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606
     except OSError as error:
@@ -41,15 +46,24 @@ def execute(
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-def variables(connections: list[dict[str, Any]], token: str) -> dict[str, str]:
-    """The variables for *connections*; ends the command where two would set one differently."""
+def variables(gateway: str, connections: list[dict[str, Any]], token: str) -> dict[str, str]:
+    """The variables for *connections* of *gateway*; ends the command where two would set one differently.
+
+    The gateway says which connections there are and where; which variables their APIs' SDKs read is ours to
+    know: what a gateway sends becomes part of an environment, in which some names run commands.
+    """
     found: dict[str, str] = {}
     owner: dict[str, str] = {}
     for c in connections:
-        pairs = [(name, c["url"]) for name in c["base_url_variables"]] + [
-            (name, token) for name in c["token_variables"]
-        ]
-        for name, value in pairs:
+        url = str(c["url"])
+        if not (url.startswith(gateway) and _PATH.fullmatch(url.removeprefix(gateway))):
+            fail(f"the gateway names an address that is not below its own: {url}", 1)
+        try:
+            profile = load_profile(str(c["profile"]))
+        except SettingError:
+            continue  # a newer gateway's; WEIR_URL and WEIR_TOKEN are there
+        values = {**dict.fromkeys(profile.base_url_variables, url), **dict.fromkeys(profile.token_variables, token)}
+        for name, value in values.items():
             if found.setdefault(name, value) != value:
                 fail(f"both {owner[name]} and {c['name']} would set {name}; choose with --connection")
             owner.setdefault(name, c["name"])

@@ -3,8 +3,10 @@
 import sys
 from typing import NoReturn
 
+from weir.text import inert
+
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print *message* and exit with *code*."""
-    print(f"weir: {message}", file=sys.stderr)
+    print(inert(f"weir: {message}"), file=sys.stderr)
     sys.exit(code)

@@ -22,7 +22,14 @@ _COLUMNS = ("id", "name", "groups", "created", "created_by", "expires", "last_us
 
 @app.callback()
 def keys() -> None:
-    """API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers."""
+    """API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers.
+
+    [bold]Examples[/]
+
+      weir keys create --name ci --group search --expires 90d
+
+      weir keys list
+    """
 
 
 @app.command()

@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 
 from weir.cli.fail import fail
-from weir.cli.table import inert
+from weir.cli.whoami import why_none
 from weir.login import flows, server, session, store
 from weir.login.server import LoginError, Option
+from weir.text import inert
 
 
 def login(
@@ -36,6 +37,7 @@ def login(
     console = Console(stderr=True, highlight=False)
     url = session.which(gateway)
     option = _choose(server.options(url), issuer)
+    console.print(inert(f"{option.issuer} gives a token for {url}"), markup=False, soft_wrap=True)
     provider = server.provider(option.issuer)
     if not device and not provider.authorization:
         device = True
@@ -53,7 +55,7 @@ def login(
         text = f"On any device, open {inert(where)} and confirm the code {inert(code)}"
         console.print(text, markup=False, soft_wrap=True)
 
-    with console.status("waiting for you to log in (Ctrl-C gives up)"):
+    with console.status(f"waiting {flows.PATIENCE / 60:.0f} minutes for you to log in (Ctrl-C gives up)"):
         if device:
             tokens = flows.device(option, provider, show_code)
         else:
@@ -62,8 +64,8 @@ def login(
     me = server.whoami(url, made.token)
     with store.locked():
         store.save(made)
-    names = ", ".join(connection["name"] for connection in me["connections"]) or "none"
-    console.print(f"Logged in as {inert(str(me['subject']))} ({option.name}); connections: {names}", markup=False)
+    names = ", ".join(connection["name"] for connection in me["connections"]) or f"none, {why_none(me)}"
+    console.print(inert(f"Logged in as {me['subject']} ({option.name}); connections: {names}"), markup=False)
     if not made.refresh_token:
         console.print("The provider gave no refresh token: this login ends with its token.", markup=False)
 
@@ -103,9 +105,11 @@ def logout(
 
 
 def _choose(options: list[Option], issuer: str) -> Option:
+    names = ", ".join(option.name for option in options)
     named = [option for option in options if issuer in ("", option.name, option.issuer)]
-    if len(named) != 1:
-        names = ", ".join(option.name for option in options)
+    if not named:
+        raise LoginError(f"the gateway offers no identity provider {issuer!r}; it offers {names}")
+    if len(named) > 1:
         raise LoginError(f"which identity provider? Name one with --issuer: {names}")
     return named[0]
 

@@ -12,7 +12,7 @@ from weir.cli.fail import fail
 from weir.cli.table import moment, print_list
 from weir.policies import folder_path, load_namespaces
 from weir.state.database import Database
-from weir.state.model import KEYS_ISSUER, KEYS_NAME, RevocationKind
+from weir.state.model import KEYS_NAME, RevocationKind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -23,10 +23,21 @@ _Reason = Annotated[str, typer.Option(help="Why; kept with the revocation.")]
 
 @app.callback()
 def revoke() -> None:
-    """Refuse tokens from now on: every worker does within a second, also on requests that are under way."""
+    """Refuse tokens from now on: every worker does within a second, also on requests that are under way.
+
+    [bold]Examples[/]
+
+      weir revoke subject alice --issuer acme --reason "laptop stolen"
+
+      weir revoke list
+    """
 
 
-@app.command()
+#: Ids may begin with a dash.
+_ANY_ID = {"ignore_unknown_options": True}
+
+
+@app.command(context_settings=_ANY_ID)
 def jti(
     token_id: Annotated[str, typer.Argument(help="The token's `jti` (token_id in the recordings).")],
     issuer: _Issuer = "",
@@ -42,7 +53,7 @@ def jti(
     _revoke("jti", _iss(issuer, policies), token_id, reason)
 
 
-@app.command()
+@app.command(context_settings=_ANY_ID)
 def subject(
     sub: Annotated[str, typer.Argument(help="The subject (`sub`; user in the recordings).")],
     issuer: _Issuer = "",
@@ -52,7 +63,7 @@ def subject(
 ) -> None:
     """Revoke every token that was issued to a subject until now.
 
-    Clocks differ: a token counts as issued earlier by the issuer's leeway (30 s), so a new one works from then on.
+    Clocks differ: tokens issued within the issuer's leeway (30 s) after that are refused, too. Log in anew after it.
 
     [bold]Examples[/]
 
@@ -63,7 +74,7 @@ def subject(
     _revoke("subject", _iss(issuer, policies), sub, reason, block=block)
 
 
-@app.command()
+@app.command(context_settings=_ANY_ID)
 def session(
     session_id: Annotated[str, typer.Argument(help="The provider's `sid`, or a session_id of the recordings.")],
     reason: _Reason = "",
@@ -126,9 +137,10 @@ def _iss(issuer: str, policies: str) -> str:
     known = dict(load_namespaces(folder_path(policies)).by_name)
     if not issuer:
         if len(known) != 1:
-            fail(f"whose? Name the --issuer: {', '.join([*known, KEYS_NAME])}")
+            fail(f"whose? Name the --issuer: {', '.join(known)}")
         return next(iter(known.values()))
-    known[KEYS_NAME] = KEYS_ISSUER
+    if issuer == KEYS_NAME:
+        fail("an API key is revoked by its name: weir keys revoke NAME")
     known.setdefault("local", LOCAL_ISSUER)
     if issuer not in known:
         fail(f"there is no issuer {issuer!r}; there are {', '.join(known)}")
@@ -136,8 +148,8 @@ def _iss(issuer: str, policies: str) -> str:
 
 
 def _revoke(kind: RevocationKind, iss: str, value: str, reason: str, *, block: bool = False) -> None:
-    if not value:
-        fail("name what is to be revoked")
+    if not value or not value.isprintable() or value != value.strip():
+        fail(f"{value!r} is not an id: it is empty, or has white space or control characters")
     database = Database()
     revocation = database.revoke(kind, iss, value, time.time(), block=block, reason=reason)
     database.close()

@@ -53,7 +53,7 @@ def sql(
         document = [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in rows]
         print(json.dumps(document, indent=1, allow_nan=False))
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(rows)
     else:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from weir.text import inert
+
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on standard output, with control characters made visible."""
@@ -36,8 +38,3 @@ def print_list(names: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: 
 def moment(seconds: float | None) -> str | None:
     """Unix *seconds* as a UTC time."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def inert(text: str) -> str:
-    """*text* with control characters made visible: what callers sent must not move a reader's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,12 +1,13 @@
 """``weir whoami``: who the gateway takes you for."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from weir.cli.table import inert, moment, print_table
+from weir.cli.table import moment, print_table
 from weir.login import server, session
+from weir.text import inert
 
 
 def whoami(
@@ -37,5 +38,17 @@ def whoami(
         ("expires", moment(me["expires"]) or "never"),
     ):
         print(f"{name:8}  {inert(str(value))}")
+    if not me["connections"]:
+        print(f"no connection, {why_none(me)}")
+        return
     rows = [(c["name"], c["profile"], c["url"], "in " + ", ".join(c["by_groups"])) for c in me["connections"]]
     print_table(("connection", "profile", "url", "because you are"), rows)
+
+
+def why_none(me: dict[str, Any]) -> str:
+    """Why the gateway lets *me* use nothing."""
+    if me["groups_unknown"]:
+        return f"because your groups are unknown: {inert(str(me['groups_unknown']))}"
+    return (
+        f"because no connection's `access` names {'any of your groups' if me['groups'] else 'you: you are in no group'}"
+    )

@@ -146,6 +146,8 @@ def _mistake(shown: str, root: Node | None, model: type[Settings], error: Any) -
         expected = error["ctx"]["expected"]
         words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
         message = f"{error['input']!r} is not one of {expected}{did_you_mean(str(error['input']), words)}"
+    elif kind == "value_error":
+        message = str(error["ctx"]["error"])
     elif kind == "missing":
         message = f"{error['loc'][-1]!r} is missing"
     elif kind in _SHAPES:
@@ -198,7 +200,8 @@ def _settings_in(annotation: Any) -> Any:
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """A sentence that names the word in *words* nearest to *word*, or nothing."""
-    close = difflib.get_close_matches(word, list(words), 1, 0.6)
+    words = list(words)
+    close = [w for w in words if len(word) > 2 and w.startswith(word)] or difflib.get_close_matches(word, words, 1, 0.6)
     return f". Did you mean {close[0]!r}?" if close else ""
 
 

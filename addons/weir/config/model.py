@@ -5,7 +5,7 @@ Only shapes are checked here; each room compiles its own part and finds what a s
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
 
@@ -20,6 +20,14 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _with_unit(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} of what? Write e.g. {value}s, {value}m or {value}h")
+    return value
+
+
+#: ``90s``, ``15m``, ``1h``, ``30d``.
+Duration = Annotated[str, BeforeValidator(_with_unit)]
 Strings = Annotated[list[str], BeforeValidator(_as_list)]
 
 
@@ -64,14 +72,21 @@ class IssuerSettings(Settings):
     add_groups: Strings = []
     subjects: Strings = []
     require: dict[str, str | int | bool | list[str | int | bool]] = {}
-    leeway: str = "30s"
-    max_lifetime: str | None = None
-    max_stale: str = "1h"
+    leeway: Duration = "30s"
+    max_lifetime: Duration | None = None
+    max_stale: Duration = "1h"
     key_use: Strings = ["sig"]
     token_file: str | None = None
     tls: TlsSettings | None = None
     introspection: IntrospectionSettings | None = None
     login: LoginSettings | None = None
+
+
+#: An issuer's settings, or the word for a built-in one.
+IssuerEntry = Annotated[
+    Annotated[IssuerSettings, Tag("settings")] | Annotated[Literal["local", "keys"], Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "settings"),
+]
 
 
 class GatewaySettings(Settings):
@@ -80,7 +95,7 @@ class GatewaySettings(Settings):
     version: Literal[1]
     listen: Annotated[list[str], Field(min_length=1)]
     public_url: str | None = None
-    issuers: list[IssuerSettings | Literal["local", "keys"]] = []
+    issuers: list[IssuerEntry] = []
     recordings: str = "recordings"
     state: Literal["sqlite"] = "sqlite"
 

@@ -8,13 +8,13 @@ from weir.alarms import alarm
 from weir.content import encode
 from weir.exchange import Exchange
 from weir.routing.model import Origin
-from weir.secret import Scrubber, Secret
+from weir.secret import Scrubber, Secret, spellings
 
 
 @lru_cache(maxsize=256)
 def _scrubber(credential: str, token: str) -> Scrubber:
     """Callers and credentials recur: their spellings are worked out once. For verified tokens only."""
-    return Scrubber((Secret(credential), Secret(token)))
+    return Scrubber((*spellings(Secret(credential)), *spellings(Secret(token))))
 
 
 class Credentials:
@@ -39,8 +39,9 @@ class Credentials:
         """Removes what must be found in nothing that is delivered or stored: upstream's credential, caller's token."""
         credential = exchange.connection.credential if exchange.connection else None
         token = exchange.token.reveal() if exchange.token else ""
-        make = _scrubber if exchange.principal is not None else _scrubber.__wrapped__
-        return make(credential.secret.reveal() if credential else "", token)
+        scrubber = _scrubber(credential.secret.reveal() if credential else "", token if exchange.principal else "")
+        # Whoever was not let in has sent nothing that is kept but a head: the token as it is, and nothing worked out.
+        return scrubber.with_plain(token) if token and exchange.principal is None else scrubber
 
     def response(
         self, exchange: Exchange, body: bytes, fields: list[tuple[bytes, bytes]], document: object

@@ -73,6 +73,10 @@ def options(gateway: str) -> list[Option]:
 
 def provider(issuer: str) -> Provider:
     """The endpoints of *issuer* (OpenID Connect Discovery). Raises `LoginError`."""
+    try:
+        check_url(issuer)
+    except ValueError:
+        raise LoginError(f"the gateway names an identity provider that is not https: {_shown(issuer)}") from None
     document = _get(issuer.rstrip("/") + "/.well-known/openid-configuration")
     if document.get("issuer") != issuer:
         raise LoginError(f"the discovery document of {issuer} is another issuer's")
@@ -118,9 +122,9 @@ def _get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
             response = client.get(url, headers={"Accept": "application/json", **(headers or {})})
     except httpx.HTTPError as error:
         raise _unreachable(url, error) from None
-    if response.status_code == httpx.codes.UNAUTHORIZED and headers:
-        raise LoginError("the gateway does not accept the token any more; run: weir login")
     document = _object(response)
+    if response.status_code == httpx.codes.UNAUTHORIZED and headers:
+        raise LoginError(f"the gateway does not accept the token: {_shown(document.get('detail', ''))}")
     if response.status_code != httpx.codes.OK:
         raise LoginError(f"{url} answered {response.status_code}: {_shown(document.get('detail', ''))}")
     return document

@@ -20,6 +20,8 @@ def which(gateway: str) -> str:
         return server.gateway_url(given)
     known = store.gateways()
     if not known:
+        if os.environ.get("WEIR_TOKEN"):
+            raise LoginError("WEIR_TOKEN is set, but at which gateway? Set WEIR_URL too, or name it")
         raise LoginError("not logged in; run: weir login https://your-gateway")
     return known[-1]
 

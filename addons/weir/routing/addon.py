@@ -65,8 +65,10 @@ class Routing:
         below = path.removeprefix(PROTECTED_RESOURCE) if path.startswith(PROTECTED_RESOURCE) else ""
         routed = policies.table.route(host, port, below or "/")
         known = path in (WHOAMI, PROTECTED_RESOURCE) or (below.startswith("/") and routed is not None)
-        if not known or exchange.method != "GET":
-            raise Refusal(Kind.UNKNOWN_CONNECTION, "There is no such document here; only GET is answered.")
+        if not known:
+            raise Refusal(Kind.UNKNOWN_CONNECTION, "No connection has this path, so there is no document about it.")
+        if exchange.method != "GET":
+            raise Refusal(Kind.UNKNOWN_CONNECTION, "This document is only to be read, with GET.")
         exchange.own_path = path
         exchange.described = routed.connection if routed else None
 

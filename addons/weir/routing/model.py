@@ -1,6 +1,7 @@
 """Where requests come from and go to, as values."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from weir.config.problems import SettingError
@@ -10,7 +11,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def is_loopback(host: str) -> bool:
     """Whether *host*, as written in a configuration, can only mean this machine."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

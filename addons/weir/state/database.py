@@ -186,6 +186,9 @@ def key_digest(text: str) -> bytes:
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
+    made = path.with_name(f"{path.name}.made")  # that it was once there: an empty one would forget every revocation
+    if made.exists() and not path.exists():
+        raise OSError(f"it was removed; to begin anew without its keys and revocations, remove {made} too")
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     if path.stat().st_mode & 0o077:
         raise OSError(f"readable by others; run: chmod 600 {path}")
@@ -193,6 +196,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
         _make(connection)
+        made.touch(0o600)
     except BaseException:
         connection.close()
         raise

@@ -5,6 +5,7 @@ refused: a proof that may have been seen is as good as one that was.
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ class Proofs:
     def _use(self, digest: bytes, until: float) -> bool:
         if self._connection is None:
             path = self._path or home() / FILE
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")

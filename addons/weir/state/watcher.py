@@ -80,11 +80,12 @@ class Watcher:
                 if time.monotonic() - flushed > FLUSH:
                     flushed = time.monotonic()
                     self._flush()
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # whatever it is, the thread must live
                 if not self._failing:
+                    reason = str(error) if isinstance(error, sqlite3.Error | OSError) else type(error).__name__
                     alarm(
                         "state_unavailable",
-                        f"the shared state cannot be read ({error}); after {STALE:.0f} s every request is refused",
+                        f"the shared state cannot be read ({reason}); after {STALE:.0f} s every request is refused",
                     )
                 self._failing = True
         with contextlib.suppress(sqlite3.Error):
