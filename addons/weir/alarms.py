@@ -14,7 +14,7 @@ logger = logging.getLogger("weir")
 counters: Counter[str] = Counter()
 
 
-def alarm(name: str, message: str) -> None:
-    """Log *message* at ERROR and count it under *name*."""
+def alarm(name: str, message: str, *, level: int = logging.ERROR) -> None:
+    """Log *message* and count it under *name*. mitmdump exits at an ERROR before it has started: then use WARNING."""
     counters[name] += 1
-    logger.error(inert(f"weir: {message}"))
+    logger.log(level, inert(f"weir: {message}"))

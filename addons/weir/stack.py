@@ -8,6 +8,7 @@ touch them.
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 import re
@@ -46,6 +47,8 @@ logger = logging.getLogger("weir")
 
 #: Seconds that a stopping gateway waits for requests in flight.
 DRAIN = 10.0
+#: Seconds that the gateway waits for issuers' keys before it listens without them.
+FIRST_KEYS = 3.0
 #: Seconds that a replayed request waits for the gateway to be ready.
 STARTUP = 30.0
 
@@ -361,9 +364,9 @@ class Stack:
             )
             return
         self._policies = policies
-        for issuer in policies.verifier.issuers.values():
-            if issuer.refresher is not None:
-                self._tasks.append(asyncio.create_task(issuer.refresher.run(), name=f"keys of {issuer.rules.name}"))
+        await self._fetch_keys(policies)
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would look at all of it again, for 80 ms
         self._ready.set()
         if ctx.options.client_replay and not os.environ.get("WEIR_TOKEN"):
             logger.warning(
@@ -376,6 +379,16 @@ class Stack:
         logger.info(
             f"weir: ready as worker {self.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
         )
+
+    async def _fetch_keys(self, policies: Policies) -> None:
+        """Have keys fetched from now on, and wait a little for the first, so that nobody's first request has to."""
+        refreshers = [i.refresher for i in policies.verifier.issuers.values() if i.refresher is not None]
+        self._tasks += [asyncio.create_task(refresher.run(), name="key refresher") for refresher in refreshers]
+        if refreshers:
+            first = [asyncio.create_task(refresher.first()) for refresher in refreshers]
+            _, late = await asyncio.wait(first, timeout=FIRST_KEYS)
+            for task in late:
+                task.cancel()
 
     async def done(self) -> None:
         """Refuse what comes, let finish what is in flight, write everything."""

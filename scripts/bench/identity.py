@@ -1,10 +1,12 @@
-"""What identity costs: verifying a token, and a provider that is slow, silent or flooded with made-up keys.
+"""What identity costs: verifying a token; a provider that is slow or silent; a flood of made-up keys.
 
-First, microseconds a token takes, in this process. Then one real gateway whose provider answers at once, in
-5 s, not at all, or is asked for made-up key ids, in alternating rounds: the median latency of good callers
-(wrk), and how late the event loop ever is while no traffic hides it. Needs wrk (apt install wrk).
+First, microseconds a token takes, in this process. Then three real gateways beside each other, whose
+providers answer at once, in 5 s, or not at all once they have given their keys, with a fetch under way
+all the time: good callers' median latency in many short alternating rounds (wrk), and then, without
+traffic, how late the event loops are, at the same time on all three. Last, ten thousand made-up key
+ids. Needs wrk (apt install wrk).
 
-    .venv/bin/python scripts/bench/identity.py --rounds 5 --seconds 6
+    .venv/bin/python scripts/bench/identity.py --rounds 30 --seconds 2
 """
 
 import argparse
@@ -19,6 +21,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -26,6 +30,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
@@ -41,19 +46,14 @@ from weir.auth.keys import read_key_set  # noqa: E402
 from weir.auth.verifier import Verifier  # noqa: E402
 from weir.jsonpath import compile_path  # noqa: E402
 
-# max_stale: 30s has the keys refreshed every 10 s, so that each round holds a refresh.
 GATEWAY = """\
 version: 1
 listen: [http://127.0.0.1:{port}]
-issuers: [{{name: acme, issuer: {issuer}, audience: weir, max_stale: 30s}}]
+issuers: [{{name: acme, issuer: {issuer}, audience: weir}}]
 recordings: {folder}/recordings
 """
-MODES = {
-    "at once": Behaviour(),
-    "in 5 s": Behaviour(delay=5.0),
-    "never": Behaviour(silent=True),
-    "made-up keys": Behaviour(),
-}
+MODES = {"at once": Behaviour(), "in 5 s": Behaviour(delay=5.0), "never": Behaviour(silent=True)}
+FLOOD = 10_000
 
 
 def verification(console: Console) -> dict[str, float]:
@@ -91,47 +91,21 @@ def timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1e6
 
 
-def flood(url: str, token: str, stop: threading.Event) -> None:
-    """Made-up key ids, two hundred a second at most, until *stop*."""
-    body = json.dumps({"query": "q", "documents": ["a"]}).encode()
-    _, payload, signature = token.split(".")
-    with httpx.Client() as client:
-        number = 0
-        while not stop.wait(0.005):
-            number += 1
-            head = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "kid": f"made-up-{number}"}).encode()).decode()
-            forged = f"{head.rstrip('=')}.{payload}.{signature}"
-            client.post(url, content=body, headers={"Authorization": f"Bearer {forged}"}, timeout=30)
+class Subject:
+    """A gateway with a provider of its own."""
 
-
-def main() -> None:
-    """Measure, print, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "identity.json")
-    options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("bench: wrk is not installed; apt install wrk (or brew install wrk)")
-    console = Console(highlight=False)
-    figures = verification(console)
-    provider = Provider()
-    token = provider.token("bench", exp=int(time.time()) + 86_400)
-    with tempfile.TemporaryDirectory(prefix="weir-bench-") as name:
-        folder = Path(name)
-        port, upstream = free_port(), free_port()
-        lag_file = folder / "lag.jsonl"
-        environment = {
-            **os.environ,
-            "WEIR_HOME": str(folder / "home"),
-            "BENCH_KEY": "sk-bench-0123456789",
-            "LOOP_LAG": str(lag_file),
-        }
-        (folder / "policies").mkdir()
-        (folder / "policies/gateway.yaml").write_text(GATEWAY.format(port=port, folder=folder, issuer=provider.url))
+    def __init__(self, folder: Path, upstream: int) -> None:
+        self.provider, self.port, self.lags = Provider(), free_port(), folder / "lags.jsonl"
+        self.token = self.provider.token("bench", exp=int(time.time()) + 86_400)
+        self.url = f"http://127.0.0.1:{self.port}/reranker/v2/rerank"
+        (folder / "policies").mkdir(parents=True)
+        (folder / "policies/gateway.yaml").write_text(
+            GATEWAY.format(port=self.port, folder=folder, issuer=self.provider.url)
+        )
         (folder / "policies/reranker.yaml").write_text(CONNECTION.format(upstream=upstream))
-        script = wrk_script(folder, token)
-        gateway = [
+        self.script = wrk_script(folder, self.token)
+        self._client = httpx.Client()
+        command = [
             str(BIN / "mitmdump"),
             "-q",
             "-n",
@@ -139,77 +113,121 @@ def main() -> None:
             "weir_listen=true",
             "-s",
             str(ROOT / "addons/gateway.py"),
-            "-s",
-            str(HERE / "loop_lag.py"),
         ]
-        commands = [[sys.executable, str(HERE / "upstream.py"), str(upstream)], gateway]
-        processes = [subprocess.Popen(c, cwd=folder, env=environment, stdout=subprocess.DEVNULL) for c in commands]
-        url = f"http://127.0.0.1:{port}/reranker/v2/rerank"
-        halves: dict[str, list[float]] = {mode: [] for mode in MODES}
-        lags: dict[str, list[float]] = {mode: [] for mode in MODES}
-        fetches: dict[str, list[int]] = {mode: [] for mode in MODES}
+        environment = {
+            **os.environ,
+            "WEIR_HOME": str(folder / "home"),
+            "BENCH_KEY": "sk-bench-0123456789",
+            "LOOP_LAG": str(self.lags),
+        }
+        command += ["-s", str(HERE / "loop_lag.py")]
+        self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+
+    def forge(self, number: int, timeout: float) -> int:
+        """The status that a made-up key id gets; 0 where it takes longer than *timeout* seconds."""
+        _, payload, signature = self.token.split(".")
+        head = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "kid": f"made-up-{number}"}).encode()).decode()
+        headers = {"Authorization": f"Bearer {head.rstrip('=')}.{payload}.{signature}"}
         try:
-            wait_for(port)
-            measure(script, url, 1, 2)
-            for number in range(options.rounds):
-                for mode in MODES if number % 2 else reversed(MODES):
-                    stop, before = threading.Event(), provider.count("/jwks")
-                    with provider.behaving("/jwks", MODES[mode]):
-                        forging = threading.Thread(target=flood, args=(url, token, stop))
-                        if mode == "made-up keys":
-                            forging.start()
-                        idle = time.time()
-                        time.sleep(options.seconds)
-                        lags[mode].append(
-                            max(
-                                lag for at, lag in map(json.loads, lag_file.read_text().splitlines()) if at > idle + 0.2
-                            )
-                        )
-                        stop.set()
-                        if forging.is_alive():
-                            forging.join()
-                        fetches[mode].append(provider.count("/jwks") - before)
-                        _, half = measure(script, url, 1, options.seconds)
-                        halves[mode].append(half)
-                console.print(f"round {number + 1} of {options.rounds}")
+            body = {"query": "q", "documents": ["a"]}
+            return self._client.post(self.url, json=body, headers=headers, timeout=timeout).status_code
+        except httpx.TimeoutException:
+            return 0
+
+    def lag(self, since: float) -> list[tuple[float, float]]:
+        """(wall, CPU) milliseconds of the longest step in each tenth of a second *since* then."""
+        lines = map(json.loads, self.lags.read_text().splitlines())
+        return [(wall, cpu) for at, wall, cpu in lines if at > since]
+
+
+def keep_asking(subjects: list[Subject], stop: threading.Event) -> None:
+    """Have each provider asked again and again, by a made-up key id now and then."""
+    number = 0
+    while not stop.wait(1.0):
+        number += 1
+        for subject in subjects:
+            threading.Thread(target=subject.forge, args=(-number, 0.5), daemon=True).start()
+
+
+def flooded(subject: Subject) -> tuple[float, int]:
+    """Seconds that `FLOOD` made-up key ids took, and the fetches that they caused."""
+    before, began = subject.provider.count("/jwks"), time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        statuses = set(pool.map(lambda number: subject.forge(number, 30), range(FLOOD)))
+    if statuses != {401}:
+        raise SystemExit(f"bench: made-up key ids were answered {statuses}")
+    return time.monotonic() - began, subject.provider.count("/jwks") - before
+
+
+def main() -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--idle", type=int, default=30)
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "identity.json")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("bench: wrk is not installed; apt install wrk (or brew install wrk)")
+    console = Console(highlight=False)
+    figures = verification(console)
+    halves: dict[str, list[float]] = {mode: [] for mode in MODES}
+    stop = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="weir-bench-") as name:
+        port = free_port()
+        upstream = subprocess.Popen([sys.executable, str(HERE / "upstream.py"), str(port)], stdout=subprocess.DEVNULL)
+        subjects = {mode: Subject(Path(name) / mode.replace(" ", "-"), port) for mode in MODES}
+        try:
+            for subject in subjects.values():
+                wait_for(subject.port)
+                measure(subject.script, subject.url, 1, 2)
+            with ExitStack() as stack:
+                for mode, subject in subjects.items():
+                    stack.enter_context(subject.provider.behaving("/jwks", MODES[mode]))
+                asking = list(subjects.values())  # the same traffic on all three
+                threading.Thread(target=keep_asking, args=(asking, stop), daemon=True).start()
+                order = list(MODES)
+                for number in track(range(options.rounds), "alternating", console=console):
+                    for mode in order[number % 3 :] + order[: number % 3]:
+                        halves[mode].append(measure(subjects[mode].script, subjects[mode].url, 1, options.seconds)[1])
+                since = time.time()
+                time.sleep(options.idle)
+                lags = {mode: subject.lag(since) for mode, subject in subjects.items()}
+                stop.set()
+            fetches = {mode: subject.provider.count("/jwks") for mode, subject in subjects.items()}
+            seconds, flood_fetches = flooded(subjects["at once"])
         finally:
-            for process in processes:
+            for process in (upstream, *(subject.process for subject in subjects.values())):
                 process.terminate()
-            for process in processes:
                 process.wait(20)
-            provider.stop()
     table = Table(
-        "the provider answers",
+        "provider answers",
         "p50 ms",
         "of normal",
-        "longest lag of an idle loop, ms (median, worst)",
-        f"fetches in {options.seconds} s",
+        "idle loop: longest step, wall ms",
+        "CPU ms",
+        "over 5 ms",
         header_style="bold",
     )
     rows = []
     for mode in MODES:
         ratio = statistics.median(a / b for a, b in zip(halves[mode], halves["at once"], strict=True))
+        wall, cpu = max(w for w, _ in lags[mode]), max(c for _, c in lags[mode])
+        late = sum(w > 5 for w, _ in lags[mode]) / len(lags[mode])
         row = {
-            "mode": mode,
-            "p50_ms": statistics.median(halves[mode]),
-            "ratio": ratio,
-            "lag_ms": lags[mode],
-            "fetches": fetches[mode],
-        }
+            "provider": mode, "p50_ms": statistics.median(halves[mode]), "ratio": ratio, "longest_wall_ms": wall,
+            "longest_cpu_ms": cpu, "share_over_5_ms": late, "fetches": fetches[mode],
+        }  # fmt: skip
         rows.append(row)
-        table.add_row(
-            mode,
-            f"{row['p50_ms']:.2f}",
-            f"{ratio:.3f}",
-            f"{statistics.median(lags[mode]):.1f}, {max(lags[mode]):.1f}",
-            str(max(fetches[mode])),
-        )
+        table.add_row(mode, f"{row['p50_ms']:.2f}", f"{ratio:.3f}", f"{wall:.1f}", f"{cpu:.1f}", f"{late:.1%}")
     console.print(table)
     console.print(
-        "Ratios are medians over rounds, each round measured side by side. The flood itself is traffic: its lag is the requests'."
+        "Ratios are medians over rounds, each round measured side by side. What is late on all three at once is the machine."
     )
+    console.print(f"{FLOOD} made-up key ids in {seconds:.0f} s: {flood_fetches} fetches, at most one every 5 s")
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"microseconds": figures, "provider": rows}, indent=1))
+    flood = {"ids": FLOOD, "seconds": seconds, "fetches": flood_fetches}
+    options.json.write_text(json.dumps({"microseconds": figures, "provider": rows, "flood": flood}, indent=1))
     console.print(f"written to {options.json}")
 
 

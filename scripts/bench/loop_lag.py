@@ -1,6 +1,7 @@
 """A mitmproxy script for scripts/bench/identity.py: how late the event loop is, sampled every millisecond.
 
-Appends a line of JSON each 100 ms to the file that LOOP_LAG names: Unix time, and the longest lag in ms.
+Appends a line of JSON each 100 ms to the file that LOOP_LAG names: Unix time, the longest lag in ms, and
+the longest step in ms of the loop's own CPU time (which other processes on the machine do not lengthen).
 """
 
 import asyncio
@@ -20,11 +21,14 @@ class LoopLag:
 
     async def _sample(self) -> None:
         while True:
-            worst, end = 0.0, time.perf_counter() + 0.1
+            wall = cpu = 0.0
+            end = time.perf_counter() + 0.1
             while (before := time.perf_counter()) < end:
+                used = time.thread_time()
                 await asyncio.sleep(0.001)
-                worst = max(worst, time.perf_counter() - before - 0.001)
-            self._file.write(json.dumps([time.time(), worst * 1000]) + "\n")
+                wall = max(wall, time.perf_counter() - before - 0.001)
+                cpu = max(cpu, time.thread_time() - used)
+            self._file.write(json.dumps([time.time(), wall * 1000, cpu * 1000]) + "\n")
 
 
 addons = [LoopLag()]

@@ -9,6 +9,7 @@ costs one fetch per cooldown.
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections import OrderedDict
@@ -121,7 +122,8 @@ class KeyRefresher:
             standing = f"the last good ones are {age:.0f} s old and no longer used"
         else:
             standing = f"the last good ones, {age:.0f} s old, are used"
-        alarm("keys_not_refreshed", f"the keys of issuer {self._name!r} were not refreshed: {reason}; {standing}")
+        message = f"the keys of issuer {self._name!r} were not refreshed: {reason}; {standing}"
+        alarm("keys_not_refreshed", message, level=logging.WARNING if self.starting else logging.ERROR)
         return False
 
     def given_up(self, key_id: str) -> bool:
