@@ -405,6 +405,7 @@ class Stack:
             if not exchange.recorded:  # it may have reached its upstream: it must not be missing from the record
                 exchange.error = "not ended when the gateway stopped"
                 await self._record(flow, exchange)
+        gc.unfreeze()
         await asyncio.to_thread(self.recorder.stop)
         await asyncio.to_thread(self.auth.stop)
 

@@ -239,6 +239,27 @@ def test_a_rotated_key_works_within_one_shared_refresh(idp: Provider, monkeypatc
     run(idp, story)
 
 
+def test_those_who_waited_go_on_one_at_a_time(idp: Provider) -> None:
+    """Two hundred callers wait for one fetch; then another task has its turn between any two of them."""
+
+    async def story(issuer: Issuer, verifier: Verifier) -> None:
+        idp.rotate("k2")
+        turns, at_turn = 0, []
+
+        async def caller(token: str) -> None:
+            await accepted(verifier, token)
+            at_turn.append(turns)
+
+        with idp.behaving("/jwks", Behaviour(delay=0.3)):
+            callers = [asyncio.create_task(caller(idp.token(f"user{i}"))) for i in range(200)]
+            while not all(task.done() for task in callers):
+                await asyncio.sleep(0)
+                turns += 1
+        assert len(set(at_turn)) > 190
+
+    run(idp, story)
+
+
 def test_two_rotations_in_a_row(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second falls into the cooldown of the first: its callers wait it out, and pass."""
     monkeypatch.setattr(refresher, "COOLDOWN", 0.3)

@@ -31,6 +31,7 @@ class Verifier:
         self.issuers = {issuer.rules.iss: issuer for issuer in issuers}
         self._introspectors = [i.introspector for i in self.issuers.values() if i.introspector is not None]
         self._remembered: dict[bytes, tuple[Principal, KeySet]] = {}
+        self._turnstile = asyncio.Lock()
 
     def verify(self, token: str, now: float, thumbprint: str = "") -> Principal:
         """The principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`.
@@ -67,14 +68,18 @@ class Verifier:
 
     async def _settle(self, token: str, now: float) -> Principal:
         digest = hashlib.sha256(token.encode()).digest()
-        if not is_jose(token):
-            return await self._ask(token, digest, now)
-        jws, issuer = self._read(token)
-        assert issuer.refresher is not None
-        if issuer.refresher.starting:
-            await issuer.refresher.first()
-        if jws.key_id is not None and not issuer.keys().knows(jws.key_id):
-            await issuer.refresher.look_for(jws.key_id)
+        try:
+            if not is_jose(token):
+                return await self._ask(token, digest, now)
+            jws, issuer = self._read(token)
+            assert issuer.refresher is not None
+            if issuer.refresher.starting:
+                await issuer.refresher.first()
+            if jws.key_id is not None and not issuer.keys().knows(jws.key_id):
+                await issuer.refresher.look_for(jws.key_id)
+        finally:  # hundreds may have waited for the same answer: each goes on in a turn of the event loop of its own
+            async with self._turnstile:
+                await asyncio.sleep(0)
         return self._verified(jws, issuer, issuer.keys(), digest, now)
 
     def _read(self, token: str) -> tuple[Jws, Issuer]:
