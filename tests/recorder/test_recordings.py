@@ -169,3 +169,21 @@ def test_what_cannot_be_encoded_or_written_is_not_acknowledged(tmp_path: Path) -
     (flows,) = sorted((tmp_path / "gone").glob("c/*/*.mitm"))
     assert ids_of_flows(flows) == ["id-0000", "id-0002"]
     assert [line.request_id for line in lines_of(flows.with_suffix(".jsonl"))] == ["id-0000", "id-0002"]
+
+
+def test_recordings_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    """Neither its journals nor what it left in the index have a column that came later."""
+    journal = tmp_path / "segments" / "c" / "2026-01-01" / "w0-b-1.jsonl"
+    journal.parent.mkdir(parents=True)
+    line = msgspec.json.decode(
+        encode_line(JournalLine(request_id="r1", time=timestamp(0), duration_ms=1, worker="w0", method="GET", path="/"))
+    )
+    del line["token_id"]
+    journal.write_bytes(msgspec.json.encode(line) + b"\n")
+    (tmp_path / "index").mkdir()
+    with duckdb.connect() as connection:
+        older = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items() if name != "token_id")
+        connection.execute(f"COPY (SELECT {older} LIMIT 0) TO '{tmp_path}/index/empty.parquet' (FORMAT parquet)")
+    with duckdb.connect(str(index.create(tmp_path)), read_only=True) as connection:
+        assert connection.execute("SELECT request_id, token_id FROM flows").fetchall() == [("r1", None)]
+    assert decode_line(journal.read_bytes()).token_id is None

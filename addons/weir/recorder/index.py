@@ -52,12 +52,12 @@ def create(root: Path) -> Path:
     fresh.unlink(missing_ok=True)
     connection = duckdb.connect()
     try:
+        # Made anew each time: it has every column of this version, whatever older files lack.
         seed = root / "index" / "empty.parquet"
-        if not seed.exists():
-            columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
-            partial = seed.with_name(f".empty.{os.getpid()}")
-            connection.execute(f"COPY (SELECT {columns} LIMIT 0) TO {_quoted(str(partial))} (FORMAT parquet)")
-            os.replace(partial, seed)
+        columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
+        partial = seed.with_name(f".empty.{os.getpid()}")
+        connection.execute(f"COPY (SELECT {columns} LIMIT 0) TO {_quoted(str(partial))} (FORMAT parquet)")
+        os.replace(partial, seed)
         connection.execute(f"ATTACH {_quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh")
         connection.execute(f"CREATE VIEW flows AS {_flows(root)}")
