@@ -8,7 +8,7 @@ from dataclasses import dataclass
 #: Schemes of ``Authorization``: those that are always allowed, and those that a profile or connection may allow.
 _ALWAYS = frozenset(("bearer", "dpop"))
 _SCHEMES = frozenset(("token", "apikey", "basic"))
-_HEADERS = frozenset(("api-key", "x-api-key", "x-goog-api-key"))
+_HEADERS = frozenset((b"api-key", b"x-api-key", b"x-goog-api-key"))
 
 
 class TwoCredentials(ValueError):
@@ -29,12 +29,12 @@ def find_token(fields: Iterable[tuple[bytes, bytes]], places: frozenset[str]) ->
     *places* are those allowed besides ``Authorization: Bearer`` (and ``DPoP``).
     """
     found: list[Presented | None] = []
-    for raw_name, raw_value in fields:
-        name = raw_name.lower().decode("latin-1")
-        if name == "authorization":
-            found.append(_authorization(raw_value.decode("latin-1"), places))
-        elif name in _HEADERS and name in places:
-            found.append(Presented(raw_value.decode("latin-1").strip(), name))
+    for raw_name, value in fields:
+        name = raw_name.lower()
+        if name == b"authorization":
+            found.append(_authorization(value.decode("latin-1"), places))
+        elif name in _HEADERS and (place := name.decode()) in places:
+            found.append(Presented(value.decode("latin-1").strip(), place))
     if len(found) > 1:
         raise TwoCredentials("send one credential: one Authorization header, or one header with a key")
     presented = found[0] if found else None
