@@ -395,6 +395,8 @@ class Stack:
         self._stopping = True
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         servers = ctx.master.addons.get("proxyserver")
         if servers is not None:
             await servers.servers.update([])

@@ -68,6 +68,7 @@ def run(
                 await story(issuer, Verifier([issuer]))
         finally:
             task.cancel()
+            await asyncio.wait([task])  # its connection is closed in it
             await issuer.provider.close()
 
     asyncio.run(told())
