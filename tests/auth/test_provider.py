@@ -364,7 +364,8 @@ def test_questions_about_tokens_are_bounded_and_end_with_those_who_asked(
     idp: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(introspector, "MAX_WAITING", 20)
-    monkeypatch.setattr(introspector, "LONGEST", 0.5)
+    monkeypatch.setattr(introspector, "LONGEST_WAIT", 0.3)
+    monkeypatch.setattr(network, "INTROSPECTION_TIMEOUT", 1.0)
 
     async def story() -> None:
         issuer = introspecting(idp, "acme")
@@ -384,7 +385,7 @@ def test_questions_about_tokens_are_bounded_and_end_with_those_who_asked(
 
 
 def test_one_provider_that_is_down_does_not_hide_anothers_word(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspector, "LONGEST", 0.3)
+    monkeypatch.setattr(network, "INTROSPECTION_TIMEOUT", 1.0)
     other = Provider()
 
     async def story() -> None:

@@ -21,10 +21,10 @@ POSITIVE = 60.0
 NEGATIVE = 10.0
 #: Tokens that are remembered.
 MAX_REMEMBERED = 4096
-#: Questions asked at once; tokens that may be asked about or wait for it; seconds that one takes, its turn included.
+#: Questions asked at once; tokens that may be asked about or wait for it; seconds that one waits for its turn.
 MAX_ASKING = 16
 MAX_WAITING = 256
-LONGEST = 6.0
+LONGEST_WAIT = 1.0
 
 #: The principal of an active token, or why there is none.
 Verdict = Principal | str
@@ -68,12 +68,15 @@ class Introspector:
             task.exception()  # seen, even where nobody waits any more
 
     async def _introspect(self, token: Secret, digest: bytes, now: float) -> Verdict:
+        async with asyncio.timeout(LONGEST_WAIT):  # nothing stays queued after those who asked have left
+            await self._turns.acquire()
         try:
-            async with asyncio.timeout(LONGEST), self._turns:  # nothing stays queued after those who asked have left
-                claims = await self._provider.introspect(token)
+            claims = await self._provider.introspect(token)
         except ProviderError as error:
             alarm("introspection_failed", f"issuer {self._rules.name!r} could not be asked about a token: {error}")
             raise
+        finally:
+            self._turns.release()
         verdict: Verdict = f"{self._rules.name} does not say that it is active"
         if claims.get("active") is True:
             try:
