@@ -75,8 +75,7 @@ class Auth:
         if exchange.proof is not None:
             with self._refusals(exchange):
                 await self._use(exchange.proof)
-        if (problem := self.no_longer(exchange)) is not None:
-            raise Refusal(problem.kind, problem.detail, headers=problem.headers)
+        self._refuse_no_longer(exchange)
 
     def revoked(self, exchange: Exchange) -> Problem | None:
         """The refusal that the exchange's principal has earned; None while they are not revoked."""
@@ -99,6 +98,10 @@ class Auth:
             headers = challenges(exchange, "the token has expired")
             return Problem(Kind.INVALID_TOKEN, "The token expired while the request waited.", headers=headers)
         return None
+
+    def _refuse_no_longer(self, exchange: Exchange) -> None:
+        if (problem := self.no_longer(exchange)) is not None:
+            raise Refusal(problem.kind, problem.detail, headers=problem.headers)
 
     def answer(self, exchange: Exchange) -> Document:
         """The document at one of the gateway's own paths."""
@@ -172,8 +175,7 @@ class Auth:
         named = exchange.head.get(b"x-session-id", b"").decode("utf-8", "replace")
         connection = exchange.connection.name if exchange.connection else ""
         exchange.session_id = self._sessions.session(principal, connection, named)
-        if (problem := self.no_longer(exchange)) is not None:
-            raise Refusal(problem.kind, problem.detail, headers=problem.headers)
+        self._refuse_no_longer(exchange)
 
     @contextmanager
     def _refusals(self, exchange: Exchange) -> Iterator[None]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from weir.auth.metadata import PROTECTED_RESOURCE
 from weir.exchange import Exchange
+from weir.policies import Listener
 
 Header = tuple[str, str]
 
@@ -12,10 +13,7 @@ _BASIC = ("WWW-Authenticate", 'Basic realm="weir", charset="UTF-8"')
 
 def base_url(exchange: Exchange) -> str:
     """Where callers reach the gateway: as configured, else as this one did."""
-    policies = exchange.policies
-    if policies is not None and policies.public_url is not None:
-        return policies.public_url
-    return f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
+    return _public_url(exchange) or f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
 
 
 def trusted_base_url(exchange: Exchange, address: tuple[Any, ...]) -> str:
@@ -23,11 +21,11 @@ def trusted_base_url(exchange: Exchange, address: tuple[Any, ...]) -> str:
 
     A proof for another service must not become one for this by its Host header.
     """
-    policies = exchange.policies
-    if policies is not None and policies.public_url is not None:
-        return policies.public_url
-    host, port = address[0], address[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return _public_url(exchange) or str(Listener(address[0], address[1]))
+
+
+def _public_url(exchange: Exchange) -> str | None:
+    return exchange.policies.public_url if exchange.policies else None
 
 
 def challenges(exchange: Exchange, error: str = "") -> tuple[Header, ...]:

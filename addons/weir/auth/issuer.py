@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from weir.auth import local
 from weir.auth.claims import ClaimRules, Requirement
@@ -23,7 +22,6 @@ from weir.duration import seconds
 from weir.home import HomeError
 from weir.jsonpath import Path as JsonPath
 from weir.jsonpath import PathError, compile_path
-from weir.routing.model import is_loopback
 
 #: The longest ``leeway`` (seconds).
 MOST_LEEWAY = 300
@@ -215,6 +213,8 @@ def _readable(folder: Path, name: str, *location: str) -> Path:
 
 def authorization_server(issuer: Issuer) -> str | None:
     """The issuer as an authorization server that clients can discover (RFC 9728); None for built-in ones."""
-    parts = urlsplit(issuer.rules.iss)
-    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    return issuer.rules.iss if secure else None
+    try:
+        check_url(issuer.rules.iss)
+    except ValueError:
+        return None
+    return issuer.rules.iss

@@ -31,7 +31,6 @@ DISCOVERY = 3600.0
 MAX_VALUES = 5_000
 
 _URL = re.compile(r"[\x21-\x7e]+")
-_WELL_KNOWN = "/.well-known/openid-configuration"
 
 
 class ProviderError(Exception):
@@ -74,6 +73,11 @@ def check_url(url: str, *, allow_loopback: bool = True) -> None:
     )
     if not secure or not parts.hostname or parts.username is not None or parts.fragment:
         raise ValueError("a provider is asked over https only (http on loopback)")
+
+
+def discovery_url(issuer: str) -> str:
+    """Where the discovery document of *issuer* is (OpenID Connect Discovery 1.0, 4)."""
+    return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
 class Provider:
@@ -134,7 +138,7 @@ class Provider:
     async def _endpoint(self, name: str) -> str:
         """The URL that the discovery document (OpenID Connect Discovery 1.0, 4) gives as *name*."""
         if time.monotonic() >= self._discovered_until:
-            url = self.source.issuer.rstrip("/") + _WELL_KNOWN
+            url = discovery_url(self.source.issuer)
             headers = {"Accept": "application/json", **await self._own_token()}
             document = _object(await self._send("GET", url, headers))
             if document.get("issuer") != self.source.issuer:

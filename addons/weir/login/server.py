@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from weir.auth.metadata import PROTECTED_RESOURCE, WHOAMI
-from weir.auth.provider import check_url
+from weir.auth.provider import check_url, discovery_url
 
 TIMEOUT = 15.0
 _LONGEST = 200
@@ -77,7 +77,7 @@ def provider(issuer: str) -> Provider:
         check_url(issuer)
     except ValueError:
         raise LoginError(f"the gateway names an identity provider that is not https: {_shown(issuer)}") from None
-    document = _get(issuer.rstrip("/") + "/.well-known/openid-configuration")
+    document = _get(discovery_url(issuer))
     if document.get("issuer") != issuer:
         raise LoginError(f"the discovery document of {issuer} is another issuer's")
     endpoints = {}
