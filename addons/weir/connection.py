@@ -4,10 +4,19 @@ from dataclasses import dataclass
 
 from weir.credentials.credential import Credential
 from weir.masking.masks import Masks
-from weir.policy.limits import Limit
-from weir.policy.rules import Rule
+from weir.policy.breaker import Trip
+from weir.policy.limits import Concurrency, Limit
+from weir.policy.rules import Rules
 from weir.profiles.profile import Profile
 from weir.routing.model import Match, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class OnRequest:
+    """Who (namespaced groups) may give others access for a while, and for how many seconds at most."""
+
+    reviewers: frozenset[str]
+    at_most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +30,12 @@ class Connection:
     match: Match
     credential: Credential | None
     access: frozenset[str]  # namespaced groups
+    on_request: OnRequest | None
     allow_unknown: bool
-    limits: tuple[Limit, ...]
-    rules: tuple[Rule, ...]
+    trip: Trip | None
+    limits: tuple[Limit | Concurrency, ...]
+    rules: Rules
+    response_rules: Rules
     masks: Masks
     file: str
     access_line: int
-    limit_lines: tuple[int, ...]

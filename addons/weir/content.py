@@ -9,6 +9,7 @@ import math
 import re
 import zlib
 from typing import Any
+from urllib.parse import unquote_plus
 
 import jiter
 import msgspec
@@ -69,6 +70,52 @@ def parse(body: bytes) -> Any:
     return value
 
 
+def parse_lines(body: bytes) -> list[Any]:
+    """The values of NDJSON: one a line, each as strict as `parse`; no blank lines, no bare carriage returns."""
+    lines = body.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    values = []
+    for number, line in enumerate(lines, 1):
+        text = line[:-1] if line.endswith(b"\r") else line
+        if not text.strip(b" \t") or b"\r" in text:
+            raise ContentError(f"line {number} of the NDJSON body is blank or has a carriage return in it")
+        try:
+            values.append(parse(text))
+        except ContentError as error:
+            raise ContentError(f"line {number}: {error}") from None
+    return values
+
+
+def leaf_texts(value: Any) -> list[str]:
+    """Every text within *value*, in document order; a text alone is itself."""
+    if type(value) is str:
+        return [value]
+    texts: list[str] = []
+    stack = [value]
+    while stack:
+        node = stack.pop()
+        if type(node) is str:
+            texts.append(node)
+        elif type(node) is list:
+            stack.extend(reversed(node))
+        elif type(node) is dict:
+            stack.extend(reversed(node.values()))
+    return texts
+
+
+def parse_parameters(query: str) -> dict[str, list[str]]:
+    """The parameters of a URL's query, unescaped. Raises `ContentError` where servers could read others."""
+    if ";" in query or _BAD_ESCAPE.search(query):
+        raise ContentError("the query can be read in two ways: escape ';' and '%'")
+    found: dict[str, list[str]] = {}
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name:
+            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+    return found
+
+
 def _refuse_infinity(container: Any) -> None:
     """Walks containers only; texts, which are most of a body, cost one comparison."""
     stack = [container]
@@ -89,6 +136,18 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+def encode_lines(values: list[Any]) -> bytes:
+    """*values* as NDJSON."""
+    return b"".join(msgspec.json.encode(value) + b"\n" for value in values)
+
+
+def is_ndjson(content_type: str) -> bool:
+    """The same for newline-delimited JSON, which some services take under a JSON type as well."""
+    media, semicolon, parameters = content_type.lower().partition(";")
+    media = re.sub(r"(?:x-)?ndjson$", "json", media.strip(" "))
+    return is_json(f"{media}{semicolon}{parameters}")
+
+
 def is_json(content_type: str) -> bool:
     """Whether a Content-Type says JSON in UTF-8 (RFC 8259, 8.1; ``+json`` of RFC 6839), in its exact grammar.
 
@@ -104,5 +163,6 @@ def is_json(content_type: str) -> bool:
     return True
 
 
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _JSON_MEDIA = re.compile(r"application/(?:json|[a-z0-9.-]+\+json)")
 _PARAMETER = re.compile(r"([a-z0-9_-]+)=\"?([a-z0-9._:/-]*)\"?")

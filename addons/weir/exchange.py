@@ -14,10 +14,14 @@ from weir.auth.model import Principal
 from weir.connection import Connection
 from weir.masking.masks import MaskedField
 from weir.policies import Policies
-from weir.policy.model import Decision
+from weir.policy.facts import Facts
+from weir.policy.limits import Charge, Lease
+from weir.policy.model import Decision, TraceLine
+from weir.policy.rules import Judged
 from weir.problems import Problem
 from weir.profiles.model import UNKNOWN, Call, Ranking
 from weir.profiles.profile import Operation
+from weir.profiles.readers import Parameters
 from weir.secret import Secret
 
 
@@ -57,7 +61,7 @@ class Document:
         return http.Response.make(200, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Exchange:
     """Filled in data-path order; what a later room needs and finds empty means refusal."""
 
@@ -90,10 +94,19 @@ class Exchange:
     body: Any = None  # parsed; masks change it in place once policy has judged it
     parsed: bool = False
     operation: Operation | None = None
+    parameters: Parameters = field(default_factory=dict)  # of the query, where the profile reads any
+    variables: dict[str, str] = field(default_factory=dict)  # of the path
     call: Call = UNKNOWN
     # policy
+    facts: Facts = field(default_factory=dict)
+    judged_request: tuple[Judged, ...] = ()  # of which the record keeps a trace
+    judged_response: tuple[Judged, ...] = ()
+    trace: tuple[TraceLine, ...] = ()
     decision: Decision | None = None
     limit_headers: tuple[tuple[str, str], ...] = ()
+    settles: tuple[Charge, ...] = ()  # charged once the response is known
+    leases: tuple[Lease, ...] = ()
+    tries: bool = False  # the connection's circuit breaker waits for its answer
     # what comes out
     problem: Problem | None = None
     document: Document | None = None
@@ -105,6 +118,8 @@ class Exchange:
     response_record: ResponseRecord | None = None
     ranking: Ranking = field(default_factory=Ranking)
     upstream_status: int = 0
+    tokens: int | None = None  # that the response says were used
+    received_bytes: int = 0  # of the response's body, decoded
     sent: float = 0.0  # perf_counter when the request was let go
     answer: http.Response | None = None  # the problem or document as it was put into the flow
     # authority, read by Gate

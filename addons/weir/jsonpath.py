@@ -7,7 +7,7 @@ update; it is refused at load with the reason. jsonpath-ng's own ``update`` is n
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from jsonpath_ng import jsonpath as tree
 from jsonpath_ng.exceptions import JSONPathError
@@ -20,6 +20,14 @@ Slot = tuple[Any, Any]
 
 _Select = Callable[[list[Json]], list[Json]]
 _Keys = Callable[[Json], Iterator[Any]]
+
+
+class _Step(NamedTuple):
+    """One selector: the keys that it selects in a node (for writing), and the values in many nodes at once (fast)."""
+
+    keys: _Keys
+    values: _Select
+
 
 _parser = JsonPathParser()
 
@@ -35,34 +43,33 @@ class Path:
     document order. Selecting in a value of another type selects nothing and raises nothing.
     """
 
-    __slots__ = ("_inner", "_keys", "_names", "text")
+    __slots__ = ("_inner", "_last", "names", "text")
 
-    def __init__(self, text: str, inner: _Select, keys: _Keys | None, names: tuple[str, ...] | None = None) -> None:
+    def __init__(self, text: str, inner: _Select, last: _Step | None, names: tuple[str, ...] | None = None) -> None:
         self.text = text
-        self._names = names
+        self.names = names  # of a path that is nothing but member names
         self._inner = inner
-        self._keys = keys
+        self._last = last
 
     def __repr__(self) -> str:
         return f"Path({self.text!r})"
 
     def slots(self, document: Json) -> list[Slot]:
         """Every (container, key) that the expression selects; none for ``$`` alone."""
-        if self._keys is None:
+        if self._last is None:
             return []
-        keys = self._keys
+        keys = self._last.keys
         return [(node, key) for node in self._inner([document]) for key in keys(node)]
 
     def find(self, document: Json) -> list[Json]:
         """Every value that the expression selects."""
-        if self._keys is None:
-            return self._inner([document])
-        return [node[key] for node, key in self.slots(document)]
+        nodes = self._inner([document])
+        return nodes if self._last is None else self._last.values(nodes)
 
     def first(self, document: Json, default: Json = None) -> Json:
         """The first value that the expression selects, or *default*."""
-        if self._names is not None:
-            for name in self._names:
+        if self.names is not None:
+            for name in self.names:
                 if type(document) is not dict or name not in document:
                     return default
                 document = document[name]
@@ -72,7 +79,7 @@ class Path:
     @property
     def selects_document(self) -> bool:
         """True for ``$``: there is no container to write into."""
-        return self._keys is None
+        return self._last is None
 
 
 def compile_path(text: str) -> Path:
@@ -97,10 +104,10 @@ def compile_path(text: str) -> Path:
     if not steps:
         return Path(text, lambda nodes: nodes, None, ())
     select: _Select = lambda nodes: nodes  # noqa: E731
-    for descend, keys in steps[:-1]:
-        select = _then(select, descend, keys)
-    descend, keys = steps[-1]
-    return Path(text, _descending(select) if descend else select, keys, _names(parsed))
+    for descend, step in steps[:-1]:
+        select = _then(step.values, _descending(select) if descend else select)
+    descend, step = steps[-1]
+    return Path(text, _descending(select) if descend else select, step, _names(parsed))
 
 
 def _names(node: tree.JSONPath) -> tuple[str, ...] | None:
@@ -113,8 +120,8 @@ def _names(node: tree.JSONPath) -> tuple[str, ...] | None:
     return None
 
 
-def _steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Keys]]:
-    """The path as (from all descendants?, key selector) steps."""
+def _steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Step]]:
+    """The path as (from all descendants?, selector) steps."""
     if isinstance(node, tree.Root):
         return []
     if isinstance(node, tree.Child):
@@ -124,28 +131,29 @@ def _steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Keys]]:
     raise PathError(f"{text!r}: {type(node).__name__} is not supported; name members, indexes or wildcards")
 
 
-def _last(text: str, node: tree.JSONPath, *, descend: bool) -> list[tuple[bool, _Keys]]:
+def _last(text: str, node: tree.JSONPath, *, descend: bool) -> list[tuple[bool, _Step]]:
     if isinstance(node, tree.Child):  # `$..a.b` nests to the right
         return _last(text, node.left, descend=descend) + _last(text, node.right, descend=False)
     if isinstance(node, tree.Descendants):
         return _last(text, node.left, descend=descend) + _last(text, node.right, descend=True)
     if isinstance(node, tree.Fields):
         names = tuple(node.fields)
-        return [(descend, _every if names == ("*",) else _members(names))]
+        if names == ("*",):
+            return [(descend, _EVERY)]
+        return [(descend, _member(names[0]) if len(names) == 1 else _each(_members(names)))]
     if isinstance(node, tree.Index):
-        return [(descend, _indices(tuple(node.indices)))]
+        return [(descend, _each(_indices(tuple(node.indices))))]
     if isinstance(node, tree.Wildcard):
-        return [(descend, _every)]
+        return [(descend, _EVERY)]
     if isinstance(node, tree.Slice):
         if node.start is None and node.end is None and node.step is None:
-            return [(descend, _every)]
-        return [(descend, _slice(slice(node.start, node.end, node.step)))]
+            return [(descend, _EVERY)]
+        return [(descend, _each(_slice(slice(node.start, node.end, node.step))))]
     raise PathError(f"{text!r}: {type(node).__name__} is not supported; name members, indexes or wildcards")
 
 
-def _then(select: _Select, descend: bool, keys: _Keys) -> _Select:
-    source = _descending(select) if descend else select
-    return lambda nodes: [node[key] for node in source(nodes) for key in keys(node)]
+def _then(values: _Select, source: _Select) -> _Select:
+    return lambda nodes: values(source(nodes))
 
 
 def _descending(select: _Select) -> _Select:
@@ -165,6 +173,17 @@ def _descending(select: _Select) -> _Select:
     return all_nodes
 
 
+def _each(keys: _Keys) -> _Step:
+    return _Step(keys, lambda nodes: [node[key] for node in nodes for key in keys(node)])
+
+
+def _member(name: str) -> _Step:
+    def values(nodes: list[Json]) -> list[Json]:
+        return [node[name] for node in nodes if type(node) is dict and name in node]
+
+    return _Step(_members((name,)), values)
+
+
 def _members(names: tuple[str, ...]) -> _Keys:
     def keys(node: Json) -> Iterator[Any]:
         return (name for name in names if name in node) if type(node) is dict else iter(())
@@ -172,10 +191,23 @@ def _members(names: tuple[str, ...]) -> _Keys:
     return keys
 
 
-def _every(node: Json) -> Iterator[Any]:
+def _every_key(node: Json) -> Iterator[Any]:
     if type(node) is dict:
         return iter(list(node))
     return iter(range(len(node))) if type(node) is list else iter(())
+
+
+def _every_value(nodes: list[Json]) -> list[Json]:
+    found: list[Json] = []
+    for node in nodes:
+        if type(node) is list:
+            found += node
+        elif type(node) is dict:
+            found += node.values()
+    return found
+
+
+_EVERY = _Step(_every_key, _every_value)
 
 
 def _indices(indices: tuple[int, ...]) -> _Keys:

@@ -5,28 +5,30 @@ is the SHA-256 of the canonical settings, carried by every decision.
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from weir.auth import local
 from weir.auth.issuer import Issuer, compile_issuer, local_issuer
 from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
-from weir.config.load import Document, Folder, did_you_mean, load_folder
-from weir.config.model import ConnectionSettings, GatewaySettings
-from weir.config.problems import ConfigError, Mistake, SettingError, at
-from weir.connection import Connection
+from weir.config.load import Document, Folder, load_folder
+from weir.config.model import ConnectionSettings, GatewaySettings, OnRequestSettings
+from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean
+from weir.connection import Connection, OnRequest
 from weir.credentials.credential import compile_credential
+from weir.duration import seconds
 from weir.home import HomeError, derived_key
 from weir.masking.masks import Masks, compile_masks
-from weir.policy.conditions import compile_when
-from weir.policy.limits import compile_limit
-from weir.policy.rules import Rule
-from weir.profiles.profile import load_profile
+from weir.policy.compile import compile_category, compile_limits, compile_rules, compile_trip
+from weir.profiles.profile import Profile, compile_profile, load_profile, names
+from weir.profiles.settings import ProfileSettings
 from weir.routing.model import Match, Origin, is_loopback, parse_upstream
 from weir.routing.table import Table, compile_match
 
@@ -97,6 +99,10 @@ class Policies:
     trusts_keys: bool
     namespaces: "Namespaces"
     public_url: str | None  # without a slash at its end
+    limits: str  # the store's URL, or "memory"
+    timezone: ZoneInfo
+    categories: Mapping[str, str]  # the pattern of each
+    profiles: Mapping[str, Profile]  # the folder's own
     connections: tuple[Connection, ...]
     table: Table[Connection]
 
@@ -119,6 +125,12 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     listeners = _listeners(gateway.settings, errors)
     issuers = _issuers(gateway.settings, path, environment, errors)
     public_url = _public_url(gateway.settings, errors)
+    limits_store = _limits_store(gateway.settings, errors)
+    timezone = _timezone(gateway.settings, errors)
+    categories: dict[str, str] = {}
+    for name, entry in gateway.settings.categories.items():
+        with at(errors, "categories", name):
+            categories[name] = compile_category(entry, path)
     trusts_local = "local" in gateway.settings.issuers
     if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
         errors.append(
@@ -135,12 +147,13 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     mistakes += [gateway.mistake(error) for error in errors]
 
     trusts_keys = "keys" in gateway.settings.issuers
-    names = _namespaces(gateway.settings)
+    profiles = _profiles(folder, mistakes)
+    namespaces = _namespaces(gateway.settings)
     connections: list[Connection] = []
     taken: dict[Match, str] = {}
     for document in folder.connections:
         errors = []
-        connection = _connection(document, folder, names, mask_key, environment, errors)
+        connection = _connection(document, folder, namespaces, profiles, categories, mask_key, environment, errors)
         if connection is not None and connection.match in taken:
             errors.append(
                 SettingError(
@@ -155,15 +168,19 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     if mistakes:
         raise ConfigError(mistakes)
     return Policies(
-        version=_version(folder),
+        version=_version(folder, categories),
         folder=path,
         listeners=listeners,
         recordings=Path(gateway.settings.recordings),
         verifier=Verifier(issuers),
         trusts_local=trusts_local,
         trusts_keys=trusts_keys,
-        namespaces=names,
+        namespaces=namespaces,
         public_url=public_url,
+        limits=limits_store,
+        timezone=timezone,
+        categories=categories,
+        profiles=profiles,
         connections=tuple(connections),
         table=Table((c.match, c) for c in connections),
     )
@@ -183,12 +200,14 @@ def _namespaces(settings: GatewaySettings) -> Namespaces:
     return Namespaces(tuple(by_name), "keys" in settings.issuers)
 
 
-def _version(folder: Folder) -> str:
+def _version(folder: Folder, categories: Mapping[str, str]) -> str:
     settings = {
         "gateway": folder.gateway.settings.model_dump(mode="json", by_alias=True),
         "connections": {
             d.settings.connection: d.settings.model_dump(mode="json", by_alias=True) for d in folder.connections
         },
+        "profiles": {d.settings.profile: d.settings.model_dump(mode="json") for d in folder.profiles},
+        "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -244,18 +263,18 @@ def _connection(
     document: Document[ConnectionSettings],
     folder: Folder,
     issuers: Namespaces,
+    profiles: Mapping[str, Profile],
+    categories: Mapping[str, str],
     mask_key: bytes,
     environment: Mapping[str, str],
     errors: list[SettingError],
 ) -> Connection | None:
     settings = document.settings
-    profile = upstream = match = credential = None
+    profile = upstream = match = credential = trip = on_request = None
     access: list[str] = []
-    limits = []
-    rules = []
     masks = Masks()
     with at(errors, "profile"):
-        profile = load_profile(settings.profile)
+        profile = profiles.get(settings.profile) or load_profile(settings.profile)
     with at(errors, "upstream"):
         upstream = parse_upstream(settings.upstream)
     with at(errors, "match"):
@@ -266,23 +285,13 @@ def _connection(
     for i, group in enumerate(settings.access.groups):
         with at(errors, "access", "groups", i):
             access.append(issuers.resolve(group))
-    for i, limit in enumerate(settings.limits):
-        with at(errors, "limits", i):
-            name = f"{settings.connection}-{limit.count}-per-{limit.per}-{i + 1}"
-            limits.append(compile_limit(name, limit.rate, limit.per, limit.count, limit.burst))
-    seen = set()
-    for i, rule in enumerate(settings.rules):
-        with at(errors, "rules", i):
-            if rule.name in seen:
-                raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")
-            seen.add(rule.name)
-            with_groups = _resolve_groups(rule.when, issuers)
-            try:
-                condition = compile_when(with_groups)
-            except SettingError as error:
-                raise SettingError(error.message, "when", *error.location) from None
-            line = document.line("rules", i)
-            rules.append(Rule(rule.name, condition, rule.effect, rule.message, rule.shadow, document.file, line))
+    if settings.access.on_request is not None:
+        with at(errors, "access", "on_request"):
+            on_request = _on_request(settings.access.on_request, issuers)
+    with at(errors, "trip"):
+        trip = compile_trip(settings.trip)
+    limits = compile_limits(document, errors)
+    rules, response_rules = compile_rules(document, issuers.resolve, categories, errors)
     with at(errors, "masks"):
         masks = compile_masks(settings.masks, mask_key)
     if profile is None or upstream is None or match is None:
@@ -296,37 +305,63 @@ def _connection(
         credential=credential,
         access=frozenset(access),
         allow_unknown=settings.unknown_operations == "allow",
-        limits=tuple(limits),
-        rules=tuple(rules),
+        on_request=on_request,
+        trip=trip,
+        limits=limits,
+        rules=rules,
+        response_rules=response_rules,
         masks=masks,
         file=document.file,
         access_line=document.line("access"),
-        limit_lines=tuple(document.line("limits", i) for i in range(len(settings.limits))),
     )
 
 
-def _resolve_groups(when: object, issuers: Namespaces) -> dict[str, object]:
-    """*when* with every plain value of the fact ``groups`` namespaced as in `Namespaces.resolve`."""
-    if not isinstance(when, dict):
-        return when  # type: ignore[return-value]  # reported by compile_when
-    resolved: dict[str, object] = {}
-    for name, value in when.items():
-        if name in ("any", "all") and isinstance(value, list):
-            resolved[name] = [_resolve_groups(part, issuers) for part in value]
-        elif name == "not":
-            resolved[name] = _resolve_groups(value, issuers)
-        elif name == "groups":
-            resolved[name] = _resolve_values(value, issuers)
-        else:
-            resolved[name] = value
-    return resolved
+def _on_request(settings: OnRequestSettings, issuers: Namespaces) -> OnRequest:
+    reviewers = set()
+    for i, group in enumerate(settings.reviewers):
+        try:
+            reviewers.add(issuers.resolve(group))
+        except SettingError as error:
+            raise SettingError(error.message, "reviewers", i) from None
+    try:
+        return OnRequest(frozenset(reviewers), seconds(settings.at_most))
+    except ValueError as error:
+        raise SettingError(str(error), "at_most") from None
 
 
-def _resolve_values(value: object, issuers: Namespaces) -> object:
-    if isinstance(value, str):
-        return issuers.resolve(value)
-    if isinstance(value, list):
-        return [_resolve_values(v, issuers) for v in value]
-    if isinstance(value, dict):
-        return {op: _resolve_values(v, issuers) if op in ("in", "not_in") else v for op, v in value.items()}
-    return value
+def _limits_store(settings: GatewaySettings, errors: list[SettingError]) -> str:
+    url = settings.limits
+    if url != "memory":
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            errors.append(SettingError(f"{url!r} is not a store; write memory, or redis://host:6379/0", "limits"))
+        elif importlib.util.find_spec("redis") is None:
+            errors.append(SettingError("redis is not installed; run: pip install 'weir[redis]'", "limits"))
+    return url
+
+
+def _timezone(settings: GatewaySettings, errors: list[SettingError]) -> ZoneInfo:
+    try:
+        return ZoneInfo(settings.timezone)
+    except (ValueError, OSError, KeyError):
+        message = f"{settings.timezone!r} is not a time zone; write e.g. Europe/Berlin"
+        errors.append(SettingError(message, "timezone"))
+        return ZoneInfo("UTC")
+
+
+def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
+    """The folder's own profiles, compiled."""
+    own: dict[str, ProfileSettings] = {}
+    for document in folder.profiles:
+        name = document.settings.profile
+        if name in names() or name in own:
+            whose = "one that comes with weir" if name in names() else "another"
+            error = SettingError(f"{name!r} is the name of {whose}; choose another, and `extends: {name}`", "profile")
+            mistakes.append(document.mistake(error))
+        own.setdefault(name, document.settings)
+    profiles = {}
+    for document in folder.profiles:
+        errors: list[SettingError] = []
+        with at(errors):
+            profiles[document.settings.profile] = compile_profile(document.settings, own)
+        mistakes += [document.mistake(error) for error in errors]
+    return profiles

@@ -36,10 +36,13 @@ class Kind(Enum):
     UPSTREAM_UNREACHABLE = (502, "Upstream unreachable")
     UPSTREAM_UNREADABLE = (502, "Upstream unreadable")
     RESPONSE_TOO_LARGE = (502, "Response too large")
+    STOPPED = (503, "Stopped")
+    CIRCUIT_OPEN = (503, "Circuit open")
     GATEWAY_NOT_READY = (503, "Gateway not ready")
     GATEWAY_ERROR = (503, "Gateway error")
     IDENTITY_UNAVAILABLE = (503, "Identity provider unavailable")
     STATE_UNAVAILABLE = (503, "State unavailable")
+    LIMITS_UNAVAILABLE = (503, "Limits unavailable")
     RECORDER_UNAVAILABLE = (503, "Recorder unavailable")
 
     def __init__(self, status: int, title: str) -> None:

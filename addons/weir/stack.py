@@ -35,6 +35,7 @@ from weir.identifiers import Uuid7
 from weir.masking.addon import Masking
 from weir.policies import Policies, folder_path, load
 from weir.policy.addon import Policy
+from weir.policy.observed import request_trace, response_trace
 from weir.problems import Kind, Problem, Refusal, gateway_error
 from weir.profiles.addon import Profiles
 from weir.recorder.addon import Recorder
@@ -42,6 +43,7 @@ from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing.addon import Routing
 from weir.routing.model import is_loopback
+from weir.state.watcher import Watcher
 
 logger = logging.getLogger("weir")
 
@@ -80,10 +82,11 @@ class Stack:
     name = "weir"
 
     def __init__(self) -> None:
+        self.state = Watcher()
         self.routing = Routing()
-        self.auth = Auth()
+        self.auth = Auth(self.state)
         self.profiles = Profiles()
-        self.policy = Policy()
+        self.policy = Policy(self.state)
         self.masking = Masking()
         self.credentials = Credentials()
         self.replay = Replay()
@@ -166,7 +169,7 @@ class Stack:
         if undecided:
             self.policy.requestheaders(flow, exchange)
         self.profiles.request(flow, exchange)
-        self.policy.request(flow, exchange)
+        await self.policy.request(flow, exchange)
         self.masking.request(flow, exchange)
         self.routing.request(flow, exchange)
         self.replay.request(flow, exchange)
@@ -179,6 +182,7 @@ class Stack:
         body = self.masking.record_request(exchange)
         scrub = self.credentials.scrubber(exchange)
         exchange.request_record = self.recorder.copy_request(flow, exchange, body, scrub)
+        exchange.trace = request_trace(exchange, scrub)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse a response that would turn the connection into something that is not HTTP."""
@@ -199,7 +203,7 @@ class Stack:
             return  # Gate refuses it
         try:
             if not exchange.settled:
-                self._read_response(flow, exchange)
+                await self._read_response(flow, exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except Exception as error:
@@ -209,7 +213,7 @@ class Stack:
                 self._answer(flow, exchange)
             await self._record(flow, exchange)
 
-    def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+    async def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         assert flow.response is not None
         data = flow.response.data
         head = {name.lower(): value for name, value in data.headers.fields}
@@ -232,8 +236,10 @@ class Stack:
         body, fields = self.credentials.response(exchange, body, fields, document)
         if document is not None and body is not read:
             document = self.profiles.read(body, content_type)
+        exchange.received_bytes = len(body)
+        await self.policy.response(exchange, self.profiles.response(exchange, body, content_type, document), document)
         caller, record = self.masking.response(exchange, body, document)
-        self.profiles.response(exchange, document)
+        self.profiles.record(exchange, document)
         if exchange.method == "HEAD" or data.status_code in (204, 304):
             caller = record = b""  # whatever came: bytes after these heads would be read as another response
         else:
@@ -263,11 +269,11 @@ class Stack:
         await self._record(flow, exchange)
 
     def _cut_revoked(self) -> None:
-        """The shared state has changed: end what is under way in a revoked name, also where its upstream is silent."""
+        """The shared state has changed: end what is revoked or stopped, also where its upstream is silent."""
         for flow, exchange in list(self._exchanges.items()):
             if exchange.settled or exchange.response_record is not None:
                 continue
-            exchange.problem = self.auth.revoked(exchange)
+            exchange.problem = self.auth.revoked(exchange) or self.policy.stopped(exchange)
             if exchange.problem is not None and exchange.sent:
                 _end_upstream(flow)  # `error` follows, and answers
 
@@ -301,8 +307,12 @@ class Stack:
         """Record; a response that could not be recorded is not delivered."""
         if exchange.recorded:
             return
+        await self.policy.end(exchange)
         try:
-            await self.recorder.record(flow, exchange, self.credentials.scrubber(exchange))
+            scrub = self.credentials.scrubber(exchange)
+            if exchange.judged_response:
+                exchange.trace += response_trace(exchange, scrub)
+            await self.recorder.record(flow, exchange, scrub)
             exchange.recorded = True
         except RecorderUnavailable:
             self._withhold(flow, exchange, _NOT_RECORDED)
@@ -347,7 +357,8 @@ class Stack:
                 _refuse_open_listeners(given)
             _check_allowances()
             self.replay.start(policies)
-            self.auth.start(self._cut_revoked)
+            await self.policy.use(policies)
+            self.state.start(self._cut_revoked)
             self.recorder.start(policies)
             _open_providers(policies)
         except ConfigError as error:
@@ -410,6 +421,8 @@ class Stack:
         gc.unfreeze()
         await asyncio.to_thread(self.recorder.stop)
         await asyncio.to_thread(self.auth.stop)
+        await asyncio.to_thread(self.state.stop)
+        await self.policy.stop()
 
     async def _until_ready(self) -> None:
         try:

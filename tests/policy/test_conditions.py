@@ -1,24 +1,34 @@
 """``when`` means what it says, for every matcher and in three-valued logic; mistakes are named with their place."""
 
+import re
 from typing import Any
 
 import pytest
+import re2
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from weir.config.problems import SettingError, path_text
 from weir.policy.conditions import UnreadableFact, compile_when
-from weir.policy.model import ABSENT, Facts
+from weir.policy.facts import ABSENT, Facts
+from weir.policy.gate import TextGate, term_pattern
+from weir.policy.indexes import outside, touches
 
 FACTS: Facts = {
     "user": "alice", "groups": ["local/ml", "local/search"], "issuer": "local", "connection": "reranker", "client_ip": "10.0.0.1",
-    "method": "POST", "path": "/v2/rerank", "operation": "rerank", "index": ABSENT, "model": "rerank-v3.5", "query": "what is a weir?",
-    "documents": 300, "top_n": 10, "bytes": 4000,
+    "method": "POST", "path": "/v2/rerank", "operation": "rerank", "index": ABSENT, "model": "rerank-v3.5", "query": ["what is a weir?"],
+    "documents": 300, "top_n": 10, "breadth": 300, "bytes": 4000, "max_tokens": ABSENT, "return_documents": False, "stream": ABSENT,
+    "document_text": ["first document", "the second\none"], "hour": 13, "weekday": "monday",
     "body": {"stream": False, "temperature": 0.5, "tags": ["a", "b"], "nested": [{"id": 1}, {"id": "1"}], "name": "x", "none": None},
 }  # fmt: skip
 
 
+CATEGORIES = {"rivers": term_pattern(["weir", "flood gate"]), "weapons": term_pattern(["gun", "C++", "刀"])}
+
+
 def holds(text: str, **facts: Any) -> bool | None:
-    return compile_when(YAML(typ="safe").load(text))({**FACTS, **facts})
+    return compile_when(YAML(typ="safe").load(text), categories=CATEGORIES).test({**FACTS, **facts})
 
 
 @pytest.mark.parametrize(
@@ -42,10 +52,92 @@ def holds(text: str, **facts: Any) -> bool | None:
         ("body: {'$.tags[*]': b}", True), ("body: {'$.tags[*]': c}", False),         ("body: {'$.nested[*].id': [1, '1']}", True), ("body: {$.none: x}", False), ("body: {$.missing: 1}", None), ("body: {$.missing: {exists: false}}", True),
         ("body: {$.none: null}", True), ("body: {$.none: {exists: true}}", True), ("body: {$.tags: {length: 2}}", True),
         ("body: {$..id: {exists: true}, $.name: x}", True),
+        # texts: any of them
+        ("query: {matches: weir}", True), ("query: {matches: '^weir'}", False), ("query: {matches: '^what'}", True),
+        ("document_text: {matches: '^first'}", True), ("document_text: {matches: '^second'}", False), ("document_text: {matches: '^one'}", False),
+        ("document_text: {matches: '(?m)^one$'}", True), ("document_text: {matches: 'document$'}", True), ("document_text: {matches: 'document\\s+the'}", False),
+        ("document_text: {matches: '\\Athe'}", True), ("document_text: {matches: '\\Aone'}", False), ("document_text: {matches: '(?s)second.one\\z'}", True),
+        ("document_text: {contains: second}", True), ("document_text: {length: {gt: 14}}", False), ("document_text: {length: {ge: 14}}", True),
+        ("not: {document_text: {matches: nothing}}", True), ("document_text: {matches: '^first', contains: nothing}", False),
+        ("category: rivers", True), ("category: weapons", False), ("category: [weapons, rivers]", True), ("category: {in: [rivers]}", True), ("not: {category: weapons}", True),
+        ("hour: {ge: 9, lt: 17}", True), ("weekday: [saturday, sunday]", False), ("return_documents: false", True), ("stream: true", None), ("max_tokens: {gt: 5}", None),
     ],
 )  # fmt: skip
 def test_meaning(when: str, expected: bool | None) -> None:
     assert holds(when) is expected
+
+
+@pytest.mark.parametrize(
+    ("when", "names", "expected"),
+    [
+        ("index: {touches: secret}", ["secret"], True), ("index: {touches: secret}", ["secrets"], False), ("index: {touches: secret}", ["docs", "secret"], True),
+        ("index: {touches: secret}", ["sec*"], True), ("index: {touches: secret}", ["*"], True), ("index: {touches: secret}", ["_all"], True),
+        ("index: {touches: secret}", ["docs*"], False), ("index: {touches: 'secret-*'}", ["*-2024"], True), ("index: {touches: 'secret-*'}", ["s*t"], True), ("index: {touches: 'secret-*'}", ["t*"], False),
+        ("index: {touches: 'secret-*'}", ["secret-2024"], True), ("index: {touches: ['a', 'secret-*']}", ["public", "a"], True), ("index: {touches: secret}", ["other:secret"], True),
+        ("index: {touches: secret}", ["*:*"], True), ("index: {touches: secret}", ["secret::failures"], True), ("index: {touches: secret}", ["docs,secret"], False),
+        ("index: {touches: secret}", ["*", "-secret"], True), ("index: {touches: secret}", ["-secret"], False), ("index: {touches: 'secret-*'}", ["<secret-{now/d}>"], True),
+        ("index: {touches: 'logs-*'}", ["<secret-{now/d{yyyy}}>"], False), ("index: {touches: secret}", ["SECRET"], True), ("index: {touches: secret}", ["+secret"], True), ("index: {touches: secret}", ["secre?"], True),
+        ("index: {outside: 'docs-*'}", ["docs-1"], False), ("index: {outside: 'docs-*'}", ["docs-*"], False), ("index: {outside: 'docs-*'}", ["docs-*-a"], False), ("index: {outside: 'docs-*'}", ["docs*"], True),
+        ("index: {outside: ['docs-*', news]}", ["docs-1", "news"], False), ("index: {outside: ['docs-*', news]}", ["docs-1", "new*"], True), ("index: {outside: 'docs-*'}", ["_all"], True), ("index: {outside: 'docs-*'}", ["*"], True),
+        ("index: {outside: 'docs-*'}", ["other:docs-1"], True), ("index: {outside: '*'}", ["anything", "*"], False), ("index: {outside: 'docs-*'}", ["<docs-{now/d}>"], False), ("index: {outside: 'a*b'}", ["a*"], True), ("index: {outside: 'a*b'}", ["axb", "a*xb"], False),
+    ],
+)  # fmt: skip
+def test_what_an_index_expression_could_reach(when: str, names: list[str], expected: bool) -> None:
+    assert holds(when, index=names) is expected
+
+
+@given(st.text("ab*", max_size=6), st.text("ab*", max_size=6), st.text("ab", max_size=6))
+def test_no_name_is_reached_that_was_said_not_to_be(expression: str, pattern: str, name: str) -> None:
+    def matches(glob: str) -> bool:
+        return re.fullmatch(".*".join(map(re.escape, glob.split("*"))), name) is not None
+
+    if matches(expression) and matches(pattern):
+        assert touches(expression, (pattern,)) or expression == ""
+    if matches(expression) and not matches(pattern):
+        assert outside(expression, (pattern,))
+
+
+@pytest.mark.parametrize(
+    ("terms", "text", "expected"),
+    [(["gun"], "a GUN here", True), (["gun"], "begun", False), (["gun"], "gun", True), (["gun"], "guns", False), (["flood gate"], "flood\n gate!", True),
+     (["C++"], "in c++, yes", True), (["C++"], "xc++", False), (["刀"], "买刀吗", True), (["über"], "ÜBER uns", True), (["über"], "xüber", False), (["a.b"], "axb", False)],
+)  # fmt: skip
+def test_terms(terms: list[str], text: str, expected: bool) -> None:
+    gate = TextGate()
+    gate.add(term_pattern(terms))
+    assert bool(gate.hits([text])) is expected
+    gate.close()
+    assert bool(gate.hits(["first", text, "last"])) is expected
+
+
+PATTERNS = [
+    "^a",
+    "a$",
+    "b+c",
+    "(?i)AB",
+    "a.b",
+    "[^a]b",
+    r"\bab\b",
+    r"\Aab",
+    r"ab\z",
+    "(?s)a.b",
+    "(?m)^b$",
+    "^$",
+    "c|^ab$",
+    "(?-s)a.b",
+    "b*",
+]
+
+
+@given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=6), st.lists(st.text("abc \n", max_size=8), max_size=5))
+def test_the_gate_finds_what_each_pattern_alone_finds(patterns: list[str], texts: list[str]) -> None:
+    gate = TextGate()
+    numbers = {pattern: gate.add(pattern) for pattern in patterns}
+    gate.close()
+    found = gate.hits(texts)
+    for pattern, number in numbers.items():
+        alone = re2.compile(pattern)
+        assert (number in found) is any(alone.search(text) is not None for text in texts)
 
 
 def test_a_body_that_is_not_there_has_no_fields() -> None:
@@ -89,6 +181,13 @@ def test_a_value_of_another_type_is_never_just_no_match(when: str, body: Any) ->
         ("body: {'$.a[?(@.b)]': 1}", "filters are not supported"),
         ("body: 1", "body: must map JSONPaths to matchers"),
         ("user: {in: alice}", "must be a list of values"),
+        ("status: 500", "status: 'status' is a fact of responses; add `on: response` to the rule"),
+        ("query: {matches: '(?=x)'}", "query.matches: not an RE2 expression"),
+        ("user: {touches: x}", "user.touches: 'touches' is for the fact 'index' only"),
+        ("index: {touches: []}", "index.touches: must be an index name or pattern"),
+        ("category: rivrs", "category: there is no category 'rivrs'. Did you mean 'rivers'?"),
+        ("return_documents: 'true'", "'return_documents' is true or false, 'true' is not"),
+        ("query: {exists: true, contains: x}", "stand alone"),
         ("groups: {exists: true, in: [a]}", "stand alone"),
     ],
 )  # fmt: skip

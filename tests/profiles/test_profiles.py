@@ -3,35 +3,110 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from ruamel.yaml import YAML
 
 from weir.content import ContentError
-from weir.profiles.profile import load_profile, names
+from weir.profiles.addon import read_body, read_parameters
+from weir.profiles.model import Call
+from weir.profiles.paths import Paths
+from weir.profiles.profile import Operation, load_profile, names
 
-CASES = YAML(typ="safe").load((Path(__file__).parents[1] / "corpus/profiles/cases.yaml").read_text())
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['profile']} {case['request']['path']}")
-def test_golden_cases(case: dict[str, Any]) -> None:
-    request = case["request"]
-    operation = load_profile(case["profile"]).operation(request["method"], request["path"])
-    assert operation is not None
-    call = operation.read_call(request["body"])
-    expected = case["call"]
-    assert (call.operation, call.query, call.top_n, call.model) == (
-        expected["operation"],
-        expected["query"],
-        expected["top_n"],
-        expected["model"],
-    )
-    assert call.documents is not None and len(call.documents) == expected["documents"]
-    ranking = operation.read_ranking(case["response"])
-    assert ranking.readable and [[r.index, r.score] for r in ranking.results] == case["ranking"]
+CORPUS = {
+    path.stem: YAML(typ="safe").load(path.read_text())
+    for path in sorted((Path(__file__).parents[1] / "corpus/profiles").glob("*.yaml"))
+}
 
 
-def test_every_profile_has_a_case() -> None:
-    assert {case["profile"] for case in CASES} == set(names()) == {"cohere", "jina", "tei", "voyage"}
+def of(kind: str) -> list[Any]:
+    return [
+        pytest.param(profile, entry, id=f"{profile}: {entry['name'] if isinstance(entry, dict) else entry}")
+        for profile, corpus in CORPUS.items()
+        for entry in corpus.get(kind) or ()
+    ]
+
+
+def operation_of(profile: str, method: str, path: str) -> tuple[Operation, dict[str, str]]:
+    found = load_profile(profile).paths.find(method, path)
+    assert found is not None, f"{method} {path} is unknown to {profile}"
+    return found.operation, found.variables
+
+
+def body_of(request: dict[str, Any], operation: Operation) -> Any:
+    if "lines" in request:
+        body = b"".join(msgspec.json.encode(line) + b"\n" for line in request["lines"])
+        return read_body(body, "application/x-ndjson", operation)
+    if "body" in request:
+        return read_body(msgspec.json.encode(request["body"]), "application/json", operation)
+    return None
+
+
+def read(profile: str, request: dict[str, Any]) -> tuple[Operation, Any, Call]:
+    operation, variables = operation_of(profile, request["method"], request["path"])
+    parameters = read_parameters(load_profile(profile), request.get("query", ""))
+    body = body_of(request, operation)
+    return operation, body, operation.read_call(body, parameters, variables)
+
+
+@pytest.mark.parametrize(("profile", "case"), of("cases"))
+def test_cases(profile: str, case: dict[str, Any]) -> None:
+    if "refused" in case:
+        with pytest.raises(ContentError) as refused:
+            read(profile, case["request"])
+        assert case["refused"] in str(refused.value)
+        return
+    operation, body, call = read(profile, case["request"])
+    found = {name: getattr(call, name) for name in call.__slots__ if getattr(call, name) not in (None, ())}
+    documents = found.get("documents")
+    if documents is not None:
+        found["documents"] = len(documents)
+        if texts := operation.texts(body, documents):
+            found["texts"] = texts
+    for name in ("query", "indexes"):
+        if name in found:
+            found[name] = list(found[name])
+    assert found == case["call"]
+    if "response" in case:
+        ranking = operation.answer.read_ranking(case["response"], call.documents)
+        assert ranking.readable
+        assert [[r.index, r.score] for r in ranking.results] == case["ranking"]
+        assert [s for s in ranking.sources if s is not None] == case.get("sources", [])
+        assert operation.answer.texts(ranking) == case.get("result_texts", [])
+        assert operation.answer.read_tokens(case["response"]) == case.get("tokens")
+
+
+@pytest.mark.parametrize(
+    ("profile", "line", "expected"),
+    [pytest.param(p, line, what, id=f"{p}: {line}") for p, c in CORPUS.items() for line, what in (c.get("operations") or {}).items() if what],
+)
+def test_operations(profile: str, line: str, expected: str) -> None:
+    method, _, target = line.partition(" ")
+    path, _, query = target.partition("?")
+    name, *indexes = expected.split()
+    operation, variables = operation_of(profile, method, path)
+    parameters = read_parameters(load_profile(profile), query)
+    assert (operation.name, [*operation.index.read(None, parameters, variables)]) == (name, indexes)
+
+
+@pytest.mark.parametrize(("profile", "line"), of("unknown"))
+def test_what_is_unknown(profile: str, line: str) -> None:
+    assert load_profile(profile).paths.find(*line.split(" ")) is None
+
+
+@pytest.mark.parametrize("profile", names())
+def test_every_path_of_every_profile_is_in_the_corpus(profile: str) -> None:
+    templates: Paths[str] = Paths()
+    named = {template for entry in load_profile(profile).settings.operations for template in entry.paths}
+    for entry in load_profile(profile).settings.operations:
+        for template in entry.paths:
+            for method in entry.methods:
+                templates.add(method, template, template)
+    corpus = CORPUS[profile]
+    lines = [f"{c['request']['method']} {c['request']['path']}" for c in corpus["cases"]]
+    lines += [line.partition("?")[0] for line in corpus.get("operations") or {}]
+    found = [templates.find(*line.split(" ")) for line in lines]
+    assert named - {f.operation for f in found if f} == set()
 
 
 @pytest.mark.parametrize(
@@ -42,8 +117,7 @@ def test_every_profile_has_a_case() -> None:
      {"query": "q", "documents": [], "model": ["m"]}],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused(body: Any) -> None:
-    operation = load_profile("cohere").operation("POST", "/v2/rerank")
-    assert operation is not None
+    operation, _ = operation_of("cohere", "POST", "/v2/rerank")
     with pytest.raises(ContentError):
         operation.read_call(body)
 
@@ -51,12 +125,5 @@ def test_what_cannot_be_read_is_refused(body: Any) -> None:
 @pytest.mark.parametrize("body", [None, {}, {"results": {}}, {"results": [1]}, {"results": [{"index": "0", "relevance_score": 1}]},
                                   {"results": [{"index": 0}]}, {"results": [{"index": 10**30, "relevance_score": 1}]}, {"results": [{"index": 0, "relevance_score": 10**400}]}, {"results": [{"index": True, "relevance_score": 1}]}])  # fmt: skip
 def test_a_ranking_of_another_shape_is_said_to_be_unreadable(body: Any) -> None:
-    operation = load_profile("cohere").operation("POST", "/v2/rerank")
-    assert operation is not None and not operation.read_ranking(body).readable
-
-
-def test_other_methods_and_paths_are_unknown() -> None:
-    profile = load_profile("cohere")
-    assert profile.operation("GET", "/v2/rerank") is None
-    assert profile.operation("POST", "/v2/rerank/") is None
-    assert profile.operation("POST", "/V2/rerank") is None
+    operation, _ = operation_of("cohere", "POST", "/v2/rerank")
+    assert not operation.answer.read_ranking(body).readable

@@ -4,7 +4,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -33,18 +33,13 @@ _REVOKED = "This token, its subject or its session has been revoked. Ask the gat
 class Auth:
     """Nobody is anybody until a token of a configured issuer, or an API key, says so."""
 
-    def __init__(self) -> None:
-        self._state = Watcher()
+    def __init__(self, state: Watcher) -> None:
+        self._state = state
         self._proofs = Proofs()
         self._sessions = Sessions()
 
-    def start(self, on_revocation: Callable[[], None]) -> None:
-        """Begin to watch the shared state. Raises `HomeError`."""
-        self._state.start(on_revocation)
-
     def stop(self) -> None:
-        """Stop watching. Blocks."""
-        self._state.stop()
+        """Close what was opened. Blocks."""
         self._proofs.stop()
 
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:

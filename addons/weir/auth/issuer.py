@@ -14,9 +14,8 @@ from weir.auth.keys import ALGORITHMS, KeySet, KeySetError, read_key_set
 from weir.auth.presets import with_preset
 from weir.auth.provider import Introspection, Provider, Source, check_url
 from weir.auth.refresher import KeyRefresher, KeysUnavailable
-from weir.config.load import did_you_mean
 from weir.config.model import IntrospectionSettings, IssuerSettings, LoginSettings
-from weir.config.problems import SettingError
+from weir.config.problems import SettingError, did_you_mean
 from weir.credentials.sources import resolve
 from weir.duration import seconds
 from weir.home import HomeError

@@ -4,7 +4,6 @@ YAML 1.2 without duplicate keys; every mistake is found in one pass and named wi
 column, and with the nearest valid word where one was probably meant.
 """
 
-import difflib
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from weir.config.model import ConnectionSettings, GatewaySettings, Settings
-from weir.config.problems import ConfigError, Location, Mistake, SettingError, path_text
+from weir.config.problems import ConfigError, Location, Mistake, SettingError, did_you_mean, path_text
+from weir.profiles.settings import ProfileSettings
 
 GATEWAY_FILE = "gateway.yaml"
 
@@ -48,6 +48,7 @@ class Folder:
     path: Path
     gateway: Document[GatewaySettings]
     connections: tuple[Document[ConnectionSettings], ...]
+    profiles: tuple[Document[ProfileSettings], ...]
     mistakes: tuple[Mistake, ...]
 
 
@@ -83,10 +84,15 @@ def load_folder(path: Path) -> Folder:
                 "there is no such file; it says where the gateway listens and whom it trusts",
             )
         )
-    connections = [
+    connections: list[Document[ConnectionSettings]] = [
         document
         for file in sorted(path.glob("*.yaml"))
         if file.name != GATEWAY_FILE and (document := _document(file, ConnectionSettings, mistakes)) is not None
+    ]
+    profiles: list[Document[ProfileSettings]] = [
+        own
+        for file in sorted(path.glob("profiles/*.yaml"))
+        if (own := _document(file, ProfileSettings, mistakes)) is not None
     ]
     if not mistakes and not connections:
         mistakes.append(Mistake(shown, 1, 1, "no connection is configured; add a file for the first one"))
@@ -99,7 +105,7 @@ def load_folder(path: Path) -> Folder:
         seen.setdefault(name, document.file)
     if gateway is None:
         raise ConfigError(mistakes)
-    return Folder(path, gateway, tuple(connections), tuple(mistakes))
+    return Folder(path, gateway, tuple(connections), tuple(profiles), tuple(mistakes))
 
 
 def _document[S: Settings](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
@@ -196,13 +202,6 @@ def _settings_in(annotation: Any) -> Any:
         if (found := _settings_in(inner)) is not None:
             return found
     return None
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """A sentence that names the word in *words* nearest to *word*, or nothing."""
-    words = list(words)
-    close = [w for w in words if len(word) > 2 and w.startswith(word)] or difflib.get_close_matches(word, words, 1, 0.6)
-    return f". Did you mean {close[0]!r}?" if close else ""
 
 
 def _child(node: Node | None, part: str | int) -> Node | None:

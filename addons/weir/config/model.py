@@ -89,6 +89,13 @@ IssuerEntry = Annotated[
 ]
 
 
+class CategorySettings(Settings):
+    """A named list of terms: here, or in a file with one a line. Rules ask for it by name."""
+
+    terms: list[Annotated[str, StringConstraints(min_length=1)]] = []
+    file: str | None = None
+
+
 class GatewaySettings(Settings):
     """``gateway.yaml``: what the gateway trusts and where it listens and records."""
 
@@ -98,6 +105,9 @@ class GatewaySettings(Settings):
     issuers: list[IssuerEntry] = []
     recordings: str = "recordings"
     state: Literal["sqlite"] = "sqlite"
+    limits: str = "memory"
+    timezone: str = "UTC"  # of the facts hour and weekday
+    categories: dict[Name, CategorySettings] = {}
 
 
 class MatchSettings(Settings):
@@ -116,18 +126,30 @@ class CredentialSettings(Settings):
     value: str
 
 
+class OnRequestSettings(Settings):
+    """Access for a while, which ``reviewers`` (groups) may give, for no longer than ``at_most``."""
+
+    reviewers: Annotated[Strings, Field(min_length=1)]
+    at_most: Duration = "4h"
+
+
 class AccessSettings(Settings):
-    """Who may use a connection at all."""
+    """Who may use a connection at all, always or on request."""
 
     groups: list[str] = []
+    on_request: OnRequestSettings | None = None
 
 
 class LimitSettings(Settings):
-    """``rate`` is ``<number>/<second|minute|hour|day>``; ``burst`` is how many may come at once."""
+    """``rate`` is ``<number>/<second|minute|hour|day>``; ``burst`` is how many may come at once.
 
-    rate: str
-    per: Literal["user", "group", "connection"] = "user"
-    count: Literal["requests", "documents"] = "requests"
+    ``concurrent`` is how many may be under way, instead. ``per`` is user, group, connection or a fact.
+    """
+
+    rate: str | None = None
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+    per: str = "user"
+    count: Literal["requests", "documents", "results", "bytes", "tokens"] = "requests"
     burst: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -139,10 +161,19 @@ class ApprovalSettings(Settings):
     count: Annotated[int, Field(ge=1)] = 1
 
 
+class TripSettings(Settings):
+    """The circuit breaker: the share of errors at which the connection is closed for a while."""
+
+    errors: str
+    over: Duration = "1m"
+    least: Annotated[int, Field(ge=1)] = 10
+
+
 class RuleSettings(Settings):
     """One rule: when its facts hold, its effect counts."""
 
     name: Name
+    on: Literal["request", "response"] = "request"
     when: dict[str, Any]
     effect: Literal["deny", "require_approval"]
     message: str = ""
@@ -173,6 +204,8 @@ class ConnectionSettings(Settings):
     token_in: list[TokenPlace] | None = None
     access: AccessSettings = AccessSettings()
     unknown_operations: Literal["refuse", "allow"] = "refuse"
+    writes: Literal["deny", "require_approval", "allow"] = "require_approval"
+    trip: TripSettings | None = None
     limits: list[LimitSettings] = []
     approval: ApprovalSettings | None = None
     rules: list[RuleSettings] = []

@@ -1,6 +1,7 @@
 """Mistakes in a policy file, each with its place, all of them reported at once."""
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,3 +54,10 @@ def path_text(location: Location) -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """A sentence that names the word in *words* nearest to *word*, or nothing."""
+    words = list(words)
+    close = [w for w in words if len(word) > 2 and w.startswith(word)] or difflib.get_close_matches(word, words, 1, 0.6)
+    return f". Did you mean {close[0]!r}?" if close else ""

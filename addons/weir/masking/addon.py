@@ -1,10 +1,11 @@
 """Masking: the three views of a body. What cannot be masked is neither sent nor stored."""
 
+import contextlib
 from typing import Any
 
 from mitmproxy import http
 
-from weir.content import encode, parse
+from weir.content import ContentError, encode, encode_lines, parse, parse_lines
 from weir.exchange import Exchange
 from weir.masking.masks import apply
 from weir.problems import Kind, Refusal
@@ -27,9 +28,10 @@ class Masking:
             return
         report = apply(masks, exchange.body)
         if report:
-            body = encode(exchange.body)
+            body = _encode(exchange)
             if exchange.operation is not None:
-                sent = exchange.operation.read_call(parse(body))
+                read = parse_lines if exchange.operation.ndjson else parse
+                sent = exchange.operation.read_call(read(body), exchange.parameters, exchange.variables)
                 if _judged_facts(sent) != _judged_facts(exchange.call):
                     raise MaskingError("a mask changes a fact that policy judged")
             flow.request.data.content = body  # its length is written with the rest of the head
@@ -45,12 +47,12 @@ class Masking:
         if not exchange.parsed:
             return b"" if connection.masks.all else exchange.sent_body
         report = apply(connection.masks.all, exchange.body)
-        exchange.recorded_model = exchange.operation.read_model(exchange.body) if exchange.operation else None
+        exchange.recorded_model = _model(exchange) if report else exchange.call.model
         if not report:
             return exchange.sent_body
         exchange.masked += report
         exchange.masked_request = True
-        return encode(exchange.body)
+        return _encode(exchange)
 
     def response(self, exchange: Exchange, body: bytes, document: Any) -> tuple[bytes, bytes]:
         """The response's body for the caller and for the record. Raises `Refusal` where it cannot be masked."""
@@ -72,6 +74,25 @@ class Masking:
         return caller, encode(document) if beyond else caller
 
 
+def _encode(exchange: Exchange) -> bytes:
+    """The parsed request body as bytes of the form in which it came."""
+    ndjson = exchange.operation is not None and exchange.operation.ndjson
+    return encode_lines(exchange.body) if ndjson else encode(exchange.body)
+
+
+def _model(exchange: Exchange) -> str | None:
+    """The model as it stands in the masked body, where it is (still) a text."""
+    if exchange.operation is None or "model" in exchange.variables:
+        return exchange.call.model
+    with contextlib.suppress(ContentError):
+        return exchange.operation.model.read(exchange.body)
+    return None
+
+
 def _judged_facts(call: Call) -> tuple[object, ...]:
     """What of a call rules count; a masked query or document text is meant to differ."""
-    return call.operation, None if call.documents is None else len(call.documents), call.top_n, call.model, call.indexes
+    documents = None if call.documents is None else len(call.documents)
+    return (
+        call.operation, documents, call.top_n, call.breadth, call.max_tokens, call.model, call.indexes,
+        call.return_documents, call.stream,
+    )  # fmt: skip

@@ -1,95 +1,273 @@
-"""Policy: access, rules and limits, in this order of power: a deny, a limit, an approval."""
+"""Policy: stops, access, rules and limits, in this order of power: a deny, a limit, an approval."""
 
 import math
 import time
+import weakref
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from mitmproxy import http
 
-from weir.alarms import counters
+from weir.alarms import alarm, counters
 from weir.auth.model import Principal
 from weir.connection import Connection
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
+from weir.policies import Policies
+from weir.policy import evidence
+from weir.policy.breaker import Breaker
 from weir.policy.conditions import UnreadableFact
-from weir.policy.limits import Charge, MemoryStore, Standing, headers
-from weir.policy.model import ABSENT, Decision, Effect, Facts
-from weir.policy.rules import Rule, judge
-from weir.problems import Kind, Refusal
+from weir.policy.facts import ABSENT
+from weir.policy.limits import (
+    Charge,
+    Concurrency,
+    Lease,
+    Limit,
+    LimitsUnavailable,
+    MemoryStore,
+    Standing,
+    Store,
+    headers,
+)
+from weir.policy.model import Decision, Effect
+from weir.policy.observed import request_facts, response_facts
+from weir.policy.rules import Rule, Rules, Verdict, judge
+from weir.problems import Kind, Problem, Refusal
+from weir.profiles.model import WRITES, Ranking
+from weir.state.model import AccessWindow, Stop
+from weir.state.watcher import Watcher
+
+#: Refusals that say that the service, not the caller, is in trouble.
+_UPSTREAM_TROUBLE = frozenset(
+    (Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_UNREADABLE, Kind.RESPONSE_TOO_LARGE, Kind.GATEWAY_ERROR)
+)
+#: Bytes that a token is taken to be, where a response does not say how many were used.
+_BYTES_A_TOKEN = 4
 
 
 class Policy:
     """Where no rule speaks, ``access`` decides; without ``access``, nobody passes."""
 
-    def __init__(self) -> None:
-        self._store = MemoryStore()
+    def __init__(self, state: Watcher) -> None:
+        self._state = state
+        self._memory = MemoryStore(time.monotonic)
+        self._store: Store = self._memory
+        self._store_url = "memory"
+        self._breakers: dict[str, Breaker] = {}
         self._new_id = Uuid7()
+
+    async def use(self, policies: Policies) -> None:
+        """Count limits where *policies* say. What is under way is settled where it was begun, as far as it can be."""
+        if policies.limits != self._store_url:
+            old, self._store_url = self._store, policies.limits
+            self._store = self._memory
+            if policies.limits != "memory":
+                from weir.policy.redis_store import RedisStore  # noqa: PLC0415  # an extra
+
+                self._store = RedisStore(policies.limits)
+            await old.close()
+        self._breakers = {
+            c.name: known
+            if (known := self._breakers.get(c.name)) and known.trip == c.trip
+            else Breaker(c.trip, time.monotonic)
+            for c in policies.connections
+            if c.trip is not None
+        }
+
+    async def stop(self) -> None:
+        """Give the store's connections back."""
+        await self._store.close()
+
+    # Requests.
 
     def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Refuse a caller who may not use the connection at all, before a body is read."""
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
-        if connection.access.isdisjoint(principal.groups):
-            message = f"Nobody in your groups may use {connection.name}. Ask its owner to add one to `access`."
-            if principal.groups_unknown:
-                message = (
-                    f"Your groups are not known, so you may not use {connection.name}: {principal.groups_unknown}."
-                )
-            exchange.decision = self._decide(
-                exchange, "deny", "access", message, connection.file, connection.access_line
-            )
-            raise Refusal(Kind.ACCESS_DENIED, message, rule="access")
+        self._refuse_stopped(exchange)
+        if not connection.access.isdisjoint(principal.groups) or self._window(exchange, connection, principal):
+            return
+        message = f"Nobody in your groups may use {connection.name}. Ask its owner to add one to `access`."
+        if principal.groups_unknown:
+            message = f"Your groups are not known, so you may not use {connection.name}: {principal.groups_unknown}."
+        elif connection.on_request is not None:
+            message = f"You may use {connection.name} only for a while, once one of its reviewers has given you access."
+        exchange.decision = self._decide(exchange, "deny", "access", message, connection.file, connection.access_line)
+        raise Refusal(Kind.ACCESS_DENIED, message, rule="access")
 
-    def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+    async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Decide. Raises `Refusal` for whatever is not allowed now."""
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
-        facts = _facts(exchange, connection, principal)
-        try:
-            verdict = judge(connection.rules, facts)
-        except UnreadableFact as error:
-            raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
-        for name in verdict.shadow:
-            counters[f"shadow:{name}"] += 1
+        self._refuse_stopped(exchange)  # since its head was read
+        exchange.facts = request_facts(exchange, connection.rules.needs | connection.response_rules.needs)
+        verdict = self._judge(exchange, connection.rules, Kind.UNREADABLE_BODY, "request")
+        if verdict.matched:
+            exchange.judged_request = evidence.outcomes(connection.rules.rules, exchange.facts)
         if verdict.deny is not None:
-            self._refuse(exchange, verdict.deny, "deny", Kind.DENIED_BY_RULE, verdict.shadow)
+            self._refuse(exchange, verdict.deny, "deny", Kind.DENIED_BY_RULE, verdict)
         if connection.limits:
-            self._charge(exchange, connection, principal, verdict.shadow)
+            await self._take(exchange, connection, principal, verdict)
         if verdict.require_approval is not None:
-            self._refuse(exchange, verdict.require_approval, "require_approval", Kind.APPROVAL_REQUIRED, verdict.shadow)
+            self._refuse(exchange, verdict.require_approval, "require_approval", Kind.APPROVAL_REQUIRED, verdict)
+        self._try(exchange, connection, verdict)
+        window = self._window(exchange, connection, principal)
+        by = f"access given by {window.by} until {_utc(window.until)}" if window else ""
         exchange.decision = self._decide(
-            exchange, "allow", "access", "", connection.file, connection.access_line, verdict.shadow
+            exchange, "allow", "access", by, connection.file, connection.access_line, verdict
         )
 
-    def _refuse(self, exchange: Exchange, rule: Rule, effect: Effect, kind: Kind, shadow: tuple[str, ...]) -> None:
-        message = rule.message or f"The rule {rule.name} does not let this request pass."
+    # Responses.
+
+    async def response(self, exchange: Exchange, ranking: Ranking, document: Any) -> None:
+        """Judge what the service answered, and charge what only it could tell. Raises `Refusal`."""
+        connection = exchange.connection
+        assert connection is not None
+        if connection.response_rules.rules:
+            self._judge_response(exchange, connection, ranking, document)
+        if exchange.settles:
+            settles, exchange.settles = exchange.settles, ()
+            guess = math.ceil((len(exchange.caller_body) + exchange.received_bytes) / _BYTES_A_TOKEN)
+            cost = {
+                "results": len(ranking.results),
+                "bytes": exchange.received_bytes,
+                "tokens": guess if exchange.tokens is None else exchange.tokens,
+            }
+            await self._settle([Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
+
+    def _judge_response(self, exchange: Exchange, connection: Connection, ranking: Ranking, document: Any) -> None:
+        if 200 <= exchange.upstream_status < 300 and (not ranking.readable or document is None):
+            raise Refusal(
+                Kind.UPSTREAM_UNREADABLE,
+                "The service's answer does not have the shape that the rules for it need, so it is not shown.",
+            )
+        exchange.facts = exchange.facts | response_facts(exchange, connection.response_rules, ranking, document)
+        rules = connection.response_rules
+        verdict = self._judge(exchange, rules, Kind.UPSTREAM_UNREADABLE, "answer")
+        if verdict.matched:
+            exchange.judged_response = evidence.outcomes(rules.rules, exchange.facts)
+        if verdict.deny is not None:
+            self._refuse(exchange, verdict.deny, "deny", Kind.DENIED_BY_RULE, verdict)
+        approval = verdict.require_approval
+        if approval is not None and exchange.call.operation not in WRITES:
+            self._refuse(exchange, approval, "require_approval", Kind.APPROVAL_REQUIRED, verdict)
+        if verdict.shadow:
+            before = exchange.decision
+            assert before is not None
+            exchange.decision = self._decide(
+                exchange, before.effect, before.rule, before.message, before.file, before.line, verdict, before.shadow
+            )
+
+    async def end(self, exchange: Exchange) -> None:
+        """The exchange is over, however it ended."""
+        if exchange.tries and exchange.connection is not None:
+            exchange.tries = False
+            breaker = self._breakers.get(exchange.connection.name)
+            trouble = exchange.upstream_status >= 500 or (
+                exchange.problem is not None and exchange.problem.kind in _UPSTREAM_TROUBLE
+            )
+            if breaker is not None and breaker.answered(error=trouble):
+                trip = breaker.trip
+                alarm(
+                    "circuit_open",
+                    f"the connection {exchange.connection.name} is closed for {trip.over} s: at least "
+                    f"{trip.share:.0%} of its answers were errors",
+                )
+        if exchange.leases:
+            leases, exchange.leases = exchange.leases, ()
+            await self._settle((), leases)
+
+    async def _settle(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
+        try:
+            await self._store.settle(charges, leases)
+        except LimitsUnavailable as error:
+            alarm("limits_unavailable", f"what a request cost could not be counted in the limits' store ({error})")
+
+    # What refuses.
+
+    def stopped(self, exchange: Exchange) -> Problem | None:
+        """The refusal that an emergency stop asks for, if there is one. Raises `StateUnavailable`."""
+        if exchange.principal is None or exchange.connection is None:
+            return None
+        stop = self._state.snapshot().stopped(exchange.principal, exchange.session_id, exchange.connection.name)
+        return None if stop is None else Problem(Kind.STOPPED, _stop_message(stop), rule="stop")
+
+    def _refuse_stopped(self, exchange: Exchange) -> None:
+        problem = self.stopped(exchange)
+        if problem is not None:
+            exchange.decision = self._decide(exchange, "deny", "stop", problem.detail, "", 0)
+            raise Refusal(problem.kind, problem.detail, rule="stop")
+
+    def _window(self, exchange: Exchange, connection: Connection, principal: Principal) -> AccessWindow | None:
+        if connection.on_request is None or not connection.access.isdisjoint(principal.groups):
+            return None
+        at_most = connection.on_request.at_most
+        return self._state.snapshot().window(principal, connection.name, time.time(), at_most)
+
+    def _judge(self, exchange: Exchange, rules: Rules, unreadable: Kind, what: str) -> Verdict:
+        try:
+            verdict = judge(rules.rules, exchange.facts)
+        except UnreadableFact as error:
+            raise Refusal(unreadable, f"The {what} was refused because {error}.") from None
+        for rule in verdict.shadow:
+            counters[f"shadow:{rule.name}"] += 1
+        return verdict
+
+    def _refuse(self, exchange: Exchange, rule: Rule, effect: Effect, kind: Kind, verdict: Verdict) -> None:
+        message = rule.message or f"The rule {rule.name} does not let this pass."
         if kind is Kind.APPROVAL_REQUIRED:
             message += " It needs a reviewer's approval, and this gateway cannot ask for one yet."
-        exchange.decision = self._decide(exchange, effect, rule.name, message, rule.file, rule.line, shadow)
+        before = exchange.decision.shadow if exchange.decision else ()
+        exchange.decision = self._decide(exchange, effect, rule.name, message, rule.file, rule.line, verdict, before)
         raise Refusal(kind, message, rule=rule.name)
 
-    def _charge(
-        self, exchange: Exchange, connection: Connection, principal: Principal, shadow: tuple[str, ...]
-    ) -> None:
-        charges = []
+    async def _take(self, exchange: Exchange, connection: Connection, principal: Principal, verdict: Verdict) -> None:
+        charges, leases = [], []
         for limit in connection.limits:
-            cost = len(exchange.call.documents or ()) if limit.count == "documents" else 1
-            owners: list[tuple[str, ...]]
-            if limit.per == "user":
-                owners = [principal.key]
-            elif limit.per == "connection":
-                owners = [()]
-            else:  # every group that lets the caller in
-                owners = [(group,) for group in sorted(connection.access & principal.groups)]
-            charges += [Charge(limit, (connection.name, limit.name, *owner), cost) for owner in owners]
-        passed, standings = self._store.charge(charges, time.monotonic())
+            for owner in _owners(limit.per, exchange, connection, principal):
+                key = (connection.name, limit.name, *owner)
+                if isinstance(limit, Concurrency):
+                    leases.append(Lease(limit, key, exchange.request_id))
+                else:
+                    cost, least = _cost(limit, exchange)
+                    charges.append(Charge(limit, key, cost, least))
+        store = self._store
+        try:
+            passed, standings = await store.take(charges, leases)
+        except LimitsUnavailable as error:
+            alarm("limits_unavailable", f"the limits' store cannot be asked ({error}); requests are refused")
+            message = "The gateway cannot count its limits now, and passes nothing uncounted. Try again later."
+            raise Refusal(Kind.LIMITS_UNAVAILABLE, message, headers=(("Retry-After", "5"),)) from None
         exchange.limit_headers = headers(standings)
         if passed:
+            exchange.settles = tuple(charge for charge in charges if charge.limit.afterwards)
+            exchange.leases = tuple(leases)
+            if leases and store is self._memory:  # whatever becomes of the exchange
+                weakref.finalize(exchange, self._memory.release, tuple(leases)).atexit = False
             return
         worst = max(standings, key=lambda s: s.retry_after)
         message = _limit_message(worst)
-        line = connection.limit_lines[connection.limits.index(worst.limit)]
-        exchange.decision = self._decide(exchange, "limit", worst.limit.name, message, connection.file, line, shadow)
+        exchange.decision = self._decide(
+            exchange, "limit", worst.limit.name, message, connection.file, worst.limit.line, verdict
+        )
         raise Refusal(Kind.RATE_LIMITED, message, rule=worst.limit.name)
+
+    def _try(self, exchange: Exchange, connection: Connection, verdict: Verdict) -> None:
+        breaker = self._breakers.get(connection.name)
+        if breaker is None:
+            return
+        seconds = breaker.refuses()
+        if seconds:
+            message = (
+                f"Too many answers of {connection.name} were errors, so it is closed for a moment. Try again later."
+            )
+            exchange.decision = self._decide(
+                exchange, "deny", "trip", message, connection.file, connection.access_line, verdict
+            )
+            retry = (("Retry-After", str(math.ceil(seconds))),)
+            raise Refusal(Kind.CIRCUIT_OPEN, message, rule="trip", headers=retry)
+        exchange.tries = True
 
     def _decide(
         self,
@@ -99,36 +277,56 @@ class Policy:
         message: str,
         file: str,
         line: int,
-        shadow: tuple[str, ...] = (),
+        verdict: Verdict | None = None,
+        before: tuple[str, ...] = (),
     ) -> Decision:
         assert exchange.policies is not None
-        return Decision(self._new_id(), effect, rule, message, exchange.policies.version, file, line, shadow)
+        shadow = (*before, *(r.name for r in verdict.shadow)) if verdict else before
+        would: Any = (verdict.shadow_effect if verdict else "") or effect
+        return Decision(self._new_id(), effect, rule, message, exchange.policies.version, file, line, shadow, would)
+
+
+def _owners(per: str, exchange: Exchange, connection: Connection, principal: Principal) -> list[tuple[str, ...]]:
+    """Whom a limit is counted for: one key, or one for each of several."""
+    if per == "user":
+        return [principal.key]
+    if per == "connection":
+        return [()]
+    if per == "group":  # every group that lets the caller in; who comes in by a window, is one of them all
+        return [(group,) for group in sorted(connection.access & principal.groups)] or [("",)]
+    value = exchange.facts[per]
+    if value is ABSENT:
+        return [("absent",)]
+    return [("is", str(v)) for v in value] if isinstance(value, list) else [("is", str(value))]
+
+
+def _cost(limit: Limit, exchange: Exchange) -> tuple[int, int]:
+    """What the request costs now, and how much room there must be at least."""
+    if limit.count == "requests":
+        return 1, 1
+    if limit.count == "documents":
+        return len(exchange.call.documents or ()), 0
+    return (len(exchange.caller_body), 1) if limit.count == "bytes" else (0, 1)
 
 
 def _limit_message(standing: Standing) -> str:
     limit = standing.limit
+    if isinstance(limit, Concurrency):
+        return (
+            f"Too many at once: at most {limit.most} requests under way per {limit.per}. Try again when one has ended."
+        )
     what = f"at most {limit.quota} {limit.count} in {limit.window} seconds per {limit.per}"
     if math.isinf(standing.retry_after):
         return f"Too many: {what}, of which {limit.burst} at once. This request alone asks for more."
     return f"Too many: {what}. Try again in {max(1, math.ceil(standing.retry_after))} s."
 
 
-def _facts(exchange: Exchange, connection: Connection, principal: Principal) -> Facts:
-    call = exchange.call
-    return {
-        "user": principal.sub,
-        "groups": sorted(principal.groups),
-        "issuer": principal.issuer,
-        "connection": connection.name,
-        "client_ip": exchange.client_ip,
-        "method": exchange.method,
-        "path": exchange.path,
-        "operation": call.operation,
-        "index": list(call.indexes) or ABSENT,
-        "model": ABSENT if call.model is None else call.model,
-        "query": ABSENT if call.query is None else call.query,
-        "documents": ABSENT if call.documents is None else len(call.documents),
-        "top_n": ABSENT if call.top_n is None else call.top_n,
-        "bytes": len(exchange.caller_body),
-        "body": exchange.body if exchange.parsed else ABSENT,
-    }
+def _stop_message(stop: Stop) -> str:
+    what = {"all": "Everything here", "connection": f"The connection {stop.value}"}.get(
+        stop.scope, "What you may do here"
+    )
+    return f"{what} was stopped by its operator: {stop.reason}"
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%H:%M UTC")

@@ -6,25 +6,20 @@ raises `UnreadableFact`: an upstream that reads ``"1000"`` as a number must not 
 """
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import re2
+import msgspec
 
-from weir.config.load import did_you_mean
-from weir.config.problems import SettingError
-from weir.jsonpath import PathError, compile_path
-from weir.policy.model import ABSENT, Facts
+from weir.config.problems import SettingError, did_you_mean
+from weir.jsonpath import Path, PathError, compile_path
+from weir.policy import indexes
+from weir.policy.facts import ABSENT, REQUEST_FACTS, RESPONSE_FACTS, Facts, Kind
+from weir.policy.gate import TextGate, compile_pattern
 
 Condition = Callable[[Facts], bool | None]
-_Matcher = Callable[[Any], bool | None]
-
-#: Every fact of a request, and the type of its value.
-FACTS: dict[str, type] = {
-    "user": str, "groups": list, "issuer": str, "connection": str, "client_ip": str,
-    "method": str, "path": str, "operation": str, "index": list, "model": str, "query": str,
-    "documents": int, "top_n": int, "bytes": int,
-}  # fmt: skip
+Phase = Literal["request", "response"]
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
@@ -33,149 +28,340 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "le": operator.le,
 }
 #: What other languages call ours.
-_ELSEWHERE = {"gte": "ge", "lte": "le", "regex": "matches", "re": "matches", "prefix": "starts_with", "nin": "not_in"}
+_ELSEWHERE = {
+    "gte": "ge", "lte": "le", "regex": "matches", "re": "matches", "prefix": "starts_with", "nin": "not_in",
+    "eq": "in", "equals": "in", "includes": "contains", "len": "length", "min": "ge", "max": "le",
+}  # fmt: skip
 _TEXT_OPS = ("matches", "starts_with", "contains")
-_OPS = (*_COMPARISONS, "in", "not_in", *_TEXT_OPS, "exists", "length")
+_INDEX_OPS = {"touches": indexes.touches, "outside": indexes.outside}
+OPS = (*_COMPARISONS, "in", "not_in", *_TEXT_OPS, "exists", "length", *_INDEX_OPS)
 
 
 class UnreadableFact(ValueError):
     """A fact is there but is not of the type that a rule compares; the text is safe to show."""
 
 
-def compile_when(when: dict[str, Any]) -> Condition:
-    """The condition that *when* describes. Raises `SettingError` placed within it."""
-    if not when:
-        raise SettingError("an empty condition matches nothing; name a fact")
-    return _all([_entry(name, value) for name, value in when.items()])
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One fact and its matcher, as written. ``path`` is that of a ``body`` clause."""
+
+    fact: str
+    matcher: Any
+    test: Condition
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path.text if self.path else self.fact}: {written(self.matcher)}"
 
 
-def _entry(name: str, value: Any) -> Condition:
-    if name in ("any", "all"):
-        if not isinstance(value, list) or not value:
-            raise SettingError("must be a list of conditions", name)
-        parts = [_nested(part, name, i) for i, part in enumerate(value)]
-        return _any(parts) if name == "any" else _all(parts)
-    if name == "not":
-        return _not(_nested(value, name))
-    if name == "body":
-        if not isinstance(value, dict) or not value:
-            raise SettingError("must map JSONPaths to matchers", name)
-        return _all([_body(path, matcher) for path, matcher in value.items()])
-    if name not in FACTS:
-        raise SettingError(
-            f"there is no fact {name!r}{did_you_mean(name, [*FACTS, 'body', 'any', 'all', 'not'])}", name
-        )
-    matcher = _located(value, name, kind=FACTS[name], location=(name,))
-    return lambda facts: matcher(facts[name])
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Conditions under one word: ``any``, ``all`` or ``not`` (which has one part)."""
+
+    word: Literal["any", "all", "not"]
+    parts: tuple["Clause | Group", ...]
+    test: Condition
+
+    def __str__(self) -> str:
+        if self.word == "not":
+            return f"not {{{self.parts[0]}}}"
+        inner = ", ".join(map(str, self.parts))
+        return inner if self.word == "all" else f"any [{inner}]"
 
 
-def _nested(part: Any, *location: str | int) -> Condition:
-    if not isinstance(part, dict):
-        raise SettingError("must be a condition: a mapping of facts to matchers", *location)
-    try:
-        return compile_when(part)
-    except SettingError as error:
-        raise SettingError(error.message, *location, *error.location) from None
+type Node = Clause | Group
 
 
-def _body(text: str, value: Any) -> Condition:
-    try:
-        path = compile_path(text)
-    except PathError as error:
-        raise SettingError(str(error), "body", text) from None
-    matcher = _located(value, text, kind=None, location=("body", text))
+class Compiler:
+    """Compiles the conditions of all rules of one phase; their text patterns share a gate for each fact."""
 
+    def __init__(self, phase: Phase, categories: Mapping[str, str] | None = None) -> None:
+        self._facts = REQUEST_FACTS if phase == "request" else RESPONSE_FACTS
+        self._phase = phase
+        self._categories = categories or {}
+        self._gates: dict[str, TextGate] = {}
+        self.needs: set[str] = set()
+
+    def compile(self, when: Any) -> Node:
+        """The condition that *when* describes. Raises `SettingError` placed within it."""
+        if not isinstance(when, dict):
+            raise SettingError("must be a condition: a mapping of facts to matchers")
+        if not when:
+            raise SettingError("an empty condition matches nothing; name a fact")
+        return _group("all", [self._entry(name, value) for name, value in when.items()])
+
+    def close(self) -> None:
+        """All rules are compiled."""
+        for gate in self._gates.values():
+            gate.close()
+
+    def _entry(self, name: str, value: Any) -> Node:
+        if name in ("any", "all"):
+            if not isinstance(value, list) or not value:
+                raise SettingError("must be a list of conditions", name)
+            return _group(name, [self._nested(part, name, i) for i, part in enumerate(value)])  # type: ignore[arg-type]
+        if name == "not":
+            return _group("not", [self._nested(value, name)])
+        if name == "body":
+            if not isinstance(value, dict) or not value:
+                raise SettingError("must map JSONPaths to matchers", name)
+            return _group("all", [_body(path, matcher) for path, matcher in value.items()])
+        if name == "category":
+            return self._category(value)
+        if name not in self._facts:
+            if name in RESPONSE_FACTS:
+                raise SettingError(f"{name!r} is a fact of responses; add `on: response` to the rule", name)
+            known = [*self._facts, "body", "category", "any", "all", "not"]
+            raise SettingError(f"there is no fact {name!r}{did_you_mean(name, known)}", name)
+        self.needs.add(name)
+        kind = self._facts[name]
+        if kind == "texts" and isinstance(value, dict) and set(value) == {"matches"}:
+            return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
+        with _placed(name):
+            matcher = _matcher(value, name, kind)
+        return Clause(name, value, _of_fact(name, matcher.one))
+
+    def _nested(self, part: Any, *location: str | int) -> Node:
+        with _placed(*location):
+            return self.compile(part)
+
+    def _gated(self, fact: str, pattern: Any, *location: str) -> Condition:
+        if not isinstance(pattern, str):
+            raise SettingError(f"{pattern!r} is not a text", *location)
+        self.needs.add(fact)
+        gate = self._gates.setdefault(fact, TextGate())
+        with _placed(*location):
+            number = gate.add(pattern)
+        key = f"matches of {fact}"
+
+        def condition(facts: Facts) -> bool | None:
+            texts = facts[fact]
+            if texts is ABSENT:
+                return None
+            found = facts.get(key)
+            if found is None:
+                found = facts[key] = gate.hits(texts)
+            return number in found
+
+        return condition
+
+    def _category(self, value: Any) -> Node:
+        if isinstance(value, dict) and set(value) == {"in"}:
+            value = value["in"]
+        named = value if isinstance(value, list) else [value]
+        conditions = []
+        for name in named:
+            if name not in self._categories:
+                known = ", ".join(sorted(self._categories)) or "none; define it under `categories` in gateway.yaml"
+                hint = did_you_mean(str(name), self._categories)
+                raise SettingError(f"there is no category {name!r}{hint}; there are {known}", "category")
+            texts = ["query", "document_text", *(["result_text"] if self._phase == "response" else [])]
+            conditions += [self._gated(fact, self._categories[name], "category") for fact in texts]
+
+        def condition(facts: Facts) -> bool | None:
+            values = [test(facts) for test in conditions]
+            return True if True in values else None if all(v is None for v in values) else False
+
+        return Clause("category", value, condition)
+
+
+def compile_when(when: Any, phase: Phase = "request", categories: Mapping[str, str] | None = None) -> Node:
+    """The condition that *when* alone describes. Raises `SettingError` placed within it."""
+    compiler = Compiler(phase, categories)
+    node = compiler.compile(when)
+    compiler.close()
+    return node
+
+
+def written(value: Any) -> str:
+    """*value* as someone would write it in a rule."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {written(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, str):
+        return value if value.replace("-", "").replace("_", "").replace(".", "").isalnum() else repr(value)
+    return msgspec.json.encode(value).decode()
+
+
+# Groups.
+
+
+def _group(word: Literal["any", "all", "not"], parts: list[Node]) -> Node:
+    if word != "not" and len(parts) == 1:
+        return parts[0]
+    tests = [part.test for part in parts]
+    test = _any(tests) if word == "any" else _all(tests) if word == "all" else _not(tests[0])
+    return Group(word, tuple(parts), test)
+
+
+def _all(tests: Sequence[Condition]) -> Condition:
     def condition(facts: Facts) -> bool | None:
-        body = facts["body"]
-        found = path.find(body) if body is not ABSENT else []
-        if not found:
-            return matcher(ABSENT)
-        return _or([matcher(value) for value in found])
+        unknown = False
+        for test in tests:
+            value = test(facts)
+            if value is False:
+                return False
+            unknown = unknown or value is None
+        return None if unknown else True
 
     return condition
 
 
-def _located(value: Any, name: str, *, kind: type | None, location: tuple[str, ...]) -> _Matcher:
+def _any(tests: Sequence[Condition]) -> Condition:
+    return lambda facts: _or([test(facts) for test in tests])
+
+
+def _not(test: Condition) -> Condition:
+    def negated(facts: Facts) -> bool | None:
+        value = test(facts)
+        return None if value is None else not value
+
+    return negated
+
+
+def _or(values: list[bool | None]) -> bool | None:
+    if True in values:
+        return True
+    return None if None in values else False
+
+
+def _of_fact(name: str, test: Callable[[Any], bool | None]) -> Condition:
+    def condition(facts: Facts) -> bool | None:
+        value = facts[name]
+        return test(value)
+
+    return condition
+
+
+def _body(text: str, value: Any) -> Clause:
     try:
-        return _matcher(value, name, kind)
-    except SettingError as error:
-        raise SettingError(error.message, *location, *error.location) from None
+        path = compile_path(text)
+    except PathError as error:
+        raise SettingError(str(error), "body", text) from None
+    with _placed("body", text):
+        matcher = _matcher(value, text, None)
+
+    def condition(facts: Facts) -> bool | None:
+        body = facts["body"]
+        found = path.find(body) if body is not ABSENT else ()
+        if not found:
+            return matcher.one(ABSENT)
+        return matcher.one(found[0]) if len(found) == 1 else matcher.many(found)
+
+    return Clause("body", value, condition, path)
 
 
-def _matcher(value: Any, name: str, kind: type | None) -> _Matcher:
-    """The matcher that *value* describes, for a fact of type *kind* (None: any JSON)."""
-    if kind is list:  # holds where it holds for any member; only `exists` and `length` ask for the whole
-        return _list_matcher(value, name)
+# Matchers.
+
+
+class _Matcher:
+    """``one`` judges a value, ``many`` whether any of several matches: where that can be told faster."""
+
+    __slots__ = ("many", "one")
+
+    def __init__(
+        self, one: Callable[[Any], bool | None], many: Callable[[list[Any]], bool | None] | None = None
+    ) -> None:
+        self.one = one
+        self.many = many or (lambda values: _or([one(value) for value in values]))
+
+
+class _placed:
+    """Puts what is raised within below a location."""
+
+    def __init__(self, *location: str | int) -> None:
+        self._location = location
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SettingError):
+            raise SettingError(error.message, *self._location, *error.location) from None
+
+
+def _matcher(value: Any, name: str, kind: Kind | None) -> _Matcher:
+    """The matcher that *value* describes, for a fact of that *kind* (None: any JSON)."""
+    if kind in ("list", "texts"):  # holds where it holds for any member
+        return _list_matcher(value, name, kind)
     if not isinstance(value, dict):
         return _one_of(value if isinstance(value, list) else [value], kind, name)
     if not value:
-        raise SettingError(f"an empty matcher; use one of {', '.join(_OPS)}")
+        raise SettingError(f"an empty matcher; use one of {', '.join(OPS)}")
     return _both([_operation(op, operand, name, kind) for op, operand in value.items()])
 
 
-def _list_matcher(value: Any, name: str) -> _Matcher:
-    if isinstance(value, dict) and set(value) & {"exists", "length"}:
+def _list_matcher(value: Any, name: str, kind: Kind) -> _Matcher:
+    whole = {"exists"} | ({"length"} if kind == "list" else set())
+    if isinstance(value, dict) and set(value) & whole:
         if len(value) > 1:
-            raise SettingError("`exists` and `length` of a list stand alone")
+            raise SettingError("`exists` and `length` of a list stand alone; write two conditions under `all`")
         ((op, operand),) = value.items()
-        return _operation(op, operand, name, list)
-    member = _matcher(value, name, str)
-
-    def matcher(found: Any) -> bool | None:
-        return None if found is ABSENT else _or([member(item) for item in found])
-
-    return matcher
+        return _operation(op, operand, name, "list")
+    member = _matcher(value, name, "text")
+    return _Matcher(lambda found: None if found is ABSENT else member.many(found))
 
 
-def _operation(op: str, operand: Any, name: str, kind: type | None) -> _Matcher:
+def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
     if op == "exists":
         if not isinstance(operand, bool):
             raise SettingError("must be true or false", op)
-        return lambda found: (found is not ABSENT) is operand
+        return _Matcher(lambda found: (found is not ABSENT) is operand)
     if op in ("in", "not_in"):
         if not isinstance(operand, list) or not operand:
             raise SettingError("must be a list of values", op)
         inner = _one_of(operand, kind, name, op)
         if op == "in":
             return inner
-        return lambda found: None if found is ABSENT else not inner(found)
+        one = inner.one
+        return _Matcher(lambda found: None if found is ABSENT else not one(found))
     if op in _COMPARISONS:
         if type(operand) not in (int, float):
             raise SettingError(f"{operand!r} is not a number", op)
-        if kind not in (int, None):
+        if kind not in ("number", None):
             raise SettingError(f"{name!r} is not a number; use matches, starts_with, contains or length", op)
         return _number(op, operand, name)
     if op in _TEXT_OPS:
         if not isinstance(operand, str):
             raise SettingError(f"{operand!r} is not a text", op)
-        if kind not in (str, None):
+        if kind not in ("text", None):
             raise SettingError(f"{name!r} is not a text; use gt, ge, lt or le", op)
         return _text(op, operand, name)
     if op == "length":
-        if kind is int:
-            raise SettingError(f"{name!r} is a number and has no length", op)
-        try:
-            inner = _matcher(operand, f"length of {name}", int)
-        except SettingError as error:
-            raise SettingError(error.message, op, *error.location) from None
-        return _length(inner, name)
+        if kind in ("number", "boolean"):
+            raise SettingError(f"{name!r} is a {kind} and has no length", op)
+        with _placed(op):
+            return _length(_matcher(operand, f"length of {name}", "number"), name)
+    if op in _INDEX_OPS:
+        if name != "index":
+            raise SettingError(f"{op!r} is for the fact 'index' only", op)
+        return _index(op, operand)
     meant = _ELSEWHERE.get(op)
-    hint = f". Did you mean {meant!r}?" if meant else did_you_mean(op, _OPS)
+    hint = f". Did you mean {meant!r}?" if meant else did_you_mean(op, OPS)
     raise SettingError(f"there is no matcher {op!r}{hint}", op)
 
 
-def _one_of(values: list[Any], kind: type | None, name: str, *location: str) -> _Matcher:
+_WANTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "number": ((int, float), "a number"),
+    "text": ((str,), "a text"),
+    "boolean": ((bool,), "true or false"),
+}
+
+
+def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> _Matcher:
     """Equal to one of *values*. A value of another type is refused: the service may coerce it to one of them."""
     for i, value in enumerate(values):
-        if kind is not None and type(value) is not kind:
-            wanted = {int: "a number", str: "a text"}[kind]
-            raise SettingError(f"{name!r} is {wanted}, {value!r} is not", *location, *([i] if len(values) > 1 else []))
+        if kind in _WANTED and type(value) not in _WANTED[kind][0]:
+            message = f"{name!r} is {_WANTED[kind][1]}, {value!r} is not"
+            raise SettingError(message, *location, *([i] if len(values) > 1 else []))
         if isinstance(value, dict | list):
             raise SettingError("must be a text, a number, true, false or null", *location)
     allowed = {(_type_of(value), value) for value in values}
     types = {kind for kind, _ in allowed}
+    plain = {value for kind, value in allowed if kind in ("text", "number")}
 
-    def matcher(found: Any) -> bool | None:
+    def one(found: Any) -> bool | None:
         if found is ABSENT:
             return None
         kind = _type_of(found)
@@ -183,7 +369,13 @@ def _one_of(values: list[Any], kind: type | None, name: str, *location: str) -> 
             raise UnreadableFact(f"{name!r} is a {kind}, and a rule compares it with a {' or '.join(sorted(types))}")
         return (kind, found) in allowed
 
-    return matcher
+    def many(found: list[Any]) -> bool | None:
+        kinds = set(map(type, found))
+        if (types == {"text"} and kinds == {str}) or (types == {"number"} and kinds <= {int, float}):
+            return not plain.isdisjoint(found)
+        return _or([one(value) for value in found])
+
+    return _Matcher(one, many)
 
 
 def _type_of(value: Any) -> str:
@@ -199,94 +391,82 @@ def _type_of(value: Any) -> str:
 
 def _number(op: str, operand: float, name: str) -> _Matcher:
     compare = _COMPARISONS[op]
+    extreme: Callable[[list[Any]], Any] = max if op in ("gt", "ge") else min
 
-    def matcher(found: Any) -> bool | None:
+    def one(found: Any) -> bool | None:
         if found is ABSENT:
             return None
         if type(found) is not int and type(found) is not float:
             raise UnreadableFact(f"{name!r} is not a number, and a rule compares it as one")
         return compare(found, operand)
 
-    return matcher
+    def many(found: list[Any]) -> bool | None:
+        if found and set(map(type, found)) <= {int, float}:
+            return compare(extreme(found), operand)
+        return _or([one(value) for value in found])
+
+    return _Matcher(one, many)
 
 
 def _text(op: str, operand: str, name: str) -> _Matcher:
     test: Callable[[str], bool]
+    gate = TextGate()
     if op == "matches":
-        options = re2.Options()
-        options.log_errors = False
-        try:
-            search = re2.compile(operand, options).search
-        except re2.error as error:
-            reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
-            raise SettingError(f"not an RE2 expression: {reason}", op) from None
+        with _placed(op):
+            gate.add(operand)
+        gate.close()
+        search = compile_pattern(operand).search
         test = lambda text: search(text) is not None  # noqa: E731
     elif op == "starts_with":
         test = lambda text: text.startswith(operand)  # noqa: E731
     else:
         test = lambda text: operand in text  # noqa: E731
 
-    def matcher(found: Any) -> bool | None:
+    def one(found: Any) -> bool | None:
         if found is ABSENT:
             return None
         if type(found) is not str:
             raise UnreadableFact(f"{name!r} is not a text, and a rule compares it as one")
         return test(found)
 
-    return matcher
+    def many(found: list[Any]) -> bool | None:
+        if set(map(type, found)) == {str}:
+            return bool(gate.hits(found)) if op == "matches" else any(map(test, found))
+        return _or([one(value) for value in found])
+
+    return _Matcher(one, many)
+
+
+def _index(op: str, operand: Any) -> _Matcher:
+    patterns = tuple(operand) if isinstance(operand, list) else (operand,)
+    if not patterns or not all(isinstance(p, str) and p for p in patterns):
+        raise SettingError("must be an index name or pattern, or a list of them", op)
+    judge = _INDEX_OPS[op]
+    return _Matcher(lambda found: judge(found, patterns))
 
 
 def _length(inner: _Matcher, name: str) -> _Matcher:
-    def matcher(found: Any) -> bool | None:
+    def one(found: Any) -> bool | None:
         if found is ABSENT:
             return None
         if not isinstance(found, str | list | dict):
             raise UnreadableFact(f"{name!r} has no length, and a rule compares it")
-        return inner(len(found))
+        return inner.one(len(found))
 
-    return matcher
+    def many(found: list[Any]) -> bool | None:
+        if set(map(type, found)) <= {str, list, dict}:
+            return inner.many(list(map(len, found)))
+        return _or([one(value) for value in found])
 
-
-def _or(values: list[bool | None]) -> bool | None:
-    if True in values:
-        return True
-    return None if None in values else False
+    return _Matcher(one, many)
 
 
 def _both(matchers: list[_Matcher]) -> _Matcher:
     if len(matchers) == 1:
         return matchers[0]
 
-    def matcher(found: Any) -> bool | None:
-        values = [m(found) for m in matchers]
+    def one(found: Any) -> bool | None:
+        values = [m.one(found) for m in matchers]
         return False if False in values else None if None in values else True
 
-    return matcher
-
-
-def _all(conditions: list[Condition]) -> Condition:
-    if len(conditions) == 1:
-        return conditions[0]
-
-    def condition(facts: Facts) -> bool | None:
-        unknown = False
-        for part in conditions:
-            value = part(facts)
-            if value is False:
-                return False
-            unknown = unknown or value is None
-        return None if unknown else True
-
-    return condition
-
-
-def _any(conditions: list[Condition]) -> Condition:
-    return lambda facts: _or([part(facts) for part in conditions])
-
-
-def _not(condition: Condition) -> Condition:
-    def negated(facts: Facts) -> bool | None:
-        value = condition(facts)
-        return None if value is None else not value
-
-    return negated
+    return _Matcher(one)

@@ -1,31 +1,32 @@
 """What was decided, as values."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Literal
+
+import msgspec
 
 Effect = Literal["allow", "deny", "limit", "require_approval"]
 
 
-class _Absent:
-    """The value of a fact that a request does not have. Only ``exists: false`` matches it."""
+class TraceLine(msgspec.Struct, frozen=True):
+    """One clause of a rule and what it saw, as the record may hold it.
 
-    __slots__ = ()
+    ``outcome`` is ``true``, ``false``, ``absent`` (the request does not have the fact) or ``unreadable``.
+    """
 
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final = _Absent()
-
-#: Facts by name; a value, or ABSENT.
-Facts = dict[str, Any]
+    rule: str
+    clause: str
+    outcome: str
+    saw: str
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What policy says of one request, why, and by which text of it.
 
-    ``shadow`` names the rules that matched but are only watched; ``line`` is where the rule stands.
+    ``effect`` is what was enforced, ``shadow_effect`` what would have been if the rules in shadow, which ``shadow``
+    names, were enforced too. ``file`` and ``line`` are where the rule stands.
     """
 
     decision_id: str
@@ -36,3 +37,4 @@ class Decision:
     file: str = ""
     line: int = 0
     shadow: tuple[str, ...] = ()
+    shadow_effect: Effect = "allow"

@@ -1,14 +1,19 @@
 """Rules over facts. Pure: facts in, verdict out; no I/O, no clock.
 
-A deny beats a require_approval wherever they stand; among equals the first in the file is named.
+A deny beats a require_approval wherever they stand; among equals the first in the file is named. A rule in
+shadow is judged like any other, and changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from weir.policy.conditions import Condition
-from weir.policy.model import Facts
+from weir.policy.conditions import Clause, Group, Node, UnreadableFact
+from weir.policy.facts import Facts
+
+#: What a rule can ask for, the strongest first.
+RuleEffect = Literal["deny", "require_approval"]
+STRENGTH: dict[str, int] = {"deny": 3, "limit": 2, "require_approval": 1, "allow": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +21,8 @@ class Rule:
     """One compiled rule, and where it stands."""
 
     name: str
-    condition: Condition
-    effect: Literal["deny", "require_approval"]
+    condition: Node
+    effect: RuleEffect
     message: str
     shadow: bool
     file: str
@@ -25,25 +30,87 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The rule that counts for each effect, and the names of matching rules that are only watched."""
+class Rules:
+    """The rules of one phase, in order, and the names of the facts that they ask for."""
 
-    deny: Rule | None
-    require_approval: Rule | None
-    shadow: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The rule that counts for each effect, and the matching rules that are only watched."""
+
+    deny: Rule | None = None
+    require_approval: Rule | None = None
+    shadow: tuple[Rule, ...] = ()
+
+    @property
+    def matched(self) -> bool:
+        """Whether any rule did."""
+        return bool(self.deny or self.require_approval or self.shadow)
+
+    @property
+    def shadow_effect(self) -> str:
+        """The effect that rules would have if those in shadow were enforced; empty where that is none."""
+        found = [rule.effect for rule in (*self.shadow, self.deny, self.require_approval) if rule is not None]
+        return max(found, key=lambda effect: STRENGTH[effect], default="")
 
 
 def judge(rules: Sequence[Rule], facts: Facts) -> Verdict:
-    """What *rules* say of *facts*. Raises `UnreadableFact`."""
+    """What *rules* say of *facts*. Raises `UnreadableFact`, unless only a rule in shadow asked for it."""
     deny = approval = None
-    shadow: tuple[str, ...] = ()
+    shadow: tuple[Rule, ...] = ()
     for rule in rules:
-        if rule.condition(facts) is not True:
-            continue
         if rule.shadow:
-            shadow += (rule.name,)
-        elif rule.effect == "deny":
-            deny = deny or rule
-        else:
-            approval = approval or rule
+            if _would_count(rule, facts):
+                shadow += (rule,)
+        elif rule.condition.test(facts) is True:
+            if rule.effect == "deny":
+                deny = deny or rule
+            else:
+                approval = approval or rule
     return Verdict(deny, approval, shadow)
+
+
+def _would_count(rule: Rule, facts: Facts) -> bool:
+    try:
+        return rule.condition.test(facts) is True
+    except UnreadableFact:
+        return True  # enforced, it would refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One part of a rule's condition and what became of it: True, False, None (absent), or why it cannot be read."""
+
+    rule: Rule
+    node: Node
+    depth: int
+    outcome: bool | str | None
+
+
+def trace(rules: Sequence[Rule], facts: Facts) -> Iterator[Judged]:
+    """Every clause of *rules*, with its outcome, in the order in which they are written."""
+    for rule in rules:
+        yield from _trace(rule, rule.condition, 0, facts)
+
+
+def _trace(rule: Rule, node: Node, depth: int, facts: Facts) -> Iterator[Judged]:
+    try:
+        outcome: bool | str | None = node.test(facts)
+    except UnreadableFact as error:
+        outcome = str(error)
+    yield Judged(rule, node, depth, outcome)
+    if isinstance(node, Group):
+        for part in node.parts:
+            yield from _trace(rule, part, depth + 1, facts)
+
+
+def clauses(node: Node) -> Iterator[Clause]:
+    """Every clause within *node*."""
+    if isinstance(node, Clause):
+        yield node
+    else:
+        for part in node.parts:
+            yield from clauses(part)

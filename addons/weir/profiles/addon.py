@@ -1,24 +1,15 @@
 """Profiles: the body is decoded and parsed here, once, and read as a Call or a ranking."""
 
+import contextlib
+from typing import Any
+
 from mitmproxy import http
 
-from weir.content import ContentError, decode, is_json, parse
+from weir.content import ContentError, decode, is_json, is_ndjson, parse, parse_lines, parse_parameters
 from weir.exchange import Exchange
 from weir.problems import Kind, Refusal
 from weir.profiles.model import UNKNOWN, Ranking
-from weir.profiles.profile import Operation
-
-
-def _refuse_lookalikes(body: object, operation: Operation | None) -> None:
-    """Members that differ only in case from each other or from a fact's: services read them differently."""
-    if not isinstance(body, dict):
-        return
-    seen: set[str] = set()
-    for name in body:
-        folded = name.casefold()
-        if folded in seen or (operation is not None and folded in operation.members and name != folded):
-            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
-        seen.add(folded)
+from weir.profiles.profile import Operation, Profile
 
 
 class Profiles:
@@ -28,32 +19,38 @@ class Profiles:
         """Set the exchange's body and call, or refuse."""
         connection, data, head = exchange.connection, flow.request.data, exchange.head
         assert connection is not None
-        raw = data.content or b""
-        exchange.operation = connection.profile.operation(exchange.method, exchange.path)
-        unknown = exchange.operation is None
-        if unknown and not (connection.allow_unknown and not connection.profile.resembles(exchange.path)):
+        profile = connection.profile
+        found = profile.paths.find(exchange.method, exchange.path)
+        if found is None and not (connection.allow_unknown and not profile.paths.resembles(exchange.path)):
             raise Refusal(
                 Kind.UNKNOWN_OPERATION,
                 f"{exchange.method} {exchange.path} is not an operation of the profile "
-                f"{connection.profile.name!r}, and this connection lets only those pass.",
+                f"{profile.name!r}, and this connection lets only those pass.",
             )
+        exchange.operation = found.operation if found else None
+        exchange.variables = found.variables if found else {}
+        content_type = head.get(b"content-type", b"").decode("ascii", "replace")
         try:
-            body = decode(raw, head.get(b"content-encoding", b"").decode("ascii", "replace"))
+            exchange.parameters = read_parameters(profile, exchange.query)
+            body = decode(data.content or b"", head.get(b"content-encoding", b"").decode("ascii", "replace"))
             if body:
-                if not is_json(head.get(b"content-type", b"").decode("ascii", "replace")):
-                    raise Refusal(Kind.UNSUPPORTED_CONTENT, "Send the body as application/json in UTF-8.")
-                exchange.body = parse(body)
+                exchange.body = read_body(body, content_type, exchange.operation)
                 exchange.parsed = True
-                _refuse_lookalikes(exchange.body, exchange.operation)
             exchange.caller_body = exchange.sent_body = body
-            exchange.call = exchange.operation.read_call(exchange.body) if exchange.operation else UNKNOWN
+            exchange.call = (
+                exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
+                if exchange.operation
+                else UNKNOWN
+            )
         except ContentError as error:
             raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
         # Judged decoded and as JSON in UTF-8, so sent decoded and named so.
         data.content = body
         fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
         if body:
-            fields.append((b"Content-Type", head[b"content-type"].partition(b";")[0].strip()))
+            media, _, parameters = content_type.partition(";")
+            kept = f"; {parameters.strip()}" if "compatible-with=" in parameters else ""
+            fields.append((b"Content-Type", f"{media.strip()}{kept}".encode()))
         data.headers.fields = tuple(fields)
 
     def read(self, body: bytes, content_type: str) -> object:
@@ -63,8 +60,86 @@ class Profiles:
         except ContentError:
             return None
 
-    def response(self, exchange: Exchange, document: object) -> None:
-        """Set the exchange's ranking, from the document as the record holds it."""
-        if exchange.operation is not None and 200 <= exchange.upstream_status < 300:
-            ranking = exchange.operation.read_ranking(document)
-            exchange.ranking = ranking if document is not None else Ranking(readable=False)
+    def response(self, exchange: Exchange, body: bytes, content_type: str, document: object) -> Ranking:
+        """The ranking that the service gave; sets how many tokens it says it used."""
+        operation = exchange.operation
+        if operation is None or not 200 <= exchange.upstream_status < 300:
+            return Ranking()
+        if document is not None:
+            exchange.tokens = operation.answer.read_tokens(document)
+        elif content_type.lower().startswith("text/event-stream"):
+            exchange.tokens = _streamed_tokens(body, operation)
+        exchange.ranking = self._ranking(exchange, operation, document)
+        return exchange.ranking
+
+    def record(self, exchange: Exchange, document: object) -> None:
+        """Set the exchange's ranking to what the record may hold: *document* has been masked since."""
+        if exchange.operation is not None and exchange.ranking.results and exchange.masked:
+            exchange.ranking = self._ranking(exchange, exchange.operation, document)
+
+    def _ranking(self, exchange: Exchange, operation: Operation, document: object) -> Ranking:
+        if document is None:
+            return Ranking(readable=not operation.answer.results)
+        return operation.answer.read_ranking(document, exchange.call.documents)
+
+
+def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
+    """What the last event that speaks of tokens says."""
+    tokens = None
+    for line in body.splitlines():
+        if line.startswith(b"data:") and b"usage" in line:
+            with contextlib.suppress(ContentError):
+                said = operation.answer.read_tokens(parse(line[5:].strip()))
+                tokens = tokens if said is None else said
+    return tokens
+
+
+def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:
+    """The query's parameters, where the profile reads any. Raises `ContentError`."""
+    if not profile.reads_parameters or not query:
+        return {}
+    parameters = parse_parameters(query)
+    for name in profile.refused_parameters & parameters.keys():
+        raise ContentError(f"the query parameter {name!r} would stand in for the body; send it as the body")
+    return parameters
+
+
+def read_body(body: bytes, content_type: str, operation: Operation | None) -> Any:
+    """The parsed *body*. Raises `Refusal` or `ContentError` for what could be read in two ways."""
+    ndjson = operation is not None and operation.ndjson
+    if not (is_ndjson if ndjson else is_json)(content_type):
+        wanted = "application/x-ndjson" if ndjson else "application/json"
+        raise Refusal(Kind.UNSUPPORTED_CONTENT, f"Send the body as {wanted} in UTF-8.")
+    value = parse_lines(body) if ndjson else parse(body)
+    _refuse_lookalikes(value, operation)
+    return value
+
+
+def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
+    """Members that differ only in case from each other or from a fact's: services read them differently."""
+    _refuse_folded(body, ())
+    for names in operation.members if operation else ():
+        node = body
+        for name in names:
+            if type(node) is not dict:
+                break
+            _refuse_folded(node, (name,))
+            node = node.get(name)
+
+
+def _refuse_folded(node: Any, names: tuple[str, ...]) -> None:
+    if type(node) is not dict:
+        return
+    if not names:
+        seen: set[str] = set()
+        for name in node:
+            folded = name.casefold()
+            if folded in seen:
+                raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
+            seen.add(folded)
+        return
+    (wanted,) = names
+    folded = wanted.casefold()
+    for name in node:
+        if name != wanted and name.casefold() == folded:
+            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")

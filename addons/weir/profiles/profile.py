@@ -1,80 +1,38 @@
-"""Profiles: an API described by data, compiled once, applied to parsed bodies. Pure.
+"""Profiles: an API described by data, compiled once, applied to parsed requests and responses. Pure.
 
 A profile's file says which method and path is which operation, and where in the JSON its facts stand.
-A fact that should be there and cannot be read raises `ContentError`: never "not this rule".
 """
 
 import math
-import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
 from ruamel.yaml import YAML
 
-from weir.config.model import Name, Settings, TokenPlace
-from weir.config.problems import SettingError
-from weir.content import ContentError
-from weir.jsonpath import Path, compile_path
-from weir.profiles.model import Call, Ranking, Result
+from weir.config.problems import SettingError, did_you_mean
+from weir.content import ContentError, leaf_texts
+from weir.jsonpath import Path, PathError, compile_path
+from weir.profiles.esql import read_esql
+from weir.profiles.model import WRITES, Call, Ranking, Result
+from weir.profiles.paths import Paths
+from weir.profiles.readers import (
+    LARGEST,
+    DocumentsReader,
+    FlagReader,
+    IndexReader,
+    NumberReader,
+    Parameters,
+    QueryReader,
+    TextReader,
+    largest,
+    paths,
+)
+from weir.profiles.settings import IndexSettings, OperationSettings, ProfileSettings, RequestSettings, ResponseSettings
 
-Kind = Literal["rerank", "score", "search", "embed", "chat", "read", "write", "admin"]
-
-
-class TopNSettings(Settings):
-    """Where the number of results stands, and what it means when absent or 0."""
-
-    path: str
-    absent: Literal["all"] = "all"
-    zero: Literal["all", "none"] = "none"
-
-
-class RequestSettings(Settings):
-    """Where an operation's facts stand in the request's JSON."""
-
-    query: str | None = None
-    documents: str | None = None
-    top_n: TopNSettings | None = None
-    model: str | None = None
-    index: str | None = None
-
-
-class ResponseSettings(Settings):
-    """Where the ranking stands in the response's JSON; index and score are read within one result."""
-
-    results: str
-    index: str = "$.index"
-    score: str
-
-
-class OperationSettings(Settings):
-    """One method and path, and what a request to it means."""
-
-    method: Annotated[str, Field(pattern="^[A-Z]+$")] = "POST"
-    path: Annotated[str, Field(pattern="^/")]
-    operation: Kind
-    request: RequestSettings = RequestSettings()
-    response: ResponseSettings | None = None
-
-
-class EnvironmentSettings(Settings):
-    """The variables in which the API's SDKs look for its address and key."""
-
-    base_url: list[str] = Field(default_factory=list)
-    token: list[str] = Field(default_factory=list)
-
-
-class ProfileSettings(Settings):
-    """One API."""
-
-    profile: Name
-    title: str
-    documentation: str
-    token_in: list[TokenPlace] = Field(default_factory=list)
-    environment: EnvironmentSettings = EnvironmentSettings()
-    operations: Annotated[list[OperationSettings], Field(min_length=1)]
+_NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,81 +40,167 @@ class Operation:
     """A compiled operation: reads calls and rankings."""
 
     name: str
-    query: Path | None
-    documents: Path | None
-    top_n: Path | None
-    zero_means_all: bool
-    model: Path | None
-    index: Path | None
-    results: Path | None
-    result_index: Path | None
-    result_score: Path | None
-    members: frozenset[str]  # of the body's top level, in which facts stand
+    methods: tuple[str, ...]
+    templates: tuple[str, ...]
+    ndjson: bool
+    members: tuple[tuple[str, ...], ...]  # the plain member paths at which facts stand
+    query: QueryReader | None
+    documents: DocumentsReader | None
+    top_n: NumberReader | None
+    breadth: tuple[Path, ...]
+    max_tokens: tuple[Path, ...]
+    model: TextReader
+    index: IndexReader
+    return_documents: FlagReader | None
+    stream: Path | None
+    esql: Path | None
+    answer: "Answer"
 
-    def read_call(self, body: Any) -> Call:
-        """The `Call` in the parsed request *body*. Raises `ContentError`."""
-        documents = _read(self.documents, body, "documents", list, required=True)
-        top_n = _read(self.top_n, body, "top_n", int)
-        if top_n is not None and not 0 <= top_n <= _LARGEST:
-            raise ContentError("the number of results asked for is negative or absurd")
-        if documents is not None and (top_n is None or (top_n == 0 and self.zero_means_all)):
+    @property
+    def writes(self) -> bool:
+        """Whether it changes what is stored, or how the service behaves."""
+        return self.name in WRITES
+
+    def read_call(self, body: Any, parameters: Parameters = {}, variables: Mapping[str, str] = {}) -> Call:  # noqa: B006
+        """The `Call` of a request with that parsed *body*. Raises `ContentError`."""
+        documents = self.documents.read(body) if self.documents else None
+        indexes = self.index.read(body, parameters, variables)
+        top_n = self.top_n.read(body, parameters, documents) if self.top_n else None
+        if top_n is None and documents is not None and self.name in _NEEDS_DOCUMENTS:
             top_n = len(documents)
-        indexes = self.index.find(body) if self.index else []
-        if not all(isinstance(i, str) for i in indexes):
-            raise ContentError("the index is not a text")
+        breadth = largest("breadth", self.breadth, body) if self.breadth else None
+        if self.esql is not None and type(text := self.esql.first(body)) is str:
+            query = read_esql(text)
+            indexes += query.indexes
+            top_n, breadth = query.limit, max(query.widest, query.limit)
         return Call(
             operation=self.name,
-            query=_read(self.query, body, "query", str, required=True),
+            query=self.query.read(body, parameters) if self.query else (),
             documents=documents,
             top_n=top_n,
-            model=_read(self.model, body, "model", str),
-            indexes=tuple(indexes),
+            breadth=max(filter(None, (breadth, top_n)), default=None) if documents is None else len(documents),
+            max_tokens=largest("max_tokens", self.max_tokens, body),
+            model=variables.get("model") or self.model.read(body),
+            indexes=indexes,
+            return_documents=self.return_documents.read(body) if self.return_documents else None,
+            stream=self._stream(body),
         )
 
-    def read_model(self, body: Any) -> str | None:
-        """The model in *body* where it is (still) a text."""
-        model = self.model.first(body) if self.model else None
-        return model if isinstance(model, str) else None
+    def texts(self, body: Any, documents: list[Any] | None) -> list[str]:
+        """What is written in *documents*, which were read from *body*."""
+        return self.documents.texts(body, documents) if self.documents and documents else []
 
-    def read_ranking(self, body: Any) -> Ranking:
-        """The ranking in the parsed response *body*; ``readable=False`` where it has another shape."""
-        if self.results is None or self.result_index is None or self.result_score is None:
+    def _stream(self, body: Any) -> bool | None:
+        value = self.stream.first(body) if self.stream else None
+        if value is not None and type(value) is not bool:
+            raise ContentError("'stream' is not true or false")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an operation's response is read."""
+
+    results: tuple[Path, ...] = ()
+    index: Path | None = None
+    id: Path | None = None
+    score: Path | None = None
+    text: tuple[Path, ...] = ()
+    source: Path | None = None
+    tokens: tuple[Path, ...] = ()
+    document_id: Path | None = None
+    document_source: Path | None = None
+
+    def read_ranking(self, body: Any, documents: list[Any] | None = None) -> Ranking:
+        """The ranking in the parsed response *body* to *documents*; ``readable=False`` where it has another shape."""
+        if not self.results:
             return Ranking()
-        entries = self.results.first(body)
-        if not isinstance(entries, list):
+        entries: list[Any] = []
+        found = [value for path in self.results for value in path.find(body)]
+        if not found:
             return Ranking(readable=False)
-        results = []
-        for entry in entries:
-            index, score = self.result_index.first(entry), self.result_score.first(entry)
-            if type(index) is not int or abs(index) > _LARGEST or not _is_score(score):
+        for value in found:
+            if type(value) is not list:
                 return Ranking(readable=False)
-            results.append(Result(index, float(score)))
-        return Ranking(tuple(results))
+            entries += value
+        positions = self._positions(documents) if self.id is not None else {}
+        results, sources = [], []
+        for entry in entries:
+            index = self._index(entry, positions)
+            score = self.score.first(entry) if self.score else None
+            if index is _UNREADABLE or not _is_score(score, missing=self.score is None or self.index is None):
+                return Ranking(readable=False)
+            results.append(Result(index, None if score is None else float(score)))
+            sources.append(self._source(entry, index, documents))
+        return Ranking(tuple(results), True, tuple(sources), tuple(entries))
+
+    def texts(self, ranking: Ranking) -> list[str]:
+        """What is written in the results."""
+        return [
+            text
+            for entry in ranking.entries
+            for path in self.text
+            for value in path.find(entry)
+            for text in leaf_texts(value)
+        ]
+
+    def read_tokens(self, body: Any) -> int | None:
+        """The tokens that the response says were used; None where it does not say."""
+        found = [value for path in self.tokens if (value := path.first(body)) is not None]
+        if not found or not all(type(v) in (int, float) and math.isfinite(v) and 0 <= v <= LARGEST for v in found):
+            return None
+        return int(sum(found))
+
+    def _positions(self, documents: list[Any] | None) -> dict[Any, int]:
+        if self.document_id is None:
+            return {}
+        ids = [self.document_id.first(document) for document in documents or ()]
+        return {id_: i for i, id_ in enumerate(ids) if isinstance(id_, str)}
+
+    def _index(self, entry: Any, positions: dict[Any, int]) -> Any:
+        if self.id is not None:
+            id_ = self.id.first(entry)
+            return positions.get(id_, -1) if isinstance(id_, str) else _UNREADABLE
+        if self.index is None:
+            return None
+        index = self.index.first(entry)
+        return index if type(index) is int and abs(index) <= LARGEST else _UNREADABLE
+
+    def _source(self, entry: Any, index: int | None, documents: list[Any] | None) -> str | None:
+        source = self.source.first(entry) if self.source else None
+        if source is None and self.document_source is not None and documents is not None and index is not None:
+            source = self.document_source.first(documents[index]) if 0 <= index < len(documents) else None
+        return None if source is None else source if type(source) is str else str(source)[:100]
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A compiled profile."""
+    """A compiled profile. Two of the same settings are interchangeable."""
 
     name: str
-    operations: dict[tuple[str, str], Operation]
+    settings: ProfileSettings
+    paths: Paths[Operation]
+    operations: tuple[Operation, ...]
     token_in: tuple[str, ...] = ()
     base_url_variables: tuple[str, ...] = ()
     token_variables: tuple[str, ...] = ()
+    refused_parameters: frozenset[str] = frozenset()
+    reads_parameters: bool = False
 
-    def operation(self, method: str, path: str) -> Operation | None:
-        """The operation of a request with *method* to *path* (without query); None where it is unknown."""
-        return self.operations.get((method, path))
-
-    def resembles(self, path: str) -> bool:
-        """Whether *path* is a known operation's in another case or with another end: servers may take it for that."""
-        wanted = path.rstrip("/").lower()
-        return any(known.rstrip("/").lower() == wanted for _, known in self.operations)
+    @property
+    def writes(self) -> bool:
+        """Whether any of its operations changes something."""
+        return any(operation.writes for operation in self.operations)
 
 
 def names() -> list[str]:
     """The profiles that come with Weir."""
     return sorted(_shipped())
+
+
+def source(name: str) -> str:
+    """The file of the shipped profile *name*, as it is written."""
+    return _shipped()[name]
 
 
 @cache
@@ -166,61 +210,142 @@ def _shipped() -> dict[str, str]:
 
 
 @cache
+def _shipped_settings(name: str) -> ProfileSettings:
+    return ProfileSettings.model_validate(YAML(typ="safe", pure=True).load(_shipped()[name]))
+
+
+@cache
 def load_profile(name: str) -> Profile:
-    """The profile called *name*. Raises `SettingError` where there is none."""
+    """The shipped profile called *name*. Raises `SettingError` where there is none."""
+    return compile_profile(find_settings(name, {}), {})
+
+
+def find_settings(name: str, own: Mapping[str, ProfileSettings]) -> ProfileSettings:
+    """The settings of the profile *name*: of *own* ones, or shipped. Raises `SettingError`."""
+    if name in own:
+        return own[name]
     if name not in _shipped():
-        raise SettingError(f"there is no profile {name!r}; there are {', '.join(names())}")
-    settings = ProfileSettings.model_validate(YAML(typ="safe", pure=True).load(_shipped()[name]))
+        known = sorted({*names(), *own})
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise SettingError(f"there is no profile {name!r}{hint}")
+    return _shipped_settings(name)
+
+
+def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings]) -> Profile:
+    """A profile, with those that it extends. Raises `SettingError` placed in *settings*."""
+    chain = [settings]
+    while (base := chain[-1].extends) is not None:
+        try:
+            chain.append(find_settings(base, own))
+        except SettingError as error:
+            raise SettingError(error.message, "extends") from None
+        if len({s.profile for s in chain}) < len(chain):
+            raise SettingError(f"{base!r} extends itself", "extends")
+    index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
+    tree: Paths[Operation] = Paths()
+    operations = []
+    for level, part in enumerate(chain):
+        for i, entry in enumerate(part.operations):
+            location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
+            try:
+                operation = _compile(entry, index_parameter)
+                for template in entry.paths:
+                    for method in entry.methods:
+                        tree.add(method, template, operation)
+            except PathError as error:
+                raise SettingError(str(error), *location) from None
+            except SettingError as error:
+                raise SettingError(error.message, *location, *error.location) from None
+            operations.append(operation)
+    token_in = next((s.token_in for s in chain if s.token_in is not None), [])
+    environment = next((s.environment for s in chain if s.environment is not None), None)
+    refused = frozenset(name for s in chain for name in s.refuse_parameters)
     return Profile(
         settings.profile,
-        {(o.method, o.path): _compile(o) for o in settings.operations},
-        token_in=tuple(settings.token_in),
-        base_url_variables=tuple(settings.environment.base_url),
-        token_variables=tuple(settings.environment.token),
+        settings,
+        tree,
+        tuple(operations),
+        token_in=tuple(token_in),
+        base_url_variables=tuple(environment.base_url) if environment else (),
+        token_variables=tuple(environment.token) if environment else (),
+        refused_parameters=refused,
+        reads_parameters=bool(refused or index_parameter or _any_parameter(chain)),
     )
 
 
-def _compile(settings: OperationSettings) -> Operation:
+def _any_parameter(chain: Iterable[ProfileSettings]) -> bool:
+    requests = (o.request for s in chain for o in s.operations)
+    return any(
+        getattr(part, "parameter", None)
+        for request in requests
+        for part in (request.query, request.top_n, request.index)
+    )
+
+
+def _compile(settings: OperationSettings, index_parameter: str | None) -> Operation:
     request, response = settings.request, settings.response
-    top_n = request.top_n.path if request.top_n else None
-    paths = (request.query, request.documents, top_n, request.model, request.index)
-    return Operation(
+    operation = Operation(
         name=settings.operation,
-        query=_path(request.query),
-        documents=_path(request.documents),
-        top_n=_path(top_n),
-        zero_means_all=bool(request.top_n and request.top_n.zero == "all"),
-        model=_path(request.model),
-        index=_path(request.index),
-        results=_path(response.results if response else None),
-        result_index=_path(response.index if response else None),
-        result_score=_path(response.score if response else None),
-        members=frozenset(match[1] for path in paths if path and (match := re.match(r"\$\.(\w+)", path))),
+        methods=tuple(settings.methods),
+        templates=tuple(settings.paths),
+        ndjson=request.body == "ndjson",
+        members=tuple(dict.fromkeys(_plain_members(request))),
+        query=QueryReader(request.query) if request.query else None,
+        documents=DocumentsReader(request.documents, required=settings.operation in _NEEDS_DOCUMENTS)
+        if request.documents
+        else None,
+        top_n=NumberReader("top_n", request.top_n) if request.top_n else None,
+        breadth=paths(request.breadth),
+        max_tokens=paths(request.max_tokens),
+        model=TextReader("model", paths(request.model)),
+        index=IndexReader(request.index or IndexSettings(), index_parameter),
+        return_documents=FlagReader("return_documents", request.return_documents) if request.return_documents else None,
+        stream=compile_path(request.stream) if request.stream else None,
+        esql=compile_path(request.esql) if request.esql else None,
+        answer=_answer(response, request),
+    )
+    return operation
+
+
+def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answer:
+    if response is None:
+        return Answer()
+    documents = request.documents
+    return Answer(
+        results=paths(response.results),
+        index=compile_path(response.index) if response.index else None,
+        id=compile_path(response.id) if response.id else None,
+        score=compile_path(response.score) if response.score else None,
+        text=paths(response.text),
+        source=compile_path(response.source) if response.source else None,
+        tokens=paths(response.tokens),
+        document_id=compile_path(documents.id) if documents and documents.id else None,
+        document_source=compile_path(documents.source) if documents and documents.source else None,
     )
 
 
-def _path(text: str | None) -> Path | None:
-    return compile_path(text) if text is not None else None
+def _plain_members(request: RequestSettings) -> Iterable[tuple[str, ...]]:
+    texts = [*(request.query.paths if request.query else ()), *request.breadth, *request.max_tokens, *request.model]
+    texts += [part.path for part in (request.documents, request.top_n, request.return_documents) if part and part.path]
+    texts += request.index.paths if request.index else []
+    texts += [text for text in (request.stream, request.esql) if text]
+    for text in texts:
+        for end in range(len(text), 0, -1):  # `$.docs[*]._index`: as far as it is plain
+            if text[end:] == "" or text[end] in ".[":
+                try:
+                    names = compile_path(text[:end]).names
+                except PathError:
+                    continue
+                if names:
+                    yield names
+                    break
 
 
-def _is_score(value: Any) -> bool:
-    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= _LARGEST)
+_UNREADABLE: Any = object()
 
 
-#: What the index can hold and no ranking needs.
-_LARGEST = 2**31 - 1
-_MISSING = object()
-
-
-def _read(path: Path | None, body: Any, name: str, kind: type, *, required: bool = False) -> Any:
-    if path is None:
-        return None
-    found = path.first(body, _MISSING)
-    if found is _MISSING or (found is None and not required):
-        if required:
-            raise ContentError(f"{name!r} is missing ({path.text})")
-        return None
-    if type(found) is not kind:
-        wanted = {str: "a text", int: "a whole number", list: "a list"}[kind]
-        raise ContentError(f"{name!r} ({path.text}) is not {wanted}")
-    return found
+def _is_score(value: Any, *, missing: bool) -> bool:
+    """Whether *value* is a score, or *missing* may be."""
+    if value is None:
+        return missing
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= LARGEST)

@@ -31,7 +31,7 @@ _VIEWS = {
         SELECT request_id, time, connection, "user", rule, effect, problem, message, true AS enforced
         FROM flows WHERE effect IN ('deny', 'limit', 'require_approval')
         UNION ALL
-        SELECT request_id, time, connection, "user", unnest(shadow) AS rule, 'shadow', NULL, NULL, false
+        SELECT request_id, time, connection, "user", unnest(shadow) AS rule, shadow_effect, NULL, NULL, false
         FROM flows WHERE len(shadow) > 0""",
     "masked_fields": """
         SELECT request_id, time, connection, unnest(masked).path AS path,

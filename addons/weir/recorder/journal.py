@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from weir.masking.masks import MaskedField
+from weir.policy.model import TraceLine
 from weir.profiles.model import Result
 
 SCHEMA_VERSION = 1
@@ -41,6 +42,8 @@ class JournalLine(msgspec.Struct, kw_only=True):
     model: str | None = None
     documents: int | None = None
     top_n: int | None = None
+    indexes: list[str] = []
+    tokens: int | None = None
     request_bytes: int = 0
     response_bytes: int = 0
     status: int = 0
@@ -50,7 +53,11 @@ class JournalLine(msgspec.Struct, kw_only=True):
     message: str | None = None
     decision_id: str | None = None
     policy_version: str | None = None
+    rule_file: str | None = None
+    rule_line: int | None = None
     shadow: list[str] = []
+    shadow_effect: str | None = None
+    trace: list[TraceLine] = []
     problem: str | None = None
     replay: str | None = None
     error: str | None = None
@@ -85,6 +92,8 @@ COLUMNS: dict[str, str] = {
     "model": "VARCHAR",
     "documents": "BIGINT",
     "top_n": "BIGINT",
+    "indexes": "VARCHAR[]",
+    "tokens": "BIGINT",
     "request_bytes": "BIGINT",
     "response_bytes": "BIGINT",
     "status": "INTEGER",
@@ -94,7 +103,11 @@ COLUMNS: dict[str, str] = {
     "message": "VARCHAR",
     "decision_id": "VARCHAR",
     "policy_version": "VARCHAR",
+    "rule_file": "VARCHAR",
+    "rule_line": "INTEGER",
     "shadow": "VARCHAR[]",
+    "shadow_effect": "VARCHAR",
+    "trace": "STRUCT(rule VARCHAR, clause VARCHAR, outcome VARCHAR, saw VARCHAR, shadow BOOLEAN)[]",
     "problem": "VARCHAR",
     "replay": "VARCHAR",
     "error": "VARCHAR",

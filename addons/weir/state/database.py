@@ -1,6 +1,6 @@
-"""The SQLite file in which workers and the command share API keys and revocations (``state.db`` in WEIR_HOME).
+"""The SQLite file in which workers and the command share API keys, revocations, stops and access windows.
 
-WAL, so that reading never waits for writing. Every change to a key or a revocation raises a generation
+It is ``state.db`` in WEIR_HOME. WAL, so that reading never waits for writing. Every change raises a generation
 number in the same transaction, which is what workers look at to learn of it. Everything here blocks: it
 is for the command and for one thread of each worker, never for the event loop.
 """
@@ -18,7 +18,7 @@ from math import inf
 from pathlib import Path
 
 from weir.home import HomeError, home
-from weir.state.model import ApiKey, Revocation, RevocationKind, Snapshot
+from weir.state.model import AccessWindow, ApiKey, Revocation, RevocationKind, Snapshot, Stop, StopScope
 
 FILE = "state.db"
 #: What an API key begins with: for secret scanners, and to tell one from other tokens.
@@ -26,8 +26,9 @@ KEY_PREFIX = "weir_"
 #: Seconds to wait for another process's write.
 _BUSY = 2.0
 
-_VERSION = 1
-_SCHEMA = """
+#: What each version of the format adds to the one before.
+_SCHEMA = (
+    """
 CREATE TABLE generation (value INTEGER NOT NULL);
 INSERT INTO generation VALUES (1);
 CREATE TABLE keys (
@@ -40,12 +41,31 @@ CREATE TABLE revocations (
   id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, iss TEXT NOT NULL, value TEXT NOT NULL,
   block INTEGER NOT NULL, at REAL NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL
 ) STRICT;
-"""
-_TRIGGERS = [
-    f"CREATE TRIGGER {table}_{change} AFTER {change} ON {table} BEGIN UPDATE generation SET value = value + 1; END"  # noqa: S608
-    for table in ("keys", "revocations")
-    for change in ("INSERT", "UPDATE", "DELETE")
-]
+""",
+    """
+CREATE TABLE stops (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, scope TEXT NOT NULL, iss TEXT NOT NULL, value TEXT NOT NULL,
+  at REAL NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE access_windows (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, iss TEXT NOT NULL, sub TEXT NOT NULL, connection TEXT NOT NULL,
+  since REAL NOT NULL, until REAL NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+""",
+)
+_VERSION = len(_SCHEMA)
+#: The tables of each version whose changes workers must hear of.
+_WATCHED = (("keys", "revocations"), ("stops", "access_windows"))
+
+
+_CHANGES = ("INSERT", "UPDATE", "DELETE")
+
+
+def _trigger(table: str, change: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_{change} AFTER {change} ON {table} "  # noqa: S608
+        "BEGIN UPDATE generation SET value = value + 1; END"
+    )
 
 
 class NameTaken(ValueError):
@@ -77,7 +97,7 @@ class Database:
             return True
 
     def generation(self) -> int:
-        """A number that grows with every change to keys and revocations. Raises sqlite3.Error."""
+        """A number that grows with every change. Raises sqlite3.Error."""
         (value,) = self._connection.execute("SELECT value FROM generation").fetchone()
         return int(value)
 
@@ -88,6 +108,8 @@ class Database:
             digests = self._connection.execute("SELECT id, digest FROM keys WHERE revoked IS NULL").fetchall()
             keys = {key.id: key for key in self.list_keys()}
             revocations = self.revocations()
+            stops = self.stops()
+            windows = self._windows()
         subjects: dict[tuple[str, str], float] = {}
         for r in revocations:
             if r.kind == "subject":
@@ -99,6 +121,8 @@ class Database:
             tokens=frozenset((r.iss, r.value) for r in revocations if r.kind == "jti"),
             subjects=subjects,
             sessions=frozenset(r.value for r in revocations if r.kind == "session"),
+            stops=tuple(stops),
+            windows=windows,
         )
 
     # API keys.
@@ -164,6 +188,46 @@ class Database:
         )
         return [Revocation(i, kind, iss, value, bool(block), *rest) for i, kind, iss, value, block, *rest in rows]
 
+    # Emergency stops.
+
+    def stop(self, scope: StopScope, iss: str, value: str, now: float, reason: str) -> Stop:
+        """Let nothing of this pass from now on."""
+        who = _who()
+        with self._transaction():
+            cursor = self._connection.execute(
+                "INSERT INTO stops (scope, iss, value, at, by, reason) VALUES (?,?,?,?,?,?)",
+                (scope, iss, value, now, who, reason),
+            )
+        return Stop(int(cursor.lastrowid or 0), scope, iss, value, now, who, reason)
+
+    def stops(self) -> list[Stop]:
+        """All that stand, oldest first."""
+        rows = self._connection.execute("SELECT id, scope, iss, value, at, by, reason FROM stops ORDER BY id")
+        return [Stop(*row) for row in rows]
+
+    def start(self, scope: StopScope, iss: str, value: str) -> int:
+        """Take the stops of this back; how many there were."""
+        with self._transaction():
+            return self._connection.execute(
+                "DELETE FROM stops WHERE scope = ? AND iss = ? AND value = ?", (scope, iss, value)
+            ).rowcount
+
+    # Access for a while.
+
+    def open_window(self, window: AccessWindow) -> None:
+        """Let a principal use a connection until the window's end."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO access_windows (iss, sub, connection, since, until, by, reason) VALUES (?,?,?,?,?,?,?)",
+                (window.iss, window.sub, window.connection, window.since, window.until, window.by, window.reason),
+            )
+
+    def _windows(self) -> dict[tuple[str, str, str], AccessWindow]:
+        rows = self._connection.execute(
+            "SELECT iss, sub, connection, since, until, by, reason FROM access_windows ORDER BY until"
+        )
+        return {(w.iss, w.sub, w.connection): w for w in (AccessWindow(*row) for row in rows)}
+
     def lift(self, revocation: int) -> bool:
         """Take a revocation back; whether there was one of that number."""
         with self._transaction():
@@ -208,9 +272,10 @@ def _make(connection: sqlite3.Connection) -> None:
     _patiently(connection, "PRAGMA journal_mode = WAL")
     _patiently(connection, "BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        for statement in (*_SCHEMA.split(";\n"), *_TRIGGERS):
+    for schema, watched in list(zip(_SCHEMA, _WATCHED, strict=True))[version:]:
+        for statement in (*schema.split(";\n"), *(_trigger(t, c) for t in watched for c in _CHANGES)):
             connection.execute(statement)
+    if version < _VERSION:
         connection.execute(f"PRAGMA user_version = {_VERSION}")
     connection.execute("COMMIT")
     if version > _VERSION:

@@ -1,4 +1,4 @@
-"""What several workers share, as values: API keys, revocations, and the snapshot that requests are judged by."""
+"""What several workers share, as values: keys, revocations, stops, windows, and the snapshot of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ KEYS_ISSUER = "urn:weir:keys"
 KEYS_NAME = "keys"
 
 RevocationKind = Literal["jti", "subject", "session"]
+StopScope = Literal["all", "connection", "user", "session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,35 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """An emergency stop: nothing of this passes until it is taken back.
+
+    ``value`` is a connection's name, a subject, or a session; ``iss`` is a subject's issuer, and else empty.
+    """
+
+    id: int
+    scope: StopScope
+    iss: str
+    value: str
+    at: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessWindow:
+    """Access of one principal to one connection, given by a reviewer, from ``since`` until ``until`` (Unix time)."""
+
+    iss: str
+    sub: str
+    connection: str
+    since: float
+    until: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All of it at one moment, for looking up in."""
 
@@ -55,6 +85,27 @@ class Snapshot:
     tokens: frozenset[tuple[str, str]] = frozenset()
     subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)  # issued until then are revoked
     sessions: frozenset[str] = frozenset()
+    stops: tuple[Stop, ...] = ()
+    windows: Mapping[tuple[str, str, str], AccessWindow] = field(default_factory=dict)  # the longest of each
+
+    def stopped(self, principal: Principal, session_id: str, connection: str) -> Stop | None:
+        """The stop that this is under, if any."""
+        for stop in self.stops:
+            if (
+                stop.scope == "all"
+                or (stop.scope == "connection" and stop.value == connection)
+                or (stop.scope == "user" and (stop.iss, stop.value) == principal.key)
+                or (stop.scope == "session" and stop.value in (session_id, principal.sid))
+            ):
+                return stop
+        return None
+
+    def window(self, principal: Principal, connection: str, now: float, at_most: float) -> AccessWindow | None:
+        """The access window of *principal* to *connection* at Unix time *now*; one that is too long ends early."""
+        window = self.windows.get((*principal.key, connection))
+        if window is None or not window.since <= now < min(window.until, window.since + at_most):
+            return None
+        return window
 
     def revoked(self, principal: Principal, session_id: str) -> bool:
         """Whether *principal*'s token, or the session *session_id*, is revoked."""

@@ -1,0 +1,178 @@
+"""A connection's rules, limits and breaker, compiled from its settings. Every mistake is found, with its place."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from weir.config.load import Document
+from weir.config.model import CategorySettings, ConnectionSettings, LimitSettings, RuleSettings, TripSettings
+from weir.config.problems import SettingError, at
+from weir.duration import seconds
+from weir.policy.breaker import Trip
+from weir.policy.conditions import Compiler, Phase
+from weir.policy.facts import REQUEST_FACTS
+from weir.policy.gate import compile_pattern, term_pattern
+from weir.policy.limits import Concurrency, Limit, compile_limit
+from weir.policy.rules import Rule, Rules, clauses
+from weir.profiles.model import WRITES
+
+Document_ = Document[ConnectionSettings]
+#: A group as written in a policy -> with its issuer's name. Raises `SettingError`.
+ResolveGroup = Callable[[str], str]
+
+#: What a limit may be counted for, besides facts.
+_OWNERS = ("user", "group", "connection")
+_COUNTABLE = [name for name, kind in REQUEST_FACTS.items() if kind != "texts" and name not in (*_OWNERS, "groups")]
+_MOST_TERM_BYTES = 4 << 20
+#: The name of the rule that ``writes:`` stands for.
+WRITES_RULE = "writes"
+
+
+def compile_rules(
+    document: Document_, resolve: ResolveGroup, categories: Mapping[str, str], errors: list[SettingError]
+) -> tuple[Rules, Rules]:
+    """The connection's rules on requests and on responses; what is wrong with them goes to *errors*."""
+    settings = document.settings
+    compilers: dict[Phase, Compiler] = {
+        "request": Compiler("request", categories),
+        "response": Compiler("response", categories),
+    }
+    found: dict[Phase, list[Rule]] = {"request": [], "response": []}
+    seen: set[str] = set()
+    for i, rule in enumerate(settings.rules):
+        with at(errors, "rules", i):
+            if rule.name in seen:
+                raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")
+            seen.add(rule.name)
+            found[rule.on].append(_rule(rule, compilers[rule.on], resolve, document, document.line("rules", i)))
+    if settings.writes != "allow":
+        when = {"operation": sorted(WRITES)}
+        found["request"].append(
+            Rule(
+                name=WRITES_RULE,
+                condition=compilers["request"].compile(when),
+                effect=settings.writes,
+                message="Requests that change something do not pass here."
+                if settings.writes == "deny"
+                else "Requests that change something need a reviewer's approval here.",
+                shadow=False,
+                file=document.file,
+                line=document.line("writes"),
+            )
+        )
+    for compiler in compilers.values():
+        compiler.close()
+    return (
+        Rules(tuple(found["request"]), frozenset(compilers["request"].needs)),
+        Rules(tuple(found["response"]), frozenset(compilers["response"].needs)),
+    )
+
+
+def _rule(rule: RuleSettings, compiler: Compiler, resolve: ResolveGroup, document: Document_, line: int) -> Rule:
+    try:
+        condition = compiler.compile(_resolve_groups(rule.when, resolve))
+    except SettingError as error:
+        raise SettingError(error.message, "when", *error.location) from None
+    if rule.on == "response" and rule.effect == "require_approval":
+        for clause in clauses(condition):
+            if clause.fact == "operation" and not WRITES.isdisjoint(_values(clause.matcher)):
+                raise SettingError("a write has happened before its response can be approved; ask on the request", "on")
+    return Rule(rule.name, condition, rule.effect, rule.message, rule.shadow, document.file, line)
+
+
+def _values(matcher: Any) -> set[str]:
+    if isinstance(matcher, dict):
+        matcher = matcher.get("in", [])
+    return {value for value in (matcher if isinstance(matcher, list) else [matcher]) if isinstance(value, str)}
+
+
+def _resolve_groups(when: Any, resolve: ResolveGroup, *location: str | int) -> Any:
+    """*when* with every plain value of the fact ``groups`` namespaced."""
+    if not isinstance(when, dict):
+        return when  # reported when it is compiled
+    resolved: dict[Any, Any] = {}
+    for name, value in when.items():
+        if name in ("any", "all") and isinstance(value, list):
+            resolved[name] = [_resolve_groups(part, resolve, *location, name, i) for i, part in enumerate(value)]
+        elif name == "not":
+            resolved[name] = _resolve_groups(value, resolve, *location, name)
+        elif name == "groups":
+            try:
+                resolved[name] = _resolve_values(value, resolve)
+            except SettingError as error:
+                raise SettingError(error.message, *location, name, *error.location) from None
+        else:
+            resolved[name] = value
+    return resolved
+
+
+def _resolve_values(value: Any, resolve: ResolveGroup) -> Any:
+    if isinstance(value, str):
+        return resolve(value)
+    if isinstance(value, list):
+        return [_resolve_values(v, resolve) for v in value]
+    if isinstance(value, dict):
+        return {op: _resolve_values(v, resolve) if op in ("in", "not_in") else v for op, v in value.items()}
+    return value
+
+
+def compile_limits(document: Document_, errors: list[SettingError]) -> tuple[Limit | Concurrency, ...]:
+    """The connection's limits; what is wrong with them goes to *errors*."""
+    limits = []
+    for i, limit in enumerate(document.settings.limits):
+        with at(errors, "limits", i):
+            limits.append(_limit(document.settings.connection, i, limit, document.line("limits", i)))
+    return tuple(limits)
+
+
+def _limit(connection: str, i: int, settings: LimitSettings, line: int) -> Limit | Concurrency:
+    if settings.per not in _OWNERS and settings.per not in _COUNTABLE:
+        known = ", ".join([*_OWNERS, *_COUNTABLE])
+        raise SettingError(f"{settings.per!r} is nothing that a limit is counted for; there are {known}", "per")
+    if (settings.rate is None) == (settings.concurrent is None):
+        raise SettingError("write either a `rate`, e.g. 60/minute, or `concurrent`, how many may be under way")
+    if settings.concurrent is not None:
+        if settings.count != "requests" or settings.burst is not None:
+            raise SettingError("`concurrent` counts requests, and has no `burst`", "concurrent")
+        return Concurrency(
+            f"{connection}-concurrent-per-{settings.per}-{i + 1}", settings.concurrent, settings.per, line
+        )
+    assert settings.rate is not None
+    name = f"{connection}-{settings.count}-per-{settings.per}-{i + 1}"
+    return compile_limit(name, settings.rate, settings.per, settings.count, settings.burst, line)
+
+
+def compile_trip(settings: TripSettings | None) -> Trip | None:
+    """The circuit breaker's settings. Raises `SettingError`."""
+    if settings is None:
+        return None
+    percent = settings.errors.removesuffix("%")
+    if percent == settings.errors or not percent.isdecimal() or not 1 <= int(percent) <= 100:
+        raise SettingError(f"{settings.errors!r} is not a share; write e.g. 50%", "errors")
+    try:
+        over = seconds(settings.over)
+    except ValueError as error:
+        raise SettingError(str(error), "over") from None
+    return Trip(int(percent) / 100, over, settings.least)
+
+
+def compile_category(settings: CategorySettings, folder: Path) -> str:
+    """The RE2 pattern of a category's terms. Raises `SettingError`."""
+    terms = list(settings.terms)
+    if settings.file is not None:
+        try:
+            data = (folder / settings.file).read_bytes()
+            lines = data.decode().splitlines()
+        except OSError as error:
+            raise SettingError(f"{settings.file} cannot be read ({error.strerror}); check the path", "file") from None
+        except UnicodeDecodeError:
+            raise SettingError(f"{settings.file} is not UTF-8", "file") from None
+        terms += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    terms = [term for term in dict.fromkeys(" ".join(t.split()) for t in terms) if term]
+    if not terms:
+        raise SettingError("has no terms; list them under `terms`, or one a line in a `file`")
+    pattern = term_pattern(terms)
+    if len(pattern) > _MOST_TERM_BYTES:
+        raise SettingError(f"has too many terms ({len(terms)}); split it into several categories")
+    compile_pattern(pattern)
+    return pattern

@@ -1,0 +1,93 @@
+"""Many RE2 patterns over many texts at once: which of them match any text?
+
+All patterns run as one set over the texts joined by newlines, in linear time. That may find too much (a match
+across a newline) but never too little: what it finds is then looked for in the texts one by one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import re2
+
+from weir.config.problems import SettingError
+
+_NEVER: frozenset[int] = frozenset()
+_OF_THE_WHOLE = re.compile(r"\\[AzZCQ]|\(\?[a-zA-Z]*[-U]")
+#: Bytes that a set of patterns may use; RE2 gives up, and says so, beyond.
+_MEMORY = 64 << 20
+
+
+def compile_pattern(pattern: str, *location: str | int) -> "re2._Regexp":
+    """*pattern* as RE2 reads it. Raises `SettingError`."""
+    try:
+        return re2.compile(pattern, _options())
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise SettingError(f"not an RE2 expression: {reason}", *location) from None
+
+
+class TextGate:
+    """Patterns are added, `close` ends that, and `hits` tells which match."""
+
+    def __init__(self) -> None:
+        self._patterns: dict[str, re2._Regexp] = {}
+        self._joined: list[int] = []
+        self._set: re2.Set | None = None
+
+    def add(self, pattern: str) -> int:
+        """The number of *pattern* in what `hits` gives. Raises `SettingError`."""
+        if pattern not in self._patterns:
+            self._patterns[pattern] = compile_pattern(pattern)
+        return list(self._patterns).index(pattern)
+
+    def close(self) -> None:
+        """No more patterns. Without this, each is looked for by itself."""
+        # Those that speak of the whole text mean something else within joined ones.
+        self._joined = [n for n, text in enumerate(self._patterns) if not _OF_THE_WHOLE.search(text)]
+        texts = list(self._patterns)
+        gate = re2.Set.SearchSet(_options())
+        gate.Add("")  # matches always: where it does not, the set has run out of memory
+        for number in self._joined:
+            gate.Add(f"(?m:{texts[number]})")
+        try:
+            gate.Compile()  # to match without it is a segmentation fault
+        except re2.error:
+            return
+        self._set = gate
+
+    def hits(self, texts: Sequence[str]) -> frozenset[int]:
+        """The numbers of the patterns that match in one of *texts*."""
+        suspects: Iterable[int] = range(len(self._patterns))
+        if self._set is not None:
+            matched = self._set.Match("\n".join(texts)) or []
+            if 0 in matched:
+                alone = set(suspects).difference(self._joined)
+                suspects = alone.union(self._joined[i - 1] for i in matched if i)
+        if not suspects:
+            return _NEVER
+        patterns = list(self._patterns.values())
+        return frozenset(n for n in suspects if any(map(patterns[n].search, texts)))
+
+
+def term_pattern(terms: Iterable[str]) -> str:
+    """A pattern for any of *terms* as whole words, in any case, with any white space between their words."""
+    return "|".join(f"(?i:{_edge(t[0], '^')}{_words(t)}{_edge(t[-1], '$')})" for t in terms)
+
+
+def _words(term: str) -> str:
+    return r"\s+".join(map(re2.escape, term.split()))
+
+
+def _edge(char: str, end: str) -> str:
+    """Where a word of *char*'s script must end; some scripts put no space between words."""
+    if unicodedata.east_asian_width(char) in "WF" or "\u0e00" <= char <= "\u0eff" or not char.isalnum():
+        return ""
+    return rf"(?:{end}|[^\pL\pN_])"
+
+
+def _options() -> "re2.Options":
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    return options

@@ -1,0 +1,91 @@
+"""What policy sees of an exchange: the facts that its rules ask for, and what of them the record may hold."""
+
+from datetime import datetime
+from typing import Any
+
+from weir.content import ContentError
+from weir.exchange import Exchange
+from weir.policy import evidence, facts
+from weir.policy.facts import ABSENT, OF_CALL, WEEKDAYS, Facts
+from weir.policy.model import TraceLine
+from weir.policy.rules import Rules
+from weir.profiles.model import Ranking
+from weir.secret import Scrubber
+
+_HIDDEN = "***"
+
+
+def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
+    """The facts of a request; those that cost something only where a rule *needs* them."""
+    connection, principal, policies = exchange.connection, exchange.principal, exchange.policies
+    assert connection is not None and principal is not None and policies is not None
+    moment = datetime.fromtimestamp(exchange.received, policies.timezone)
+    found = facts.of_call(exchange.call)
+    found.update(
+        user=principal.sub,
+        groups=sorted(principal.groups),
+        issuer=principal.issuer,
+        connection=connection.name,
+        client_ip=exchange.client_ip,
+        method=exchange.method,
+        path=exchange.path,
+        hour=moment.hour,
+        weekday=WEEKDAYS[moment.weekday()],
+        bytes=len(exchange.caller_body),
+        body=exchange.body if exchange.parsed else ABSENT,
+    )
+    if "document_text" in needs:
+        found["document_text"] = _document_texts(exchange, exchange.body)
+    return found
+
+
+def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> Facts:
+    """The facts of a response, as far as *rules* ask for them; of one that is an error, only few are there."""
+    operation = exchange.operation
+    found: Facts = dict.fromkeys(facts.OF_RESPONSE, ABSENT)
+    found["status"] = exchange.upstream_status
+    found["body"] = ABSENT if document is None else document
+    if 200 <= exchange.upstream_status < 300:
+        found.update(facts.of_ranking(ranking, exchange.call))
+        found["tokens"] = ABSENT if exchange.tokens is None else exchange.tokens
+        if "result_text" in rules.needs:
+            found["result_text"] = operation.answer.texts(ranking) if operation else facts.texts([document])
+    return found
+
+
+def request_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
+    """What the clauses of the rules saw in a request whose body has been masked for the record."""
+    shown = exchange.facts
+    if exchange.masked_request:
+        shown = shown | _masked_call(exchange)
+    return evidence.lines(exchange.judged_request, shown, scrub)
+
+
+def response_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
+    """The same of a response; where anything is masked, its texts are not shown."""
+    shown = exchange.facts
+    if exchange.connection is not None and exchange.connection.masks.all:
+        shown = shown | {"body": _HIDDEN, "result_text": _HIDDEN}
+        if exchange.masked_request:
+            shown = shown | dict.fromkeys(OF_CALL, _HIDDEN)
+    return evidence.lines(exchange.judged_response, shown, scrub)
+
+
+def _masked_call(exchange: Exchange) -> Facts:
+    """The facts that stand in the masked body; what cannot be read there any more is hidden."""
+    if exchange.operation is None:
+        return {"document_text": _HIDDEN}
+    try:
+        call = exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
+    except ContentError:
+        return dict.fromkeys(OF_CALL, _HIDDEN) | {"operation": exchange.operation.name}
+    texts = exchange.operation.texts(exchange.body, call.documents)
+    return facts.of_call(call) | {"document_text": texts}
+
+
+def _document_texts(exchange: Exchange, body: Any) -> Any:
+    """What is written in the request's documents; of an operation that is not known, everything in its body."""
+    if exchange.operation is None:
+        return facts.texts([body]) if exchange.parsed else ABSENT
+    documents = exchange.call.documents
+    return ABSENT if documents is None else exchange.operation.texts(body, documents)

@@ -1,0 +1,111 @@
+"""Which operation is a method and a path? A tree of path segments, built once. Pure.
+
+``{name}`` stands for one segment, ``{name}:rank`` for one with that end, ``{name...}`` for all that follow. A
+literal segment goes before a variable one. ``{index}`` is never a segment that begins with ``_`` (but for
+``_all``), since those are names of operations.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from weir.config.problems import SettingError
+
+_VARIABLE = re.compile(r"\{([a-z_]+)(\.\.\.)?\}(.*)")
+
+
+class Found[O](NamedTuple):
+    """The operation, and the path's variables, unescaped."""
+
+    operation: O
+    variables: dict[str, str]
+
+
+class _Node[O]:
+    __slots__ = ("ends", "literals", "rests", "variables")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node[O]] = {}
+        self.variables: list[tuple[str, str, _Node[O]]] = []
+        self.rests: list[tuple[str, _Node[O]]] = []
+        self.ends: dict[str, O] = {}
+
+
+class Paths[O]:
+    """Operations by method and path template."""
+
+    def __init__(self) -> None:
+        self._exact: dict[tuple[str, str], Found[O]] = {}
+        self._root: _Node[O] = _Node()
+
+    def add(self, method: str, template: str, operation: O) -> None:
+        """*method* on *template* is *operation*, unless it was already something else. Raises `SettingError`."""
+        if not template.startswith("/"):
+            raise SettingError(f"{template!r} must start with '/'")
+        if "{" not in template:
+            self._exact.setdefault((method, template), Found(operation, {}))
+        node = self._root
+        segments = template[1:].split("/")
+        for i, segment in enumerate(segments):
+            match = _VARIABLE.fullmatch(segment)
+            if match is None:
+                if "{" in segment or "}" in segment:
+                    raise SettingError(f"{template!r}: {segment!r} is not {{name}}, {{name}}suffix or {{name...}}")
+                node = node.literals.setdefault(segment, _Node())
+            elif match[2]:
+                if i + 1 < len(segments) or match[3]:
+                    raise SettingError(f"{template!r}: {segment!r} must stand at the end")
+                child: _Node[O] = _Node()
+                node.rests.append((match[1], child))
+                node = child
+            else:
+                known = [n for name, end, n in node.variables if (name, end) == (match[1], match[3])]
+                if known:
+                    node = known[0]
+                else:
+                    child = _Node()
+                    node.variables.append((match[1], match[3], child))
+                    node.variables.sort(key=lambda v: -len(v[1]))  # the longest suffix first
+                    node = child
+        node.ends.setdefault(method, operation)
+
+    def find(self, method: str, path: str) -> Found[O] | None:
+        """The operation of a request with *method* to *path*, as sent; None where it is unknown."""
+        if (exact := self._exact.get((method, path))) is not None:
+            return exact
+        for ends, variables in self._ends(path):
+            if method in ends:
+                return Found(ends[method], {name: unquote(value) for name, value in variables.items()})
+        return None
+
+    def resembles(self, path: str) -> bool:
+        """Whether *path* in lower case and without its last slash is a known one's, with whatever method."""
+        wanted = path.rstrip("/").lower()
+        return any(ends for ends, _ in self._ends(wanted)) or any(
+            known.rstrip("/").lower() == wanted for _, known in self._exact
+        )
+
+    def _ends(self, path: str) -> Iterator[tuple[dict[str, O], dict[str, str]]]:
+        return _walk(self._root, path[1:].split("/"), 0, {})
+
+
+def _walk[O](
+    node: _Node[O], segments: list[str], at: int, variables: dict[str, str]
+) -> Iterator[tuple[dict[str, O], dict[str, str]]]:
+    if at == len(segments):
+        if node.ends:
+            yield node.ends, variables
+        return
+    segment = segments[at]
+    if (child := node.literals.get(segment)) is not None:
+        yield from _walk(child, segments, at + 1, variables)
+    for name, suffix, child in node.variables:
+        if not segment.endswith(suffix) or len(segment) == len(suffix):
+            continue
+        value = segment[: len(segment) - len(suffix)]
+        if name == "index" and value.startswith("_") and value != "_all":
+            continue
+        yield from _walk(child, segments, at + 1, {**variables, name: value})
+    for name, child in node.rests:
+        yield child.ends, {**variables, name: "/".join(segments[at:])}

@@ -1,0 +1,253 @@
+"""Facts of requests and responses, read from parsed JSON as a profile says. Pure; compiled once.
+
+A fact that should be there and cannot be read raises `ContentError`: never "not this rule".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weir.content import ContentError, leaf_texts
+from weir.jsonpath import Path, compile_path
+from weir.profiles.settings import (
+    DocumentsSettings,
+    FlagSettings,
+    IndexSettings,
+    NumberSettings,
+    QuerySettings,
+)
+
+#: Whole numbers beyond it are refused: no index could hold them, and no request needs them.
+LARGEST = 2**31 - 1
+_MISSING: Any = object()
+
+#: Query parameters by name, each with its values.
+Parameters = Mapping[str, Sequence[str]]
+
+
+def paths(texts: Sequence[str]) -> tuple[Path, ...]:
+    """Compiled *texts*. Raises `PathError`."""
+    return tuple(compile_path(text) for text in texts)
+
+
+def parameter(parameters: Parameters, name: str | None) -> str | None:
+    """The one value of a query parameter; None where it is not given."""
+    values = parameters.get(name, ()) if name else ()
+    if len(values) > 1:
+        raise ContentError(f"the query parameter {name!r} stands twice")
+    return values[0] if values else None
+
+
+class QueryReader:
+    """Every text that is asked."""
+
+    def __init__(self, settings: QuerySettings) -> None:
+        self.paths = paths(settings.paths)
+        self._parameter = settings.parameter
+        self._required = settings.required
+
+    def read(self, body: Any, parameters: Parameters) -> tuple[str, ...]:
+        """The texts, in order. Numbers and booleans are no texts."""
+        texts: list[str] = []
+        for path in self.paths:
+            for value in path.find(body):
+                if type(value) is str:
+                    texts.append(value)
+                elif self._required and type(value) is not dict and type(value) is not list and value is not None:
+                    raise ContentError(f"'query' ({path.text}) is not a text")
+                else:
+                    texts += leaf_texts(value)
+        if (given := parameter(parameters, self._parameter)) is not None:
+            texts.append(given)
+        if self._required and not texts:
+            raise ContentError(f"'query' is missing ({self.paths[0].text})")
+        return tuple(texts)
+
+
+class DocumentsReader:
+    """The documents as sent, and what a response may call them."""
+
+    def __init__(self, settings: DocumentsSettings, *, required: bool) -> None:
+        self.path = compile_path(settings.path)
+        self._many = self.path.names is None  # the path selects documents, not their list
+        self._single = settings.single
+        self._required = required
+        self._texts = paths(settings.text)
+        self.id = compile_path(settings.id) if settings.id else None
+        self.source = compile_path(settings.source) if settings.source else None
+
+    def read(self, body: Any) -> list[Any] | None:
+        """The documents; None where the request has none and needs none."""
+        if self._many:
+            return self.path.find(body)
+        found = self.path.first(body, _MISSING)
+        if type(found) is list:
+            if self._single and found and all(type(item) is int for item in found):
+                return [found]  # one text, as tokens
+            return found
+        if found is _MISSING or found is None:
+            if self._required:
+                raise ContentError(f"'documents' is missing ({self.path.text})")
+            return None
+        if not self._single or isinstance(found, bool | int | float):
+            raise ContentError(f"'documents' ({self.path.text}) is not a list")
+        return [found]
+
+    def texts(self, body: Any, documents: list[Any]) -> list[str]:
+        """What is written in the documents; every text of an object, since any could be what is ranked."""
+        found = [value for path in self._texts for value in path.find(body)] if self._texts else documents
+        texts: list[str] = []
+        for value in found:
+            if type(value) is str:
+                texts.append(value)
+            else:
+                texts += leaf_texts(value)
+        return texts
+
+
+class NumberReader:
+    """A whole number; given in two places it is refused."""
+
+    def __init__(self, name: str, settings: NumberSettings) -> None:
+        self._name = name
+        self.path = compile_path(settings.path) if settings.path else None
+        self.each = compile_path(settings.each) if settings.each else None
+        self._parameter = settings.parameter
+        self._absent = settings.absent
+        self._zero_is_all = settings.zero == "all"
+
+    def read(self, body: Any, parameters: Parameters, documents: list[Any] | None) -> int | None:
+        """The number; what it counts for where it is absent; None where that is not known."""
+        if self.each is not None:
+            values = [self._one(part, parameters) for part in self.each.find(body)]
+            return sum(self._or_absent(value, documents) or 0 for value in values)
+        return self._or_absent(self._one(body, parameters), documents)
+
+    def _one(self, body: Any, parameters: Parameters) -> int | None:
+        value = whole_number(self._name, self.path, body)
+        if (given := parameter(parameters, self._parameter)) is None:
+            return value
+        if value is not None:
+            raise ContentError(f"{self._name!r} is given in the query and in the body")
+        if not given.isascii() or not given.isdecimal() or len(given) > 9:
+            raise ContentError(f"{self._name!r} in the query is not a whole number")
+        return int(given)
+
+    def _or_absent(self, value: int | None, documents: list[Any] | None) -> int | None:
+        if value is None or (value == 0 and self._zero_is_all):
+            if self._absent == "all" or (value == 0 and self._zero_is_all):
+                return None if documents is None else len(documents)
+            return self._absent
+        return value
+
+
+class IndexReader:
+    """Names and patterns of indexes, wherever they can stand."""
+
+    def __init__(self, settings: IndexSettings, parameter_name: str | None) -> None:
+        self.paths = paths(settings.paths)
+        self.also = paths(settings.also)
+        self.each = compile_path(settings.each) if settings.each else None
+        self._parameters = tuple(name for name in (settings.parameter, parameter_name) if name)
+        self._otherwise = settings.otherwise
+
+    def read(self, body: Any, parameters: Parameters, variables: Mapping[str, str]) -> tuple[str, ...]:
+        """Every name, once, in order."""
+        outside: list[str] = []
+        if (in_path := variables.get("index")) is not None:
+            outside += in_path.split(",")
+        for name in self._parameters:
+            for value in parameters.get(name, ()):
+                outside += value.split(",")
+        inside: list[str] = []
+        unnamed = not outside
+        if self.each is not None:
+            parts = self.each.find(body)
+            for part in parts:
+                names = self._names(self.paths, part)
+                inside += names
+                if not names and not outside and self._otherwise is not None:
+                    inside.append(self._otherwise)
+            unnamed = unnamed and not parts
+        else:
+            inside = self._names(self.paths, body)
+        if unnamed and not inside and self._otherwise is not None:
+            inside.append(self._otherwise)
+        return tuple(dict.fromkeys([*outside, *inside, *self._names(self.also, body, lenient=True)]))
+
+    @staticmethod
+    def _names(where: tuple[Path, ...], body: Any, *, lenient: bool = False) -> list[str]:
+        names: list[str] = []
+        for path in where:
+            for value in path.find(body):
+                items = value if type(value) is list else [value]
+                for item in items:
+                    if type(item) is str:
+                        names += item.split(",")
+                    elif item is not None and not lenient:
+                        raise ContentError(f"the index ({path.text}) is not a text")
+        return names
+
+
+class FlagReader:
+    """A boolean with a default."""
+
+    def __init__(self, name: str, settings: FlagSettings) -> None:
+        self._name = name
+        self.path = compile_path(settings.path)
+        self._settings = settings
+
+    def read(self, body: Any) -> bool:
+        """Whether it is on."""
+        settings = self._settings
+        value = self.path.first(body)
+        if value is None:
+            return settings.absent != settings.inverted
+        if type(value) is not bool:
+            if not settings.lenient:
+                raise ContentError(f"{self._name!r} ({self.path.text}) is not true or false")
+            value = True
+        return value != settings.inverted
+
+
+@dataclass(frozen=True, slots=True)
+class TextReader:
+    """One text at the first path that has one."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+    def read(self, body: Any) -> str | None:
+        """The text; None where there is none."""
+        for path in self.paths:
+            value = path.first(body)
+            if value is not None:
+                if type(value) is not str:
+                    raise ContentError(f"{self.name!r} ({path.text}) is not a text")
+                return value
+        return None
+
+
+def whole_number(name: str, path: Path | None, body: Any) -> int | None:
+    """The whole number at *path*; None where it is absent or null."""
+    value = path.first(body) if path else None
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise ContentError(f"{name!r} ({path.text if path else ''}) is not a whole number")
+    if not 0 <= value <= LARGEST:
+        raise ContentError(f"{name!r} is negative or absurd")
+    return value
+
+
+def largest(name: str, where: tuple[Path, ...], body: Any) -> int | None:
+    """The largest whole number at any of *where*; None where there is none."""
+    found = []
+    for path in where:
+        for value in path.find(body):
+            if value is None:
+                continue
+            if type(value) is not int or not 0 <= value <= LARGEST:
+                raise ContentError(f"{name!r} ({path.text}) is not a whole number, or absurd")
+            found.append(value)
+    return max(found, default=None)

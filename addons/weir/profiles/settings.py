@@ -1,0 +1,143 @@
+"""What may stand in a profile: an API described by data. ``weir schema profile`` exports it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from weir.config.model import Name, Settings, Strings, TokenPlace
+
+OperationName = Literal["rerank", "score", "search", "embed", "chat", "read", "write", "admin"]
+
+
+def _named(field: str) -> BeforeValidator:
+    """A text or list alone stands for the setting *field*."""
+    return BeforeValidator(lambda value: {field: value} if isinstance(value, str | list) else value)
+
+
+class QuerySettings(Settings):
+    """Texts that are asked: all at ``paths`` (within lists and objects too), and a query parameter."""
+
+    paths: Strings = []
+    parameter: str | None = None
+    required: bool = False
+
+
+class DocumentsSettings(Settings):
+    """``path`` selects the list of documents; with ``single``, a lone text or object there is one document.
+
+    A path with wildcards selects the documents themselves. ``id`` and ``source`` are read within one document: what
+    a response may call it, and where it comes from. ``text`` is where their texts stand, if not in what is counted.
+    """
+
+    path: str
+    single: bool = False
+    text: Strings = []
+    id: str | None = None
+    source: str | None = None
+
+
+class NumberSettings(Settings):
+    """A whole number: at ``path``, or in a query parameter; with ``each``, in every value that it selects, added up.
+
+    ``absent`` is what it counts for where it is not given: ``all`` documents, or a number.
+    ``zero``: whether 0 means none, or all.
+    """
+
+    path: str | None = None
+    parameter: str | None = None
+    each: str | None = None
+    absent: Literal["all"] | Annotated[int, Field(ge=0)] | None = None
+    zero: Literal["all", "none"] = "none"
+
+
+class IndexSettings(Settings):
+    """Names of what is searched or changed, besides ``{index}`` in the path: texts, comma lists and lists of them.
+
+    With ``each``, every value that it selects names its own, or else the path does. ``otherwise`` stands for what
+    a request that names nothing reaches (``*``: everything). ``also`` are named in any case.
+    """
+
+    paths: Strings = []
+    parameter: str | None = None
+    each: str | None = None
+    otherwise: str | None = None
+    also: Strings = []
+
+
+class FlagSettings(Settings):
+    """A boolean; ``inverted`` where true means no. With ``lenient``, any other value than false means yes."""
+
+    path: str
+    absent: bool = False
+    inverted: bool = False
+    lenient: bool = False
+
+
+class RequestSettings(Settings):
+    """Where an operation's facts stand in a request."""
+
+    body: Literal["json", "ndjson"] = "json"
+    query: Annotated[QuerySettings, _named("paths")] | None = None
+    documents: Annotated[DocumentsSettings, _named("path")] | None = None
+    top_n: Annotated[NumberSettings, _named("path")] | None = None
+    breadth: Strings = []  # paths to whole numbers, of which the largest counts
+    max_tokens: Strings = []
+    model: Strings = []
+    index: Annotated[IndexSettings, _named("paths")] | None = None
+    return_documents: Annotated[FlagSettings, _named("path")] | None = None
+    stream: str | None = None
+    esql: str | None = None  # path to a text in ES|QL, which names indexes and limits by itself
+
+
+class ResponseSettings(Settings):
+    """Where the results stand in a response; all but ``results`` and ``tokens`` are read within one result.
+
+    ``id`` names the request's document instead of ``index``; with neither, results have no positions.
+    """
+
+    results: Annotated[Strings, Field(min_length=1)]
+    index: str | None = None
+    id: str | None = None
+    score: str | None = None
+    text: Strings = []
+    source: str | None = None
+    tokens: Strings = []
+
+
+class OperationSettings(Settings):
+    """Methods and paths, and what a request to them means. ``{name}`` is one segment, ``{name...}`` all that follow."""
+
+    methods: Annotated[Strings, Field(min_length=1)] = ["POST"]
+    paths: Annotated[Strings, Field(min_length=1)]
+    operation: OperationName
+    request: RequestSettings = RequestSettings()
+    response: ResponseSettings | None = None
+
+
+class EnvironmentSettings(Settings):
+    """The variables in which the API's SDKs look for its address and key."""
+
+    base_url: list[str] = []
+    token: list[str] = []
+
+
+class ProfileSettings(Settings):
+    """One API. ``extends`` names another profile whose operations and settings are taken over where this has none."""
+
+    profile: Name
+    title: str
+    documentation: str = ""
+    extends: Name | None = None
+    token_in: list[TokenPlace] | None = None
+    environment: EnvironmentSettings | None = None
+    refuse_parameters: Strings = []  # query parameters that would stand in for a body
+    index_parameter: str | None = None  # a query parameter that names indexes on every path
+    operations: list[OperationSettings] = []
+    # Anchors for the operations: YAML's own way to say a thing once.
+    shared: Any = None
+
+    @model_validator(mode="after")
+    def _has_operations(self) -> "ProfileSettings":
+        if not self.operations and self.extends is None:
+            raise ValueError("a profile without operations lets nothing pass; add one, or `extends`")
+        return self
