@@ -92,16 +92,19 @@ def leaf_texts(value: Any) -> list[str]:
     if type(value) is str:
         return [value]
     texts: list[str] = []
-    stack = [value]
-    while stack:
-        node = stack.pop()
-        if type(node) is str:
-            texts.append(node)
-        elif type(node) is list:
-            stack.extend(reversed(node))
-        elif type(node) is dict:
-            stack.extend(reversed(node.values()))
+    if type(value) is dict or type(value) is list:
+        _collect(value, texts)
     return texts
+
+
+def _collect(container: Any, texts: list[str]) -> None:
+    """Recurses no deeper than the parser does."""
+    for value in container if type(container) is list else container.values():
+        kind = type(value)
+        if kind is str:
+            texts.append(value)
+        elif kind is dict or kind is list:
+            _collect(value, texts)
 
 
 def parse_parameters(query: str) -> dict[str, list[str]]:

@@ -179,6 +179,10 @@ def _each(keys: _Keys) -> _Step:
 
 def _member(name: str) -> _Step:
     def values(nodes: list[Json]) -> list[Json]:
+        try:
+            return [node[name] for node in nodes]  # most often each is an object that has it
+        except (KeyError, TypeError):
+            pass
         return [node[name] for node in nodes if type(node) is dict and name in node]
 
     return _Step(_members((name,)), values)

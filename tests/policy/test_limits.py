@@ -5,7 +5,7 @@ import math
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,12 @@ class Stepped:
         self._store = MemoryStore(lambda: self.now)
 
     def take(
-        self, charges: list[Charge], leases: list[Lease] = [], at: float | None = None
-    ) -> tuple[bool, list[Standing]]:  # noqa: B006
+        self, charges: list[Charge], leases: Sequence[Lease] = (), at: float | None = None
+    ) -> tuple[bool, list[Standing]]:
         self.now = self.now if at is None else at
         return asyncio.run(self._store.take(charges, leases))
 
-    def settle(self, charges: list[Charge], leases: list[Lease] = []) -> None:  # noqa: B006
+    def settle(self, charges: list[Charge], leases: Sequence[Lease] = ()) -> None:
         asyncio.run(self._store.settle(charges, leases))
 
 

@@ -78,7 +78,12 @@ def test_cases(profile: str, case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("profile", "line", "expected"),
-    [pytest.param(p, line, what, id=f"{p}: {line}") for p, c in CORPUS.items() for line, what in (c.get("operations") or {}).items() if what],
+    [
+        pytest.param(p, line, what, id=f"{p}: {line}")
+        for p, c in CORPUS.items()
+        for line, what in (c.get("operations") or {}).items()
+        if what
+    ],
 )
 def test_operations(profile: str, line: str, expected: str) -> None:
     method, _, target = line.partition(" ")

@@ -207,7 +207,7 @@ class Policy:
 
     def _judge(self, exchange: Exchange, rules: Rules, unreadable: Kind, what: str) -> Verdict:
         try:
-            verdict = judge(rules.rules, exchange.facts)
+            verdict = judge(rules, exchange.facts)
         except UnreadableFact as error:
             raise Refusal(unreadable, f"The {what} was refused because {error}.") from None
         for rule in verdict.shadow:

@@ -315,7 +315,12 @@ def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
         if op == "in":
             return inner
         one = inner.one
-        return _Matcher(lambda found: None if found is ABSENT else not one(found))
+
+        def none_of(found: Any) -> bool | None:
+            equal = one(found)
+            return None if equal is None else not equal
+
+        return _Matcher(none_of)
     if op in _COMPARISONS:
         if type(operand) not in (int, float):
             raise SettingError(f"{operand!r} is not a number", op)
@@ -342,26 +347,28 @@ def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
     raise SettingError(f"there is no matcher {op!r}{hint}", op)
 
 
-_WANTED: dict[str, tuple[tuple[type, ...], str]] = {
-    "number": ((int, float), "a number"),
-    "text": ((str,), "a text"),
-    "boolean": ((bool,), "true or false"),
-}
+_NUMBERS, _TEXTS, _LONG = frozenset((int, float)), frozenset((str,)), frozenset((str, list, dict))
+_TYPES: dict[str, frozenset[type]] = {"number": _NUMBERS, "text": _TEXTS, "boolean": frozenset((bool,))}
+_WANTED = {"number": "a number", "text": "a text", "boolean": "true or false"}
 
 
 def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> _Matcher:
     """Equal to one of *values*. A value of another type is refused: the service may coerce it to one of them."""
     for i, value in enumerate(values):
-        if kind in _WANTED and type(value) not in _WANTED[kind][0]:
-            message = f"{name!r} is {_WANTED[kind][1]}, {value!r} is not"
+        if kind in _WANTED and type(value) not in _TYPES[kind]:
+            message = f"{name!r} is {_WANTED[kind]}, {value!r} is not"
             raise SettingError(message, *location, *([i] if len(values) > 1 else []))
         if isinstance(value, dict | list):
             raise SettingError("must be a text, a number, true, false or null", *location)
     allowed = {(_type_of(value), value) for value in values}
     types = {kind for kind, _ in allowed}
-    plain = {value for kind, value in allowed if kind in ("text", "number")}
+    (only,) = types if len(types) == 1 else ("",)
+    plain = {value for _, value in allowed} if only else set()
+    quick = _TYPES.get(only, frozenset())
 
     def one(found: Any) -> bool | None:
+        if type(found) in quick:
+            return found in plain
         if found is ABSENT:
             return None
         kind = _type_of(found)
@@ -370,8 +377,7 @@ def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> 
         return (kind, found) in allowed
 
     def many(found: list[Any]) -> bool | None:
-        kinds = set(map(type, found))
-        if (types == {"text"} and kinds == {str}) or (types == {"number"} and kinds <= {int, float}):
+        if quick.issuperset(map(type, found)):
             return not plain.isdisjoint(found)
         return _or([one(value) for value in found])
 
@@ -394,14 +400,14 @@ def _number(op: str, operand: float, name: str) -> _Matcher:
     extreme: Callable[[list[Any]], Any] = max if op in ("gt", "ge") else min
 
     def one(found: Any) -> bool | None:
+        if type(found) is int or type(found) is float:
+            return compare(found, operand)
         if found is ABSENT:
             return None
-        if type(found) is not int and type(found) is not float:
-            raise UnreadableFact(f"{name!r} is not a number, and a rule compares it as one")
-        return compare(found, operand)
+        raise UnreadableFact(f"{name!r} is not a number, and a rule compares it as one")
 
     def many(found: list[Any]) -> bool | None:
-        if found and set(map(type, found)) <= {int, float}:
+        if found and _NUMBERS.issuperset(map(type, found)):
             return compare(extreme(found), operand)
         return _or([one(value) for value in found])
 
@@ -410,28 +416,32 @@ def _number(op: str, operand: float, name: str) -> _Matcher:
 
 def _text(op: str, operand: str, name: str) -> _Matcher:
     test: Callable[[str], bool]
-    gate = TextGate()
+    among: Callable[[list[str]], bool]
     if op == "matches":
+        gate = TextGate()
         with _placed(op):
             gate.add(operand)
         gate.close()
         search = compile_pattern(operand).search
         test = lambda text: search(text) is not None  # noqa: E731
+        among = lambda texts: bool(gate.hits(texts))  # noqa: E731
     elif op == "starts_with":
         test = lambda text: text.startswith(operand)  # noqa: E731
+        among = lambda texts: any(map(test, texts))  # noqa: E731
     else:
         test = lambda text: operand in text  # noqa: E731
+        among = lambda texts: operand in "\n".join(texts) and any(map(test, texts))  # noqa: E731
 
     def one(found: Any) -> bool | None:
+        if type(found) is str:
+            return test(found)
         if found is ABSENT:
             return None
-        if type(found) is not str:
-            raise UnreadableFact(f"{name!r} is not a text, and a rule compares it as one")
-        return test(found)
+        raise UnreadableFact(f"{name!r} is not a text, and a rule compares it as one")
 
     def many(found: list[Any]) -> bool | None:
-        if set(map(type, found)) == {str}:
-            return bool(gate.hits(found)) if op == "matches" else any(map(test, found))
+        if _TEXTS.issuperset(map(type, found)):
+            return among(found)
         return _or([one(value) for value in found])
 
     return _Matcher(one, many)
@@ -454,7 +464,7 @@ def _length(inner: _Matcher, name: str) -> _Matcher:
         return inner.one(len(found))
 
     def many(found: list[Any]) -> bool | None:
-        if set(map(type, found)) <= {str, list, dict}:
+        if _LONG.issuperset(map(type, found)):
             return inner.many(list(map(len, found)))
         return _or([one(value) for value in found])
 

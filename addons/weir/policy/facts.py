@@ -93,7 +93,7 @@ def of_ranking(ranking: Ranking, call: Call) -> Facts:
 
 def texts(values: Iterable[Any]) -> list[str]:
     """Every text within *values*."""
-    return [text for value in values for text in leaf_texts(value)]
+    return leaf_texts(list(values))
 
 
 def _present(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Many RE2 patterns over many texts at once: which of them match any text?
 
-All patterns run as one set over the texts joined by newlines, in linear time. That may find too much (a match
-across a newline) but never too little: what it finds is then looked for in the texts one by one.
+All patterns run as one over the texts joined by newlines, in linear time. That may find too much (a match across
+a newline) but never too little: where it finds something, a set tells which patterns are to be looked for in the
+texts one by one.
 """
 
 import re
@@ -32,7 +33,9 @@ class TextGate:
 
     def __init__(self) -> None:
         self._patterns: dict[str, re2._Regexp] = {}
+        self._alone: frozenset[int] = _NEVER  # those that mean something else within joined texts
         self._joined: list[int] = []
+        self._any: re2._Regexp | None = None
         self._set: re2.Set | None = None
 
     def add(self, pattern: str) -> int:
@@ -42,10 +45,11 @@ class TextGate:
         return list(self._patterns).index(pattern)
 
     def close(self) -> None:
-        """No more patterns. Without this, each is looked for by itself."""
-        # Those that speak of the whole text mean something else within joined ones.
-        self._joined = [n for n, text in enumerate(self._patterns) if not _OF_THE_WHOLE.search(text)]
+        """No more patterns. Without this, each is looked for by itself. Raises `SettingError` for too many."""
         texts = list(self._patterns)
+        self._joined = [n for n, text in enumerate(texts) if not _OF_THE_WHOLE.search(text)]
+        self._alone = frozenset(range(len(texts))).difference(self._joined)
+        self._any = compile_pattern("|".join(f"(?m:{texts[n]})" for n in self._joined)) if self._joined else None
         gate = re2.Set.SearchSet(_options())
         gate.Add("")  # matches always: where it does not, the set has run out of memory
         for number in self._joined:
@@ -58,12 +62,13 @@ class TextGate:
 
     def hits(self, texts: Sequence[str]) -> frozenset[int]:
         """The numbers of the patterns that match in one of *texts*."""
-        suspects: Iterable[int] = range(len(self._patterns))
-        if self._set is not None:
-            matched = self._set.Match("\n".join(texts)) or []
-            if 0 in matched:
-                alone = set(suspects).difference(self._joined)
-                suspects = alone.union(self._joined[i - 1] for i in matched if i)
+        suspects: Iterable[int] = self._alone
+        if self._any is None:
+            suspects = suspects or range(len(self._patterns))
+        elif self._any.search(joined := "\n".join(texts).encode("utf-8", "replace")) is not None:
+            matched = (self._set.Match(joined) if self._set is not None else None) or ()
+            found = (self._joined[i - 1] for i in matched if i) if 0 in matched else self._joined
+            suspects = self._alone.union(found)
         if not suspects:
             return _NEVER
         patterns = list(self._patterns.values())

@@ -5,10 +5,10 @@ shadow is judged like any other, and changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from weir.policy.conditions import Clause, Group, Node, UnreadableFact
+from weir.policy.conditions import Clause, Condition, Group, Node, UnreadableFact
 from weir.policy.facts import Facts
 
 #: What a rule can ask for, the strongest first.
@@ -35,6 +35,10 @@ class Rules:
 
     rules: tuple[Rule, ...] = ()
     needs: frozenset[str] = frozenset()
+    tests: tuple[tuple[Condition, Rule], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tests", tuple((rule.condition.test, rule) for rule in self.rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +61,24 @@ class Verdict:
         return max(found, key=lambda effect: STRENGTH[effect], default="")
 
 
-def judge(rules: Sequence[Rule], facts: Facts) -> Verdict:
+def judge(rules: Rules, facts: Facts) -> Verdict:
     """What *rules* say of *facts*. Raises `UnreadableFact`, unless only a rule in shadow asked for it."""
     deny = approval = None
     shadow: tuple[Rule, ...] = ()
-    for rule in rules:
+    for test, rule in rules.tests:
+        try:
+            if test(facts) is not True:
+                continue
+        except UnreadableFact:
+            if not rule.shadow:  # one in shadow that would refuse
+                raise
         if rule.shadow:
-            if _would_count(rule, facts):
-                shadow += (rule,)
-        elif rule.condition.test(facts) is True:
-            if rule.effect == "deny":
-                deny = deny or rule
-            else:
-                approval = approval or rule
+            shadow += (rule,)
+        elif rule.effect == "deny":
+            deny = deny or rule
+        else:
+            approval = approval or rule
     return Verdict(deny, approval, shadow)
-
-
-def _would_count(rule: Rule, facts: Facts) -> bool:
-    try:
-        return rule.condition.test(facts) is True
-    except UnreadableFact:
-        return True  # enforced, it would refuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,14 +95,7 @@ class DocumentsReader:
 
     def texts(self, body: Any, documents: list[Any]) -> list[str]:
         """What is written in the documents; every text of an object, since any could be what is ranked."""
-        found = [value for path in self._texts for value in path.find(body)] if self._texts else documents
-        texts: list[str] = []
-        for value in found:
-            if type(value) is str:
-                texts.append(value)
-            else:
-                texts += leaf_texts(value)
-        return texts
+        return leaf_texts([value for path in self._texts for value in path.find(body)] if self._texts else documents)
 
 
 class NumberReader:
