@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -186,6 +186,41 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
     )
 
 
+class _StandIns(Mapping[str, str]):
+    """The environment, with something in the place of variables that are not set; their names are kept."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.missing: list[str] = []
+
+    def __getitem__(self, name: str) -> str:
+        if not self._environment.get(name):
+            self.missing.append(name)
+            return "not-set"
+        return self._environment[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environment)
+
+    def __len__(self) -> int:
+        return len(self._environment)
+
+
+def load_without_secrets(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[Policies, list[str]]:
+    """As `load`, but to look at, not to run: environment variables may be missing, whose names are the second."""
+    stand_ins = _StandIns(environment)
+    return load(path, stand_ins), stand_ins.missing
+
+
+def load_profiles(folder: Folder) -> dict[str, Profile]:
+    """The folder's own profiles. Raises `ConfigError`."""
+    mistakes: list[Mistake] = []
+    profiles = _profiles(folder, mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return profiles
+
+
 def load_namespaces(path: Path) -> Namespaces:
     """Only the names that groups may have, from the gateway.yaml in *path*: no key, file or credential is touched."""
     return _namespaces(load_folder(path).gateway.settings)
@@ -291,7 +326,7 @@ def _connection(
     with at(errors, "trip"):
         trip = compile_trip(settings.trip)
     limits = compile_limits(document, errors)
-    rules, response_rules = compile_rules(document, issuers.resolve, categories, errors)
+    rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, errors)
     with at(errors, "masks"):
         masks = compile_masks(settings.masks, mask_key)
     if profile is None or upstream is None or match is None:

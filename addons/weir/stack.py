@@ -130,7 +130,7 @@ class Stack:
             self.routing.requestheaders(flow, exchange)
             self.auth.requestheaders(flow, exchange)
             if exchange.principal is not None and not exchange.own_path:
-                self.policy.requestheaders(flow, exchange)
+                self.policy.requestheaders(exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except Exception as error:
@@ -167,9 +167,9 @@ class Stack:
             exchange.document = self.auth.answer(exchange)
             return
         if undecided:
-            self.policy.requestheaders(flow, exchange)
+            self.policy.requestheaders(exchange)
         self.profiles.request(flow, exchange)
-        await self.policy.request(flow, exchange)
+        await self.policy.request(exchange)
         self.masking.request(flow, exchange)
         self.routing.request(flow, exchange)
         self.replay.request(flow, exchange)

@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 import weir
-from weir.cli import execute, keys, login, revoke, run, sql, token, whoami
+from weir.cli import (
+    check,
+    execute,
+    explain,
+    keys,
+    login,
+    policy_tests,
+    profiles,
+    revoke,
+    run,
+    schema,
+    sql,
+    token,
+    whoami,
+)
 from weir.cli.fail import fail
 from weir.config.problems import ConfigError
 from weir.home import HomeError
@@ -21,12 +35,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("explain")(explain.explain)
+app.command("test")(policy_tests.run_policy_tests)
+app.command("schema")(schema.schema)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("token")(token.token)
 app.command("whoami")(whoami.whoami)
 app.command("exec")(execute.execute)
 app.command("sql")(sql.sql)
+app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(revoke.app, name="revoke")
 

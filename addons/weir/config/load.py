@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
+from pydantic import BaseModel, RootModel
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
@@ -23,7 +24,7 @@ GATEWAY_FILE = "gateway.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Document[S: Settings]:
+class Document[S: BaseModel]:
     """One valid file: its settings, and where in its text each of them stands."""
 
     file: str
@@ -74,7 +75,7 @@ def load_folder(path: Path) -> Folder:
     gateway_path = path / GATEWAY_FILE
     gateway = None
     if gateway_path.is_file():
-        gateway = _document(gateway_path, GatewaySettings, mistakes)
+        gateway = load_document(gateway_path, GatewaySettings, mistakes)
     else:
         mistakes.append(
             Mistake(
@@ -87,12 +88,12 @@ def load_folder(path: Path) -> Folder:
     connections: list[Document[ConnectionSettings]] = [
         document
         for file in sorted(path.glob("*.yaml"))
-        if file.name != GATEWAY_FILE and (document := _document(file, ConnectionSettings, mistakes)) is not None
+        if file.name != GATEWAY_FILE and (document := load_document(file, ConnectionSettings, mistakes)) is not None
     ]
     profiles: list[Document[ProfileSettings]] = [
         own
         for file in sorted(path.glob("profiles/*.yaml"))
-        if (own := _document(file, ProfileSettings, mistakes)) is not None
+        if (own := load_document(file, ProfileSettings, mistakes)) is not None
     ]
     if not mistakes and not connections:
         mistakes.append(Mistake(shown, 1, 1, "no connection is configured; add a file for the first one"))
@@ -108,7 +109,8 @@ def load_folder(path: Path) -> Folder:
     return Folder(path, gateway, tuple(connections), tuple(profiles), tuple(mistakes))
 
 
-def _document[S: Settings](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
+def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
+    """The file as *model*; None, and more *mistakes*, where it is not valid."""
     shown = _shown(file)
     try:
         text = file.read_bytes().decode()
@@ -141,7 +143,7 @@ def _document[S: Settings](file: Path, model: type[S], mistakes: list[Mistake]) 
         return None
 
 
-def _mistake(shown: str, root: Node | None, model: type[Settings], error: Any) -> Mistake:
+def _mistake(shown: str, root: Node | None, model: type[BaseModel], error: Any) -> Mistake:
     location = _known_part(root, error["loc"])
     kind, message = error["type"], error["msg"]
     if kind == "extra_forbidden":
@@ -181,9 +183,9 @@ _SHAPES = {
 }
 
 
-def _field_names(model: type[Settings], location: Iterable[str | int]) -> list[str]:
+def _field_names(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
     """The settings that may stand at *location* below *model*."""
-    current: Any = model
+    current: Any = _settings_in(model.model_fields["root"].annotation) if issubclass(model, RootModel) else model
     for part in location:
         if isinstance(part, int) or not isinstance(current, type) or not issubclass(current, Settings):
             continue

@@ -5,9 +5,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-from mitmproxy import http
+from typing import Any, Protocol
 
 from weir.alarms import alarm, counters
 from weir.auth.model import Principal
@@ -35,8 +33,7 @@ from weir.policy.observed import request_facts, response_facts
 from weir.policy.rules import Rule, Rules, Verdict, judge
 from weir.problems import Kind, Problem, Refusal
 from weir.profiles.model import WRITES, Ranking
-from weir.state.model import AccessWindow, Stop
-from weir.state.watcher import Watcher
+from weir.state.model import AccessWindow, Snapshot, Stop
 
 #: Refusals that say that the service, not the caller, is in trouble.
 _UPSTREAM_TROUBLE = frozenset(
@@ -46,10 +43,17 @@ _UPSTREAM_TROUBLE = frozenset(
 _BYTES_A_TOKEN = 4
 
 
+class State(Protocol):
+    """What is stopped, and who was given access for a while."""
+
+    def snapshot(self) -> Snapshot:
+        """All of it now. Raises `StateUnavailable`."""
+
+
 class Policy:
     """Where no rule speaks, ``access`` decides; without ``access``, nobody passes."""
 
-    def __init__(self, state: Watcher) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
         self._memory = MemoryStore(time.monotonic)
         self._store: Store = self._memory
@@ -81,7 +85,7 @@ class Policy:
 
     # Requests.
 
-    def requestheaders(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+    def requestheaders(self, exchange: Exchange) -> None:
         """Refuse a caller who may not use the connection at all, before a body is read."""
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
@@ -96,7 +100,7 @@ class Policy:
         exchange.decision = self._decide(exchange, "deny", "access", message, connection.file, connection.access_line)
         raise Refusal(Kind.ACCESS_DENIED, message, rule="access")
 
-    async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+    async def request(self, exchange: Exchange) -> None:
         """Decide. Raises `Refusal` for whatever is not allowed now."""
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None

@@ -15,6 +15,7 @@ from weir.policy.gate import compile_pattern, term_pattern
 from weir.policy.limits import Concurrency, Limit, compile_limit
 from weir.policy.rules import Rule, Rules, clauses
 from weir.profiles.model import WRITES
+from weir.profiles.profile import Profile
 
 Document_ = Document[ConnectionSettings]
 #: A group as written in a policy -> with its issuer's name. Raises `SettingError`.
@@ -29,7 +30,11 @@ WRITES_RULE = "writes"
 
 
 def compile_rules(
-    document: Document_, resolve: ResolveGroup, categories: Mapping[str, str], errors: list[SettingError]
+    document: Document_,
+    profile: Profile | None,
+    resolve: ResolveGroup,
+    categories: Mapping[str, str],
+    errors: list[SettingError],
 ) -> tuple[Rules, Rules]:
     """The connection's rules on requests and on responses; what is wrong with them goes to *errors*."""
     settings = document.settings
@@ -41,11 +46,15 @@ def compile_rules(
     seen: set[str] = set()
     for i, rule in enumerate(settings.rules):
         with at(errors, "rules", i):
+            if rule.name == WRITES_RULE:
+                raise SettingError(
+                    f"{WRITES_RULE!r} is the name of what the setting `writes` does; choose another", "name"
+                )
             if rule.name in seen:
                 raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")
             seen.add(rule.name)
             found[rule.on].append(_rule(rule, compilers[rule.on], resolve, document, document.line("rules", i)))
-    if settings.writes != "allow":
+    if settings.writes != "allow" and profile is not None and profile.writes:
         when = {"operation": sorted(WRITES)}
         found["request"].append(
             Rule(
@@ -57,7 +66,7 @@ def compile_rules(
                 else "Requests that change something need a reviewer's approval here.",
                 shadow=False,
                 file=document.file,
-                line=document.line("writes"),
+                line=document.line("writes" if "writes" in settings.model_fields_set else "profile"),
             )
         )
     for compiler in compilers.values():

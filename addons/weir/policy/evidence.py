@@ -30,14 +30,20 @@ def lines(
     for entry in judged:
         clause = entry.node
         assert isinstance(clause, Clause)
-        outcome = "unreadable" if isinstance(entry.outcome, str) else _OUTCOMES[entry.outcome]
         text = saw(clause, shown)
         if scrub is not None:  # before it is cut: half a secret would not be recognised
             text = scrub(text.encode("utf-8", "replace")).decode("utf-8", "replace")
-        found.append(TraceLine(entry.rule.name, str(clause)[:300], outcome, _cut(text), entry.rule.shadow))
+        found.append(
+            TraceLine(entry.rule.name, str(clause)[:300], outcome_word(entry.outcome), _cut(text), entry.rule.shadow)
+        )
         if len(found) == MOST_LINES:
             break
     return tuple(found)
+
+
+def outcome_word(outcome: bool | str | None) -> str:
+    """``true``, ``false``, ``absent`` or ``unreadable``."""
+    return "unreadable" if isinstance(outcome, str) else _OUTCOMES[outcome]
 
 
 def saw(clause: Clause, shown: Facts) -> str:

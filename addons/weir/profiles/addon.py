@@ -17,40 +17,13 @@ class Profiles:
 
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's body and call, or refuse."""
-        connection, data, head = exchange.connection, flow.request.data, exchange.head
-        assert connection is not None
-        profile = connection.profile
-        found = profile.paths.find(exchange.method, exchange.path)
-        if found is None and not (connection.allow_unknown and not profile.paths.resembles(exchange.path)):
-            raise Refusal(
-                Kind.UNKNOWN_OPERATION,
-                f"{exchange.method} {exchange.path} is not an operation of the profile "
-                f"{profile.name!r}, and this connection lets only those pass.",
-            )
-        exchange.operation = found.operation if found else None
-        exchange.variables = found.variables if found else {}
-        content_type = head.get(b"content-type", b"").decode("ascii", "replace")
-        try:
-            exchange.parameters = read_parameters(profile, exchange.query)
-            body = decode(data.content or b"", head.get(b"content-encoding", b"").decode("ascii", "replace"))
-            if body:
-                exchange.body = read_body(body, content_type, exchange.operation)
-                exchange.parsed = True
-            exchange.caller_body = exchange.sent_body = body
-            exchange.call = (
-                exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
-                if exchange.operation
-                else UNKNOWN
-            )
-        except ContentError as error:
-            raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
+        data = flow.request.data
+        body, content_type = read_request(exchange, data.content or b"")
         # Judged decoded and as JSON in UTF-8, so sent decoded and named so.
         data.content = body
         fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
         if body:
-            media, _, parameters = content_type.partition(";")
-            kept = f"; {parameters.strip()}" if "compatible-with=" in parameters else ""
-            fields.append((b"Content-Type", f"{media.strip()}{kept}".encode()))
+            fields.append((b"Content-Type", content_type.encode()))
         data.headers.fields = tuple(fields)
 
     def read(self, body: bytes, content_type: str) -> object:
@@ -92,6 +65,40 @@ def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
                 said = operation.answer.read_tokens(parse(line[5:].strip()))
                 tokens = tokens if said is None else said
     return tokens
+
+
+def read_request(exchange: Exchange, content: bytes) -> tuple[bytes, str]:
+    """Read *content*, with the exchange's head, into its body and call; the body decoded, and its type. May refuse."""
+    connection, head = exchange.connection, exchange.head
+    assert connection is not None
+    profile = connection.profile
+    found = profile.paths.find(exchange.method, exchange.path)
+    if found is None and not (connection.allow_unknown and not profile.paths.resembles(exchange.path)):
+        raise Refusal(
+            Kind.UNKNOWN_OPERATION,
+            f"{exchange.method} {exchange.path} is not an operation of the profile "
+            f"{profile.name!r}, and this connection lets only those pass.",
+        )
+    exchange.operation = found.operation if found else None
+    exchange.variables = found.variables if found else {}
+    content_type = head.get(b"content-type", b"").decode("ascii", "replace")
+    try:
+        exchange.parameters = read_parameters(profile, exchange.query)
+        body = decode(content, head.get(b"content-encoding", b"").decode("ascii", "replace"))
+        if body:
+            exchange.body = read_body(body, content_type, exchange.operation)
+            exchange.parsed = True
+        exchange.caller_body = exchange.sent_body = body
+        exchange.call = (
+            exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
+            if exchange.operation
+            else UNKNOWN
+        )
+    except ContentError as error:
+        raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
+    media, _, parameters = content_type.partition(";")
+    kept = f"; {parameters.strip()}" if "compatible-with=" in parameters else ""
+    return body, f"{media.strip()}{kept}"
 
 
 def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:

@@ -143,6 +143,7 @@ class IndexReader:
         self.each = compile_path(settings.each) if settings.each else None
         self._parameters = tuple(name for name in (settings.parameter, parameter_name) if name)
         self._otherwise = settings.otherwise
+        self.searches = bool(self.paths or self.also or self._parameters or settings.otherwise is not None)
 
     def read(self, body: Any, parameters: Parameters, variables: Mapping[str, str]) -> tuple[str, ...]:
         """Every name, once, in order."""

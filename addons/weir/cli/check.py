@@ -1,0 +1,68 @@
+"""``weir check``: everything that is wrong, and what is odd, in the policies folder."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from weir.config.load import GATEWAY_FILE, load_folder
+from weir.config.problems import ConfigError, Mistake
+from weir.policies import folder_path, load_without_secrets
+from weir.policy.cases import load_cases
+from weir.policy.review import review
+from weir.text import inert
+
+
+def check(
+    policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+) -> None:
+    """Check the policies folder: every mistake at once, with its place and what was probably meant; then warnings.
+
+    Warnings are of rules that can never count, that contradict others, or that ask what the profile cannot tell, and
+    of operations that change something and that no rule speaks of. Exits with 2 where the folder cannot be used.
+
+    [bold]Examples[/]
+
+      weir check
+
+      weir check --policies /etc/weir --strict --json
+    """
+    path = folder_path(policies)
+    mistakes: list[Mistake] = []
+    warnings: list[Mistake] = []
+    try:
+        loaded, unset = load_without_secrets(path)
+        for name in dict.fromkeys(unset):
+            text = f"the environment variable {name} is not set here; the gateway needs it"
+            warnings.append(Mistake(str(path / GATEWAY_FILE), 1, 1, text))
+        files = {d.settings.connection: d for d in load_folder(path).connections}
+        for connection in loaded.connections:
+            says_writes = "writes" in files[connection.name].settings.model_fields_set
+            found = review(connection, says_writes=says_writes)
+            warnings += [Mistake(connection.file, oddity.line, 1, str(oddity)) for oddity in found]
+    except ConfigError as error:
+        mistakes += error.mistakes
+    try:
+        load_cases(path)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    listed = [("error", m) for m in sorted(mistakes)] + [("warning", m) for m in sorted(warnings)]
+    if as_json:
+        rows = [
+            {"level": level, "file": m.file, "line": m.line, "column": m.column, "message": m.message}
+            for level, m in listed
+        ]
+        print(json.dumps(rows, indent=1))
+    else:
+        for level, mistake in listed:
+            text = f"{mistake.file}:{mistake.line}:{mistake.column}: "
+            print(inert(text + ("warning: " if level == "warning" else "") + mistake.message))
+        if not mistakes:
+            count = len(loaded.connections)
+            connections = f"{count} connection{'' if count == 1 else 's'}"
+            print(f"{path}: {connections}, {len(warnings)} warnings; policies {loaded.version[:12]}", file=sys.stderr)
+    if mistakes or (strict and warnings):
+        raise typer.Exit(2 if mistakes else 1)

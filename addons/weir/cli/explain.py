@@ -1,0 +1,235 @@
+"""``weir explain``: what would become of a request, and why; or why a recorded one became what it did."""
+
+import dataclasses
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import duckdb
+import msgspec
+import pydantic
+import typer
+from mitmproxy import io
+from mitmproxy.http import HTTPFlow
+
+from weir.cli.fail import fail
+from weir.config.problems import SettingError
+from weir.policies import Policies, folder_path, load_without_secrets
+from weir.policy.cases import CaseSettings, given
+from weir.policy.evidence import lines
+from weir.policy.rehearsal import Given, find_connection, rehearse
+from weir.policy.words import explain as in_words
+from weir.text import inert
+
+_REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def explain(
+    request: Annotated[str, typer.Argument(help="A JSON file, a file with a curl command, or a request's id.")],
+    connection: Annotated[str, typer.Option(help="The connection (default: the one that its path leads to).")] = "",
+    user: Annotated[str, typer.Option(help="Who sends it (default: someone, or who did).")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="Their group; repeat it (default: those let in).")] = None,
+    policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Say which rules look at a request, which match, and why the others do not. Nothing is sent or counted.
+
+    A JSON file is what a case of a policy test is: [bold]connection[/] and [bold]request[/] ([bold]method[/],
+    [bold]path[/] below the connection's prefix, [bold]body[/]), and, if you like, [bold]user[/], [bold]groups[/],
+    [bold]at[/] and [bold]response[/]. A recorded request is judged as it stands in the record, so with its masks, by
+    the policies as they are now.
+
+    [bold]Examples[/]
+
+      weir explain request.json
+
+      weir explain curl.txt --user alice --group search
+
+      weir explain 019fa1c2-7a51-7cc3-b1b5-3f8d9a1f0c11
+    """
+    loaded, _ = load_without_secrets(folder_path(policies))
+    if _REQUEST_ID.fullmatch(request):
+        given_, before = recorded(loaded, request)
+    else:
+        given_, before = _from_file(loaded, Path(request), connection), []
+    changes: dict[str, Any] = {}
+    if user:
+        changes["user"] = user
+    if group:
+        changes["groups"] = tuple(group)
+    try:
+        outcome = rehearse(loaded, dataclasses.replace(given_, **changes))
+    except SettingError as error:
+        fail(error.message)
+    if as_json:
+        decision = outcome.exchange.decision
+        document = {
+            "effect": outcome.effect,
+            "rule": outcome.rule or None,
+            "status": outcome.status,
+            "problem": outcome.problem.kind.slug if outcome.problem else None,
+            "detail": outcome.problem.detail if outcome.problem else None,
+            "shadow": list(decision.shadow) if decision else [],
+            "policy_version": loaded.version,
+            "clauses": msgspec.to_builtins(lines(outcome.clauses(), outcome.exchange.facts)),
+        }
+        print(json.dumps(document, indent=1))
+        return
+    for line in [*before, *in_words(outcome)]:
+        print(inert(line))
+
+
+def _from_file(policies: Policies, path: Path, connection: str) -> Given:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{path}: cannot be read ({error}); name a JSON file, a file with a curl command, or a request's id")
+    if text.lstrip().startswith("curl"):
+        return _from_curl(policies, text, connection)
+    try:
+        document = msgspec.json.decode(text.encode())
+        if not isinstance(document, dict):
+            fail(f"{path}: must be an object with `connection` and `request`")
+        document = {"name": path.name, "expect": {"effect": "allow"}} | document
+        if connection:
+            document["connection"] = connection
+        elif "connection" not in document and len(policies.connections) == 1:
+            document["connection"] = policies.connections[0].name
+        return given(policies, CaseSettings.model_validate(document))
+    except msgspec.DecodeError as error:
+        fail(f"{path}: is neither JSON nor a curl command ({error})")
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        fail(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except SettingError as error:
+        fail(f"{path}: {error.message}")
+
+
+#: curl's options that take a value and say nothing about the request.
+_IGNORED_VALUES = frozenset(
+    (
+        "-o",
+        "--output",
+        "-m",
+        "--max-time",
+        "-u",
+        "--user",
+        "-A",
+        "--user-agent",
+        "-x",
+        "--proxy",
+        "--cacert",
+        "-w",
+        "-b",
+    )
+)
+_DATA = frozenset(("-d", "--data", "--data-raw", "--data-binary", "--data-ascii", "--json"))
+
+
+def _from_curl(policies: Policies, text: str, connection: str) -> Given:
+    try:
+        words = shlex.split(text.replace("\\\n", " "), comments=True)[1:]
+    except ValueError as error:
+        fail(f"the curl command cannot be read ({error})")
+    method, url, content_type, data = "", "", "", []
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if re.fullmatch("-[XHd].+", word):
+            name, equals, value = word[:2], "=", word[2:]
+        if name in ("-X", "--request", "-H", "--header", "--url", *_DATA, *_IGNORED_VALUES) and not equals:
+            value = words.pop(0) if words else ""
+        if name in ("-X", "--request"):
+            method = value
+        elif name in ("-H", "--header"):
+            header, _, content = value.partition(":")
+            content_type = content.strip() if header.strip().lower() == "content-type" else content_type
+        elif name in _DATA:
+            data.append(_curl_data(value, raw=name == "--data-raw", strip=name in ("-d", "--data", "--data-ascii")))
+            content_type = content_type or ("application/json" if name == "--json" else "")
+        elif name in ("-G", "--get", "-F", "--form", "-T", "--upload-file"):
+            fail(f"curl's {name} is not understood here; write the request as JSON instead")
+        elif name == "--url" or not word.startswith("-"):
+            url = value if name == "--url" else word
+    if not url:
+        fail("the curl command names no URL")
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    routed = None if connection else policies.table.route(parts.hostname or "", parts.port or 80, parts.path or "/")
+    if routed is None and not connection:
+        fail(f"no connection has the path {parts.path}; name one with --connection")
+    found = routed.connection if routed else find_connection(policies, connection)
+    path = routed.path if routed else parts.path.removeprefix(found.match.path or "") or "/"
+    body = b"&".join(data)
+    content_type = content_type or "application/x-www-form-urlencoded"
+    return Given(found.name, path, method or ("POST" if data else "GET"), parts.query, body, content_type)
+
+
+def _curl_data(value: str, *, raw: bool, strip: bool) -> bytes:
+    if raw or not value.startswith("@"):
+        return value.encode()
+    try:
+        content = Path(value[1:]).read_bytes()
+    except OSError as error:
+        fail(f"{value[1:]}: cannot be read ({error.strerror})")
+    return content.replace(b"\r", b"").replace(b"\n", b"") if strip else content
+
+
+def recorded(policies: Policies, request_id: str) -> tuple[Given, list[str]]:
+    """The recorded request as far as the record holds it, and what was decided then."""
+    database = policies.recordings / "index.duckdb"
+    columns = (
+        "connection", "user", "groups", "client_ip", "epoch(time) AS at", "segment", "offset", "effect", "rule",
+        "rule_file", "rule_line", "problem", "upstream_status", "policy_version", "trace", "masked_request",
+    )  # fmt: skip
+    names = ", ".join(c if " " in c else f'"{c}"' for c in columns)
+    try:
+        with duckdb.connect(str(database), read_only=True) as index:
+            index.execute("SET TimeZone = 'UTC'")
+            rows = index.execute(f"SELECT {names} FROM flows WHERE request_id = ?", [request_id]).fetchall()  # noqa: S608
+    except duckdb.Error as error:
+        fail(f"{database}: {str(error).splitlines()[0]}")
+    if not rows:
+        fail(f"no request {request_id} is recorded in {policies.recordings}", 1)
+    row: dict[str, Any] = dict(zip((c.rpartition(" ")[2] for c in columns), rows[0], strict=True))
+    try:
+        connection = find_connection(policies, row["connection"] or "")
+    except SettingError as error:
+        fail(error.message)
+    flow = _flow(policies.recordings / row["segment"], row["offset"])
+    path, _, query = flow.request.path.partition("?")
+    answered = row["upstream_status"] if row["problem"] is None and flow.response else None
+    found = Given(
+        connection.name,
+        path.removeprefix(connection.upstream.base_path) or "/",
+        flow.request.method,
+        query,
+        flow.request.content or b"",
+        flow.request.headers.get("content-type", "application/json"),
+        row["user"] or "nobody",
+        groups=tuple(row["groups"]),
+        client_ip=row["client_ip"] or "",
+        at=row["at"],
+        status=answered,
+        response=(flow.response.content or b"") if answered and flow.response else b"",
+    )
+    place = f" ({row['rule_file']}:{row['rule_line']})" if row["rule_line"] else ""
+    before = [f"recorded: {row['effect'] or 'refused'} by {row['rule'] or row['problem']}{place}, "
+              f"policies {(row['policy_version'] or '-')[:12]}"]  # fmt: skip
+    before += [f"  {t['outcome']:<10} {t['rule']}: {t['clause']}   saw {t['saw']}" for t in row["trace"] or ()]
+    if row["masked_request"]:
+        before.append("  its record is masked, so what follows can differ from what the gateway saw")
+    return found, [*before, f"now, by policies {policies.version[:12]}:"]
+
+
+def _flow(segment: Path, offset: int) -> HTTPFlow:
+    try:
+        with segment.open("rb") as file:
+            file.seek(offset)
+            flow = next(iter(io.FlowReader(file).stream()))
+    except (OSError, StopIteration, ValueError) as error:
+        fail(f"{segment}: the flow cannot be read ({type(error).__name__}); was it moved or expired?")
+    assert isinstance(flow, HTTPFlow)
+    return flow

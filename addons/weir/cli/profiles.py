@@ -1,0 +1,85 @@
+"""``weir profiles``: the APIs that Weir knows, and what it reads in their requests."""
+
+from typing import Annotated
+
+import typer
+
+from weir.cli.fail import fail
+from weir.cli.table import print_list
+from weir.config.load import load_folder
+from weir.config.problems import ConfigError, SettingError
+from weir.policies import folder_path, load_profiles
+from weir.policy.review import yields
+from weir.profiles.profile import Profile, load_profile, names, source
+
+app = typer.Typer(no_args_is_help=False, rich_markup_mode="rich", invoke_without_command=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")]
+_Policies = Annotated[str, typer.Option(help="The policies folder, for its own (default: WEIR_POLICIES, or policies).")]
+
+
+@app.callback()
+def profiles(context: typer.Context, as_json: _Json = False, policies: _Policies = "") -> None:
+    """List the profiles: what comes with Weir, and what stands in the policies folder under profiles/.
+
+    [bold]Examples[/]
+
+      weir profiles
+
+      weir profiles show cohere
+    """
+    if context.invoked_subcommand is not None:
+        return
+    own = _own(policies)
+    rows = []
+    for name in sorted({*names(), *own}):
+        profile = own.get(name) or load_profile(name)
+        operations = sorted({operation.name for operation in profile.operations})
+        rows.append((name, profile.settings.title, operations, "policies" if name in own else "weir"))
+    print_list(("profile", "title", "operations", "from"), rows, as_json=as_json)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The profile's name.")],
+    as_json: _Json = False,
+    policies: _Policies = "",
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the profile's file, to begin your own from.")] = False,
+) -> None:
+    """Show which methods and paths a profile knows, what each is, and the facts that rules can ask of it.
+
+    [bold]Examples[/]
+
+      weir profiles show cohere
+
+      weir profiles show elasticsearch --json
+
+      weir profiles show cohere --yaml > policies/profiles/mine.yaml
+    """
+    own = _own(policies)
+    if as_yaml:
+        if name not in names():
+            fail(f"no profile {name!r} comes with weir; there are {', '.join(names())}")
+        print(source(name), end="")
+        return
+    try:
+        profile = own.get(name) or load_profile(name)
+    except SettingError as error:
+        fail(error.message)
+    rows = []
+    for operation in profile.operations:
+        facts = sorted(yields(operation) - {"operation", "status"})
+        methods = " ".join(operation.methods)
+        rows += [(operation.name, methods, template, facts) for template in operation.templates]
+    print_list(("operation", "methods", "path", "facts"), rows, as_json=as_json)
+
+
+def _own(policies: str) -> dict[str, Profile]:
+    """The folder's own profiles; none where there is no usable folder."""
+    try:
+        return load_profiles(load_folder(folder_path(policies)))
+    except ConfigError as error:
+        if policies:
+            raise
+        del error
+        return {}
