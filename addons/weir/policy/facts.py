@@ -75,7 +75,8 @@ def of_ranking(ranking: Ranking, call: Call) -> Facts:
     results = ranking.results
     positions = [r.index for r in results if r.index is not None]
     scores = [r.score for r in results if r.score is not None]
-    documents = len(call.documents) if call.documents is not None else None
+    # Scores of pairs can be more than there are documents: one for each text that is asked.
+    documents = len(call.documents) if call.documents is not None and call.operation != "score" else None
     out_of_range = sum(not 0 <= i < (math.inf if documents is None else documents) for i in positions)
     beyond = max(0, len(results) - call.top_n) if call.top_n is not None and call.operation != "chat" else 0
     unscored = len(results) - len(scores) if scores else 0

@@ -49,7 +49,8 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
         found.update(facts.of_ranking(ranking, exchange.call))
         found["tokens"] = ABSENT if exchange.tokens is None else exchange.tokens
         if "result_text" in rules.needs:
-            found["result_text"] = operation.answer.texts(ranking) if operation else facts.texts([document])
+            ranked = operation is not None and bool(operation.answer.results)
+            found["result_text"] = operation.answer.texts(ranking) if operation and ranked else facts.texts([document])
     return found
 
 

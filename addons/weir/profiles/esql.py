@@ -12,11 +12,13 @@ DEFAULT_LIMIT = 1000
 
 _TOKEN = re.compile(
     r'"""(?P<raw>.*?)"""|"(?P<text>(?:[^"\\\r\n]|\\.)*)"|`(?P<quoted>(?:[^`]|``)*)`'
-    r"|(?P<comment>//[^\r\n]*|/\*.*?\*/)|(?P<space>\s+)|(?P<word>[^\s|,()\[\]\"`]+)|(?P<sign>[|,()\[\]\"`])",
+    r"|(?P<comment>//[^\r\n]*|/\*.*?\*/)|(?P<space>\s+)|(?P<word>[^\s|,;()\[\]\"`]+)|(?P<sign>[|,;()\[\]\"`])",
     re.DOTALL,
 )
 _SOURCES = {"FROM", "TS", "METRICS"}
-_NO_INDEX = {"ROW", "SHOW", "EXPLAIN", "SET"}
+_NO_INDEX = {"ROW", "SHOW", "EXPLAIN"}
+#: After these, a query gives more rows than its last LIMIT says.
+_MULTIPLIES = {"FORK", "JOIN", "MV_EXPAND", "FUSE"}
 _EVERYTHING = "*"
 
 
@@ -41,7 +43,10 @@ def read_esql(text: str) -> Esql:
         elif kind not in ("comment", "space"):
             reader.word(match[kind], plain=kind == "word")
     indexes, limits = tuple(reader.indexes), reader.limits
-    return Esql(indexes or (_EVERYTHING,), limits[-1] if limits else DEFAULT_LIMIT, max(limits, default=0))
+    limit = limits[-1] if limits else DEFAULT_LIMIT
+    if reader.multiplies:
+        limit = max(sum(limits), DEFAULT_LIMIT)
+    return Esql(indexes or (_EVERYTHING,), limit, max(limits, default=0))
 
 
 class _Reader:
@@ -50,6 +55,7 @@ class _Reader:
     def __init__(self) -> None:
         self.indexes: list[str] = []
         self.limits: list[int] = []
+        self.multiplies = False
         self._first = True  # command of all
         self._begins = True  # the next word names a command
         self._naming = False  # the next words name indexes
@@ -59,6 +65,7 @@ class _Reader:
     def sign(self, sign: str) -> None:
         if sign in "([":
             self._around.append(self._naming)
+            self.multiplies |= self._naming  # a subquery's LIMIT is not the whole's
             self._begins = True
         elif sign in ")]":
             self._naming = self._around.pop() if self._around else False
@@ -70,6 +77,7 @@ class _Reader:
 
     def word(self, word: str, *, plain: bool) -> None:
         upper = word.upper() if plain else ""
+        self.multiplies |= upper in _MULTIPLIES
         if self._limiting:
             self.limits.append(int(word) if re.fullmatch("[0-9]{1,9}", word) else 2**31 - 1)
             self._limiting = False
@@ -77,13 +85,13 @@ class _Reader:
             self._begins, self._naming = False, upper in _SOURCES
             self._limiting = upper == "LIMIT"
             self._joining = upper == "JOIN"
-            if self._first and not self._naming and upper not in _NO_INDEX:
+            if self._first and not self._naming and upper not in _NO_INDEX and upper != "SET":
                 self.indexes.append(_EVERYTHING)  # a source that is not known
-            self._first = False
+            self._first = self._first and upper == "SET"  # which stands before the source
         elif self._naming and upper == "METADATA":
             self._naming = False
         elif self._naming or self._joining:
-            self.indexes.append(_EVERYTHING if word.startswith("?") else word)
+            self.indexes += [_EVERYTHING] if word.startswith("?") else word.split(",")
             self._joining = False
         elif upper == "JOIN":
             self._joining = True

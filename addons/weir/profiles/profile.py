@@ -54,6 +54,7 @@ class Operation:
     return_documents: FlagReader | None
     stream: Path | None
     esql: Path | None
+    refuse: tuple[Path, ...]
     answer: "Answer"
 
     @property
@@ -63,10 +64,13 @@ class Operation:
 
     def read_call(self, body: Any, parameters: Parameters = {}, variables: Mapping[str, str] = {}) -> Call:  # noqa: B006
         """The `Call` of a request with that parsed *body*. Raises `ContentError`."""
+        for path in self.refuse:
+            if path.find(body):
+                raise ContentError(f"it has {path.text}, which is another way to say what is read elsewhere")
         documents = self.documents.read(body) if self.documents else None
         indexes = self.index.read(body, parameters, variables)
         top_n = self.top_n.read(body, parameters, documents) if self.top_n else None
-        if top_n is None and documents is not None and self.name in _NEEDS_DOCUMENTS:
+        if top_n is None and documents is not None and self.name in ("rerank", "embed"):
             top_n = len(documents)
         breadth = largest("breadth", self.breadth, body) if self.breadth else None
         if self.esql is not None and type(text := self.esql.first(body)) is str:
@@ -135,14 +139,10 @@ class Answer:
         return Ranking(tuple(results), True, tuple(sources), tuple(entries))
 
     def texts(self, ranking: Ranking) -> list[str]:
-        """What is written in the results."""
-        return [
-            text
-            for entry in ranking.entries
-            for path in self.text
-            for value in path.find(entry)
-            for text in leaf_texts(value)
-        ]
+        """What is written in the results; where the profile does not say where, anywhere in them."""
+        if not self.text:
+            return leaf_texts(list(ranking.entries))
+        return leaf_texts([path.find(entry) for entry in ranking.entries for path in self.text])
 
     def read_tokens(self, body: Any) -> int | None:
         """The tokens that the response says were used; None where it does not say."""
@@ -302,6 +302,7 @@ def _compile(settings: OperationSettings, index_parameter: str | None) -> Operat
         return_documents=FlagReader("return_documents", request.return_documents) if request.return_documents else None,
         stream=compile_path(request.stream) if request.stream else None,
         esql=compile_path(request.esql) if request.esql else None,
+        refuse=paths(request.refuse),
         answer=_answer(response, request),
     )
     return operation

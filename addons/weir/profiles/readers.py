@@ -134,6 +134,10 @@ class NumberReader:
         return value
 
 
+#: Variables of a path that name indexes.
+_IN_PATH = ("index", "target", "alias")
+
+
 class IndexReader:
     """Names and patterns of indexes, wherever they can stand."""
 
@@ -143,13 +147,16 @@ class IndexReader:
         self.each = compile_path(settings.each) if settings.each else None
         self._parameters = tuple(name for name in (settings.parameter, parameter_name) if name)
         self._otherwise = settings.otherwise
+        self.keys = paths(settings.keys)
+        self.hides = paths(settings.hides)
         self.searches = bool(self.paths or self.also or self._parameters or settings.otherwise is not None)
 
     def read(self, body: Any, parameters: Parameters, variables: Mapping[str, str]) -> tuple[str, ...]:
         """Every name, once, in order."""
         outside: list[str] = []
-        if (in_path := variables.get("index")) is not None:
-            outside += in_path.split(",")
+        for name in _IN_PATH:
+            if name in variables:
+                outside += variables[name].split(",")
         for name in self._parameters:
             for value in parameters.get(name, ()):
                 outside += value.split(",")
@@ -167,7 +174,11 @@ class IndexReader:
             inside = self._names(self.paths, body)
         if unnamed and not inside and self._otherwise is not None:
             inside.append(self._otherwise)
-        return tuple(dict.fromkeys([*outside, *inside, *self._names(self.also, body, lenient=True)]))
+        inside += self._names(self.also, body, lenient=True)
+        inside += [name for path in self.keys for node in path.find(body) if type(node) is dict for name in node]
+        if any(path.find(body) for path in self.hides):
+            inside.append("*")
+        return tuple(dict.fromkeys([*outside, *inside]))
 
     @staticmethod
     def _names(where: tuple[Path, ...], body: Any, *, lenient: bool = False) -> list[str]:
@@ -188,18 +199,18 @@ class FlagReader:
 
     def __init__(self, name: str, settings: FlagSettings) -> None:
         self._name = name
-        self.path = compile_path(settings.path)
+        self.path = compile_path(settings.path) if settings.path else None
         self._settings = settings
 
     def read(self, body: Any) -> bool:
         """Whether it is on."""
         settings = self._settings
-        value = self.path.first(body)
+        value = self.path.first(body) if self.path else None
         if value is None:
             return settings.absent != settings.inverted
         if type(value) is not bool:
             if not settings.lenient:
-                raise ContentError(f"{self._name!r} ({self.path.text}) is not true or false")
+                raise ContentError(f"{self._name!r} ({settings.path}) is not true or false")
             value = True
         return value != settings.inverted
 

@@ -53,8 +53,10 @@ class NumberSettings(Settings):
 class IndexSettings(Settings):
     """Names of what is searched or changed, besides ``{index}`` in the path: texts, comma lists and lists of them.
 
-    With ``each``, every value that it selects names its own, or else the path does. ``otherwise`` stands for what
-    a request that names nothing reaches (``*``: everything). ``also`` are named in any case.
+    In the path also ``{target}`` and ``{alias}``. With ``each``, every value that it selects names its own, or else
+    the path does. ``otherwise`` stands for what a request that names nothing reaches (``*``: everything). ``also`` are
+    named in any case; ``keys`` are objects whose members' names are. Where anything stands at ``hides``, it could
+    name what cannot be read here: ``*``.
     """
 
     paths: Strings = []
@@ -62,12 +64,17 @@ class IndexSettings(Settings):
     each: str | None = None
     otherwise: str | None = None
     also: Strings = []
+    keys: Strings = []
+    hides: Strings = []
 
 
 class FlagSettings(Settings):
-    """A boolean; ``inverted`` where true means no. With ``lenient``, any other value than false means yes."""
+    """A boolean; ``inverted`` where true means no. With ``lenient``, any other value than false means yes.
 
-    path: str
+    Without ``path``, it is always as ``absent`` says.
+    """
+
+    path: str | None = None
     absent: bool = False
     inverted: bool = False
     lenient: bool = False
@@ -86,6 +93,7 @@ class RequestSettings(Settings):
     index: Annotated[IndexSettings, _named("paths")] | None = None
     return_documents: Annotated[FlagSettings, _named("path")] | None = None
     stream: str | None = None
+    refuse: Strings = []  # paths at which nothing may stand: other spellings of the facts above
     esql: str | None = None  # path to a text in ES|QL, which names indexes and limits by itself
 
 
