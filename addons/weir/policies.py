@@ -95,6 +95,7 @@ class Policies:
     listeners: tuple[Listener, ...]
     recordings: Path
     verifier: Verifier
+    issuers: Mapping[str, Issuer]  # by what they were made of
     trusts_local: bool
     trusts_keys: bool
     namespaces: "Namespaces"
@@ -116,14 +117,19 @@ def folder_path(option: str | None = None, environment: Mapping[str, str] = os.e
     return Path(option or environment.get("WEIR_POLICIES") or "policies")
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
-    """Read and compile the folder at *path*. Raises `ConfigError` with every mistake found."""
+def load(
+    path: Path, environment: Mapping[str, str] = os.environ, carried: Mapping[str, Issuer] | None = None
+) -> Policies:
+    """Read and compile the folder at *path*. Raises `ConfigError` with every mistake found.
+
+    Issuers of *carried* that are made of the same are taken over, with the keys and verdicts that they hold.
+    """
     folder = load_folder(path)
     mistakes: list[Mistake] = list(folder.mistakes)
     gateway = folder.gateway
     errors: list[SettingError] = []
     listeners = _listeners(gateway.settings, errors)
-    issuers = _issuers(gateway.settings, path, environment, errors)
+    issuers = [(carried or {}).get(i.made_of, i) for i in _issuers(gateway.settings, path, environment, errors)]
     public_url = _public_url(gateway.settings, errors)
     limits_store = _limits_store(gateway.settings, errors)
     timezone = _timezone(gateway.settings, errors)
@@ -173,6 +179,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Policies:
         listeners=listeners,
         recordings=Path(gateway.settings.recordings),
         verifier=Verifier(issuers),
+        issuers={issuer.made_of: issuer for issuer in issuers},
         trusts_local=trusts_local,
         trusts_keys=trusts_keys,
         namespaces=namespaces,

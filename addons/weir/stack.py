@@ -7,11 +7,13 @@ touch them.
 """
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
 import os
 import re
+import signal
 import time
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -22,9 +24,10 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from weir import dispatch, hardening, native_answers
+from weir import dispatch, hardening, native_answers, reload
 from weir.alarms import alarm, counters
 from weir.auth.addon import Auth
+from weir.auth.provider import Provider
 from weir.config.problems import ConfigError
 from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
@@ -96,6 +99,8 @@ class Stack:
         self._stopping = False
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
         self._tasks: list[asyncio.Task[None]] = []
+        self._refreshing: dict[str, asyncio.Task[None]] = {}  # keys, by what their issuer is made of
+        self._reloading = asyncio.Lock()
         self._new_id = Uuid7()
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
@@ -360,7 +365,6 @@ class Stack:
             await self.policy.use(policies)
             self.state.start(self._cut_revoked)
             self.recorder.start(policies)
-            _open_providers(policies)
         except ConfigError as error:
             for mistake in error.mistakes:
                 logger.error(str(mistake))
@@ -376,6 +380,9 @@ class Stack:
             return
         self._policies = policies
         await self._fetch_keys(policies)
+        self._tasks.append(asyncio.create_task(self._watch_policies(policies.folder), name="policies"))
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, policies.folder)
         gc.collect()
         gc.freeze()  # what is there now stays: a full collection would look at all of it again, for 80 ms
         self._ready.set()
@@ -393,21 +400,67 @@ class Stack:
 
     async def _fetch_keys(self, policies: Policies) -> None:
         """Have keys fetched from now on, and wait a little for the first, so that nobody's first request has to."""
-        refreshers = [i.refresher for i in policies.verifier.issuers.values() if i.refresher is not None]
-        self._tasks += [asyncio.create_task(refresher.run(), name="key refresher") for refresher in refreshers]
-        if refreshers:
-            first = [asyncio.create_task(refresher.first()) for refresher in refreshers]
-            _, late = await asyncio.wait(first, timeout=FIRST_KEYS)
+        started = []
+        for made_of, issuer in policies.issuers.items():
+            if issuer.provider is not None:
+                await asyncio.to_thread(issuer.provider.open)
+            if issuer.refresher is not None and made_of not in self._refreshing:
+                self._refreshing[made_of] = asyncio.create_task(issuer.refresher.run(), name="key refresher")
+                started.append(asyncio.create_task(issuer.refresher.first()))
+        if started:
+            _, late = await asyncio.wait(started, timeout=FIRST_KEYS)
             for task in late:
                 task.cancel()
+
+    # Policies that change.
+
+    async def _watch_policies(self, folder: Path) -> None:
+        async for by in reload.changes(folder):
+            await self._reload(folder, by)
+
+    def _hang_up(self, folder: Path) -> None:
+        self._tasks.append(asyncio.create_task(self._reload(folder, "SIGHUP"), name="reload"))
+
+    async def _reload(self, folder: Path, by: str) -> None:
+        """Put the policies in *folder* in place, whole, or keep the old ones and say why."""
+        async with self._reloading:
+            old = self._policies
+            assert old is not None
+            try:
+                found = await asyncio.to_thread(reload.next_policies, folder, old)
+                if isinstance(found, Policies):
+                    if found.trusts_local:
+                        _refuse_open_listeners(hardening.given_modes())
+                    self.replay.start(found)
+                    await self._fetch_keys(found)
+                    await self.policy.use(found)
+            except hardening.HardeningError as error:
+                found = reload.Refused((str(error),))
+            except Exception as error:  # whatever it is, what runs goes on
+                found = reload.Refused((type(error).__name__,))
+            if isinstance(found, reload.Refused):
+                message = "\n".join(found.mistakes)
+                self.recorder.event("reload_refused", by, old=old.version, message=message)
+                alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
+                return
+            self._policies = found
+            for made_of in self._refreshing.keys() - found.issuers.keys():
+                self._refreshing.pop(made_of).cancel()
+            dropped = [issuer.provider for made_of, issuer in old.issuers.items() if made_of not in found.issuers]
+            self._tasks.append(asyncio.create_task(_retire([p for p in dropped if p is not None]), name="retire"))
+            if found.version != old.version:
+                self.recorder.event("reload", by, old=old.version, new=found.version)
+            self._tasks = [task for task in self._tasks if not task.done()]
+            logger.info(f"weir: policies {old.version[:12]} -> {found.version[:12]}, reloaded by {by}")
 
     async def done(self) -> None:
         """Refuse what comes, let finish what is in flight, write everything."""
         self._stopping = True
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._refreshing.values()]
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
         servers = ctx.master.addons.get("proxyserver")
         if servers is not None:
             await servers.servers.update([])
@@ -460,10 +513,13 @@ async def _listen(modes: list[str]) -> bool:
     return not closed
 
 
-def _open_providers(policies: Policies) -> None:
-    for issuer in policies.verifier.issuers.values():
-        if issuer.provider is not None:
-            issuer.provider.open()
+async def _retire(providers: list[Provider]) -> None:
+    """Close what is no longer used, once nobody asks it any more."""
+    try:
+        await asyncio.sleep(DRAIN)
+    finally:
+        for provider in providers:
+            await provider.close()
 
 
 def _end_upstream(flow: http.HTTPFlow) -> None:

@@ -1,5 +1,6 @@
 """One trusted issuer: its claim rules, the snapshot of its keys, and, where they are fetched, who keeps them fresh."""
 
+import hashlib
 import re
 import ssl
 import time
@@ -37,10 +38,12 @@ class Issuer:
         max_stale: float = inf,
         clock: Callable[[], float] = time.monotonic,
         login: LoginSettings | None = None,
+        made_of: str = "",
     ) -> None:
         self.rules = rules
         self.provider = provider
         self.login = login
+        self.made_of = made_of  # equal for issuers that are interchangeable
         self.refresher: KeyRefresher | None = None
         self.introspector: Introspector | None = None
         self._keys = keys
@@ -64,7 +67,7 @@ def local_issuer() -> Issuer:
     audiences = frozenset((local.AUDIENCE,))
     rules = ClaimRules(local.NAME, local.ISSUER, audiences, compile_path("$.groups"), profile="access")
     try:
-        return Issuer(rules, local.key_set())
+        return Issuer(rules, local.key_set(), made_of=local.NAME)
     except (HomeError, ValueError) as error:
         raise SettingError(str(error)) from None
 
@@ -108,7 +111,19 @@ def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[
                 ssl.create_default_context(cafile=str(provider.source.ca))
             except (ssl.SSLError, OSError):
                 raise SettingError(f"{settings.tls.ca} holds no certificate in PEM", "tls", "ca") from None
-    return Issuer(rules, keys, provider, max_stale, login=settings.login)
+    return Issuer(rules, keys, provider, max_stale, login=settings.login, made_of=_made_of(settings, folder, provider))
+
+
+def _made_of(settings: IssuerSettings, folder: Path, provider: Provider | None) -> str:
+    """A digest of all that an issuer is made of: its settings, and the files and secrets that they name."""
+    digest = hashlib.sha256(settings.model_dump_json().encode())
+    local_keys = settings.jwks if settings.jwks and "://" not in settings.jwks else None
+    for name in (local_keys, settings.tls.ca if settings.tls else None):
+        if name is not None:
+            digest.update((folder / name).read_bytes())
+    if provider is not None and provider.source.introspection is not None:
+        digest.update(provider.source.introspection.client_secret.reveal().encode())
+    return digest.hexdigest()
 
 
 def _rules(settings: IssuerSettings, iss: str) -> ClaimRules:

@@ -90,10 +90,12 @@ class Provider:
         self._discovered_until = 0.0
 
     def open(self) -> None:
-        """Make the client. Reading certificate authorities takes tens of milliseconds: not for the event loop.
+        """Make the client, once. Reading certificate authorities takes tens of milliseconds: not for the event loop.
 
         Raises OSError or ssl.SSLError where the ``tls.ca`` file cannot be used.
         """
+        if self._client is not None:
+            return
         verify: ssl.SSLContext | bool = True
         if self.source.ca is not None:
             verify = ssl.create_default_context(cafile=str(self.source.ca))

@@ -8,6 +8,7 @@ import typer
 import weir
 from weir.cli import (
     check,
+    diff,
     execute,
     explain,
     keys,
@@ -18,6 +19,7 @@ from weir.cli import (
     run,
     schema,
     sql,
+    stop,
     token,
     whoami,
 )
@@ -38,7 +40,11 @@ app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("test")(policy_tests.run_policy_tests)
+app.command("diff")(diff.diff)
 app.command("schema")(schema.schema)
+app.command("stop")(stop.stop)
+app.command("start")(stop.start)
+app.command("status")(stop.status)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("token")(token.token)

@@ -50,7 +50,7 @@ def jti(
 
       weir revoke jti 3f1c0c7e --issuer acme --reason "posted in a chat"
     """
-    _revoke("jti", _iss(issuer, policies), token_id, reason)
+    _revoke("jti", issuer_named(issuer, policies), token_id, reason)
 
 
 @app.command(context_settings=_ANY_ID)
@@ -71,7 +71,7 @@ def subject(
 
       weir revoke subject mallory --issuer acme --block
     """
-    _revoke("subject", _iss(issuer, policies), sub, reason, block=block)
+    _revoke("subject", issuer_named(issuer, policies), sub, reason, block=block)
 
 
 @app.command(context_settings=_ANY_ID)
@@ -132,7 +132,7 @@ def lift(number: Annotated[int, typer.Argument(help="The revocation's number in 
     print(f"lifted revocation {number}", file=sys.stderr)
 
 
-def _iss(issuer: str, policies: str) -> str:
+def issuer_named(issuer: str, policies: str) -> str:
     """The exact `iss` of the issuer that is named so in gateway.yaml."""
     known = dict(load_namespaces(folder_path(policies)).by_name)
     if not issuer:

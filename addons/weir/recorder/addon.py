@@ -11,6 +11,7 @@ from weir.identifiers import Uuid7
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
 from weir.recorder import index
+from weir.recorder.events import EventLog
 from weir.recorder.flowfile import FlowEncoder, check_format
 from weir.recorder.journal import JournalLine, encode_line, timestamp
 from weir.recorder.repair import repair
@@ -47,6 +48,7 @@ class Recorder:
         self._encoder = FlowEncoder()
         self._lock: WorkerLock | None = None
         self._writer: Writer | None = None
+        self._events: EventLog | None = None
 
     @property
     def worker(self) -> str:
@@ -69,12 +71,21 @@ class Recorder:
         index.create(root)
         boot = Uuid7()().replace("-", "")[:15]
         self._writer = Writer(root, self._lock.worker, boot)
+        self._events = EventLog(root, self._lock.worker)
+
+    def event(self, kind: str, by: str, **about: str) -> None:
+        """Have an administrative event written; *about* are fields of `events.Event`. Does not wait."""
+        if self._events is not None:
+            self._events.add(kind, by, **about)
 
     def stop(self) -> None:
         """Write what waits and give the worker id back. Blocks for as long as the disk takes."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._events is not None:
+            self._events.close()
+            self._events = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

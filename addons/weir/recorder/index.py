@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from weir.recorder import events
 from weir.recorder.journal import COLUMNS
 
 #: Older DuckDB clients can open this format; the default of 2.0 they cannot.
@@ -46,6 +47,8 @@ def create(root: Path) -> Path:
     empty = root / "segments" / "_none" / "_none"
     empty.mkdir(mode=0o700, parents=True, exist_ok=True)
     (empty / "empty.jsonl").touch(mode=0o600)  # a glob must match something
+    (root / "log" / "_none").mkdir(mode=0o700, parents=True, exist_ok=True)
+    (root / "log" / "_none" / events.FILE).touch(mode=0o600)
     (root / "index").mkdir(mode=0o700, exist_ok=True)
     target = root / "index.duckdb"
     fresh = root / f".index.{os.getpid()}.duckdb"
@@ -61,6 +64,7 @@ def create(root: Path) -> Path:
         connection.execute(f"ATTACH {_quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh")
         connection.execute(f"CREATE VIEW flows AS {_flows(root)}")
+        connection.execute(f"CREATE VIEW events AS {_events(root)}")
         for name, query in _VIEWS.items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         connection.execute("USE memory")
@@ -88,6 +92,14 @@ def _flows(root: Path) -> str:
                 columns={{{columns}}}, ignore_errors=true, maximum_object_size=67108864) WHERE request_id IS NOT NULL)
         SELECT * FROM p UNION ALL
         SELECT * FROM l WHERE segment NOT IN (SELECT DISTINCT segment FROM p WHERE segment IS NOT NULL)"""  # noqa: S608
+
+
+def _events(root: Path) -> str:
+    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in events.COLUMNS.items())
+    files = _quoted(str(root / "log" / "*" / events.FILE))
+    return f"""
+        SELECT * FROM read_json({files}, format='newline_delimited', columns={{{columns}}}, ignore_errors=true)
+        WHERE kind IS NOT NULL"""  # noqa: S608
 
 
 def _quoted(text: str) -> str:

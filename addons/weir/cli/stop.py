@@ -1,0 +1,142 @@
+"""``weir stop``, ``weir start``, ``weir status``: the emergency stop."""
+
+import getpass
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weir.cli.fail import fail
+from weir.cli.revoke import issuer_named
+from weir.cli.table import moment, print_list
+from weir.config.load import load_folder
+from weir.config.problems import ConfigError
+from weir.policies import folder_path
+from weir.recorder import events
+from weir.state.database import Database
+from weir.state.model import StopScope
+
+_Connection = Annotated[str, typer.Option(help="A connection, by its name.")]
+_User = Annotated[str, typer.Option(help="A subject (`sub`; user in the recordings).")]
+_Session = Annotated[str, typer.Option(help="The provider's `sid`, or a session_id of the recordings.")]
+_All = Annotated[bool, typer.Option("--all", help="Everything.")]
+_Issuer = Annotated[str, typer.Option(help="Whose subject, by its name in gateway.yaml (default: the only one).")]
+_Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
+
+
+def stop(
+    reason: Annotated[str, typer.Option(help="Why; callers are told.", show_default=False)],
+    connection: _Connection = "",
+    user: _User = "",
+    session: _Session = "",
+    everything: _All = False,
+    issuer: _Issuer = "",
+    policies: _Policies = "",
+) -> None:
+    """Let nothing of this pass, on every worker within a second; what is under way is ended, too.
+
+    [bold]Examples[/]
+
+      weir stop --connection reranker --reason "rankings are wrong since 14:00"
+
+      weir stop --user alice --reason "runaway job"
+
+      weir stop --all --reason "incident 42"
+    """
+    if not reason.strip():
+        fail("say why with --reason; callers are told")
+    scope, iss, value = _what(connection, user, session, everything, issuer, policies)
+    database = Database()
+    database.stop(scope, iss, value, time.time(), reason)
+    database.close()
+    _tell(policies, "stop", _shown(scope, value), reason)
+    print(f"stopped {_shown(scope, value)}; undo it with: weir start {_option(scope, value)}")
+
+
+def start(
+    connection: _Connection = "",
+    user: _User = "",
+    session: _Session = "",
+    everything: _All = False,
+    issuer: _Issuer = "",
+    policies: _Policies = "",
+) -> None:
+    """Take a stop back. What was stopped by several is free once each is taken back.
+
+    [bold]Examples[/]
+
+      weir start --connection reranker
+
+      weir start --all
+    """
+    scope, iss, value = _what(connection, user, session, everything, issuer, policies, existing=True)
+    database = Database()
+    count = database.start(scope, iss, value)
+    database.close()
+    if not count:
+        fail(f"{_shown(scope, value)} is not stopped; see: weir status", 1)
+    _tell(policies, "start", _shown(scope, value), "")
+    print(f"started {_shown(scope, value)}")
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False) -> None:
+    """Show what is stopped, since when, by whom and why.
+
+    [bold]Examples[/]
+
+      weir status
+
+      weir status --json
+    """
+    database = Database()
+    rows = [(s.scope, s.value or None, s.iss or None, moment(s.at), s.by, s.reason) for s in database.stops()]
+    database.close()
+    if not rows and not as_json:
+        print("nothing is stopped")
+        return
+    print_list(("stopped", "name", "iss", "since", "by", "reason"), rows, as_json=as_json)
+
+
+def _what(
+    connection: str, user: str, session: str, everything: bool, issuer: str, policies: str, *, existing: bool = False
+) -> tuple[StopScope, str, str]:
+    """The one thing that was named."""
+    if sum(map(bool, (connection, user, session, everything))) != 1:
+        fail("name one of --connection NAME, --user SUBJECT, --session ID and --all")
+    if everything:
+        return "all", "", ""
+    if connection:
+        known = [] if existing else _connections(policies)
+        if known and connection not in known:
+            fail(f"there is no connection {connection!r}; there are {', '.join(known)}")
+        return "connection", "", connection
+    if session:
+        return "session", "", session
+    return "user", issuer_named(issuer, policies), user
+
+
+def _connections(policies: str) -> list[str]:
+    """The connections' names; none where the folder cannot be read: a stop must not depend on it."""
+    try:
+        return [d.settings.connection for d in load_folder(folder_path(policies)).connections]
+    except ConfigError:
+        return []
+
+
+def _tell(policies: str, kind: str, subject: str, message: str) -> None:
+    """Write it into the recordings' events, where there are recordings."""
+    try:
+        root = Path(load_folder(folder_path(policies)).gateway.settings.recordings)
+        if root.is_dir():
+            events.append(root, events.now(events.COMMAND, kind, getpass.getuser(), subject=subject, message=message))
+    except (ConfigError, OSError, KeyError):
+        print("(not written into the recordings' events: their folder cannot be used from here)")
+
+
+def _shown(scope: StopScope, value: str) -> str:
+    return "everything" if scope == "all" else f"the {scope} {value}"
+
+
+def _option(scope: StopScope, value: str) -> str:
+    return "--all" if scope == "all" else f"--{scope} {value}"

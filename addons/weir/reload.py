@@ -1,0 +1,89 @@
+"""Policies that change while the gateway runs: noticed by looking, loaded aside, and put in place whole.
+
+`changes` gives a fingerprint of the folder whenever it has come to rest in another state; `Reload` turns a folder
+into the next `Policies`, or into the reason why the old ones stay. Nothing here touches a request.
+"""
+
+import asyncio
+import os
+import pwd
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from weir.config.problems import ConfigError, Mistake
+from weir.home import HomeError
+from weir.policies import Policies, load
+
+#: Seconds between two looks. A folder that is the same in two looks is no longer being written.
+INTERVAL = 0.5
+
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the old policies stay."""
+
+    mistakes: tuple[str, ...]
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """What the files of a policies folder look like from outside: names, times, sizes and inodes. Blocks."""
+    found = []
+    for place in (folder, folder / "profiles"):
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    try:
+                        if entry.is_file():
+                            about = entry.stat()
+                            found.append((entry.path, about.st_mtime_ns, about.st_size, about.st_ino))
+                    except OSError:
+                        found.append((entry.path, 0, 0, 0))
+        except OSError:
+            found.append((str(place), 0, 0, 0))
+    return tuple(sorted(found))
+
+
+async def changes(folder: Path) -> AsyncIterator[str]:
+    """Whenever *folder* has changed and is at rest: who owns what changed last."""
+    seen = await asyncio.to_thread(fingerprint, folder)
+    settling = seen
+    while True:
+        await asyncio.sleep(INTERVAL)
+        now = await asyncio.to_thread(fingerprint, folder)
+        if now == settling != seen:
+            changed = set(now) - set(seen)
+            seen = now
+            yield await asyncio.to_thread(_owner, changed)
+        settling = now
+
+
+def next_policies(path: Path, current: Policies) -> Policies | Refused:
+    """What stands at *path*, to follow *current*; its issuers are kept where nothing of them has changed. Blocks."""
+    try:
+        policies = load(path, carried=current.issuers)
+    except ConfigError as error:
+        return Refused(tuple(map(str, error.mistakes)))
+    except (HomeError, OSError) as error:
+        return Refused((str(error),))
+    fixed = []
+    if policies.listeners != current.listeners:
+        fixed.append("listen")
+    if policies.recordings != current.recordings:
+        fixed.append("recordings")
+    if fixed:
+        file = str(path / "gateway.yaml")
+        return Refused(tuple(str(Mistake(file, 1, 1, f"{name}: changes only with a restart")) for name in fixed))
+    return policies
+
+
+def _owner(changed: set[tuple[str, int, int, int]]) -> str:
+    latest = max(changed, key=lambda entry: entry[1], default=None)
+    if latest is None:
+        return "someone"  # a file was removed
+    try:
+        return pwd.getpwuid(os.stat(latest[0]).st_uid).pw_name
+    except (OSError, KeyError):
+        return "someone"
