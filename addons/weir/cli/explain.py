@@ -198,7 +198,7 @@ def recorded(policies: Policies, request_id: str) -> tuple[Given, list[str]]:
         connection = find_connection(policies, row["connection"] or "")
     except SettingError as error:
         fail(error.message)
-    flow = _flow(policies.recordings / row["segment"], row["offset"])
+    flow = _flow(policies.recordings / "segments" / f"{row['segment']}.mitm", row["offset"])
     path, _, query = flow.request.path.partition("?")
     answered = row["upstream_status"] if row["problem"] is None and flow.response else None
     found = Given(

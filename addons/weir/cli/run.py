@@ -106,6 +106,12 @@ def _supervise(command: list[str], count: int) -> int:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
 
+    def hang_up(*_: object) -> None:  # the policies are to be read again
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGHUP)
+
+    signal.signal(signal.SIGHUP, hang_up)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)

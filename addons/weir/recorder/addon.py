@@ -73,10 +73,10 @@ class Recorder:
         self._writer = Writer(root, self._lock.worker, boot)
         self._events = EventLog(root, self._lock.worker)
 
-    def event(self, kind: str, by: str, **about: str) -> None:
+    def event(self, kind: str, who: str, **about: str) -> None:
         """Have an administrative event written; *about* are fields of `events.Event`. Does not wait."""
         if self._events is not None:
-            self._events.add(kind, by, **about)
+            self._events.add(kind, who, **about)
 
     def stop(self) -> None:
         """Write what waits and give the worker id back. Blocks for as long as the disk takes."""

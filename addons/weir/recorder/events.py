@@ -27,7 +27,7 @@ class Event(msgspec.Struct, kw_only=True):
     time: str
     worker: str
     kind: str
-    by: str
+    who: str
     subject: str = ""
     old: str = ""
     new: str = ""
@@ -39,7 +39,7 @@ COLUMNS: dict[str, str] = {
     "time": "TIMESTAMP",
     "worker": "VARCHAR",
     "kind": "VARCHAR",
-    "by": "VARCHAR",
+    "who": "VARCHAR",
     "subject": "VARCHAR",
     "old": "VARCHAR",
     "new": "VARCHAR",
@@ -58,10 +58,10 @@ def append(root: Path, event: Event) -> None:
         os.close(descriptor)
 
 
-def now(worker: str, kind: str, by: str, **about: str) -> Event:
+def now(worker: str, kind: str, who: str, **about: str) -> Event:
     """An event of now; *about* are its other fields."""
     cut = {name: value[:_LONGEST] for name, value in about.items()}
-    return Event(time=timestamp(time.time()), worker=worker, kind=kind, by=by, **cut)
+    return Event(time=timestamp(time.time()), worker=worker, kind=kind, who=who, **cut)
 
 
 class EventLog:
@@ -74,10 +74,10 @@ class EventLog:
         self._thread = threading.Thread(target=self._run, name="weir events", daemon=True)
         self._thread.start()
 
-    def add(self, kind: str, by: str, **about: str) -> None:
+    def add(self, kind: str, who: str, **about: str) -> None:
         """Have an event written. Does not wait."""
         try:
-            self._waiting.put_nowait(now(self._worker, kind, by, **about))
+            self._waiting.put_nowait(now(self._worker, kind, who, **about))
         except queue.Full:
             alarm("event_lost", f"too many events wait to be written; one of {kind} is lost")
 
