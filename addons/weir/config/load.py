@@ -4,6 +4,8 @@ YAML 1.2 without duplicate keys; every mistake is found in one pass and named wi
 column, and with the nearest valid word where one was probably meant.
 """
 
+import copy
+import re
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -75,7 +77,9 @@ def load_folder(path: Path) -> Folder:
     gateway_path = path / GATEWAY_FILE
     gateway = None
     if gateway_path.is_file():
+        before = len(mistakes)
         gateway = load_document(gateway_path, GatewaySettings, mistakes)
+        gateway = gateway if len(mistakes) == before else None
     else:
         mistakes.append(
             Mistake(
@@ -110,7 +114,10 @@ def load_folder(path: Path) -> Folder:
 
 
 def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
-    """The file as *model*; None, and more *mistakes*, where it is not valid."""
+    """The file as *model*; more *mistakes* where it is not valid.
+
+    Then it is None, or as much of it as can be looked at for further mistakes; nothing that has any is ever used.
+    """
     shown = _shown(file)
     try:
         text = file.read_bytes().decode()
@@ -140,6 +147,28 @@ def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mista
             mistake = _mistake(shown, root, model, details)
             found.setdefault((mistake.line, mistake.column, details["type"] == "missing" and mistake.message), mistake)
         mistakes.extend(found.values())
+        rest = _without(error, data, model)
+        return None if rest is None else Document(shown, rest, root)
+
+
+def _without[S: BaseModel](error: pydantic.ValidationError, data: Any, model: type[S]) -> S | None:
+    """*data* without its mistakes of shape, so that others in it are found in the same pass; None where too much is."""
+    rest = copy.deepcopy(data)
+    for details in error.errors():
+        node = rest
+        try:
+            *way, last = details["loc"]
+            for part in way:
+                node = node[part]
+            if details["type"] == "literal_error":
+                node[last] = re.findall("'([^']+)'", details["ctx"]["expected"])[0]
+            elif details["type"] != "missing":
+                del node[last]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    try:
+        return model.model_validate(rest)
+    except pydantic.ValidationError:
         return None
 
 

@@ -1,0 +1,286 @@
+"""The tools by which someone trusts a policy: check, explain, test, diff, schema, profiles."""
+
+import json
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WEIR = Path(sys.executable).with_name("weir")
+POLICIES = Path(__file__).parents[2] / "policies"
+
+GATEWAY = "version: 1\nlisten: [http://127.0.0.1:8080]\nissuers: [local]\n"
+CONNECTION = """\
+version: 1
+connection: c
+profile: {profile}
+upstream: http://127.0.0.1:9
+match: {{path: /c}}
+access: {{groups: [search]}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies/gateway.yaml").write_text(GATEWAY)
+    (tmp_path / "policies/c.yaml").write_text(CONNECTION.format(profile="cohere"))
+    return tmp_path
+
+
+def weir(folder: Path, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run([str(WEIR), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# weir check
+
+
+def warnings(folder: Path, rules: str, profile: str = "cohere", code: int = 0) -> list[str]:
+    (folder / "policies/c.yaml").write_text(CONNECTION.format(profile=profile) + rules)
+    found = json.loads(weir(folder, "check", "--json", code=code))
+    return [f"{w['line']}: {w['message']}" for w in found]
+
+
+@pytest.mark.parametrize(
+    ("rules", "profile", "expected"),
+    [
+        ("rules: [{name: a, when: {documents: {gt: 5}}, effect: deny}]", "cohere", []),
+        ("rules: [{name: a, when: {documents: {gt: 5}}, effect: deny}, {name: b, when: {documents: {gt: 10}}, effect: deny}]", "cohere",
+         ["7: the rule 'b' never decides: whatever it matches, 'a' (line 7) matches too"]),
+        ("rules: [{name: a, when: {documents: {gt: 10}}, effect: deny}, {name: b, when: {documents: {gt: 5}}, effect: deny}]", "cohere", []),
+        ("rules: [{name: b, when: {documents: {gt: 10}, user: x}, effect: require_approval}, {name: a, when: {documents: {ge: 10}}, effect: deny}]", "cohere",
+         ["7: the rule 'b' never decides: whatever it matches, 'a' (line 7) matches too"]),
+        ("rules: [{name: b, when: {model: x}, effect: require_approval}, {name: a, when: {model: x}, effect: deny}]", "cohere",
+         ["7: the rule 'b' contradicts 'a' (line 7), which asks for deny under the same condition"]),
+        ("rules: [{name: b, when: {model: x}, effect: require_approval}, {name: a, when: {model: [x, y]}, effect: deny}]", "cohere",
+         ["7: the rule 'b' never decides: whatever it matches, 'a' (line 7) matches too"]),
+        ("rules: [{name: b, when: {model: x}, effect: require_approval, shadow: true}, {name: a, when: {model: x}, effect: deny}]", "cohere", []),
+        ("rules: [{name: a, when: {model: x}, effect: deny, shadow: true}, {name: b, when: {model: x}, effect: deny}]", "cohere", []),
+        ("rules: [{name: a, when: {documents: {gt: 10, lt: 5}}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: what it asks of 'documents' contradicts itself"]),
+        ("rules: [{name: a, when: {documents: {gt: 10, le: 11}}, effect: deny}]", "cohere", []),
+        ("rules: [{name: a, when: {all: [{model: x}, {model: y}]}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: what it asks of 'model' contradicts itself"]),
+        ("rules: [{name: a, when: {operation: write}, effect: deny}]", "cohere",
+         ["7: the rule 'a' can never match: the profile 'cohere' has no operation write; it has chat, embed, read, rerank"]),
+        ("rules: [{name: a, when: {index: {touches: x}}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: no operation of the profile 'cohere' tells 'index'"]),
+        ("rules: [{name: a, on: response, when: {top_score: {lt: 1}}, effect: deny}]", "weaviate",
+         ["1: the profile 'weaviate' has operations that change something, and no rule speaks of them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`",
+          "7: the rule 'a' can never match: no operation of the profile 'weaviate' tells 'top_score'"]),
+        ("writes: allow", "weaviate", []),
+        ("rules: [{name: a, when: {operation: [write, admin]}, effect: deny}]", "weaviate", []),
+        ("rules: [{name: a, when: {model: {exists: false}}, effect: deny}]", "weaviate",
+         ["1: the profile 'weaviate' has operations that change something, and no rule speaks of them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`"]),
+    ],
+)  # fmt: skip
+def test_warnings(folder: Path, rules: str, profile: str, expected: list[str]) -> None:
+    assert warnings(folder, rules, profile) == expected
+
+
+def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
+    policies = folder / "policies"
+    (policies / "c.yaml").write_text(
+        CONNECTION.format(profile="coher") + "rules: [{name: a, when: {documnts: 1}, effect: dny}]\n"
+    )
+    (policies / "profiles").mkdir()
+    (policies / "profiles/p.yaml").write_text("profile: p\ntitle: t\noperations: [{paths: /x, operation: rank}]\n")
+    (policies / "profiles/q.yaml").write_text(
+        "profile: cohere\ntitle: t\noperations: [{paths: x, operation: rerank}]\n"
+    )
+    (policies / "tests").mkdir()
+    (policies / "tests/t.yaml").write_text(
+        "- name: n\n  connection: c\n  request: {path: /x}\n  expect: {efect: deny}\n"
+    )
+    (policies / "gateway.yaml").write_text(
+        GATEWAY + "timezone: Mars\ncategories: {empty: {terms: []}}\nlimits: sqlite\n"
+    )
+    said = weir(folder, "check", code=2)
+    for expected in (
+        "policies/c.yaml:3:1: profile: there is no profile 'coher'. Did you mean 'cohere'?",
+        "policies/c.yaml:7:26: rules[0].when.documnts: there is no fact 'documnts'. Did you mean 'documents'?",
+        "policies/c.yaml:7:40: rules[0].effect: 'dny' is not one of 'deny' or 'require_approval'. Did you mean 'deny'?",
+        "policies/profiles/p.yaml:3:26: operations[0].operation: 'rank' is not one of",
+        "policies/profiles/q.yaml:1:1: profile: 'cohere' is the name of one that comes with weir; choose another, and `extends: cohere`",
+        "policies/profiles/q.yaml:3:14: operations[0]: 'x' must start with '/'",
+        "policies/tests/t.yaml:4:12: [0].expect.efect: there is no such setting. Did you mean 'effect'?",
+        "policies/gateway.yaml:4:1: timezone: 'Mars' is not a time zone; write e.g. Europe/Berlin",
+        "policies/gateway.yaml:5:14: categories.empty: has no terms",
+        "policies/gateway.yaml:6:1: limits: 'sqlite' is not a store; write memory, or redis://host:6379/0",
+    ):
+        assert expected in said, said
+
+
+def test_a_variable_that_is_not_set_is_a_warning_for_check_only(folder: Path) -> None:
+    (folder / "policies/c.yaml").write_text(
+        CONNECTION.format(profile="cohere") + "credential: {header: A, value: 'x ${env:NOT_SET_HERE}'}\n"
+    )
+    assert "warning: the environment variable NOT_SET_HERE is not set here; the gateway needs it" in weir(
+        folder, "check"
+    )
+    weir(folder, "check", "--strict", code=1)
+    assert "NOT_SET_HERE is not set" in weir(folder, "run", code=2)
+
+
+# weir explain
+
+
+def explained(folder: Path, text: str, *arguments: str, code: int = 0) -> str:
+    (folder / "request").write_text(text)
+    return weir(folder, "explain", "request", *arguments, code=code)
+
+
+CURL = """curl -sS 'http://gateway.example/c/v2/rerank?x=1' -X POST -H 'content-type: application/json' \\
+  --data-raw '{"query": "q", "documents": ["a", "b"]}' -o out.json
+"""
+
+
+def test_a_curl_command_is_explained(folder: Path) -> None:
+    (folder / "policies/c.yaml").write_text(
+        CONNECTION.format(profile="cohere")
+        + "rules: [{name: cap, when: {documents: {gt: 1}, not: {user: alice}}, effect: deny}]\n"
+    )
+    said = explained(folder, CURL, "--user", "bob")
+    assert said.startswith("deny by cap (policies/c.yaml:7)\n  the caller sees 403 denied-by-rule")
+    assert "true       all of" in said and "true       documents: {gt: 1}   saw 2" in said
+    assert "false      user: alice   saw bob" in said
+    assert explained(folder, CURL, "--user", "alice").startswith("allowed by access")
+    assert explained(folder, CURL, "--group", "other").startswith("deny by access")
+    assert json.loads(explained(folder, CURL, "--json"))["rule"] == "cap"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("curl -d 'a=1' http://gateway/c/v2/rerank", "refused before any rule was asked\n  the caller sees 415 unsupported-content"),
+        ("curl http://gateway/c/v2/rerank", "refused before any rule was asked\n  the caller sees 403 unknown-operation"),
+        ('curl --json \'{"query": "q", "documents": ["a"], "documents": []}\' http://gateway/c/v2/rerank', "refused before any rule was asked\n  the caller sees 400 unreadable-body"),
+        ('{"connection": "c", "request": {"path": "/v2/../rerank"}}', "refused before any rule was asked\n  the caller sees 400 ambiguous-request"),
+    ],
+)  # fmt: skip
+def test_what_never_reaches_a_rule_is_said_to(folder: Path, text: str, expected: str) -> None:
+    assert explained(folder, text).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("curl -F a=b http://gateway/c/v2/rerank", "curl's -F is not understood here"),
+        ("curl http://gateway/other", "no connection has the path /other; name one with --connection"),
+        ("curl 'http://x", "the curl command cannot be read"),
+        ("{", "is neither JSON nor a curl command"),
+        ("[]", "must be an object with `connection` and `request`"),
+        ('{"connection": "d", "request": {"path": "/v2/rerank"}}', "there is no connection 'd'; there are c"),
+        ('{"connection": "c"}', "request: Field required"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_explained(folder: Path, text: str, expected: str) -> None:
+    assert expected in explained(folder, text, code=2)
+
+
+def test_an_unknown_id_or_file_says_so(folder: Path) -> None:
+    assert "cannot be read" in weir(folder, "explain", "nothing.json", code=2)
+    weir(folder, "explain", "019fa1c2-7a51-7cc3-b1b5-3f8d9a1f0c11", code=2)
+
+
+# weir test
+
+
+def test_cases_pass_fail_and_are_reported(folder: Path) -> None:
+    tests = folder / "policies/tests"
+    tests.mkdir()
+    (tests / "t.yaml").write_text(
+        "- {name: passes, connection: c, request: {path: /v2/rerank, body: {query: q}, documents: 1}, expect: {effect: allow}}\n"
+        "- {name: fails, connection: c, groups: [x], request: {path: /v2/rerank, body: {query: q}, documents: 1}, expect: {effect: allow, status: 200}}\n"
+        "- {name: lost, connection: d, request: {path: /}, expect: {effect: allow}}\n"
+    )
+    said = weir(folder, "test", "--fail-only", "--junit", "report.xml", code=1)
+    assert "passes" not in said and "FAIL  fails  (policies/tests/t.yaml:2)" in said
+    assert (
+        "effect: expected 'allow', found 'deny' (Nobody in your groups" in said
+        and "status: expected 200, found 403" in said
+    )
+    assert "there is no connection 'd'" in said and "3 cases, 2 failed" in said
+    report = ET.parse(folder / "report.xml").getroot()
+    assert report.attrib["failures"] == "2" and len(report.findall("testcase/failure")) == 2
+    assert "1 cases, 0 failed" in weir(folder, "test", "passes")
+    assert "no case has 'nothing' in its name" in weir(folder, "test", "nothing", code=2)
+
+
+def test_times_are_of_the_gateways_zone(folder: Path) -> None:
+    (folder / "policies/gateway.yaml").write_text(GATEWAY + "timezone: Asia/Tokyo\n")
+    (folder / "policies/c.yaml").write_text(
+        CONNECTION.format(profile="cohere")
+        + "rules: [{name: night, when: {hour: {lt: 6}, weekday: monday}, effect: deny}]\n"
+    )
+    tests = folder / "policies/tests"
+    tests.mkdir()
+    case = "{{name: '{0}', connection: c, at: {0}, request: {{path: /v2/rerank, body: {{query: q}}, documents: 1}}, expect: {{effect: {1}}}}}"
+    moments = [
+        ("2026-01-04T20:00:00Z", "deny"),
+        ("2026-01-05 05:00:00", "deny"),
+        ("2026-01-05T05:00:00+01:00", "allow"),
+        ("2026-01-06 05:00:00", "allow"),
+    ]
+    (tests / "t.yaml").write_text("".join(f"- {case.format(*m)}\n" for m in moments))
+    assert "4 cases, 0 failed" in weir(folder, "test")
+
+
+# weir diff, schema, profiles
+
+
+def test_diff_says_what_changes(folder: Path) -> None:
+    new = folder / "new"
+    shutil.copytree(POLICIES / "guardrails", folder / "old")
+    shutil.copytree(POLICIES / "guardrails", new)
+    reranker = (new / "reranker.yaml").read_text()
+    reranker = (
+        reranker.replace("{gt: 1000}", "{gt: 50}")
+        .replace("burst: 20", "burst: 10")
+        .replace("[search, ml-platform]", "[search, ml-platform, ads]", 1)
+    )
+    (new / "reranker.yaml").write_text(reranker.replace("    effect: deny\n    shadow: true\n", "    effect: deny\n"))
+    (new / "chat.yaml").unlink()
+    (new / "tests/chat.yaml").unlink()
+    said = weir(folder, "diff", "old", "new")
+    for expected in (
+        "the connection chat is gone",
+        "the connection reranker: access.groups gains ads",
+        "the connection reranker: limits loses {rate: '60/minute', per: user, count: requests, burst: 20}",
+        "the connection reranker: the rule document-cap: when was {documents: {gt: 1000}} and is now {documents: {gt: 50}}",
+        "the connection reranker: the rule reranker-does-nothing is now enforced",
+        "  'an ordinary rerank passes' (reranker): allow -> deny by document-cap",
+    ):
+        assert expected in said, said
+    assert weir(folder, "diff", "old", "old") == "nothing changes\n"
+    assert json.loads(weir(folder, "diff", "old", "new", "--json"))["cases"]
+
+
+@pytest.mark.parametrize("what", ["connection", "gateway", "profile", "tests"])
+def test_schemas_accept_what_is_shipped(folder: Path, what: str) -> None:
+    schema = json.loads(weir(folder, "schema", what))
+    assert schema["$schema"].endswith("2020-12/schema")
+    if what == "connection":
+        condition: dict[str, Any] = schema["$defs"]["Condition"]["properties"]
+        assert {"documents", "top_score", "body", "category", "any", "all", "not"} <= set(condition)
+        assert schema["$defs"]["RuleSettings"]["properties"]["when"] == {"$ref": "#/$defs/Condition"}
+
+
+def test_profiles_are_listed_and_shown_with_the_folders_own(folder: Path) -> None:
+    listed = json.loads(weir(folder, "profiles", "--json", "--policies", str(POLICIES / "guardrails")))
+    assert {"cohere", "elasticsearch", "shop-search"} <= {p["profile"] for p in listed}
+    shown = json.loads(
+        weir(folder, "profiles", "show", "shop-search", "--json", "--policies", str(POLICIES / "guardrails"))
+    )
+    assert shown[0]["path"] == "/shop/{index}/suggest" and "index" in shown[0]["facts"]
+    assert {"/_bulk", "/{index}/_search"} <= {row["path"] for row in shown}
+    assert "there is no profile 'coher'. Did you mean 'cohere'?" in weir(folder, "profiles", "show", "coher", code=2)
+    (folder / "policies/profiles").mkdir()
+    (folder / "policies/profiles/mine.yaml").write_text(
+        weir(folder, "profiles", "show", "cohere", "--yaml").replace("profile: cohere", "profile: mine")
+    )
+    (folder / "policies/c.yaml").write_text(CONNECTION.format(profile="mine"))
+    assert "1 connection, 0 warnings" in weir(folder, "check")
