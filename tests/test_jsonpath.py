@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import jsonpath_rfc9535
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir.jsonpath import PathError, compile_path
@@ -68,3 +69,61 @@ steps = st.lists(
 def test_slots_are_exactly_where_the_found_values_stand(document: Any, path: list[str]) -> None:
     compiled = compile_path("$" + "".join(path))
     assert [container[key] for container, key in compiled.slots(document)] == compiled.find(document)
+
+
+# The standard's own meaning, by another implementation of it.
+
+STEPS = st.sampled_from(
+    [
+        ".a",
+        ".b",
+        "['a']",
+        "['b c']",
+        "[0]",
+        "[-1]",
+        "[1:]",
+        "[:2]",
+        "[::2]",
+        "[0:3:2]",
+        "[*]",
+        ".*",
+        "..a",
+        "..*",
+        "..[0]",
+        "..b",
+        "['a','b']",
+        "[-2:]",
+        "..['a']",
+        "[5]",
+        "[::]",
+        "[:]",
+        "[3:0:-1]",
+        "[::-1]",
+        "[0:3:0]",
+        "[1,0]",
+        "[0,0]",
+    ]
+)
+DOCUMENTS = st.recursive(
+    st.one_of(st.integers(-3, 3), st.sampled_from(["x", "", None, True])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(["a", "b", "b c", "*", "0"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(steps=st.lists(STEPS, max_size=4), document=DOCUMENTS)
+def test_what_is_accepted_means_what_rfc_9535_says(steps: list[str], document: Any) -> None:
+    text = "$" + "".join(steps)
+    try:
+        path = compile_path(text)
+    except PathError:
+        return  # refused at load is as good
+    expected = [node.value for node in jsonpath_rfc9535.find(text, document)]
+    found = path.find(document)
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+    if not path.selects_document:
+        assert [container[key] for container, key in path.slots(document)] == found
+    assert path.first(document, "none") == (found[0] if found else "none")

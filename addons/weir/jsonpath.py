@@ -6,6 +6,7 @@ arithmetic, sorting, regular expressions) it reads otherwise than the RFC, or ru
 update; it is refused at load with the reason. jsonpath-ng's own ``update`` is never called.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class _Step(NamedTuple):
     values: _Select
 
 
+_WHOLE_SLICE = re.compile(r"\[\s*:\s*:?\s*\]")
 _parser = JsonPathParser()
 
 
@@ -95,6 +97,8 @@ def compile_path(text: str) -> Path:
     ):
         if forbidden in text:
             raise PathError(f"{text!r}: {why}")
+    if _WHOLE_SLICE.search(text):
+        raise PathError(f"{text!r}: a slice of everything cannot be told from the wildcard; write [*]")
     try:
         parsed = _parser.parse(text)
     except (JSONPathError, ValueError, AttributeError, TypeError) as error:
@@ -148,6 +152,8 @@ def _last(text: str, node: tree.JSONPath, *, descend: bool) -> list[tuple[bool, 
     if isinstance(node, tree.Slice):
         if node.start is None and node.end is None and node.step is None:
             return [(descend, _EVERY)]
+        if node.step == 0:
+            raise PathError(f"{text!r}: a step of 0 selects nothing")
         return [(descend, _each(_slice(slice(node.start, node.end, node.step))))]
     raise PathError(f"{text!r}: {type(node).__name__} is not supported; name members, indexes or wildcards")
 

@@ -86,7 +86,7 @@ class Namespaces:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Policies:
     """What the gateway trusts and enforces at one moment."""
 
@@ -106,6 +106,9 @@ class Policies:
     profiles: Mapping[str, Profile]  # the folder's own
     connections: tuple[Connection, ...]
     table: Table[Connection]
+
+    def __repr__(self) -> str:
+        return f"Policies({self.version[:12]})"
 
     def by_origin(self, origin: Origin) -> list[Connection]:
         """The connections whose upstream is at *origin*."""
