@@ -334,7 +334,7 @@ def _connection(
         with at(errors, "access", "on_request"):
             on_request = _on_request(settings.access.on_request, issuers)
     with at(errors, "trip"):
-        trip = compile_trip(settings.trip)
+        trip = compile_trip(settings.trip, document.line("trip"))
     limits = compile_limits(document, errors)
     rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, errors)
     with at(errors, "masks"):

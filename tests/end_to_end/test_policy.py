@@ -247,6 +247,14 @@ def test_an_answer_that_response_rules_cannot_read_is_not_shown(
     assert (answer.status, answer.problem) == (502, "upstream-unreadable")
 
 
+def test_an_answer_without_a_body_needs_none(policed: Gateway, service: Upstream) -> None:
+    with service.answering(b"HTTP/1.1 204 No Content\r\n\r\n"):
+        answer = policed.call("/reranker/v1/models", token=token(), method="GET")
+    assert answer.status == 204
+    with service.answering(raw_answer(b"")):
+        assert rerank(policed).problem == "upstream-unreadable"
+
+
 def test_errors_of_the_service_pass_response_rules(policed: Gateway, service: Upstream) -> None:
     with service.answering(json_answer({"message": "too many"}, "429 Too Many Requests")):
         assert rerank(policed).status == 429
@@ -329,6 +337,14 @@ def test_a_stream_says_its_tokens_at_its_end_and_one_that_does_not_is_estimated(
         policed.call("/limited/v1/chat/completions", CHAT, token=token("silent"))
         after = policed.call("/limited/v1/chat/completions", CHAT, token=token("silent"))
     assert after.status == 429, "four bytes are taken for a token where none are told"
+
+
+def test_an_answer_that_is_refused_has_been_paid_for(policed: Gateway, service: Upstream) -> None:
+    with service.answering(raw_answer(b"x" * 900, headers="Content-Encoding: br\r\n")):
+        first = policed.call("/limited/v1/chat/completions", CHAT, token=token("unlucky"))
+    assert first.problem == "upstream-unreadable"
+    answer = policed.call("/limited/v1/chat/completions", CHAT, token=token("unlucky"))
+    assert int(answer.headers["ratelimit"].partition("r=")[2].partition(";")[0]) < 100 - len(json.dumps(CHAT)) // 4
 
 
 def test_concurrency_counts_what_is_under_way(policed: Gateway, service: Upstream) -> None:
@@ -566,6 +582,33 @@ def test_no_request_fails_while_policies_change_under_load(policed: Gateway, fol
     for thread in threads:
         thread.join(20)
     assert len(statuses) > 10 and set(statuses) == {200}
+
+
+def test_a_stop_and_a_reload_reach_every_worker(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port, "rules: [{name: cap, when: {documents: {gt: 5}}, effect: deny}]\n")
+    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"])
+    gateway.wait_for("ready as worker w1")
+
+    def statuses(documents: int = 2) -> set[int]:
+        return {rerank(gateway, documents).status for _ in range(12)}
+
+    assert statuses() == {200}
+    weir(gateway, "stop", "--connection", "reranker", "--reason", "wrong")
+    began = time.monotonic()
+    while (found := statuses()) != {503}:
+        assert time.monotonic() - began < 1 or found == {503}
+    weir(gateway, "start", "--connection", "reranker")
+    wait(lambda: statuses() == {200})
+    file = tmp_path / "policies/reranker.yaml"
+    file.write_text(file.read_text().replace("gt: 5", "gt: 1"))
+    wait(lambda: statuses() == {403})
+    assert gateway.sql("SELECT DISTINCT worker FROM events WHERE kind = 'reload' ORDER BY worker") == [("w0",), ("w1",)]
+    gateway.process.send_signal(signal.SIGHUP)
+    wait(lambda: sum("reloaded by SIGHUP" in line for line in gateway.log) == 2)
+    assert gateway.stop() == 0
 
 
 # Limits in Redis.

@@ -4,6 +4,7 @@ import math
 import time
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -29,8 +30,8 @@ from weir.policy.limits import (
     headers,
 )
 from weir.policy.model import Decision, Effect
-from weir.policy.observed import request_facts, response_facts
-from weir.policy.rules import Rule, Rules, Verdict, judge
+from weir.policy.observed import readable, request_facts, response_facts
+from weir.policy.rules import STRENGTH, Rule, Rules, Verdict, judge
 from weir.problems import Kind, Problem, Refusal
 from weir.profiles.model import WRITES, Ranking
 from weir.state.model import AccessWindow, Snapshot, Stop
@@ -128,26 +129,30 @@ class Policy:
         """Judge what the service answered, and charge what only it could tell. Raises `Refusal`."""
         connection = exchange.connection
         assert connection is not None
+        await self._charge_afterwards(exchange, len(ranking.results))  # it was used, whatever is thought of it
         if connection.response_rules.rules:
             self._judge_response(exchange, connection, ranking, document)
-        if exchange.settles:
-            settles, exchange.settles = exchange.settles, ()
-            guess = math.ceil((len(exchange.caller_body) + exchange.received_bytes) / _BYTES_A_TOKEN)
-            cost = {
-                "results": len(ranking.results),
-                "bytes": exchange.received_bytes,
-                "tokens": guess if exchange.tokens is None else exchange.tokens,
-            }
-            await self._settle([Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
+
+    async def _charge_afterwards(self, exchange: Exchange, results: int) -> None:
+        if not exchange.settles:
+            return
+        settles, exchange.settles = exchange.settles, ()
+        guess = math.ceil((len(exchange.caller_body) + exchange.received_bytes) / _BYTES_A_TOKEN)
+        cost = {
+            "results": results,
+            "bytes": exchange.received_bytes,
+            "tokens": guess if exchange.tokens is None else exchange.tokens,
+        }
+        await self._settle([Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
 
     def _judge_response(self, exchange: Exchange, connection: Connection, ranking: Ranking, document: Any) -> None:
-        if 200 <= exchange.upstream_status < 300 and (not ranking.readable or document is None):
+        rules = connection.response_rules
+        if not readable(exchange, rules, ranking, document):
             raise Refusal(
                 Kind.UPSTREAM_UNREADABLE,
                 "The service's answer does not have the shape that the rules for it need, so it is not shown.",
             )
-        exchange.facts = exchange.facts | response_facts(exchange, connection.response_rules, ranking, document)
-        rules = connection.response_rules
+        exchange.facts = exchange.facts | response_facts(exchange, rules, ranking, document)
         verdict = self._judge(exchange, rules, Kind.UPSTREAM_UNREADABLE, "answer")
         if verdict.matched:
             exchange.judged_response = evidence.outcomes(rules.rules, exchange.facts)
@@ -159,9 +164,9 @@ class Policy:
         if verdict.shadow:
             before = exchange.decision
             assert before is not None
-            exchange.decision = self._decide(
-                exchange, before.effect, before.rule, before.message, before.file, before.line, verdict, before.shadow
-            )
+            names = (*before.shadow, *(rule.name for rule in verdict.shadow))
+            would = max(before.shadow_effect, verdict.shadow_effect, key=lambda effect: STRENGTH[effect])
+            exchange.decision = replace(before, shadow=names, shadow_effect=would)
 
     async def end(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
@@ -171,13 +176,17 @@ class Policy:
             trouble = exchange.upstream_status >= 500 or (
                 exchange.problem is not None and exchange.problem.kind in _UPSTREAM_TROUBLE
             )
-            if breaker is not None and breaker.answered(error=trouble):
+            if breaker is not None and not trouble and not exchange.upstream_status:
+                breaker.left()
+            elif breaker is not None and breaker.answered(error=trouble):
                 trip = breaker.trip
                 alarm(
                     "circuit_open",
                     f"the connection {exchange.connection.name} is closed for {trip.over} s: at least "
                     f"{trip.share:.0%} of its answers were errors",
                 )
+        if exchange.sent:  # and never answered, or with something that could not be read
+            await self._charge_afterwards(exchange, 0)
         if exchange.leases:
             leases, exchange.leases = exchange.leases, ()
             await self._settle((), leases)
@@ -222,8 +231,7 @@ class Policy:
         message = rule.message or f"The rule {rule.name} does not let this pass."
         if kind is Kind.APPROVAL_REQUIRED:
             message += " It needs a reviewer's approval, and this gateway cannot ask for one yet."
-        before = exchange.decision.shadow if exchange.decision else ()
-        exchange.decision = self._decide(exchange, effect, rule.name, message, rule.file, rule.line, verdict, before)
+        exchange.decision = self._decide(exchange, effect, rule.name, message, rule.file, rule.line, verdict)
         raise Refusal(kind, message, rule=rule.name)
 
     async def _take(self, exchange: Exchange, connection: Connection, principal: Principal, verdict: Verdict) -> None:
@@ -266,9 +274,8 @@ class Policy:
             message = (
                 f"Too many answers of {connection.name} were errors, so it is closed for a moment. Try again later."
             )
-            exchange.decision = self._decide(
-                exchange, "deny", "trip", message, connection.file, connection.access_line, verdict
-            )
+            line = breaker.trip.line
+            exchange.decision = self._decide(exchange, "deny", "trip", message, connection.file, line, verdict)
             retry = (("Retry-After", str(math.ceil(seconds))),)
             raise Refusal(Kind.CIRCUIT_OPEN, message, rule="trip", headers=retry)
         exchange.tries = True
@@ -282,11 +289,11 @@ class Policy:
         file: str,
         line: int,
         verdict: Verdict | None = None,
-        before: tuple[str, ...] = (),
     ) -> Decision:
         assert exchange.policies is not None
+        before = exchange.decision.shadow if exchange.decision else ()  # of the request, where its response is judged
         shadow = (*before, *(r.name for r in verdict.shadow)) if verdict else before
-        would: Any = (verdict.shadow_effect if verdict else "") or effect
+        would = max(effect, verdict.shadow_effect, key=lambda e: STRENGTH[e]) if verdict else effect
         return Decision(self._new_id(), effect, rule, message, exchange.policies.version, file, line, shadow, would)
 
 

@@ -16,6 +16,7 @@ class Trip:
     share: float
     over: int
     least: int
+    line: int = 0  # of the file, where it is set
 
 
 class Breaker:
@@ -40,6 +41,10 @@ class Breaker:
             return 1.0
         self._trying_since = now
         return 0.0
+
+    def left(self) -> None:
+        """A request that was let pass has ended without an answer, and for no fault of the service's."""
+        self._trying_since = None
 
     def answered(self, *, error: bool) -> bool:
         """The answer to a request; whether the breaker has opened by it."""

@@ -151,8 +151,8 @@ def _limit(connection: str, i: int, settings: LimitSettings, line: int) -> Limit
     return compile_limit(name, settings.rate, settings.per, settings.count, settings.burst, line)
 
 
-def compile_trip(settings: TripSettings | None) -> Trip | None:
-    """The circuit breaker's settings. Raises `SettingError`."""
+def compile_trip(settings: TripSettings | None, line: int) -> Trip | None:
+    """The circuit breaker's settings, which stand at *line*. Raises `SettingError`."""
     if settings is None:
         return None
     percent = settings.errors.removesuffix("%")
@@ -162,7 +162,7 @@ def compile_trip(settings: TripSettings | None) -> Trip | None:
         over = seconds(settings.over)
     except ValueError as error:
         raise SettingError(str(error), "over") from None
-    return Trip(int(percent) / 100, over, settings.least)
+    return Trip(int(percent) / 100, over, settings.least, line)
 
 
 def compile_category(settings: CategorySettings, folder: Path) -> str:

@@ -105,6 +105,7 @@ class Compiler:
         if name == "body":
             if not isinstance(value, dict) or not value:
                 raise SettingError("must map JSONPaths to matchers", name)
+            self.needs.add(name)
             return _group("all", [_body(path, matcher) for path, matcher in value.items()])
         if name == "category":
             return self._category(value)

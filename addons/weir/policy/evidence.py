@@ -1,6 +1,7 @@
 """Why: what each clause of the rules saw, in words, as masked as the record. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from weir.policy.conditions import Clause
@@ -19,7 +20,7 @@ _OUTCOMES = {True: "true", False: "false", None: "absent"}
 
 def outcomes(rules: Sequence[Rule], facts: Facts) -> tuple[Judged, ...]:
     """Every clause that `TraceLine` shows, judged on the *facts* that were decided on."""
-    return tuple(judged for judged in trace(rules, facts) if isinstance(judged.node, Clause))
+    return tuple(islice((judged for judged in trace(rules, facts) if isinstance(judged.node, Clause)), MOST_LINES))
 
 
 def lines(

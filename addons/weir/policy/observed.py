@@ -39,6 +39,17 @@ def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
     return found
 
 
+def readable(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> bool:
+    """Whether *rules* can be asked about the response: what should be there, can be read."""
+    if not 200 <= exchange.upstream_status < 300:
+        return True
+    if exchange.method == "HEAD" or (exchange.upstream_status in (204, 205) and not exchange.received_bytes):
+        return True
+    if exchange.operation is not None and exchange.operation.answer.results:
+        return ranking.readable and document is not None
+    return document is not None or not exchange.received_bytes or rules.needs.isdisjoint(("body", "result_text"))
+
+
 def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> Facts:
     """The facts of a response, as far as *rules* ask for them; of one that is an error, only few are there."""
     operation = exchange.operation
@@ -46,9 +57,10 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
     found["status"] = exchange.upstream_status
     found["body"] = ABSENT if document is None else document
     if 200 <= exchange.upstream_status < 300:
-        found.update(facts.of_ranking(ranking, exchange.call))
+        if operation is not None and operation.answer.results:
+            found.update(facts.of_ranking(ranking, exchange.call))
         found["tokens"] = ABSENT if exchange.tokens is None else exchange.tokens
-        if "result_text" in rules.needs:
+        if "result_text" in rules.needs and document is not None:
             ranked = operation is not None and bool(operation.answer.results)
             found["result_text"] = operation.answer.texts(ranking) if operation and ranked else facts.texts([document])
     return found

@@ -10,10 +10,11 @@ from typing import Literal
 
 from weir.policy.conditions import Clause, Condition, Group, Node, UnreadableFact
 from weir.policy.facts import Facts
+from weir.policy.model import Effect
 
 #: What a rule can ask for, the strongest first.
 RuleEffect = Literal["deny", "require_approval"]
-STRENGTH: dict[str, int] = {"deny": 3, "limit": 2, "require_approval": 1, "allow": 0}
+STRENGTH: dict[Effect, int] = {"deny": 3, "limit": 2, "require_approval": 1, "allow": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,11 @@ class Verdict:
         return bool(self.deny or self.require_approval or self.shadow)
 
     @property
-    def shadow_effect(self) -> str:
-        """The effect that rules would have if those in shadow were enforced; empty where that is none."""
-        found = [rule.effect for rule in (*self.shadow, self.deny, self.require_approval) if rule is not None]
-        return max(found, key=lambda effect: STRENGTH[effect], default="")
+    def shadow_effect(self) -> Effect:
+        """The effect that rules would have if those in shadow were enforced."""
+        rules = (*self.shadow, self.deny, self.require_approval)
+        found: list[Effect] = [rule.effect for rule in rules if rule is not None]
+        return max(found, key=lambda effect: STRENGTH[effect], default="allow")
 
 
 def judge(rules: Rules, facts: Facts) -> Verdict:
