@@ -56,6 +56,9 @@ class Profiles:
         return operation.answer.read_ranking(document, exchange.call.documents)
 
 
+_NONE: dict[str, str] = {}
+
+
 def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
     """What the last event that speaks of tokens says."""
     tokens = None
@@ -124,29 +127,20 @@ def read_body(body: bytes, content_type: str, operation: Operation | None) -> An
 
 def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
     """Members that differ only in case from each other or from a fact's: services read them differently."""
-    _refuse_folded(body, ())
-    for names in operation.members if operation else ():
-        node = body
-        for name in names:
+    if type(body) is not dict:
+        return
+    known = operation.members if operation else _NONE
+    seen: set[str] = set()
+    for name in body:
+        folded = name.casefold()
+        if folded in seen or known.get(folded, name) != name:
+            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
+        seen.add(folded)
+    for names in operation.nested_members if operation else ():
+        node: Any = body
+        for wanted in names:
             if type(node) is not dict:
                 break
-            _refuse_folded(node, (name,))
-            node = node.get(name)
-
-
-def _refuse_folded(node: Any, names: tuple[str, ...]) -> None:
-    if type(node) is not dict:
-        return
-    if not names:
-        seen: set[str] = set()
-        for name in node:
-            folded = name.casefold()
-            if folded in seen:
-                raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
-            seen.add(folded)
-        return
-    (wanted,) = names
-    folded = wanted.casefold()
-    for name in node:
-        if name != wanted and name.casefold() == folded:
-            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
+            if any(name != wanted and name.casefold() == wanted.casefold() for name in node):
+                raise ContentError(f"it has a member that differs only in case from {wanted!r}, which is read")
+            node = node.get(wanted)

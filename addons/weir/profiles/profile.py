@@ -43,7 +43,8 @@ class Operation:
     methods: tuple[str, ...]
     templates: tuple[str, ...]
     ndjson: bool
-    members: tuple[tuple[str, ...], ...]  # the plain member paths at which facts stand
+    members: dict[str, str]  # of the body's top level, in which facts stand, by their names without case
+    nested_members: tuple[tuple[str, ...], ...]  # the way to those that stand deeper
     query: QueryReader | None
     documents: DocumentsReader | None
     top_n: NumberReader | None
@@ -284,12 +285,14 @@ def _any_parameter(chain: Iterable[ProfileSettings]) -> bool:
 
 def _compile(settings: OperationSettings, index_parameter: str | None) -> Operation:
     request, response = settings.request, settings.response
-    operation = Operation(
+    members = tuple(dict.fromkeys(_plain_members(request)))
+    return Operation(
         name=settings.operation,
         methods=tuple(settings.methods),
         templates=tuple(settings.paths),
         ndjson=request.body == "ndjson",
-        members=tuple(dict.fromkeys(_plain_members(request))),
+        members={names[0].casefold(): names[0] for names in members},
+        nested_members=tuple(names for names in members if len(names) > 1),
         query=QueryReader(request.query) if request.query else None,
         documents=DocumentsReader(request.documents, required=settings.operation in _NEEDS_DOCUMENTS)
         if request.documents
@@ -305,7 +308,6 @@ def _compile(settings: OperationSettings, index_parameter: str | None) -> Operat
         refuse=paths(request.refuse),
         answer=_answer(response, request),
     )
-    return operation
 
 
 def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answer:
