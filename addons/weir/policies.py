@@ -170,7 +170,7 @@ def load(
                 )
             )
         if errors:
-            mistakes += [document.mistake(error) for error in errors]
+            mistakes += document.mistakes(errors)
         elif connection is not None:
             taken[connection.match] = connection.name
             connections.append(connection)
@@ -319,7 +319,7 @@ def _connection(
     access: list[str] = []
     masks = Masks()
     with at(errors, "profile"):
-        profile = profiles.get(settings.profile) or load_profile(settings.profile)
+        profile = profiles.get(settings.profile) or _find_profile(settings.profile, folder)
     with at(errors, "upstream"):
         upstream = parse_upstream(settings.upstream)
     with at(errors, "match"):
@@ -359,6 +359,13 @@ def _connection(
         file=document.file,
         access_line=document.line("access"),
     )
+
+
+def _find_profile(name: str, folder: Folder) -> Profile:
+    for document in folder.profiles:
+        if document.settings.profile != name and Path(document.file).stem == name:
+            raise SettingError(f"there is no profile {name!r}; {document.file} declares {document.settings.profile!r}")
+    return load_profile(name)
 
 
 def _on_request(settings: OnRequestSettings, issuers: Namespaces) -> OnRequest:
@@ -408,5 +415,5 @@ def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
         errors: list[SettingError] = []
         with at(errors):
             profiles[document.settings.profile] = compile_profile(document.settings, own)
-        mistakes += [document.mistake(error) for error in errors]
+        mistakes += document.mistakes(errors)
     return profiles

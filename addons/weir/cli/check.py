@@ -2,12 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from weir.config.load import GATEWAY_FILE, load_folder
-from weir.config.problems import ConfigError, Mistake
+from weir.config.load import load_folder
+from weir.config.problems import ConfigError, Mistake, did_you_mean
 from weir.policies import folder_path, load_without_secrets
 from weir.policy.cases import load_cases
 from weir.policy.review import review
@@ -15,6 +16,7 @@ from weir.text import inert
 
 
 def check(
+    folder: Annotated[str, typer.Argument(help="The policies folder, instead of --policies.")] = "",
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
@@ -30,15 +32,17 @@ def check(
 
       weir check --policies /etc/weir --strict --json
     """
-    path = folder_path(policies)
+    path = folder_path(folder or policies)
+    names: set[str] = set()
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
     try:
         loaded, unset = load_without_secrets(path)
         for name in dict.fromkeys(unset):
             text = f"the environment variable {name} is not set here; the gateway needs it"
-            warnings.append(Mistake(str(path / GATEWAY_FILE), 1, 1, text))
+            warnings.append(Mistake(*_place(path, f"${{env:{name}}}"), text))
         files = {d.settings.connection: d for d in load_folder(path).connections}
+        names = {connection.name for connection in loaded.connections}
         for connection in loaded.connections:
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, says_writes=says_writes)
@@ -46,7 +50,11 @@ def check(
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        load_cases(path)
+        for case in load_cases(path):
+            if names and case.settings.connection not in names:
+                name = case.settings.connection
+                text = f"there is no connection {name!r}{did_you_mean(name, names)}"
+                mistakes.append(Mistake(case.file, case.line, 1, text))
     except ConfigError as error:
         mistakes += error.mistakes
     listed = [("error", m) for m in sorted(mistakes)] + [("warning", m) for m in sorted(warnings)]
@@ -66,3 +74,12 @@ def check(
             print(f"{path}: {connections}, {len(warnings)} warnings; policies {loaded.version[:12]}", file=sys.stderr)
     if mistakes or (strict and warnings):
         raise typer.Exit(2 if mistakes else 1)
+
+
+def _place(folder: Path, text: str) -> tuple[str, int, int]:
+    """Where *text* first stands in the folder's files."""
+    for file in sorted(folder.glob("*.yaml")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            if text in line:
+                return str(file), number, line.index(text) + 1
+    return str(folder), 1, 1

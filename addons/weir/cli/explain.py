@@ -87,8 +87,9 @@ def _from_file(policies: Policies, path: Path, connection: str) -> Given:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{path}: cannot be read ({error}); name a JSON file, a file with a curl command, or a request's id")
-    if text.lstrip().startswith("curl"):
-        return _from_curl(policies, text, connection)
+    command = text.lstrip().removeprefix("$ ")
+    if command.startswith("curl"):
+        return _from_curl(policies, command, connection)
     try:
         document = msgspec.json.decode(text.encode())
         if not isinstance(document, dict):
@@ -131,7 +132,7 @@ _DATA = frozenset(("-d", "--data", "--data-raw", "--data-binary", "--data-ascii"
 
 def _from_curl(policies: Policies, text: str, connection: str) -> Given:
     try:
-        words = shlex.split(text.replace("\\\n", " "), comments=True)[1:]
+        words = shlex.split(_plain_quotes(text.replace("\\\n", " ")), comments=True)[1:]
     except ValueError as error:
         fail(f"the curl command cannot be read ({error})")
     method, url, content_type, data = "", "", "", []
@@ -165,6 +166,21 @@ def _from_curl(policies: Policies, text: str, connection: str) -> Given:
     body = b"&".join(data)
     content_type = content_type or "application/x-www-form-urlencoded"
     return Given(found.name, path, method or ("POST" if data else "GET"), parts.query, body, content_type)
+
+
+def _plain_quotes(text: str) -> str:
+    """*text* with the shell's ``$'…'`` as a plain quotation, as browsers write it with "copy as cURL"."""
+    escapes = {"n": "\n", "t": "\t", "r": "\r", "'": "'", '"': '"', "\\": "\\"}
+
+    def unescaped(match: re.Match[str]) -> str:
+        kind, digits = match[1][0], match[1][1:]
+        return chr(int(digits, 16)) if kind in "xuU" and digits else escapes.get(match[1], match[0])
+
+    def plain(match: re.Match[str]) -> str:
+        escape = r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)"
+        return shlex.quote(re.sub(escape, unescaped, match[1], flags=re.DOTALL))
+
+    return re.sub(r"(?<!\S)\$'((?:[^'\\]|\\.)*)'", plain, text, flags=re.DOTALL)
 
 
 def _curl_data(value: str, *, raw: bool, strip: bool) -> bytes:

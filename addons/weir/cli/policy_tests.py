@@ -18,7 +18,7 @@ from weir.text import inert
 
 
 def run_policy_tests(
-    only: Annotated[str, typer.Argument(help="Run only cases whose name contains this.")] = "",
+    only: Annotated[str, typer.Argument(help="Run only cases whose name, connection or file contains this.")] = "",
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
     fail_only: Annotated[bool, typer.Option("--fail-only", help="Print only cases that fail.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report there, for CI.")] = None,
@@ -43,9 +43,12 @@ def run_policy_tests(
     if create:
         print(case_from(loaded, recorded(loaded, create)[0], f"as recorded in {create}"), end="")
         return
-    cases = [case for case in load_cases(folder) if only in case.settings.name]
+    cases = [case for case in load_cases(folder) if _is_meant(case, only)]
     if not cases:
-        fail(f"{folder / FOLDER}: no case" + (f" has {only!r} in its name" if only else "; add a file of them there"))
+        fail(
+            f"{folder / FOLDER}: no case"
+            + (f" has {only!r} in its name, connection or file" if only else "; add a file of them there")
+        )
     began = time.perf_counter()
     results = []
     for result in run_cases(loaded, cases):
@@ -64,6 +67,10 @@ def run_policy_tests(
         print(f"{len(results)} cases, {failed} failed, {len(uncovered)} rules without a case", file=sys.stderr)
     if failed or (coverage and uncovered):
         raise typer.Exit(1)
+
+
+def _is_meant(case: Case, only: str) -> bool:
+    return any(only in text for text in (case.settings.name, case.settings.connection, case.file))
 
 
 def _print(result: Result) -> None:

@@ -32,10 +32,15 @@ class Document[S: BaseModel]:
     file: str
     settings: S
     root: Node | None
+    faulty: tuple[Location, ...] = ()  # where its shape was wrong
 
     def line(self, *location: str | int) -> int:
         """The line (from 1) at which the setting at *location* stands."""
         return _mark(self.root, location)[0]
+
+    def mistakes(self, errors: Iterable[SettingError]) -> list[Mistake]:
+        """*errors* as lines of the report, but for those that only follow from a wrong shape."""
+        return [self.mistake(e) for e in errors if not any(f[: len(e.location)] == e.location for f in self.faulty)]
 
     def mistake(self, error: SettingError) -> Mistake:
         """*error* as a line of the report."""
@@ -99,6 +104,9 @@ def load_folder(path: Path) -> Folder:
         for file in sorted(path.glob("profiles/*.yaml"))
         if (own := load_document(file, ProfileSettings, mistakes)) is not None
     ]
+    for place in ("*.yml", "profiles/*.yml", "tests/*.yml"):
+        others = sorted(path.glob(place))
+        mistakes += [Mistake(_shown(file), 1, 1, f"is not read; call it {file.stem}.yaml") for file in others]
     if not mistakes and not connections:
         mistakes.append(Mistake(shown, 1, 1, "no connection is configured; add a file for the first one"))
     seen: dict[str, str] = {}
@@ -134,6 +142,10 @@ def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mista
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = (error.problem or error.context or "not valid YAML").strip().splitlines()[0]
+        if message.startswith(("expected", "mapping values", "could not find", "while")):
+            message += (
+                "; check the indentation and the brackets, and put texts that have : # { [ or , into single quotes"
+            )
         mistakes.append(Mistake(shown, line, column, message))
         return None
     except (YAMLError, ValueError) as error:
@@ -148,7 +160,8 @@ def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mista
             found.setdefault((mistake.line, mistake.column, details["type"] == "missing" and mistake.message), mistake)
         mistakes.extend(found.values())
         rest = _without(error, data, model)
-        return None if rest is None else Document(shown, rest, root)
+        faulty = tuple(tuple(details["loc"]) for details in error.errors())
+        return None if rest is None else Document(shown, rest, root, faulty)
 
 
 def _without[S: BaseModel](error: pydantic.ValidationError, data: Any, model: type[S]) -> S | None:

@@ -174,7 +174,7 @@ class RuleSettings(Settings):
 
     name: Name
     on: Literal["request", "response"] = "request"
-    when: dict[str, Any]
+    when: dict[Any, Any]
     effect: Literal["deny", "require_approval"]
     message: str = ""
     shadow: bool = False

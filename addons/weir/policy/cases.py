@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BeforeValidator, Field, RootModel
+from pydantic import BeforeValidator, Field, RootModel, model_validator
 from ruamel.yaml import YAML
 
 from weir.config.load import Document, load_document
@@ -66,11 +66,17 @@ class ResponseSettings(Settings):
 class ExpectSettings(Settings):
     """What should become of it; what is not named is not compared."""
 
-    effect: Literal["allow", "deny", "limit", "require_approval", "refuse"]
+    effect: Literal["allow", "deny", "limit", "require_approval", "refuse"] | None = None
     rule: str | None = None
     status: int | None = None
     shadow: list[str] | None = None
     problem: str | None = None
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> "ExpectSettings":
+        if self.model_fields_set:
+            return self
+        raise ValueError("say what to expect: effect, rule, status, shadow or problem")
 
 
 class CaseSettings(Settings):
@@ -172,11 +178,12 @@ def given(policies: Policies, case: CaseSettings) -> Given:
             at = (moment if moment.tzinfo else moment.replace(tzinfo=policies.timezone)).timestamp()
         except ValueError:
             raise SettingError(f"{case.at!r} is not a time; write e.g. 2026-01-05T09:00:00Z", "at") from None
+    path, _, query = request.path.partition("?")
     return Given(
         connection=case.connection,
-        path=request.path,
+        path=path,
         method=request.method,
-        query=request.query,
+        query=request.query or query,
         body=data,
         content_type=content_type or "application/json",
         user=case.user,

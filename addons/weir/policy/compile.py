@@ -27,6 +27,8 @@ _COUNTABLE = [name for name, kind in REQUEST_FACTS.items() if kind != "texts" an
 _MOST_TERM_BYTES = 4 << 20
 #: The name of the rule that ``writes:`` stands for.
 WRITES_RULE = "writes"
+#: What decisions name as their rule where it is none.
+_RESERVED = frozenset((WRITES_RULE, "access", "stop", "trip"))
 
 
 def compile_rules(
@@ -46,9 +48,9 @@ def compile_rules(
     seen: set[str] = set()
     for i, rule in enumerate(settings.rules):
         with at(errors, "rules", i):
-            if rule.name == WRITES_RULE:
+            if rule.name in _RESERVED:
                 raise SettingError(
-                    f"{WRITES_RULE!r} is the name of what the setting `writes` does; choose another", "name"
+                    f"{rule.name!r} is the name of what the gateway does by itself; choose another", "name"
                 )
             if rule.name in seen:
                 raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")

@@ -5,9 +5,12 @@ only True makes a rule count. A value that is there but of a type that the match
 raises `UnreadableFact`: an upstream that reads ``"1000"`` as a number must not get past ``gt``.
 """
 
+import math
 import operator
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
 import msgspec
@@ -15,8 +18,10 @@ import msgspec
 from weir.config.problems import SettingError, did_you_mean
 from weir.jsonpath import Path, PathError, compile_path
 from weir.policy import indexes
-from weir.policy.facts import ABSENT, REQUEST_FACTS, RESPONSE_FACTS, Facts, Kind
+from weir.policy.facts import ABSENT, REQUEST_FACTS, RESPONSE_FACTS, WEEKDAYS, Facts, Kind
 from weir.policy.gate import TextGate, compile_pattern
+from weir.profiles.settings import OperationName
+from weir.routing.head import METHODS
 
 Condition = Callable[[Facts], bool | None]
 Phase = Literal["request", "response"]
@@ -32,6 +37,17 @@ _ELSEWHERE = {
     "gte": "ge", "lte": "le", "regex": "matches", "re": "matches", "prefix": "starts_with", "nin": "not_in",
     "eq": "in", "equals": "in", "includes": "contains", "len": "length", "min": "ge", "max": "le",
 }  # fmt: skip
+_OTHER_FACTS = {
+    "document": "document_text", "text": "document_text", "texts": "document_text", "or": "any", "and": "all",
+    "unless": "not", "none": "not", "ip": "client_ip", "group": "groups", "indexes": "index", "indices": "index",
+    "result": "result_text", "score": "top_score", "size": "bytes", "day": "weekday", "time": "hour",
+}  # fmt: skip
+#: Facts that can have no other value than these.
+_CLOSED: dict[str, tuple[str, ...]] = {
+    "weekday": WEEKDAYS,
+    "method": tuple(sorted(m.decode() for m in METHODS)),
+    "operation": (*typing.get_args(OperationName), "unknown"),
+}
 _TEXT_OPS = ("matches", "starts_with", "contains")
 _INDEX_OPS = {"touches": indexes.touches, "outside": indexes.outside}
 OPS = (*_COMPARISONS, "in", "not_in", *_TEXT_OPS, "exists", "length", *_INDEX_OPS)
@@ -113,13 +129,18 @@ class Compiler:
             if name in RESPONSE_FACTS:
                 raise SettingError(f"{name!r} is a fact of responses; add `on: response` to the rule", name)
             known = [*self._facts, "body", "category", "any", "all", "not"]
-            raise SettingError(f"there is no fact {name!r}{did_you_mean(name, known)}", name)
+            meant = _OTHER_FACTS.get(name)
+            hint = f". Did you mean {meant!r}?" if meant else did_you_mean(name, known)
+            if not isinstance(name, str):
+                hint = "; a number is written without commas, a text in quotes"
+            raise SettingError(f"there is no fact {name!r}{hint}", name)
         self.needs.add(name)
         kind = self._facts[name]
         if kind == "texts" and isinstance(value, dict) and set(value) == {"matches"}:
             return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
         with _placed(name):
-            matcher = _matcher(value, name, kind)
+            matcher = _addresses(value) if name == "client_ip" else None
+            matcher = matcher or _matcher(value, name, kind)
         return Clause(name, value, _of_fact(name, matcher.one))
 
     def _nested(self, part: Any, *location: str | int) -> Node:
@@ -181,7 +202,8 @@ def written(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
     if isinstance(value, str):
-        return value if value.replace("-", "").replace("_", "").replace(".", "").isalnum() else repr(value)
+        plain = value.replace("-", "").replace("_", "").replace(".", "").isalnum()
+        return value if plain else "'" + value.replace("'", "''") + "'"
     return msgspec.json.encode(value).decode()
 
 
@@ -323,7 +345,7 @@ def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
 
         return _Matcher(none_of)
     if op in _COMPARISONS:
-        if type(operand) not in (int, float):
+        if type(operand) not in (int, float) or not math.isfinite(operand):
             raise SettingError(f"{operand!r} is not a number", op)
         if kind not in ("number", None):
             raise SettingError(f"{name!r} is not a number; use matches, starts_with, contains or length", op)
@@ -345,6 +367,8 @@ def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
         return _index(op, operand)
     meant = _ELSEWHERE.get(op)
     hint = f". Did you mean {meant!r}?" if meant else did_you_mean(op, OPS)
+    if not isinstance(op, str):
+        hint = "; a number is written without commas, as 1000"
     raise SettingError(f"there is no matcher {op!r}{hint}", op)
 
 
@@ -361,6 +385,13 @@ def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> 
             raise SettingError(message, *location, *([i] if len(values) > 1 else []))
         if isinstance(value, dict | list):
             raise SettingError("must be a text, a number, true, false or null", *location)
+        if name in _CLOSED and value not in _CLOSED[name]:
+            hint = did_you_mean(str(value).lower(), _CLOSED[name]) or did_you_mean(str(value).upper(), _CLOSED[name])
+            raise SettingError(f"{value!r} is no {name}{hint or '; there are ' + ', '.join(_CLOSED[name])}", *location)
+        if name == "path" and not str(value).startswith("/"):
+            raise SettingError(
+                f"{value!r} is no path: it starts with '/', and stands below the connection's", *location
+            )
     allowed = {(_type_of(value), value) for value in values}
     types = {kind for kind, _ in allowed}
     (only,) = types if len(types) == 1 else ("",)
@@ -446,6 +477,30 @@ def _text(op: str, operand: str, name: str) -> _Matcher:
         return _or([one(value) for value in found])
 
     return _Matcher(one, many)
+
+
+def _addresses(value: Any) -> _Matcher | None:
+    """Whether an address is one of networks, where *value* names any: ``10.0.0.0/8``."""
+    matcher = value.get("in", value.get("not_in")) if isinstance(value, dict) and len(value) == 1 else value
+    texts = matcher if isinstance(matcher, list) else [matcher]
+    if not texts or not all(isinstance(text, str) for text in texts) or (matcher is value and isinstance(value, dict)):
+        return None
+    networks = []
+    for text in map(str, texts):
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            raise SettingError(f"{text!r} is no address or network ({error})") from None
+    wanted = not (isinstance(value, dict) and "not_in" in value)
+
+    def one(found: Any) -> bool | None:
+        try:
+            address = ip_address(found)
+        except ValueError:
+            return None
+        return any(address in network for network in networks) is wanted
+
+    return _Matcher(one)
 
 
 def _index(op: str, operand: Any) -> _Matcher:

@@ -21,6 +21,8 @@ _MEMORY = 64 << 20
 
 def compile_pattern(pattern: str, *location: str | int) -> "re2._Regexp":
     """*pattern* as RE2 reads it. Raises `SettingError`."""
+    if any(ord(c) < 0x20 or ord(c) == 0x7F for c in pattern):
+        raise SettingError("has a control character; in YAML, a pattern stands in single quotes: '\\b'", *location)
     try:
         return re2.compile(pattern, _options())
     except re2.error as error:

@@ -13,7 +13,7 @@ _VERBS = {"deny": "deny", "require_approval": "ask for approval"}
 def explain(outcome: Outcome) -> Iterator[str]:
     """Lines of text; the first says what would become of the request."""
     exchange, problem = outcome.exchange, outcome.problem
-    connection, call = exchange.connection, exchange.call
+    connection = exchange.connection
     assert connection is not None and exchange.principal is not None
     verdict = {"allow": "allowed", "refuse": "refused before any rule was asked"}.get(outcome.effect, outcome.effect)
     by = f" by {outcome.rule}" if outcome.rule else ""
@@ -27,7 +27,7 @@ def explain(outcome: Outcome) -> Iterator[str]:
     yield f"  caller {exchange.principal.sub} ({groups}) on {connection.name}, profile {connection.profile.name}"
     if exchange.operation is not None:
         told = _told(outcome)
-        yield f"  {exchange.method} {exchange.path} is {call.operation}{': ' + told if told else ''}"
+        yield f"  {exchange.method} {exchange.path} is {exchange.operation.name}{': ' + told if told else ''}"
     for phase, rules in outcome.judged:
         yield f"{phase} rules:" if rules.rules else f"{phase} rules: there are none"
         for rule in rules.rules:

@@ -85,6 +85,8 @@ class _Reader:
             self._begins, self._naming = False, upper in _SOURCES
             self._limiting = upper == "LIMIT"
             self._joining = upper == "JOIN"
+            if upper == "ENRICH":
+                self.indexes.append(_EVERYTHING)  # a policy's copy of an index that is not named
             if self._first and not self._naming and upper not in _NO_INDEX and upper != "SET":
                 self.indexes.append(_EVERYTHING)  # a source that is not known
             self._first = self._first and upper == "SET"  # which stands before the source
