@@ -45,10 +45,18 @@ class Path:
     document order. Selecting in a value of another type selects nothing and raises nothing.
     """
 
-    __slots__ = ("_inner", "_last", "names", "text")
+    __slots__ = ("_among", "_inner", "_last", "names", "text")
 
-    def __init__(self, text: str, inner: _Select, last: _Step | None, names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        inner: _Select,
+        last: _Step | None,
+        names: tuple[str, ...] | None = None,
+        among: _Select | None = None,
+    ) -> None:
         self.text = text
+        self._among = among  # of a path that begins with a descent: the rest of it, from all nodes
         self.names = names  # of a path that is nothing but member names
         self._inner = inner
         self._last = last
@@ -67,6 +75,16 @@ class Path:
         """Every value that the expression selects."""
         nodes = self._inner([document])
         return nodes if self._last is None else self._last.values(nodes)
+
+    @property
+    def descends(self) -> bool:
+        """Whether it begins with ``..``: then `find_among` can share a walk with others."""
+        return self._among is not None
+
+    def find_among(self, nodes: list[Json]) -> list[Json]:
+        """The same as `find`, given the `descendants` of the document."""
+        assert self._among is not None
+        return self._among(nodes)
 
     def first(self, document: Json, default: Json = None) -> Json:
         """The first value that the expression selects, or *default*."""
@@ -111,7 +129,17 @@ def compile_path(text: str) -> Path:
     for descend, step in steps[:-1]:
         select = _then(step.values, _descending(select) if descend else select)
     descend, step = steps[-1]
-    return Path(text, _descending(select) if descend else select, step, _names(parsed))
+    among = None
+    if steps[0][0]:
+        among = steps[0][1].values
+        for descend_again, later in steps[1:]:
+            among = _then(later.values, _descending(among) if descend_again else among)
+    return Path(text, _descending(select) if descend else select, step, _names(parsed), among)
+
+
+def descendants(document: Json) -> list[Json]:
+    """Every object and list of *document*, itself too, in document order."""
+    return _descending(lambda nodes: nodes)([document])
 
 
 def _names(node: tree.JSONPath) -> tuple[str, ...] | None:

@@ -17,6 +17,8 @@ from weir.policies import Policies, load
 
 #: Seconds between two looks. A folder that is the same in two looks is no longer being written.
 INTERVAL = 0.5
+#: Files that are looked at; a policies folder has few.
+_MOST_FILES = 1000
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -30,19 +32,18 @@ class Refused:
 
 def fingerprint(folder: Path) -> Fingerprint:
     """What the files of a policies folder look like from outside: names, times, sizes and inodes. Blocks."""
-    found = []
-    for place in (folder, folder / "profiles"):
-        try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    try:
-                        if entry.is_file():
-                            about = entry.stat()
-                            found.append((entry.path, about.st_mtime_ns, about.st_size, about.st_ino))
-                    except OSError:
-                        found.append((entry.path, 0, 0, 0))
-        except OSError:
-            found.append((str(place), 0, 0, 0))
+    found: list[tuple[str, int, int, int]] = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if f != "tests" and not f.startswith(".")][:_MOST_FILES]
+        for name in files[:_MOST_FILES]:
+            path = os.path.join(place, name)
+            try:
+                about = os.stat(path)
+                found.append((path, about.st_mtime_ns, about.st_size, about.st_ino))
+            except OSError:
+                found.append((path, 0, 0, 0))
+        if len(found) > _MOST_FILES:
+            break
     return tuple(sorted(found))
 
 

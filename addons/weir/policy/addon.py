@@ -1,5 +1,6 @@
 """Policy: stops, access, rules and limits, in this order of power: a deny, a limit, an approval."""
 
+import hashlib
 import math
 import time
 import weakref
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from weir.alarms import alarm, counters
 from weir.auth.model import Principal
 from weir.connection import Connection
+from weir.content import ContentError
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
 from weir.policies import Policies
@@ -36,10 +38,8 @@ from weir.problems import Kind, Problem, Refusal
 from weir.profiles.model import WRITES, Ranking
 from weir.state.model import AccessWindow, Snapshot, Stop
 
-#: Refusals that say that the service, not the caller, is in trouble.
-_UPSTREAM_TROUBLE = frozenset(
-    (Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_UNREADABLE, Kind.RESPONSE_TOO_LARGE, Kind.GATEWAY_ERROR)
-)
+#: Characters of one part of a limit's key.
+_LONGEST_KEY = 64
 #: Bytes that a token is taken to be, where a response does not say how many were used.
 _BYTES_A_TOKEN = 4
 
@@ -106,7 +106,10 @@ class Policy:
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
         self._refuse_stopped(exchange)  # since its head was read
-        exchange.facts = request_facts(exchange, connection.rules.needs | connection.response_rules.needs)
+        try:
+            exchange.facts = request_facts(exchange, connection.rules.needs | connection.response_rules.needs)
+        except ContentError as error:
+            raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
         verdict = self._judge(exchange, connection.rules, Kind.UNREADABLE_BODY, "request")
         if verdict.matched:
             exchange.judged_request = evidence.outcomes(connection.rules.rules, exchange.facts)
@@ -174,7 +177,7 @@ class Policy:
             exchange.tries = False
             breaker = self._breakers.get(exchange.connection.name)
             trouble = exchange.upstream_status >= 500 or (
-                exchange.problem is not None and exchange.problem.kind in _UPSTREAM_TROUBLE
+                exchange.problem is not None and exchange.problem.kind is Kind.UPSTREAM_UNREACHABLE
             )
             if breaker is not None and not trouble and not exchange.upstream_status:
                 breaker.left()
@@ -238,7 +241,7 @@ class Policy:
         charges, leases = [], []
         for limit in connection.limits:
             for owner in _owners(limit.per, exchange, connection, principal):
-                key = (connection.name, limit.name, *owner)
+                key = (connection.name, limit.id, *map(_short, owner))
                 if isinstance(limit, Concurrency):
                     leases.append(Lease(limit, key, exchange.request_id))
                 else:
@@ -295,6 +298,11 @@ class Policy:
         shadow = (*before, *(r.name for r in verdict.shadow)) if verdict else before
         would = max(effect, verdict.shadow_effect, key=lambda e: STRENGTH[e]) if verdict else effect
         return Decision(self._new_id(), effect, rule, message, exchange.policies.version, file, line, shadow, would)
+
+
+def _short(part: str) -> str:
+    """*part*, or, where it is long, its digest: callers choose what stands in facts."""
+    return part if len(part) <= _LONGEST_KEY else hashlib.blake2b(part.encode(), digest_size=16).hexdigest()
 
 
 def _owners(per: str, exchange: Exchange, connection: Connection, principal: Principal) -> list[tuple[str, ...]]:

@@ -232,9 +232,14 @@ def case_from(policies: Policies, given: Given, name: str) -> str:
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
-    yaml.allow_unicode, yaml.width = True, 4096
+    yaml.width = 4096
     yaml.dump([case], text)
-    return text.getvalue()
+    if all(c.isprintable() or c == "\n" for c in text.getvalue()):
+        return text.getvalue()
+    yaml.allow_unicode = False  # what callers sent must not move a reader's cursor
+    escaped = io.StringIO()
+    yaml.dump([case], escaped)
+    return escaped.getvalue()
 
 
 def _differences(expect: ExpectSettings, outcome: Outcome) -> Iterator[str]:

@@ -40,9 +40,10 @@ def compile_rules(
 ) -> tuple[Rules, Rules]:
     """The connection's rules on requests and on responses; what is wrong with them goes to *errors*."""
     settings = document.settings
+    expressions = profile is None or profile.index_expressions
     compilers: dict[Phase, Compiler] = {
-        "request": Compiler("request", categories),
-        "response": Compiler("response", categories),
+        "request": Compiler("request", categories, expressions=expressions),
+        "response": Compiler("response", categories, expressions=expressions),
     }
     found: dict[Phase, list[Rule]] = {"request": [], "response": []}
     seen: set[str] = set()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from weir.config.problems import SettingError, did_you_mean
-from weir.jsonpath import Path, PathError, compile_path
+from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.policy import indexes
 from weir.policy.facts import ABSENT, REQUEST_FACTS, RESPONSE_FACTS, WEEKDAYS, Facts, Kind
 from weir.policy.gate import TextGate, compile_pattern
@@ -49,7 +49,11 @@ _CLOSED: dict[str, tuple[str, ...]] = {
     "operation": (*typing.get_args(OperationName), "unknown"),
 }
 _TEXT_OPS = ("matches", "starts_with", "contains")
-_INDEX_OPS = {"touches": indexes.touches, "outside": indexes.outside}
+#: For services that read expressions, and for those to which an index is nothing but a name.
+_INDEX_OPS = {
+    "touches": (indexes.touches, indexes.names_one_of),
+    "outside": (indexes.outside, indexes.names_none_of),
+}
 OPS = (*_COMPARISONS, "in", "not_in", *_TEXT_OPS, "exists", "length", *_INDEX_OPS)
 
 
@@ -91,10 +95,11 @@ type Node = Clause | Group
 class Compiler:
     """Compiles the conditions of all rules of one phase; their text patterns share a gate for each fact."""
 
-    def __init__(self, phase: Phase, categories: Mapping[str, str] | None = None) -> None:
+    def __init__(self, phase: Phase, categories: Mapping[str, str] | None = None, *, expressions: bool = True) -> None:
         self._facts = REQUEST_FACTS if phase == "request" else RESPONSE_FACTS
         self._phase = phase
         self._categories = categories or {}
+        self._expressions = expressions  # whether index names can be more than names
         self._gates: dict[str, TextGate] = {}
         self.needs: set[str] = set()
 
@@ -140,6 +145,8 @@ class Compiler:
             return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
         with _placed(name):
             matcher = _addresses(value) if name == "client_ip" else None
+            if name == "index":
+                matcher = _indexes(value, expressions=self._expressions)
             matcher = matcher or _matcher(value, name, kind)
         return Clause(name, value, _of_fact(name, matcher.one))
 
@@ -257,6 +264,9 @@ def _of_fact(name: str, test: Callable[[Any], bool | None]) -> Condition:
     return condition
 
 
+_NODES = "nodes of the body"
+
+
 def _body(text: str, value: Any) -> Clause:
     try:
         path = compile_path(text)
@@ -267,7 +277,13 @@ def _body(text: str, value: Any) -> Clause:
 
     def condition(facts: Facts) -> bool | None:
         body = facts["body"]
-        found = path.find(body) if body is not ABSENT else ()
+        if path.descends and body is not ABSENT:  # one walk for all such paths
+            nodes = facts.get(_NODES)
+            if nodes is None:
+                nodes = facts[_NODES] = descendants(body)
+            found = path.find_among(nodes)
+        else:
+            found = path.find(body) if body is not ABSENT else []
         if not found:
             return matcher.one(ABSENT)
         return matcher.one(found[0]) if len(found) == 1 else matcher.many(found)
@@ -364,7 +380,7 @@ def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
     if op in _INDEX_OPS:
         if name != "index":
             raise SettingError(f"{op!r} is for the fact 'index' only", op)
-        return _index(op, operand)
+        raise SettingError("stands alone; write two conditions under `all`", op)
     meant = _ELSEWHERE.get(op)
     hint = f". Did you mean {meant!r}?" if meant else did_you_mean(op, OPS)
     if not isinstance(op, str):
@@ -503,12 +519,16 @@ def _addresses(value: Any) -> _Matcher | None:
     return _Matcher(one)
 
 
-def _index(op: str, operand: Any) -> _Matcher:
+def _indexes(value: Any, *, expressions: bool) -> _Matcher | None:
+    """``touches`` and ``outside``; None for other matchers."""
+    if not isinstance(value, dict) or len(value) != 1 or not set(value) <= set(_INDEX_OPS):
+        return None
+    ((op, operand),) = value.items()
     patterns = tuple(operand) if isinstance(operand, list) else (operand,)
     if not patterns or not all(isinstance(p, str) and p for p in patterns):
         raise SettingError("must be an index name or pattern, or a list of them", op)
-    judge = _INDEX_OPS[op]
-    return _Matcher(lambda found: judge(found, patterns))
+    judge = _INDEX_OPS[op][0 if expressions else 1]
+    return _Matcher(lambda found: None if found is ABSENT else any(judge(name, patterns) for name in found))
 
 
 def _length(inner: _Matcher, name: str) -> _Matcher:

@@ -1,6 +1,7 @@
 """Facts: what rules can ask of a request or a response, and what kind of value each has. Pure."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final, Literal
@@ -88,7 +89,7 @@ def of_ranking(ranking: Ranking, call: Call) -> Facts:
         "rank_changes": sum(i != rank for rank, i in enumerate(positions)) if positions else ABSENT,
         "invalid_results": out_of_range + len(positions) - len(set(positions)) + beyond + unscored,
         "unordered_results": sum(b > a for a, b in pairwise(scores)),
-        "largest_share": max(map(sources.count, set(sources))) / len(sources) if sources else ABSENT,
+        "largest_share": max(Counter(sources).values()) / len(sources) if sources else ABSENT,
     }
 
 

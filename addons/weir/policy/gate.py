@@ -13,6 +13,8 @@ import re2
 
 from weir.config.problems import SettingError
 
+#: So many suspects are looked for one by one.
+_FEW = 2
 _NEVER: frozenset[int] = frozenset()
 _OF_THE_WHOLE = re.compile(r"\\[AzZCQ]|\(\?[a-zA-Z]*[-U]")
 #: Bytes that a set of patterns may use; RE2 gives up, and says so, beyond.
@@ -51,16 +53,12 @@ class TextGate:
         texts = list(self._patterns)
         self._joined = [n for n, text in enumerate(texts) if not _OF_THE_WHOLE.search(text)]
         self._alone = frozenset(range(len(texts))).difference(self._joined)
-        self._any = compile_pattern("|".join(f"(?m:{texts[n]})" for n in self._joined)) if self._joined else None
-        gate = re2.Set.SearchSet(_options())
-        gate.Add("")  # matches always: where it does not, the set has run out of memory
-        for number in self._joined:
-            gate.Add(f"(?m:{texts[number]})")
         try:
-            gate.Compile()  # to match without it is a segmentation fault
-        except re2.error:
+            self._any = compile_pattern("|".join(f"(?m:{texts[n]})" for n in self._joined)) if self._joined else None
+        except SettingError:  # too large together: each by itself
+            self._alone = frozenset(range(len(texts)))
             return
-        self._set = gate
+        self._set = _compiled(f"(?m:{texts[n]})" for n in self._joined)
 
     def hits(self, texts: Sequence[str]) -> frozenset[int]:
         """The numbers of the patterns that match in one of *texts*."""
@@ -74,12 +72,39 @@ class TextGate:
         if not suspects:
             return _NEVER
         patterns = list(self._patterns.values())
-        return frozenset(n for n in suspects if any(map(patterns[n].search, texts)))
+        among = [n for n in suspects if n not in self._alone]
+        if self._set is None or len(among) <= _FEW:
+            return frozenset(n for n in suspects if any(map(patterns[n].search, texts)))
+        hit = {n for n in self._alone if any(map(patterns[n].search, texts))}
+        exact = _compiled([list(self._patterns)[n] for n in among])
+        for text in texts:  # once for all of them
+            matched = (exact.Match(text) if exact is not None else None) or ()
+            hit.update(
+                (among[i - 1] for i in matched if i)
+                if 0 in matched
+                else (n for n in among if patterns[n].search(text) is not None)
+            )
+        return frozenset(hit)
+
+
+def _compiled(patterns: Iterable[str]) -> "re2.Set | None":
+    """A set whose first pattern matches always: where it does not, the set has run out of memory. None if too large."""
+    found = re2.Set.SearchSet(_options())
+    for pattern in ("", *patterns):
+        found.Add(pattern)
+    try:
+        found.Compile()  # to match without it is a segmentation fault
+    except re2.error:
+        return None
+    return found
 
 
 def term_pattern(terms: Iterable[str]) -> str:
     """A pattern for any of *terms* as whole words, in any case, with any white space between their words."""
-    return "|".join(f"(?i:{_edge(t[0], '^')}{_words(t)}{_edge(t[-1], '$')})" for t in terms)
+    groups: dict[tuple[str, str], list[str]] = {}  # an edge in each term would be too much for RE2
+    for term in terms:
+        groups.setdefault((_edge(term[0], "^"), _edge(term[-1], "$")), []).append(_words(term))
+    return "|".join(f"(?i:{begin}(?:{'|'.join(words)}){end})" for (begin, end), words in groups.items())
 
 
 def _words(term: str) -> str:

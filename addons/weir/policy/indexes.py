@@ -3,6 +3,8 @@
 Expressions are written as Elasticsearch and OpenSearch read them: names, ``*`` wildcards, ``_all``, exclusions
 (``-name``), date math (``<logs-{now/d}>``), other clusters (``cluster:name``) and selectors (``name::failures``).
 Aliases cannot be resolved here: a list of what is allowed (``outside``) is stronger than one of what is protected.
+What other services call a collection or namespace is nothing but a name (`names_one_of`, `names_none_of`), but for
+``*``, by which profiles say that a request could reach any.
 """
 
 import re
@@ -13,27 +15,34 @@ _DATE_MATH = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 
 def touches(expression: str, protected: tuple[str, ...]) -> bool:
     """Whether *expression* could reach an index whose name one of *protected* (patterns with ``*``) matches."""
-    if expression.startswith("-"):
-        return False  # only ever takes away
-    pattern = _pattern(expression.partition("::")[0].rpartition(":")[2])
-    whole = _pattern(expression)
-    return any(_meet(pattern, p.casefold()) or _meet(whole, p.casefold()) for p in protected)
+    found = _pattern(expression).casefold()
+    ways = {found, found.partition(":")[2], found.rpartition(":")[2], found.partition("::")[0].rpartition(":")[2]}
+    ways |= {way[1:] for way in ways if way.startswith("-")}
+    return any(_meet(way, p.casefold()) for way in ways for p in protected)
 
 
 def outside(expression: str, allowed: tuple[str, ...]) -> bool:
     """Whether *expression* could reach an index whose name none of *allowed* (patterns with ``*``) matches."""
-    if expression.startswith("-"):
-        return False
-    return not any(_covers(p, _pattern(expression, fold=False)) for p in allowed)
+    return not any(_covers(p, _pattern(expression).removeprefix("-")) for p in allowed)
 
 
-def _pattern(expression: str, *, fold: bool = True) -> str:
-    if expression in ("_all", ""):
-        return "*" if expression else ""
+def names_one_of(name: str, protected: tuple[str, ...]) -> bool:
+    """As `touches`, where *name* is nothing but a name."""
+    return name == "*" or any(_covers(p.casefold(), name.casefold(), literal=True) for p in protected)
+
+
+def names_none_of(name: str, allowed: tuple[str, ...]) -> bool:
+    """As `outside`, where *name* is nothing but a name."""
+    return name == "*" or not any(_covers(p, name, literal=True) for p in allowed)
+
+
+def _pattern(expression: str) -> str:
+    """*expression* as names with ``*``: whatever cannot be told becomes one."""
+    if expression in ("_all", "") or "\\" in expression:
+        return "*"
     if "<" in expression or "{" in expression:
-        expression = _DATE_MATH.sub("*", expression).replace("<", "").replace(">", "")
-    expression = expression.replace("?", "*").lstrip("+")
-    return expression.casefold() if fold else expression
+        expression = _DATE_MATH.sub("*", expression).replace("<", "").replace(">", "").replace("{", "*")
+    return expression.replace("?", "*").lstrip("+")
 
 
 @lru_cache(4096)
@@ -65,8 +74,10 @@ def _skip_stars(positions: set[int], pattern: str) -> set[int]:
 
 
 @lru_cache(4096)
-def _covers(allowed: str, pattern: str) -> bool:
+def _covers(allowed: str, pattern: str, *, literal: bool = False) -> bool:
     """Whether every name that *pattern* matches, *allowed* matches: its stars must take in those of *pattern*."""
     expression = "".join(".*" if char == "*" else re.escape(char) for char in allowed)
+    if literal:
+        return re.fullmatch(expression, pattern, re.DOTALL) is not None
     # A star of `pattern` is a character that only a star of `allowed` takes.
     return re.fullmatch(expression, pattern.replace("*", "\0"), re.DOTALL) is not None

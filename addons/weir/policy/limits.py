@@ -34,6 +34,11 @@ class Limit:
     line: int = 0
 
     @property
+    def id(self) -> str:
+        """What it is counted under: another rate is another limit, and begins anew."""
+        return f"{self.name} {self.quota}/{self.window}/{self.burst}"
+
+    @property
     def interval(self) -> float:
         """Seconds that one unit of cost takes to flow away."""
         return self.window / self.quota
@@ -57,6 +62,11 @@ class Concurrency:
     most: int
     per: str
     line: int = 0
+
+    @property
+    def id(self) -> str:
+        """What it is counted under."""
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +208,18 @@ class Clock(Protocol):
 
 
 def headers(standings: Sequence[Standing]) -> tuple[tuple[str, str], ...]:
-    """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if refused."""
+    """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if refused.
+
+    Of a limit that is counted for several at once (groups, indexes) the one with the least left is told.
+    """
+    least: dict[str, Standing] = {}
+    for standing in standings:
+        known = least.setdefault(standing.limit.name, standing)
+        if (standing.retry_after, -standing.remaining) > (known.retry_after, -known.remaining):
+            least[standing.limit.name] = standing
     fields = [
-        ("RateLimit-Policy", ", ".join(map(_policy_item, standings))),
-        ("RateLimit", ", ".join(map(_limit_item, standings))),
+        ("RateLimit-Policy", ", ".join(map(_policy_item, least.values()))),
+        ("RateLimit", ", ".join(map(_limit_item, least.values()))),
     ]
     retry = max(s.retry_after for s in standings)
     if 0 < retry < math.inf:

@@ -56,13 +56,16 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
     found: Facts = dict.fromkeys(facts.OF_RESPONSE, ABSENT)
     found["status"] = exchange.upstream_status
     found["body"] = ABSENT if document is None else document
+    found["nodes of the body"] = None
     if 200 <= exchange.upstream_status < 300:
         if operation is not None and operation.answer.results:
             found.update(facts.of_ranking(ranking, exchange.call))
         found["tokens"] = ABSENT if exchange.tokens is None else exchange.tokens
         if "result_text" in rules.needs and document is not None:
-            ranked = operation is not None and bool(operation.answer.results)
-            found["result_text"] = operation.answer.texts(ranking) if operation and ranked else facts.texts([document])
+            if operation is not None and operation.answer.results:
+                found["result_text"] = operation.answer.texts(ranking, document)
+            else:
+                found["result_text"] = facts.texts([document])
     return found
 
 

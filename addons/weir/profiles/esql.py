@@ -1,7 +1,8 @@
 """ES|QL as far as a gateway must read it: which indexes a query names, and how many rows it may give.
 
 What is not understood is said to reach everything (``*``): a source command that is not known, a parameter in
-place of a name. Source: the ES|QL reference, "Commands".
+place of a name, a comment, a text in three quotes, a quotation without its end. Linear in the text's length.
+Source: the ES|QL reference, "Commands".
 """
 
 import re
@@ -11,15 +12,17 @@ from dataclasses import dataclass
 DEFAULT_LIMIT = 1000
 
 _TOKEN = re.compile(
-    r'"""(?P<raw>.*?)"""|"(?P<text>(?:[^"\\\r\n]|\\.)*)"|`(?P<quoted>(?:[^`]|``)*)`'
-    r"|(?P<comment>//[^\r\n]*|/\*.*?\*/)|(?P<space>\s+)|(?P<word>[^\s|,;()\[\]\"`]+)|(?P<sign>[|,;()\[\]\"`])",
-    re.DOTALL,
+    r'"(?P<text>(?:[^"\\\r\n]|\\.)*)"|`(?P<quoted>(?:[^`]|``)*)`'
+    r"|(?P<space>\s+)|(?P<word>[^\s|,;()\[\]\"`]+)|(?P<sign>[|,;()\[\]\"`])"
 )
+#: Comments, which nest and may stand within words, and texts in three quotes, which may end with more of them.
+_NOT_READ = ("/*", "//", '"""')
 _SOURCES = {"FROM", "TS", "METRICS"}
 _NO_INDEX = {"ROW", "SHOW", "EXPLAIN"}
 #: After these, a query gives more rows than its last LIMIT says.
 _MULTIPLIES = {"FORK", "JOIN", "MV_EXPAND", "FUSE"}
 _EVERYTHING = "*"
+LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +34,27 @@ class Esql:
     widest: int
 
 
+_ANYTHING = Esql((_EVERYTHING,), LARGEST, LARGEST)
+
+
 def read_esql(text: str) -> Esql:
     """What *text* names."""
+    if any(sign in text for sign in _NOT_READ):
+        return _ANYTHING
     reader = _Reader()
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
-        if kind == "comment" and "/*" in match[0][2:]:
-            reader.indexes.append(_EVERYTHING)  # comments nest there: what is a comment cannot be told simply
-        elif kind == "sign":
+        if match[0] in ('"', "`"):  # a quotation without its end
+            return _ANYTHING
+        if kind == "sign":
             reader.sign(match[0])
-        elif kind not in ("comment", "space"):
+        elif kind != "space":
             reader.word(match[kind], plain=kind == "word")
     indexes, limits = tuple(reader.indexes), reader.limits
     limit = limits[-1] if limits else DEFAULT_LIMIT
     if reader.multiplies:
         limit = max(sum(limits), DEFAULT_LIMIT)
-    return Esql(indexes or (_EVERYTHING,), limit, max(limits, default=0))
+    return Esql(indexes or (_EVERYTHING,), min(limit, LARGEST), max(limits, default=0))
 
 
 class _Reader:
@@ -79,7 +87,7 @@ class _Reader:
         upper = word.upper() if plain else ""
         self.multiplies |= upper in _MULTIPLIES
         if self._limiting:
-            self.limits.append(int(word) if re.fullmatch("[0-9]{1,9}", word) else 2**31 - 1)
+            self.limits.append(int(word) if re.fullmatch("[0-9]{1,9}", word) else LARGEST)
             self._limiting = False
         elif self._begins:
             self._begins, self._naming = False, upper in _SOURCES

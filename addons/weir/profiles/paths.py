@@ -38,6 +38,7 @@ class Paths[O]:
     def __init__(self) -> None:
         self._exact: dict[tuple[str, str], Found[O]] = {}
         self._root: _Node[O] = _Node()
+        self._lowered: _Node[O] = _Node()
 
     def add(self, method: str, template: str, operation: O) -> None:
         """*method* on *template* is *operation*, unless it was already something else. Raises `SettingError`."""
@@ -45,30 +46,8 @@ class Paths[O]:
             raise SettingError(f"{template!r} must start with '/'")
         if "{" not in template:
             self._exact.setdefault((method, template), Found(operation, {}))
-        node = self._root
-        segments = template[1:].split("/")
-        for i, segment in enumerate(segments):
-            match = _VARIABLE.fullmatch(segment)
-            if match is None:
-                if "{" in segment or "}" in segment:
-                    raise SettingError(f"{template!r}: {segment!r} is not {{name}}, {{name}}suffix or {{name...}}")
-                node = node.literals.setdefault(segment, _Node())
-            elif match[2]:
-                if i + 1 < len(segments) or match[3]:
-                    raise SettingError(f"{template!r}: {segment!r} must stand at the end")
-                child: _Node[O] = _Node()
-                node.rests.append((match[1], child))
-                node = child
-            else:
-                known = [n for name, end, n in node.variables if (name, end) == (match[1], match[3])]
-                if known:
-                    node = known[0]
-                else:
-                    child = _Node()
-                    node.variables.append((match[1], match[3], child))
-                    node.variables.sort(key=lambda v: -len(v[1]))  # the longest suffix first
-                    node = child
-        node.ends.setdefault(method, operation)
+        _insert(self._root, template, method, operation)
+        _insert(self._lowered, template.lower().rstrip("/"), method, operation)
 
     def find(self, method: str, path: str) -> Found[O] | None:
         """The operation of a request with *method* to *path*, as sent; None where it is unknown."""
@@ -81,13 +60,37 @@ class Paths[O]:
 
     def resembles(self, path: str) -> bool:
         """Whether *path* in lower case and without its last slash is a known one's, with whatever method."""
-        wanted = path.rstrip("/").lower()
-        return any(ends for ends, _ in self._ends(wanted)) or any(
-            known.rstrip("/").lower() == wanted for _, known in self._exact
-        )
+        return any(ends for ends, _ in _walk(self._lowered, path.rstrip("/").lower()[1:].split("/"), 0, {}))
 
     def _ends(self, path: str) -> Iterator[tuple[dict[str, O], dict[str, str]]]:
         return _walk(self._root, path[1:].split("/"), 0, {})
+
+
+def _insert[O](root: _Node[O], template: str, method: str, operation: O) -> None:
+    node = root
+    segments = template[1:].split("/")
+    for i, segment in enumerate(segments):
+        match = _VARIABLE.fullmatch(segment)
+        if match is None:
+            if "{" in segment or "}" in segment:
+                raise SettingError(f"{template!r}: {segment!r} is not {{name}}, {{name}}suffix or {{name...}}")
+            node = node.literals.setdefault(segment, _Node())
+        elif match[2]:
+            if i + 1 < len(segments) or match[3]:
+                raise SettingError(f"{template!r}: {segment!r} must stand at the end")
+            known = [n for name, n in node.rests if name == match[1]]
+            child: _Node[O] = known[0] if known else _Node()
+            if not known:
+                node.rests.append((match[1], child))
+            node = child
+        else:
+            known = [n for name, end, n in node.variables if (name, end) == (match[1], match[3])]
+            child = known[0] if known else _Node()
+            if not known:
+                node.variables.append((match[1], match[3], child))
+                node.variables.sort(key=lambda v: -len(v[1]))  # the longest suffix first
+            node = child
+    node.ends.setdefault(method, operation)
 
 
 def _walk[O](

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from weir.config.problems import SettingError, did_you_mean
 from weir.content import ContentError, leaf_texts
-from weir.jsonpath import Path, PathError, compile_path
+from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.profiles.esql import read_esql
 from weir.profiles.model import WRITES, Call, Ranking, Result
 from weir.profiles.paths import Paths
@@ -56,6 +56,7 @@ class Operation:
     stream: Path | None
     esql: Path | None
     refuse: tuple[Path, ...]
+    descends: bool  # any of the paths begins with `..`
     answer: "Answer"
 
     @property
@@ -68,12 +69,13 @@ class Operation:
         for path in self.refuse:
             if path.find(body):
                 raise ContentError(f"it has {path.text}, which is another way to say what is read elsewhere")
+        nodes = descendants(body) if self.descends and body is not None else None  # one walk for all
         documents = self.documents.read(body) if self.documents else None
-        indexes = self.index.read(body, parameters, variables)
+        indexes = self.index.read(body, parameters, variables, nodes)
         top_n = self.top_n.read(body, parameters, documents) if self.top_n else None
         if top_n is None and documents is not None and self.name in ("rerank", "embed"):
             top_n = len(documents)
-        breadth = largest("breadth", self.breadth, body) if self.breadth else None
+        breadth = largest("breadth", self.breadth, body, nodes) if self.breadth else None
         if self.esql is not None and type(text := self.esql.first(body)) is str:
             query = read_esql(text)
             indexes += query.indexes
@@ -113,6 +115,7 @@ class Answer:
     text: tuple[Path, ...] = ()
     source: Path | None = None
     tokens: tuple[Path, ...] = ()
+    more_text: tuple[Path, ...] = ()
     document_id: Path | None = None
     document_source: Path | None = None
 
@@ -139,11 +142,12 @@ class Answer:
             sources.append(self._source(entry, index, documents))
         return Ranking(tuple(results), True, tuple(sources), tuple(entries))
 
-    def texts(self, ranking: Ranking) -> list[str]:
+    def texts(self, ranking: Ranking, body: Any = None) -> list[str]:
         """What is written in the results; where the profile does not say where, anywhere in them."""
+        more = [path.find(body) for path in self.more_text]
         if not self.text:
-            return leaf_texts(list(ranking.entries))
-        return leaf_texts([path.find(entry) for entry in ranking.entries for path in self.text])
+            return leaf_texts([list(ranking.entries), more])
+        return leaf_texts([[path.find(entry) for entry in ranking.entries for path in self.text], more])
 
     def read_tokens(self, body: Any) -> int | None:
         """The tokens that the response says were used; None where it does not say."""
@@ -187,6 +191,7 @@ class Profile:
     token_variables: tuple[str, ...] = ()
     refused_parameters: frozenset[str] = frozenset()
     reads_parameters: bool = False
+    index_expressions: bool = False
 
     @property
     def writes(self) -> bool:
@@ -243,13 +248,14 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
         if len({s.profile for s in chain}) < len(chain):
             raise SettingError(f"{base!r} extends itself", "extends")
     index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
+    expressions = next((s.index_expressions for s in chain if s.index_expressions is not None), False)
     tree: Paths[Operation] = Paths()
     operations = []
     for level, part in enumerate(chain):
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
             try:
-                operation = _compile(entry, index_parameter)
+                operation = _compile(entry, index_parameter, expressions=expressions)
                 for template in entry.paths:
                     for method in entry.methods:
                         tree.add(method, template, operation)
@@ -270,6 +276,7 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
         base_url_variables=tuple(environment.base_url) if environment else (),
         token_variables=tuple(environment.token) if environment else (),
         refused_parameters=refused,
+        index_expressions=expressions,
         reads_parameters=bool(refused or index_parameter or _any_parameter(chain)),
     )
 
@@ -283,9 +290,11 @@ def _any_parameter(chain: Iterable[ProfileSettings]) -> bool:
     )
 
 
-def _compile(settings: OperationSettings, index_parameter: str | None) -> Operation:
+def _compile(settings: OperationSettings, index_parameter: str | None, *, expressions: bool) -> Operation:
     request, response = settings.request, settings.response
     members = tuple(dict.fromkeys(_plain_members(request)))
+    index = IndexReader(request.index or IndexSettings(), index_parameter, expressions=expressions)
+    breadth = paths(request.breadth)
     return Operation(
         name=settings.operation,
         methods=tuple(settings.methods),
@@ -298,14 +307,15 @@ def _compile(settings: OperationSettings, index_parameter: str | None) -> Operat
         if request.documents
         else None,
         top_n=NumberReader("top_n", request.top_n) if request.top_n else None,
-        breadth=paths(request.breadth),
+        breadth=breadth,
         max_tokens=paths(request.max_tokens),
         model=TextReader("model", paths(request.model)),
-        index=IndexReader(request.index or IndexSettings(), index_parameter),
+        index=index,
         return_documents=FlagReader("return_documents", request.return_documents) if request.return_documents else None,
         stream=compile_path(request.stream) if request.stream else None,
         esql=compile_path(request.esql) if request.esql else None,
         refuse=paths(request.refuse),
+        descends=any(path.descends for path in (*breadth, *index.also, *index.hides)),
         answer=_answer(response, request),
     )
 
@@ -322,6 +332,7 @@ def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answ
         text=paths(response.text),
         source=compile_path(response.source) if response.source else None,
         tokens=paths(response.tokens),
+        more_text=paths(response.more_text),
         document_id=compile_path(documents.id) if documents and documents.id else None,
         document_source=compile_path(documents.source) if documents and documents.source else None,
     )

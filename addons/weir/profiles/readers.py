@@ -53,6 +53,8 @@ class QueryReader:
             for value in path.find(body):
                 if type(value) is str:
                     texts.append(value)
+                elif type(value) is list and self._required and any(_is_tokens(item) for item in (value, *value)):
+                    raise ContentError(f"'query' ({path.text}) is given as tokens, whose text cannot be read")
                 elif self._required and type(value) is not dict and type(value) is not list and value is not None:
                     raise ContentError(f"'query' ({path.text}) is not a text")
                 else:
@@ -95,7 +97,13 @@ class DocumentsReader:
 
     def texts(self, body: Any, documents: list[Any]) -> list[str]:
         """What is written in the documents; every text of an object, since any could be what is ranked."""
+        if any(map(_is_tokens, documents)):
+            raise ContentError("the documents are given as tokens, whose text cannot be read")
         return leaf_texts([value for path in self._texts for value in path.find(body)] if self._texts else documents)
+
+
+def _is_tokens(value: Any) -> bool:
+    return type(value) is list and bool(value) and type(value[0]) is int
 
 
 class NumberReader:
@@ -134,6 +142,9 @@ class NumberReader:
         return value
 
 
+#: Names of indexes in one request, and characters of one.
+_MOST_INDEXES = 1000
+_LONGEST_INDEX = 1000
 #: Variables of a path that name indexes.
 _IN_PATH = ("index", "target", "alias")
 
@@ -141,25 +152,29 @@ _IN_PATH = ("index", "target", "alias")
 class IndexReader:
     """Names and patterns of indexes, wherever they can stand."""
 
-    def __init__(self, settings: IndexSettings, parameter_name: str | None) -> None:
+    def __init__(self, settings: IndexSettings, parameter_name: str | None, *, expressions: bool) -> None:
         self.paths = paths(settings.paths)
         self.also = paths(settings.also)
         self.each = compile_path(settings.each) if settings.each else None
         self._parameters = tuple(name for name in (settings.parameter, parameter_name) if name)
         self._otherwise = settings.otherwise
+        self._expressions = expressions
+        self._everything = settings.everything
         self.keys = paths(settings.keys)
         self.hides = paths(settings.hides)
         self.searches = bool(self.paths or self.also or self._parameters or settings.otherwise is not None)
 
-    def read(self, body: Any, parameters: Parameters, variables: Mapping[str, str]) -> tuple[str, ...]:
-        """Every name, once, in order."""
+    def read(
+        self, body: Any, parameters: Parameters, variables: Mapping[str, str], nodes: Sequence[Any] | None = None
+    ) -> tuple[str, ...]:
+        """Every name, once, in order; *nodes* are the body's descendants, where they are known already."""
         outside: list[str] = []
         for name in _IN_PATH:
             if name in variables:
-                outside += variables[name].split(",")
+                outside += self._split(variables[name])
         for name in self._parameters:
             for value in parameters.get(name, ()):
-                outside += value.split(",")
+                outside += self._split(value)
         inside: list[str] = []
         unnamed = not outside
         if self.each is not None:
@@ -174,24 +189,36 @@ class IndexReader:
             inside = self._names(self.paths, body)
         if unnamed and not inside and self._otherwise is not None:
             inside.append(self._otherwise)
-        inside += self._names(self.also, body, lenient=True)
+        for path in self.also:
+            inside += self._listed(path, find(path, body, nodes), lenient=True)
         inside += [name for path in self.keys for node in path.find(body) if type(node) is dict for name in node]
-        if any(path.find(body) for path in self.hides):
+        if self._everything or any(find(path, body, nodes) for path in self.hides):
             inside.append("*")
-        return tuple(dict.fromkeys([*outside, *inside]))
+        found = tuple(dict.fromkeys([*outside, *inside]))
+        if len(found) > _MOST_INDEXES or any(len(name) > _LONGEST_INDEX for name in found):
+            raise ContentError(f"it names more than {_MOST_INDEXES} indexes, or one longer than {_LONGEST_INDEX}")
+        return found
 
-    @staticmethod
-    def _names(where: tuple[Path, ...], body: Any, *, lenient: bool = False) -> list[str]:
+    def _names(self, where: tuple[Path, ...], body: Any) -> list[str]:
+        return [name for path in where for name in self._listed(path, path.find(body))]
+
+    def _listed(self, path: Path, values: list[Any], *, lenient: bool = False) -> list[str]:
         names: list[str] = []
-        for path in where:
-            for value in path.find(body):
-                items = value if type(value) is list else [value]
-                for item in items:
-                    if type(item) is str:
-                        names += item.split(",")
-                    elif item is not None and not lenient:
-                        raise ContentError(f"the index ({path.text}) is not a text")
+        for value in values:
+            if type(value) is list and not value and self._expressions:
+                names.append("*")  # a list of nothing is no restriction
+            for item in value if type(value) is list else [value]:
+                if type(item) is str:
+                    names += self._split(item)
+                elif item is not None and not lenient:
+                    raise ContentError(f"the index ({path.text}) is not a text")
         return names
+
+    def _split(self, text: str) -> list[str]:
+        if not self._expressions:
+            return [text]
+        names = text.split(",")
+        return [name or "*" for name in names]
 
 
 class FlagReader:
@@ -245,11 +272,16 @@ def whole_number(name: str, path: Path | None, body: Any) -> int | None:
     return value
 
 
-def largest(name: str, where: tuple[Path, ...], body: Any) -> int | None:
+def find(path: Path, body: Any, nodes: Sequence[Any] | None) -> list[Any]:
+    """What *path* selects in *body*, whose descendants may be known already."""
+    return path.find(body) if nodes is None or not path.descends else path.find_among(list(nodes))
+
+
+def largest(name: str, where: tuple[Path, ...], body: Any, nodes: Sequence[Any] | None = None) -> int | None:
     """The largest whole number at any of *where*; None where there is none."""
     found = []
     for path in where:
-        for value in path.find(body):
+        for value in find(path, body, nodes):
             if value is None:
                 continue
             if type(value) is not int or not 0 <= value <= LARGEST:

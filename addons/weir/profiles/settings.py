@@ -55,8 +55,8 @@ class IndexSettings(Settings):
 
     In the path also ``{target}`` and ``{alias}``. With ``each``, every value that it selects names its own, or else
     the path does. ``otherwise`` stands for what a request that names nothing reaches (``*``: everything). ``also`` are
-    named in any case; ``keys`` are objects whose members' names are. Where anything stands at ``hides``, it could
-    name what cannot be read here: ``*``.
+    named in any case; ``keys`` are objects whose members' names are. ``everything`` says that any could be reached,
+    whatever is named; so does anything that stands at ``hides``, since it could name what cannot be read here.
     """
 
     paths: Strings = []
@@ -64,6 +64,7 @@ class IndexSettings(Settings):
     each: str | None = None
     otherwise: str | None = None
     also: Strings = []
+    everything: bool = False
     keys: Strings = []
     hides: Strings = []
 
@@ -110,6 +111,7 @@ class ResponseSettings(Settings):
     text: Strings = []
     source: str | None = None
     tokens: Strings = []
+    more_text: Strings = []  # of the response, besides its results
 
 
 class OperationSettings(Settings):
@@ -140,6 +142,7 @@ class ProfileSettings(Settings):
     environment: EnvironmentSettings | None = None
     refuse_parameters: Strings = []  # query parameters that would stand in for a body
     index_parameter: str | None = None  # a query parameter that names indexes on every path
+    index_expressions: bool | None = None  # names are comma lists with wildcards, and an empty one is everything
     operations: list[OperationSettings] = []
     # Anchors for the operations: YAML's own way to say a thing once.
     shared: Any = None
