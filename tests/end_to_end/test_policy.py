@@ -255,6 +255,21 @@ def test_an_answer_without_a_body_needs_none(policed: Gateway, service: Upstream
         assert rerank(policed).problem == "upstream-unreadable"
 
 
+def test_existence_can_be_asked_where_there_are_response_rules(policed: Gateway, service: Upstream) -> None:
+    folder = policed.folder / "policies"
+    text = (folder / "search.yaml").read_text()
+    rule = "  - {name: empty, on: response, when: {results: 0}, effect: deny}\n"
+    (folder / "search.yaml").write_text(text.replace("masks:", f"{rule}masks:"))
+    with service.answering(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n"):
+        wait(lambda: sum("reloaded by" in line for line in policed.log) > 0)
+        assert policed.call("/search/docs", token=token(), method="HEAD").status == 200
+    with service.answering(json_answer({"hits": {"hits": []}})):
+        wait(lambda: policed.call("/search/docs/_search", {}, token=token()).problem == "denied-by-rule")
+    seen = sum("reloaded by" in line for line in policed.log)
+    (folder / "search.yaml").write_text(text)
+    wait(lambda: sum("reloaded by" in line for line in policed.log) > seen)
+
+
 def test_errors_of_the_service_pass_response_rules(policed: Gateway, service: Upstream) -> None:
     with service.answering(json_answer({"message": "too many"}, "429 Too Many Requests")):
         assert rerank(policed).status == 429
@@ -294,6 +309,17 @@ def test_masked_ndjson_is_still_ndjson(policed: Gateway, service: Upstream) -> N
         ("/search/docs%2Csecret-1/_search", b"{}", "application/json", "denied-by-rule"),
         ("/search/docs,s*/_search", b"{}", "application/json", "denied-by-rule"),
         ("/search/_search", b"{}", "application/json", "denied-by-rule"),
+        ("/search/,/_search", b"{}", "application/json", "denied-by-rule"),
+        ("/search/_search?index=", b"{}", "application/json", "denied-by-rule"),
+        ("/search/docs/_msearch", b'{"index":[]}\n{}\n', "application/x-ndjson", "denied-by-rule"),
+        ("/search/docs/_msearch", b'{"index":""}\n{}\n', "application/x-ndjson", "denied-by-rule"),
+        ("/search/docs/_search?index=%3Cs%5Cecret-1%3E", b"{}", "application/json", "denied-by-rule"),
+        ("/search/_query", b'{"query":"FROM docs | LOOKUP JOIN/**/secret-1 ON x"}', "application/json", "denied-by-rule"),
+        ("/search/_query", b'{"query":"SET a=\\"b\\"; FROM secret-1"}', "application/json", "denied-by-rule"),
+        ("/search/_query", b'{"query":"FROM docs | ENRICH policy"}', "application/json", "denied-by-rule"),
+        ("/search/docs/_rank_eval", b'{"templates":[{"id":"a","template":{"source":"x"}}]}', "application/json", "denied-by-rule"),
+        ("/search/docs/_search", b'{"query":{"wrapper":{"query":"e30="}}}', "application/json", "denied-by-rule"),
+        ("/search/docs/_search/template", b'{"source":"{}"}', "application/json", "denied-by-rule"),
         ("/search/docs/_search/", b"{}", "application/json", "unknown-operation"),
         ("/search//secret-1/_search", b"{}", "application/json", "ambiguous-request"),
         ("/search/docs/../secret-1/_search", b"{}", "application/json", "ambiguous-request"),
@@ -397,6 +423,9 @@ def test_a_breaker_opens_at_errors_and_closes_after_a_success(policed: Gateway, 
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert rerank(policed, path="/reranker/v2/rerank").status == 200
+    with service.answering(raw_answer(b"x", headers="Content-Encoding: br\r\n")):
+        found = {rerank(policed, path="/trips/v2/rerank").problem for _ in range(6)}
+    assert found == {"upstream-unreadable"}, "what only the gateway cannot read says nothing of the service"
 
 
 def test_an_access_window_lets_in_until_it_ends(policed: Gateway) -> None:

@@ -135,6 +135,13 @@ def test_headers() -> None:
     assert dict(headers(standings))["RateLimit-Policy"] == '"l";q=60;w=60;qu="content-bytes"'
 
 
+def test_of_several_that_one_limit_is_counted_for_the_fullest_is_told() -> None:
+    store, each = Stepped(), limit(burst=5)
+    store.take([Charge(each, ("b",), 3)])
+    _, standings = store.take([Charge(each, (name,), 1) for name in "abc"])
+    assert dict(headers(standings))["RateLimit"] == '"l";r=1;t=4'
+
+
 # Redis.
 
 

@@ -23,6 +23,7 @@ _NO_INDEX = {"ROW", "SHOW", "EXPLAIN"}
 _MULTIPLIES = {"FORK", "JOIN", "MV_EXPAND", "FUSE"}
 _EVERYTHING = "*"
 LARGEST = 2**31 - 1
+_LONGEST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ _ANYTHING = Esql((_EVERYTHING,), LARGEST, LARGEST)
 
 def read_esql(text: str) -> Esql:
     """What *text* names."""
-    if any(sign in text for sign in _NOT_READ):
+    if len(text) > _LONGEST or any(sign in text for sign in _NOT_READ):
         return _ANYTHING
     reader = _Reader()
     for match in _TOKEN.finditer(text):

@@ -32,6 +32,8 @@ from weir.profiles.readers import (
 )
 from weir.profiles.settings import IndexSettings, OperationSettings, ProfileSettings, RequestSettings, ResponseSettings
 
+#: Lists and objects of a body that paths beginning with `..` go over.
+_MOST_NODES = 20_000
 _NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
 
 
@@ -70,6 +72,8 @@ class Operation:
             if path.find(body):
                 raise ContentError(f"it has {path.text}, which is another way to say what is read elsewhere")
         nodes = descendants(body) if self.descends and body is not None else None  # one walk for all
+        if nodes is not None and len(nodes) > _MOST_NODES:
+            raise ContentError(f"it holds more than {_MOST_NODES} lists and objects, too many to be looked through")
         documents = self.documents.read(body) if self.documents else None
         indexes = self.index.read(body, parameters, variables, nodes)
         top_n = self.top_n.read(body, parameters, documents) if self.top_n else None

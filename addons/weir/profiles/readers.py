@@ -142,8 +142,8 @@ class NumberReader:
         return value
 
 
-#: Names of indexes in one request, and characters of one.
-_MOST_INDEXES = 1000
+#: Characters of all names of indexes in a request, and of one.
+_LONGEST_INDEXES = 20_000
 _LONGEST_INDEX = 1000
 #: Variables of a path that name indexes.
 _IN_PATH = ("index", "target", "alias")
@@ -195,8 +195,10 @@ class IndexReader:
         if self._everything or any(find(path, body, nodes) for path in self.hides):
             inside.append("*")
         found = tuple(dict.fromkeys([*outside, *inside]))
-        if len(found) > _MOST_INDEXES or any(len(name) > _LONGEST_INDEX for name in found):
-            raise ContentError(f"it names more than {_MOST_INDEXES} indexes, or one longer than {_LONGEST_INDEX}")
+        if sum(map(len, found)) > _LONGEST_INDEXES or any(len(name) > _LONGEST_INDEX for name in found):
+            raise ContentError(
+                f"names of indexes have at most {_LONGEST_INDEX} characters, together {_LONGEST_INDEXES}"
+            )
         return found
 
     def _names(self, where: tuple[Path, ...], body: Any) -> list[str]:
