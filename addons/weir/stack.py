@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import getpass
 import logging
 import os
 import re
@@ -394,6 +395,7 @@ class Stack:
         if listens and not await _listen([listener.mode for listener in policies.listeners]):
             return
         counters["started"] += 1
+        self.recorder.event("gateway_ready", getpass.getuser(), new=policies.version)
         logger.info(
             f"weir: ready as worker {self.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
         )
@@ -472,6 +474,7 @@ class Stack:
                 exchange.error = "not ended when the gateway stopped"
                 await self._record(flow, exchange)
         gc.unfreeze()
+        self.recorder.event("gateway_stopped", "")
         await asyncio.to_thread(self.recorder.stop)
         await asyncio.to_thread(self.auth.stop)
         await asyncio.to_thread(self.state.stop)

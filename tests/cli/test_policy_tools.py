@@ -8,10 +8,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+from ruamel.yaml import YAML
 
 WEIR = Path(sys.executable).with_name("weir")
 POLICIES = Path(__file__).parents[2] / "policies"
+PROFILES = Path(__file__).parents[2] / "addons/weir/profiles/data"
 
 GATEWAY = "version: 1\nlisten: [http://127.0.0.1:8080]\nissuers: [local]\n"
 CONNECTION = """\
@@ -259,14 +262,41 @@ def test_diff_says_what_changes(folder: Path) -> None:
     assert json.loads(weir(folder, "diff", "old", "new", "--json"))["cases"]
 
 
-@pytest.mark.parametrize("what", ["connection", "gateway", "profile", "tests"])
-def test_schemas_accept_what_is_shipped(folder: Path, what: str) -> None:
+SHIPPED = {
+    "connection": [
+        p for f in (POLICIES, POLICIES / "guardrails") for p in f.glob("*.yaml") if p.name != "gateway.yaml"
+    ],
+    "gateway": [POLICIES / "gateway.yaml", POLICIES / "guardrails/gateway.yaml"],
+    "profile": [*POLICIES.glob("guardrails/profiles/*.yaml"), *PROFILES.glob("*.yaml")],
+    "tests": [*POLICIES.glob("tests/*.yaml"), *POLICIES.glob("guardrails/tests/*.yaml")],
+}
+
+
+@pytest.mark.parametrize("what", SHIPPED)
+def test_schemas_accept_what_is_shipped_and_not_what_is_misspelt(folder: Path, what: str) -> None:
     schema = json.loads(weir(folder, "schema", what))
-    assert schema["$schema"].endswith("2020-12/schema")
-    if what == "connection":
-        condition: dict[str, Any] = schema["$defs"]["Condition"]["properties"]
-        assert {"documents", "top_score", "body", "category", "any", "all", "not"} <= set(condition)
-        assert schema["$defs"]["RuleSettings"]["properties"]["when"] == {"$ref": "#/$defs/Condition"}
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    assert SHIPPED[what]
+    for path in SHIPPED[what]:
+        text = path.read_text()
+        document = YAML(typ="safe", pure=True).load(text)
+        assert not [error.message for error in validator.iter_errors(_as_json(document))], path
+        for word, wrong in (
+            ("documents:", "documnts:"),
+            ("connection:", "conection:"),
+            ("listen:", "lisen:"),
+            ("operation:", "opration:"),
+        ):
+            if word in text:
+                assert list(
+                    validator.iter_errors(_as_json(YAML(typ="safe", pure=True).load(text.replace(word, wrong, 1))))
+                ), path
+
+
+def _as_json(document: Any) -> Any:
+    """As an editor sees it: a time that is not quoted is a text."""
+    return json.loads(json.dumps(document, default=str))
 
 
 def test_profiles_are_listed_and_shown_with_the_folders_own(folder: Path) -> None:

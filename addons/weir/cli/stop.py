@@ -1,6 +1,7 @@
 """``weir stop``, ``weir start``, ``weir status``: the emergency stop."""
 
 import getpass
+import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,10 @@ from weir.config.load import load_folder
 from weir.config.problems import ConfigError
 from weir.policies import folder_path
 from weir.recorder import events
+from weir.recorder.worker import running
 from weir.state.database import Database
 from weir.state.model import StopScope
+from weir.text import inert
 
 _Connection = Annotated[str, typer.Option(help="A connection, by its name.")]
 _User = Annotated[str, typer.Option(help="A subject (`sub`; user in the recordings).")]
@@ -80,8 +83,11 @@ def start(
     print(f"started {_shown(scope, value)}")
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False) -> None:
-    """Show what is stopped, since when, by whom and why.
+def status(
+    policies: _Policies = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Show which workers run under which policies, what is stopped, since when, by whom and why.
 
     [bold]Examples[/]
 
@@ -89,13 +95,45 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON ar
 
       weir status --json
     """
+    workers = [_worker(root, worker) for root in _recordings(policies) for worker in running(root)]
     database = Database()
-    rows = [(s.scope, s.value or None, s.iss or None, moment(s.at), s.by, s.reason) for s in database.stops()]
+    stops = [(s.scope, s.value or None, s.iss or None, moment(s.at), s.by, s.reason) for s in database.stops()]
     database.close()
-    if not rows and not as_json:
-        print("nothing is stopped")
+    names = ("stopped", "name", "iss", "since", "by", "reason")
+    if as_json:
+        rows = [dict(zip(names, stop, strict=True)) for stop in stops]
+        print(json.dumps({"workers": workers, "stops": rows}, indent=1))
         return
-    print_list(("stopped", "name", "iss", "since", "by", "reason"), rows, as_json=as_json)
+    for worker in workers:
+        print(inert(f"{worker['worker']} runs policies {worker['policies'][:12]} since {worker['since']}"))
+        if worker["refused"]:
+            print(inert(f"  a reload was refused, so these are not what stands in the files: {worker['refused']}"))
+    if not workers:
+        print("no worker runs that records where these policies say")
+    if stops:
+        print_list(names, stops, as_json=False)
+    else:
+        print("nothing is stopped")
+
+
+def _worker(root: Path, worker: str) -> dict[str, str]:
+    current = events.last(root, worker, frozenset(("gateway_ready", "reload")))
+    refused = events.last(root, worker, frozenset(("gateway_ready", "reload", "reload_refused")))
+    broken = refused is not None and refused.kind == "reload_refused"
+    return {
+        "worker": worker,
+        "policies": current.new if current else "?",
+        "since": current.time[:19] + "Z" if current else "?",
+        "refused": refused.message.splitlines()[0] if refused is not None and broken else "",
+    }
+
+
+def _recordings(policies: str) -> list[Path]:
+    """Where the gateway records; nowhere, where its configuration cannot be read."""
+    try:
+        return [Path(load_folder(folder_path(policies)).gateway.settings.recordings)]
+    except ConfigError:
+        return []
 
 
 def _what(
@@ -127,8 +165,7 @@ def _connections(policies: str) -> list[str]:
 def _tell(policies: str, kind: str, subject: str, message: str) -> None:
     """Write it into the recordings' events, where there are recordings."""
     try:
-        root = Path(load_folder(folder_path(policies)).gateway.settings.recordings)
-        if root.is_dir():
+        for root in filter(Path.is_dir, _recordings(policies)):
             events.append(root, events.now(events.COMMAND, kind, getpass.getuser(), subject=subject, message=message))
     except (ConfigError, OSError, KeyError):
         print("(not written into the recordings' events: their folder cannot be used from here)")

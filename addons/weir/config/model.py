@@ -28,7 +28,7 @@ def _with_unit(value: Any) -> Any:
 
 #: ``90s``, ``15m``, ``1h``, ``30d``.
 Duration = Annotated[str, BeforeValidator(_with_unit)]
-Strings = Annotated[list[str], BeforeValidator(_as_list)]
+Strings = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 
 
 #: Where a token may stand besides ``Authorization: Bearer``: a header of that name, or another scheme of Authorization.

@@ -88,7 +88,7 @@ class CaseSettings(Settings):
     issuer: str = ""
     groups: Strings | None = None
     client_ip: str = "127.0.0.1"
-    at: Annotated[str | None, BeforeValidator(_as_text)] = None
+    at: Annotated[str | None, BeforeValidator(_as_text, json_schema_input_type=str | None)] = None
     request: RequestSettings
     response: ResponseSettings | None = None
     expect: ExpectSettings

@@ -9,9 +9,12 @@ from weir.config.model import Name, Settings, Strings, TokenPlace
 OperationName = Literal["rerank", "score", "search", "embed", "chat", "read", "write", "admin"]
 
 
-def _named(field: str) -> BeforeValidator:
-    """A text or list alone stands for the setting *field*."""
-    return BeforeValidator(lambda value: {field: value} if isinstance(value, str | list) else value)
+def _named(field: str, settings: Any) -> BeforeValidator:
+    """A text or list alone stands for the setting *field* of *settings*."""
+    return BeforeValidator(
+        lambda value: {field: value} if isinstance(value, str | list) else value,
+        json_schema_input_type=str | list[str] | settings,
+    )
 
 
 class QuerySettings(Settings):
@@ -85,14 +88,14 @@ class RequestSettings(Settings):
     """Where an operation's facts stand in a request."""
 
     body: Literal["json", "ndjson"] = "json"
-    query: Annotated[QuerySettings, _named("paths")] | None = None
-    documents: Annotated[DocumentsSettings, _named("path")] | None = None
-    top_n: Annotated[NumberSettings, _named("path")] | None = None
+    query: Annotated[QuerySettings, _named("paths", QuerySettings)] | None = None
+    documents: Annotated[DocumentsSettings, _named("path", DocumentsSettings)] | None = None
+    top_n: Annotated[NumberSettings, _named("path", NumberSettings)] | None = None
     breadth: Strings = []  # paths to whole numbers, of which the largest counts
     max_tokens: Strings = []
     model: Strings = []
-    index: Annotated[IndexSettings, _named("paths")] | None = None
-    return_documents: Annotated[FlagSettings, _named("path")] | None = None
+    index: Annotated[IndexSettings, _named("paths", IndexSettings)] | None = None
+    return_documents: Annotated[FlagSettings, _named("path", FlagSettings)] | None = None
     stream: str | None = None
     refuse: Strings = []  # paths at which nothing may stand: other spellings of the facts above
     esql: str | None = None  # path to a text in ES|QL, which names indexes and limits by itself

@@ -64,6 +64,22 @@ def now(worker: str, kind: str, who: str, **about: str) -> Event:
     return Event(time=timestamp(time.time()), worker=worker, kind=kind, who=who, **cut)
 
 
+def last(root: Path, worker: str, kinds: frozenset[str]) -> Event | None:
+    """The last event of *kinds* that *worker* wrote; None where there is none. Blocks."""
+    try:
+        lines = (root / "log" / worker / FILE).read_bytes().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            found = msgspec.json.decode(line, type=Event)
+        except msgspec.MsgspecError:
+            continue  # torn by a crash
+        if found.kind in kinds:
+            return found
+    return None
+
+
 class EventLog:
     """One worker's events."""
 

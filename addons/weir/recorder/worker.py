@@ -33,6 +33,20 @@ def try_claim(root: Path, number: int) -> WorkerLock | None:
     return WorkerLock(f"w{number}", descriptor)
 
 
+def running(root: Path) -> list[str]:
+    """The worker ids below the recordings folder that a live process holds."""
+    found = []
+    for lock in sorted(root.glob("log/w*/lock")):
+        try:
+            with lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.append(lock.parent.name)
+        except OSError:
+            continue
+    return found
+
+
 def claim(root: Path) -> WorkerLock:
     """Claim the lowest free id. Raises OSError."""
     for number in range(MAX_WORKERS):
