@@ -565,12 +565,11 @@ def test_a_broken_file_keeps_the_old_policy_and_raises_an_alarm(policed: Gateway
     folder.write_text(text.replace("{gt: 5}", "{gt: 1}") + broken if broken else "")
     wait(lambda: sum("were not reloaded" in line for line in policed.log) > seen)
     assert rerank(policed, 5).status == 200 and rerank(policed, 6).status == 403
-    assert (
-        policed.sql("SELECT count(*) FROM events WHERE kind = 'reload_refused' AND contains(message, 'reranker.yaml')")[
-            0
-        ][0]
-        >= 1
-    )
+    (worker,) = json.loads(weir(policed, "status", "--json"))["workers"]
+    assert worker["policies"] == row(policed, rerank(policed), "policy_version")
+    assert "reranker.yaml" in worker["refused"]
+    refused = "SELECT count(*) FROM events WHERE kind = 'reload_refused' AND contains(message, 'reranker.yaml')"
+    assert policed.sql(refused)[0][0] >= 1
 
 
 def test_limits_are_not_forgotten_by_a_reload(policed: Gateway, folder: Path, service: Upstream) -> None:
