@@ -6,7 +6,7 @@ that one succeeds.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Trip:
     share: float
     over: int
     least: int
-    line: int = 0  # of the file, where it is set
+    line: int = field(default=0, compare=False)  # of the file, where it is set
 
 
 class Breaker:
