@@ -117,6 +117,36 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
         assert expected in said, said
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("other.yml", "version: 1\n", ["policies/other.yml:1:1: is not read; call it other.yaml"]),
+        ("profiles/p.yml", "x", ["policies/profiles/p.yml:1:1: is not read; call it p.yaml"]),
+        ("d.yaml", CONNECTION.format(profile="pets").replace("c\n", "d\n", 1).replace("/c", "/d"), ["policies/d.yaml:3:1: profile: there is no profile 'pets'"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{rate: 60}]\n", ["policies/c.yaml:7:11: limits[0].rate: must be a text"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{concurrent: 0}]\n", ["policies/c.yaml:7:11: limits[0].concurrent: 0: input should be greater than or equal to 1"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{concurrent: 2, rate: 1/minute}]\n", ["policies/c.yaml:7:10: limits[0]: write either a `rate`, e.g. 60/minute, or `concurrent`, how many may be under way"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "rules: [{name: access, when: {user: x}, effect: deny}]\n", ["policies/c.yaml:7:10: rules[0].name: 'access' is the name of what the gateway does by itself; choose another"]),
+        ("c.yaml", CONNECTION.format(profile="elasticsearch") + "rules: [{name: a, on: response, when: {operation: write}, effect: require_approval}]\n", ["policies/c.yaml:7:19: rules[0].on: a write has happened before its response can be approved; ask on the request"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "trip: {errors: half}\n", ["policies/c.yaml:7:8: trip.errors: 'half' is not a share; write e.g. 50%"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "rules:\n- name: a\n when: {user: x}\n", ["check the indentation and the brackets"]),
+        ("tests/t.yaml", "- {name: n, connection: d, request: {path: /}, expect: {status: 200}}\n", ["policies/tests/t.yaml:1:1: there is no connection 'd'"]),
+        ("tests/t.yaml", "- {name: n, connection: c, request: {path: /}, expect: {}}\n", ["say what to expect: effect, rule, status, shadow or problem"]),
+        ("profiles/shop.yaml", "profile: shops\ntitle: t\nextends: shops\n", ["policies/profiles/shop.yaml:3:1: extends: 'shops' extends itself"]),
+        ("profiles/shop.yaml", "profile: shop\ntitle: t\noperations: [{paths: '/{a}b{c}', operation: read}]\n", ["'{a}b{c}' is not {name}, {name}suffix or {name...}"]),
+        ("profiles/shop.yaml", "profile: shop\ntitle: t\noperations: [{paths: /x, operation: read, request: {query: '$.a[?(@.b)]'}}]\n", ["operations[0]: '$.a[?(@.b)]': filters are not supported"]),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_said_once_and_where_it_stands(folder: Path, file: str, text: str, expected: list[str]) -> None:
+    path = folder / "policies" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    said = weir(folder, "check", code=2).splitlines()
+    assert len(said) == len(expected), said
+    for line, part in zip(said, expected, strict=True):
+        assert part in line
+
+
 def test_a_variable_that_is_not_set_is_a_warning_for_check_only(folder: Path) -> None:
     (folder / "policies/c.yaml").write_text(
         CONNECTION.format(profile="cohere") + "credential: {header: A, value: 'x ${env:NOT_SET_HERE}'}\n"
@@ -153,6 +183,11 @@ def test_a_curl_command_is_explained(folder: Path) -> None:
     assert explained(folder, CURL, "--user", "alice").startswith("allowed by access")
     assert explained(folder, CURL, "--group", "other").startswith("deny by access")
     assert json.loads(explained(folder, CURL, "--json"))["rule"] == "cap"
+
+
+def test_what_a_browser_copies_is_understood(folder: Path) -> None:
+    copied = '$ curl \'http://gateway/c/v2/rerank\' --compressed -H \'Content-Type: application/json\' --data-binary $\'{\\n "query": "it\\\'s", "documents": ["\\u00fc"]}\''
+    assert explained(folder, copied).startswith("allowed by access")
 
 
 @pytest.mark.parametrize(

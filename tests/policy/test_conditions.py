@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from weir.config.problems import SettingError, path_text
-from weir.policy.conditions import UnreadableFact, compile_when
+from weir.policy.conditions import Compiler, UnreadableFact, compile_when
 from weir.policy.facts import ABSENT, Facts
 from weir.policy.gate import TextGate, term_pattern
 from weir.policy.indexes import outside, touches
@@ -60,6 +60,7 @@ def holds(text: str, **facts: Any) -> bool | None:
         ("document_text: {contains: second}", True), ("document_text: {length: {gt: 14}}", False), ("document_text: {length: {ge: 14}}", True),
         ("not: {document_text: {matches: nothing}}", True), ("document_text: {matches: '^first', contains: nothing}", False),
         ("category: rivers", True), ("category: weapons", False), ("category: [weapons, rivers]", True), ("category: {in: [rivers]}", True), ("not: {category: weapons}", True),
+        ("client_ip: 10.0.0.0/8", True), ("client_ip: 10.0.0.1", True), ("client_ip: [192.168.0.0/16, '::1']", False), ("client_ip: {not_in: [10.0.0.0/8]}", False), ("client_ip: {exists: true}", True),
         ("hour: {ge: 9, lt: 17}", True), ("weekday: [saturday, sunday]", False), ("return_documents: false", True), ("stream: true", None), ("max_tokens: {gt: 5}", None),
     ],
 )  # fmt: skip
@@ -84,6 +85,21 @@ def test_meaning(when: str, expected: bool | None) -> None:
 )  # fmt: skip
 def test_what_an_index_expression_could_reach(when: str, names: list[str], expected: bool) -> None:
     assert holds(when, index=names) is expected
+
+
+@pytest.mark.parametrize(
+    ("when", "names", "expected"),
+    [("index: {touches: secret}", ["secret"], True), ("index: {touches: secret}", ["-secret"], False), ("index: {touches: secret}", ["sec*"], False), ("index: {touches: 'secret*'}", ["secret-1"], True),
+     ("index: {touches: secret}", ["*"], True), ("index: {outside: [public]}", ["-public"], True), ("index: {outside: [public]}", ["public,public"], True), ("index: {outside: [public]}", ["public"], False),
+     ("index: {outside: [public]}", ["*"], True), ("index: {outside: ['']}", [""], False)],
+)  # fmt: skip
+def test_where_an_index_is_nothing_but_a_name(when: str, names: list[str], expected: bool) -> None:
+    compiler = Compiler("request", expressions=False)
+    if "''" in when:
+        with pytest.raises(SettingError, match="must be an index name"):
+            compiler.compile(YAML(typ="safe").load(when))
+        return
+    assert compiler.compile(YAML(typ="safe").load(when)).test({**FACTS, "index": names}) is expected
 
 
 @given(st.text("ab*", max_size=6), st.text("ab*", max_size=6), st.text("ab", max_size=6))
@@ -188,6 +204,21 @@ def test_a_value_of_another_type_is_never_just_no_match(when: str, body: Any) ->
         ("category: rivrs", "category: there is no category 'rivrs'. Did you mean 'rivers'?"),
         ("return_documents: 'true'", "'return_documents' is true or false, 'true' is not"),
         ("query: {exists: true, contains: x}", "stand alone"),
+        ("weekday: sat", "weekday: 'sat' is no weekday. Did you mean 'saturday'?"),
+        ("weekday: Saturday", "'Saturday' is no weekday. Did you mean 'saturday'?"),
+        ("method: post", "'post' is no method. Did you mean 'POST'?"),
+        ("operation: [rerank, update]", "'update' is no operation; there are rerank, score"),
+        ("path: v2/rerank", "'v2/rerank' is no path: it starts with '/'"),
+        ("client_ip: 10.0.0.0/33", "client_ip: '10.0.0.0/33' is no address or network"),
+        ("documents: {gt: .nan}", "documents.gt: nan is not a number"),
+        ("documents: {gt: 1,000}", "documents[0]: there is no matcher 0; a number is written without commas"),
+        ("{documents: 1,000}", "there is no fact 0; a number is written without commas"),
+        ('query: {matches: "\\ba"}', "query.matches: has a control character; in YAML, a pattern stands in single quotes"),
+        ('user: {matches: "\\ba"}', "user.matches: has a control character"),
+        ("document: {matches: x}", "there is no fact 'document'. Did you mean 'document_text'?"),
+        ("or: [{user: x}]", "there is no fact 'or'. Did you mean 'any'?"),
+        ("unless: {user: x}", "there is no fact 'unless'. Did you mean 'not'?"),
+        ("index: {touches: a, exists: true}", "stand alone"),
         ("groups: {exists: true, in: [a]}", "stand alone"),
     ],
 )  # fmt: skip

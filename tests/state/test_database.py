@@ -12,8 +12,8 @@ import pytest
 
 from weir.auth.model import Principal
 from weir.home import HomeError
-from weir.state import watcher
-from weir.state.database import Database, NameTaken, key_digest
+from weir.state import database, watcher
+from weir.state.database import _SCHEMA, Database, NameTaken, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, Snapshot
 from weir.state.watcher import StateUnavailable, Watcher
 
@@ -172,3 +172,25 @@ def test_a_watcher_outlives_what_it_cannot_read(tmp_path: Path, monkeypatch: pyt
 def test_a_watcher_that_has_read_nothing_lets_nobody_in() -> None:
     with pytest.raises(StateUnavailable):
         Watcher().snapshot()
+
+
+def test_a_file_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    """Keys and revocations of before are still there, and stops and windows can be added."""
+    path = tmp_path / "state.db"
+    before = sqlite3.connect(path)
+    for statement in _SCHEMA[0].split(";\n"):
+        before.execute(statement)
+    before.execute(
+        "INSERT INTO revocations (kind, iss, value, block, at, by, reason) VALUES ('jti', 'i', 'v', 0, 1, 'b', '')"
+    )
+    before.execute("PRAGMA user_version = 1")
+    before.commit()
+    before.close()
+    path.chmod(0o600)
+    after = Database(path)
+    generation = after.generation()
+    after.stop("connection", "", "reranker", 5.0, "wrong")
+    assert [r.value for r in after.revocations()] == ["v"] and [s.reason for s in after.stops()] == ["wrong"]
+    assert after.generation() > generation
+    assert after.start("connection", "", "reranker") == 1 and after.start("connection", "", "reranker") == 0
+    after.close()

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from weir.config.problems import SettingError
 
-_VARIABLE = re.compile(r"\{([a-z_]+)(\.\.\.)?\}(.*)")
+_VARIABLE = re.compile(r"\{([a-z_]+)(\.\.\.)?\}([^{}]*)")
 
 
 class Found[O](NamedTuple):
