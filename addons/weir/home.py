@@ -4,6 +4,7 @@ Created 0700; each key is made on first use, 0600, by creating it whole under an
 linking it into place, so that two processes starting at once end up with one key.
 """
 
+import getpass
 import hashlib
 import hmac
 import os
@@ -15,6 +16,14 @@ import platformdirs
 
 class HomeError(OSError):
     """The folder or a key in it cannot be used; the message says which and what to do."""
+
+
+def operator_name() -> str:
+    """Who runs this process, for records of who did what; a number where the system has no name for them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def home() -> Path:

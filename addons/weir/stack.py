@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import getpass
 import logging
 import os
 import re
@@ -34,7 +33,7 @@ from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
 from weir.exchange import Exchange, ResponseRecord
 from weir.gate import Gate
-from weir.home import HomeError
+from weir.home import HomeError, operator_name
 from weir.identifiers import Uuid7
 from weir.masking.addon import Masking
 from weir.policies import Policies, folder_path, load
@@ -287,12 +286,9 @@ class Stack:
 
     def _failed(self, exchange: Exchange, hook: str, error: Exception) -> None:
         """A room broke: refuse, and say so in the log without quoting what the room was working on."""
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        place = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
-        alarm("room_failed", f"{type(error).__name__} in {hook} at {place}; request {exchange.request_id} is refused")
-        exchange.error = f"{type(error).__name__} in {hook} at {place}"
+        what = f"{type(error).__name__} in {hook} at {_place(error)}"
+        alarm("room_failed", f"{what}; request {exchange.request_id} is refused")
+        exchange.error = what
         exchange.problem = gateway_error()
 
     def _answer(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
@@ -313,7 +309,6 @@ class Stack:
         """Record; a response that could not be recorded is not delivered."""
         if exchange.recorded:
             return
-        await self.policy.end(exchange)
         try:
             scrub = self.credentials.scrubber(exchange)
             if exchange.judged_response:
@@ -328,8 +323,17 @@ class Stack:
             problem = exchange.problem
             self._failed(exchange, "record", error)
             self._withhold(flow, exchange, problem or gateway_error())
+        finally:
+            await self._end(exchange)
         if logger.isEnabledFor(logging.INFO):
             _log(exchange)
+
+    async def _end(self, exchange: Exchange) -> None:
+        """Give back what the exchange has taken of its limits; nothing that goes wrong here concerns its caller."""
+        try:
+            await self.policy.end(exchange)
+        except Exception as error:
+            alarm("room_failed", f"{type(error).__name__} in end at {_place(error)}; request {exchange.request_id}")
 
     def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
         """An exchange that is not in the record has no answer but a refusal."""
@@ -395,7 +399,7 @@ class Stack:
         if listens and not await _listen([listener.mode for listener in policies.listeners]):
             return
         counters["started"] += 1
-        self.recorder.event("gateway_ready", getpass.getuser(), new=policies.version)
+        self.recorder.event("gateway_ready", operator_name(), new=policies.version)
         logger.info(
             f"weir: ready as worker {self.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
         )
@@ -417,8 +421,13 @@ class Stack:
     # Policies that change.
 
     async def _watch_policies(self, folder: Path) -> None:
-        async for by in reload.changes(folder):
-            await self._reload(folder, by)
+        while True:
+            try:
+                async for by in reload.changes(folder):
+                    await self._reload(folder, by)
+            except Exception as error:  # it must go on looking
+                alarm("reload_refused", f"policies are not watched: {type(error).__name__} at {_place(error)}")
+                await asyncio.sleep(reload.INTERVAL)
 
     def _hang_up(self, folder: Path) -> None:
         self._tasks.append(asyncio.create_task(self._reload(folder, "SIGHUP"), name="reload"))
@@ -439,7 +448,7 @@ class Stack:
             except hardening.HardeningError as error:
                 found = reload.Refused((str(error),))
             except Exception as error:  # whatever it is, what runs goes on
-                found = reload.Refused((type(error).__name__,))
+                found = reload.Refused((f"{type(error).__name__} at {_place(error)}",))
             if isinstance(found, reload.Refused):
                 message = "\n".join(found.mistakes)
                 self.recorder.event("reload_refused", by, old=old.version, message=message)
@@ -541,6 +550,14 @@ def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:
                 f"--mode {mode.full_spec} listens beyond loopback while the issuer 'local' is trusted; "
                 "name a loopback host, or remove 'local' from gateway.yaml"
             )
+
+
+def _place(error: BaseException) -> str:
+    """Where in our code *error* was raised: nothing of what was worked on is quoted."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    return f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
 
 
 def _check_allowances() -> None:

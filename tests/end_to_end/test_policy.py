@@ -1,5 +1,6 @@
 """Policy over the wire: what rules, limits, stops, breakers and reloads do to real requests, and what the record says of it."""
 
+import functools
 import json
 import os
 import shutil
@@ -134,7 +135,13 @@ def rerank(
     **more: Any,
 ) -> Answer:
     body = {"query": query, "documents": [f"d{i}" for i in range(documents)], **more}
-    return gateway.call(path, body, token=token(user))
+    return gateway.call(path, body, token=_token(user))
+
+
+@functools.cache
+def _token(user: str) -> str:
+    """One for each: they live longer than the tests."""
+    return token(user)
 
 
 def row(gateway: Gateway, answer: Answer, columns: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from weir.auth.model import Principal
 from weir.home import HomeError
-from weir.state import database, watcher
+from weir.state import watcher
 from weir.state.database import _SCHEMA, Database, NameTaken, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, Snapshot
 from weir.state.watcher import StateUnavailable, Watcher

@@ -1,6 +1,5 @@
 """``weir stop``, ``weir start``, ``weir status``: the emergency stop."""
 
-import getpass
 import json
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from weir.cli.revoke import issuer_named
 from weir.cli.table import moment, print_list
 from weir.config.load import load_folder
 from weir.config.problems import ConfigError
+from weir.home import operator_name
 from weir.policies import folder_path
 from weir.recorder import events
 from weir.recorder.worker import running
@@ -166,8 +166,8 @@ def _tell(policies: str, kind: str, subject: str, message: str) -> None:
     """Write it into the recordings' events, where there are recordings."""
     try:
         for root in filter(Path.is_dir, _recordings(policies)):
-            events.append(root, events.now(events.COMMAND, kind, getpass.getuser(), subject=subject, message=message))
-    except (ConfigError, OSError, KeyError):
+            events.append(root, events.now(events.COMMAND, kind, operator_name(), subject=subject, message=message))
+    except OSError:
         print("(not written into the recordings' events: their folder cannot be used from here)")
 
 

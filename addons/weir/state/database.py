@@ -5,7 +5,6 @@ number in the same transaction, which is what workers look at to learn of it. Ev
 is for the command and for one thread of each worker, never for the event loop.
 """
 
-import getpass
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
-from weir.home import HomeError, home
+from weir.home import HomeError, home, operator_name
 from weir.state.model import AccessWindow, ApiKey, Revocation, RevocationKind, Snapshot, Stop, StopScope
 
 FILE = "state.db"
@@ -131,7 +130,7 @@ class Database:
         """A new key and its text, which is stored nowhere. Raises `NameTaken`."""
         key_id = secrets.token_hex(5)
         text = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
-        key = ApiKey(key_id, name, groups, now, _who(), expires)
+        key = ApiKey(key_id, name, groups, now, operator_name(), expires)
         try:
             with self._transaction():
                 self._connection.execute(
@@ -155,7 +154,7 @@ class Database:
         with self._transaction():
             return self._connection.execute(
                 "UPDATE keys SET revoked = ?, revoked_by = ? WHERE revoked IS NULL AND (name = ? OR id = ?)",
-                (now, _who(), name, name),
+                (now, operator_name(), name, name),
             ).rowcount
 
     def touch(self, used: Mapping[str, float]) -> None:
@@ -173,7 +172,7 @@ class Database:
         self, kind: RevocationKind, iss: str, value: str, now: float, *, block: bool = False, reason: str = ""
     ) -> Revocation:
         """Refuse what this names from now on."""
-        who = _who()
+        who = operator_name()
         with self._transaction():
             cursor = self._connection.execute(
                 "INSERT INTO revocations (kind, iss, value, block, at, by, reason) VALUES (?,?,?,?,?,?,?)",
@@ -192,7 +191,7 @@ class Database:
 
     def stop(self, scope: StopScope, iss: str, value: str, now: float, reason: str) -> Stop:
         """Let nothing of this pass from now on."""
-        who = _who()
+        who = operator_name()
         with self._transaction():
             cursor = self._connection.execute(
                 "INSERT INTO stops (scope, iss, value, at, by, reason) VALUES (?,?,?,?,?,?)",
@@ -298,10 +297,3 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> None:
 def _inode(path: Path) -> tuple[int, int]:
     there = path.stat()
     return there.st_dev, there.st_ino
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())
