@@ -308,7 +308,7 @@ def test_masked_ndjson_is_still_ndjson(policed: Gateway, service: Upstream) -> N
         ("/search/_msearch", b'{"index":"docs"}\n{"size":1}\n', "text/plain", "unsupported-content"),
         ("/search/_msearch", b'{"index":"docs"}\n{}\n{"index":"secret-1"}\n{}\n', "application/x-ndjson", "denied-by-rule"),
         ("/search/docs/_search", b'{"size":1}{"size":2}', "application/json", "unreadable-body"),
-        ("/search/docs/_search", b'{"size":1}', "multipart/form-data; boundary=x", "unsupported-content"),
+        ("/search/docs/_search", b'{"size":1}', "multipart/form-data; boundary=x", "unreadable-body"),
         ("/search/docs/_search?index=secret-1", b"{}", "application/json", "denied-by-rule"),
         ("/search/docs/_search?index=secret%2D1", b"{}", "application/json", "denied-by-rule"),
         ("/search/docs/_search?size=5;index=secret-1", b"{}", "application/json", "unreadable-body"),

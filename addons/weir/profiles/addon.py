@@ -117,6 +117,8 @@ def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:
 def read_body(body: bytes, content_type: str, operation: Operation | None) -> Any:
     """The parsed *body*. Raises `Refusal` or `ContentError` for what could be read in two ways."""
     ndjson = operation is not None and operation.ndjson
+    if content_type.lower().lstrip().startswith("multipart/"):
+        raise ContentError("it is multipart where JSON is expected, and could hide a field from policy")
     if not (is_ndjson if ndjson else is_json)(content_type):
         wanted = "application/x-ndjson" if ndjson else "application/json"
         raise Refusal(Kind.UNSUPPORTED_CONTENT, f"Send the body as {wanted} in UTF-8.")
