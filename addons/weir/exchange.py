@@ -14,8 +14,9 @@ from weir.auth.model import Principal
 from weir.connection import Connection
 from weir.masking.masks import MaskedField
 from weir.policies import Policies
+from weir.policy.breaker import Entry
 from weir.policy.facts import Facts
-from weir.policy.limits import Charge, Lease
+from weir.policy.limits import Charge, Lease, Store
 from weir.policy.model import Decision, TraceLine
 from weir.policy.rules import Judged
 from weir.problems import Problem
@@ -104,9 +105,10 @@ class Exchange:
     trace: tuple[TraceLine, ...] = ()
     decision: Decision | None = None
     limit_headers: tuple[tuple[str, str], ...] = ()
-    settles: tuple[Charge, ...] = ()  # charged once the response is known
+    store: Store | None = None  # of the limits that were taken
+    settles: tuple[Charge, ...] = ()  # charged there once the response is known
     leases: tuple[Lease, ...] = ()
-    tries: bool = False  # the connection's circuit breaker waits for its answer
+    entry: Entry | None = None  # the connection's circuit breaker waits for its answer
     # what comes out
     problem: Problem | None = None
     document: Document | None = None
@@ -114,6 +116,7 @@ class Exchange:
     masked: list[MaskedField] = field(default_factory=list)
     masked_request: bool = False
     recorded_model: str | None = None  # as the record may hold it
+    recorded_indexes: tuple[str, ...] = ()  # the same
     request_record: RequestRecord | None = None
     response_record: ResponseRecord | None = None
     ranking: Ranking = field(default_factory=Ranking)

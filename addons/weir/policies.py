@@ -27,6 +27,7 @@ from weir.duration import seconds
 from weir.home import HomeError, derived_key
 from weir.masking.masks import Masks, compile_masks
 from weir.policy.compile import compile_category, compile_limits, compile_rules, compile_trip
+from weir.policy.redis_store import check_url
 from weir.profiles.profile import Profile, compile_profile, load_profile, names
 from weir.profiles.settings import ProfileSettings
 from weir.routing.model import Match, Origin, is_loopback, parse_upstream
@@ -385,9 +386,14 @@ def _limits_store(settings: GatewaySettings, errors: list[SettingError]) -> str:
     url = settings.limits
     if url != "memory":
         if not url.startswith(("redis://", "rediss://", "unix://")):
-            errors.append(SettingError(f"{url!r} is not a store; write memory, or redis://host:6379/0", "limits"))
+            errors.append(SettingError(f"{url[:20]!r} is not a store; write memory, or redis://host:6379/0", "limits"))
         elif importlib.util.find_spec("redis") is None:
             errors.append(SettingError("redis is not installed; run: pip install 'weir[redis]'", "limits"))
+        else:
+            try:
+                check_url(url)
+            except ValueError as error:
+                errors.append(SettingError(f"is not a URL of a Redis ({error})", "limits"))
     return url
 
 

@@ -443,14 +443,16 @@ class Stack:
                     if found.trusts_local:
                         _refuse_open_listeners(hardening.given_modes())
                     self.replay.start(found)
-                    await self._fetch_keys(found)
                     await self.policy.use(found)
+                    await self._fetch_keys(found)
             except hardening.HardeningError as error:
                 found = reload.Refused((str(error),))
             except Exception as error:  # whatever it is, what runs goes on
                 found = reload.Refused((f"{type(error).__name__} at {_place(error)}",))
             if isinstance(found, reload.Refused):
                 message = "\n".join(found.mistakes)
+                for made_of in self._refreshing.keys() - old.issuers.keys():
+                    self._refreshing.pop(made_of).cancel()
                 self.recorder.event("reload_refused", by, old=old.version, message=message)
                 alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
                 return

@@ -130,6 +130,7 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
         ("c.yaml", CONNECTION.format(profile="elasticsearch") + "rules: [{name: a, on: response, when: {operation: write}, effect: require_approval}]\n", ["policies/c.yaml:7:19: rules[0].on: a write has happened before its response can be approved; ask on the request"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "trip: {errors: half}\n", ["policies/c.yaml:7:8: trip.errors: 'half' is not a share; write e.g. 50%"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "rules:\n- name: a\n when: {user: x}\n", ["check the indentation and the brackets"]),
+        ("gateway.yaml", GATEWAY + "limits: redis://:hunter2@localhost:notaport/0\n", ["policies/gateway.yaml:4:1: limits: is not a URL of a Redis"]),
         ("tests/t.yaml", "- {name: n, connection: d, request: {path: /}, expect: {status: 200}}\n", ["policies/tests/t.yaml:1:1: there is no connection 'd'"]),
         ("tests/t.yaml", "- {name: n, connection: c, request: {path: /}, expect: {}}\n", ["say what to expect: effect, rule, status, shadow or problem"]),
         ("profiles/shop.yaml", "profile: shops\ntitle: t\nextends: shops\n", ["policies/profiles/shop.yaml:3:1: extends: 'shops' extends itself"]),
@@ -349,3 +350,48 @@ def test_profiles_are_listed_and_shown_with_the_folders_own(folder: Path) -> Non
     )
     (folder / "policies/c.yaml").write_text(CONNECTION.format(profile="mine"))
     assert "1 connection, 0 warnings" in weir(folder, "check")
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ("-sSXPUT --connect-timeout 5", "PUT"),
+        ("-sX PUT -o /dev/null -w '%{http_code}'", "PUT"),
+        ("-XPUT --retry=3 -k", "PUT"),
+        ("-I", "HEAD"),
+    ],
+)
+def test_curls_options_are_read_as_curl_does(folder: Path, options: str, method: str) -> None:
+    said = explained(folder, f"curl {options} -H 'Content-Type: application/json' http://gateway/c/v9/x -d '{{}}'")
+    assert f"{method} /v9/x is not an operation" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("curl http://h:99999/c", "is not a URL"), ("curl 'http://[::1'", "is not a URL"), ("curl --wat http://gateway/c", "curl's --wat is not understood here"),
+        ("curl http://gateway/c -X", "curl's -X has no value"),
+    ],
+)  # fmt: skip
+def test_curl_commands_that_are_not_understood_say_so(folder: Path, command: str, expected: str) -> None:
+    assert expected in explained(folder, command, code=2)
+
+
+def test_what_cannot_be_written_or_sent_is_said(folder: Path) -> None:
+    tests = folder / "policies/tests"
+    tests.mkdir()
+    (tests / "t.yaml").write_text(
+        '- {name: n, connection: c, request: {path: /v2/rerank, text: "\\ud800"}, expect: {status: 400}}\n'
+    )
+    assert "a text that is no Unicode cannot be sent" in weir(folder, "test", code=1)
+    (tests / "t.yaml").write_text(
+        "- {name: n, connection: c, request: {path: /v1/models, method: GET}, response: {text: '<html>'}, expect: {status: 200}}\n"
+    )
+    assert "cannot be written" in weir(folder, "test", "--junit", "nowhere/x.xml", code=2)
+
+
+def test_someone_is_started_again_whatever_became_of_their_issuer(folder: Path) -> None:
+    weir(folder, "stop", "--user", "gone-user", "--issuer", "https://gone.example", "--reason", "left")
+    assert "gone-user" in weir(folder, "status")
+    assert "started the user gone-user" in weir(folder, "start", "--user", "gone-user")
+    weir(folder, "start", "--user", "gone-user", "--issuer", "https://gone.example", code=1)

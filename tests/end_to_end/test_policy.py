@@ -48,6 +48,10 @@ rules:
     on: response
     when: {invalid_results: {gt: 0}}
     effect: deny
+  - name: asked-for-hidden                     # the request's rules have other patterns over the same texts
+    on: response
+    when: {query: {matches: hidden}}
+    effect: deny
   - name: top-score-watched
     on: response
     when: {top_score: {lt: 0.5}}
@@ -70,6 +74,7 @@ rules:
     effect: deny
 masks:
   - {{fields: ["$[*].query.match.email"], with: redact, hide_from: [upstream, caller, record]}}
+  - {{fields: ["$[*].index"], with: redact, hide_from: [record]}}
 """
 
 LIMITED = """
@@ -229,6 +234,11 @@ def test_a_response_rule_refuses_what_the_service_answered(policed: Gateway, ser
     assert flow.response is not None and b"relevance_score" not in (flow.response.content or b"")
 
 
+def test_a_response_rule_on_the_query_has_its_own_patterns(policed: Gateway) -> None:
+    assert rerank(policed, query="hidden").json["rule"] == "asked-for-hidden"
+    assert rerank(policed, query="watch out").status == 200
+
+
 def test_a_response_rule_in_shadow_is_added_to_the_decision(policed: Gateway, service: Upstream) -> None:
     with service.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.1, "note": "private"}]})):
         answer = rerank(policed, query="watch this")
@@ -290,7 +300,7 @@ def test_ndjson_reaches_the_service_as_it_was_sent(policed: Gateway, service: Up
     answer = policed.call("/search/_msearch", body, token=token(), headers={"Content-Type": "application/x-ndjson"})
     assert answer.status == 200 and service.seen[-1].body == body
     assert service.seen[-1].headers["content-type"] == "application/x-ndjson"
-    assert row(policed, answer, "operation, indexes, top_n") == ("search", ["docs"], 1)
+    assert row(policed, answer, "operation, indexes, top_n") == ("search", ["[REDACTED]"], 1), "as its record has it"
 
 
 def test_masked_ndjson_is_still_ndjson(policed: Gateway, service: Upstream) -> None:

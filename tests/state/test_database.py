@@ -14,7 +14,7 @@ from weir.auth.model import Principal
 from weir.home import HomeError
 from weir.state import watcher
 from weir.state.database import _SCHEMA, Database, NameTaken, key_digest
-from weir.state.model import KEYS_ISSUER, KEYS_NAME, Snapshot
+from weir.state.model import KEYS_ISSUER, KEYS_NAME, AccessWindow, Snapshot
 from weir.state.watcher import StateUnavailable, Watcher
 
 NOW = time.time()
@@ -194,3 +194,15 @@ def test_a_file_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
     assert after.generation() > generation
     assert after.start("connection", "", "reranker") == 1 and after.start("connection", "", "reranker") == 0
     after.close()
+
+
+def test_any_window_that_is_open_lets_in(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db")
+    for since, until in ((100.0, 200.0), (1000.0, 2000.0), (1500.0, 9000.0)):
+        database.open_window(AccessWindow("i", "s", "c", since, until, "lead", "why"))
+    _, snapshot = database.snapshot()
+    database.close()
+    principal = Principal("acme", "i", "s", frozenset(), expires=1e12)
+    found = {now: snapshot.window(principal, "c", now, 1000.0) is not None for now in (99, 150, 500, 1999, 2400, 2501)}
+    assert found == {99: False, 150: True, 500: False, 1999: True, 2400: True, 2501: False}
+    assert snapshot.window(principal, "other", 150, 1000.0) is None

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -109,25 +110,18 @@ def _from_file(policies: Policies, path: Path, connection: str) -> Given:
         fail(f"{path}: {error.message}")
 
 
-#: curl's options that take a value and say nothing about the request.
-_IGNORED_VALUES = frozenset(
-    (
-        "-o",
-        "--output",
-        "-m",
-        "--max-time",
-        "-u",
-        "--user",
-        "-A",
-        "--user-agent",
-        "-x",
-        "--proxy",
-        "--cacert",
-        "-w",
-        "-b",
-    )
-)
 _DATA = frozenset(("-d", "--data", "--data-raw", "--data-binary", "--data-ascii", "--json"))
+#: curl's options that take a value, and those that do not, and that say nothing about what is judged.
+_VALUES = frozenset((
+    "-o", "--output", "-m", "--max-time", "-u", "--user", "-A", "--user-agent", "-x", "--proxy", "--cacert", "-E",
+    "--cert", "--key", "-w", "--write-out", "-b", "--cookie", "-c", "--cookie-jar", "-e", "--referer",
+    "--connect-timeout", "--retry", "--resolve", "-D", "--dump-header", "--oauth2-bearer", "--unix-socket",
+))  # fmt: skip
+_FLAGS = frozenset((
+    "-s", "--silent", "-S", "--show-error", "-i", "--include", "-v", "--verbose", "-k", "--insecure", "-L",
+    "--location", "-f", "--fail", "-#", "--progress-bar", "--compressed", "--http1.1", "--http2",
+    "--no-progress-meter", "--fail-with-body", "-g", "--globoff", "-N", "--no-buffer", "-4", "-6",
+))  # fmt: skip
 
 
 def _from_curl(policies: Policies, text: str, connection: str) -> Given:
@@ -136,13 +130,7 @@ def _from_curl(policies: Policies, text: str, connection: str) -> Given:
     except ValueError as error:
         fail(f"the curl command cannot be read ({error})")
     method, url, content_type, data = "", "", "", []
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if re.fullmatch("-[XHd].+", word):
-            name, equals, value = word[:2], "=", word[2:]
-        if name in ("-X", "--request", "-H", "--header", "--url", *_DATA, *_IGNORED_VALUES) and not equals:
-            value = words.pop(0) if words else ""
+    for name, value in _options(words):
         if name in ("-X", "--request"):
             method = value
         elif name in ("-H", "--header"):
@@ -151,14 +139,18 @@ def _from_curl(policies: Policies, text: str, connection: str) -> Given:
         elif name in _DATA:
             data.append(_curl_data(value, raw=name == "--data-raw", strip=name in ("-d", "--data", "--data-ascii")))
             content_type = content_type or ("application/json" if name == "--json" else "")
-        elif name in ("-G", "--get", "-F", "--form", "-T", "--upload-file"):
-            fail(f"curl's {name} is not understood here; write the request as JSON instead")
-        elif name == "--url" or not word.startswith("-"):
-            url = value if name == "--url" else word
+        elif name in ("-I", "--head"):
+            method = "HEAD"
+        elif name == "--url":
+            url = value
     if not url:
         fail("the curl command names no URL")
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    routed = None if connection else policies.table.route(parts.hostname or "", parts.port or 80, parts.path or "/")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname or "", parts.port or 80
+    except ValueError as error:
+        fail(f"{url} is not a URL ({error})")
+    routed = None if connection else policies.table.route(host, port, parts.path or "/")
     if routed is None and not connection:
         fail(f"no connection has the path {parts.path}; name one with --connection")
     found = routed.connection if routed else find_connection(policies, connection)
@@ -166,6 +158,32 @@ def _from_curl(policies: Policies, text: str, connection: str) -> Given:
     body = b"&".join(data)
     content_type = content_type or "application/x-www-form-urlencoded"
     return Given(found.name, path, method or ("POST" if data else "GET"), parts.query, body, content_type)
+
+
+def _options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """curl's options with their values; the URL as ``--url``. What is not known is not guessed at."""
+    takes = _DATA | _VALUES | {"-X", "--request", "-H", "--header", "--url"}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if not word.startswith("-") or word == "-":
+            yield "--url", word
+            continue
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):  # letters may stand together, the last with its value
+            name, equals, value = word[:2], "", word[2:]
+            if value and name in takes:
+                equals = "="
+            elif value and name in _FLAGS | {"-I"}:
+                left.insert(0, f"-{value}")
+        if name in takes:
+            if not equals and not left:
+                fail(f"curl's {name} has no value")
+            yield name, value if equals else left.pop(0)
+        elif name in _FLAGS | {"-I", "--head"}:
+            yield name, ""
+        else:
+            fail(f"curl's {name} is not understood here; leave it out, or write the request as JSON instead")
 
 
 def _plain_quotes(text: str) -> str:

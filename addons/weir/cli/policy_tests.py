@@ -12,6 +12,7 @@ import typer
 
 from weir.cli.explain import recorded
 from weir.cli.fail import fail
+from weir.config.problems import SettingError
 from weir.policies import Policies, folder_path, load_without_secrets
 from weir.policy.cases import FOLDER, Case, Result, case_from, load_cases, run_cases
 from weir.text import inert
@@ -41,7 +42,10 @@ def run_policy_tests(
     folder = folder_path(policies)
     loaded, _ = load_without_secrets(folder)
     if create:
-        print(case_from(loaded, recorded(loaded, create)[0], f"as recorded in {create}"), end="")
+        try:
+            print(case_from(loaded, recorded(loaded, create)[0], f"as recorded in {create}"), end="")
+        except SettingError as error:
+            fail(error.message)
         return
     cases = [case for case in load_cases(folder) if _is_meant(case, only)]
     if not cases:
@@ -58,7 +62,10 @@ def run_policy_tests(
     uncovered = [] if only else _uncovered(loaded, results)
     failed = sum(not result.passed for result in results)
     if junit is not None:
-        junit.write_bytes(_junit(results, time.perf_counter() - began))
+        try:
+            junit.write_bytes(_junit(results, time.perf_counter() - began))
+        except OSError as error:
+            fail(f"{junit}: cannot be written ({error.strerror})")
     if as_json:
         print(json.dumps({"cases": [_row(r) for r in results], "failed": failed, "uncovered": uncovered}, indent=1))
     else:

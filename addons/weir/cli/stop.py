@@ -1,6 +1,7 @@
 """``weir stop``, ``weir start``, ``weir status``: the emergency stop."""
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,9 @@ _Connection = Annotated[str, typer.Option(help="A connection, by its name.")]
 _User = Annotated[str, typer.Option(help="A subject (`sub`; user in the recordings).")]
 _Session = Annotated[str, typer.Option(help="The provider's `sid`, or a session_id of the recordings.")]
 _All = Annotated[bool, typer.Option("--all", help="Everything.")]
-_Issuer = Annotated[str, typer.Option(help="Whose subject, by its name in gateway.yaml (default: the only one).")]
+_Issuer = Annotated[
+    str, typer.Option(help="Whose subject: a name in gateway.yaml (default: the only one), or an exact `iss`.")
+]
 _Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
 
 
@@ -73,8 +76,11 @@ def start(
 
       weir start --all
     """
-    scope, iss, value = _what(connection, user, session, everything, issuer, policies, existing=True)
     database = Database()
+    if user and not issuer:  # whoever it was stopped as, also where their issuer is no longer configured
+        isses = {s.iss for s in database.stops() if s.scope == "user" and s.value == user}
+        issuer = next(iter(isses)) if len(isses) == 1 else issuer
+    scope, iss, value = _what(connection, user, session, everything, issuer, policies, existing=True)
     count = database.start(scope, iss, value)
     database.close()
     if not count:
@@ -151,7 +157,7 @@ def _what(
         return "connection", "", connection
     if session:
         return "session", "", session
-    return "user", issuer_named(issuer, policies), user
+    return "user", issuer if ":" in issuer else issuer_named(issuer, policies), user
 
 
 def _connections(policies: str) -> list[str]:
@@ -176,4 +182,4 @@ def _shown(scope: StopScope, value: str) -> str:
 
 
 def _option(scope: StopScope, value: str) -> str:
-    return "--all" if scope == "all" else f"--{scope} {value}"
+    return "--all" if scope == "all" else f"--{scope} {shlex.quote(value)}"

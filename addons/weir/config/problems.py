@@ -59,5 +59,5 @@ def path_text(location: Location) -> str:
 def did_you_mean(word: object, words: Iterable[str]) -> str:
     """A sentence that names the word in *words* nearest to *word*, or nothing."""
     word, words = str(word), list(words)
-    close = [w for w in words if len(word) > 2 and w.startswith(word)] or difflib.get_close_matches(word, words, 1, 0.6)
+    close = [w for w in words if len(word) > 2 and w.startswith(word)] or difflib.get_close_matches(word, words, 1)
     return f". Did you mean {close[0]!r}?" if close else ""

@@ -47,7 +47,8 @@ class Masking:
         if not exchange.parsed:
             return b"" if connection.masks.all else exchange.sent_body
         report = apply(connection.masks.all, exchange.body)
-        exchange.recorded_model = _model(exchange) if report else exchange.call.model
+        call = _recorded_call(exchange) if report else exchange.call
+        exchange.recorded_model, exchange.recorded_indexes = call.model, call.indexes
         if not report:
             return exchange.sent_body
         exchange.masked += report
@@ -80,13 +81,16 @@ def _encode(exchange: Exchange) -> bytes:
     return encode_lines(exchange.body) if ndjson else encode(exchange.body)
 
 
-def _model(exchange: Exchange) -> str | None:
-    """The model as it stands in the masked body, where it is (still) a text."""
-    if exchange.operation is None or "model" in exchange.variables:
-        return exchange.call.model
+def _recorded_call(exchange: Exchange) -> Call:
+    """The call as it stands in the masked body; nothing of it where that cannot be read any more."""
+    if exchange.operation is None:
+        return exchange.call
     with contextlib.suppress(ContentError):
-        return exchange.operation.model.read(exchange.body)
-    return None
+        return exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
+    model = None
+    with contextlib.suppress(ContentError):
+        model = exchange.variables.get("model") or exchange.operation.model.read(exchange.body)
+    return Call(exchange.call.operation, model=model)
 
 
 def _judged_facts(call: Call) -> tuple[object, ...]:

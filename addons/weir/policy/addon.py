@@ -1,5 +1,6 @@
 """Policy: stops, access, rules and limits, in this order of power: a deny, a limit, an approval."""
 
+import asyncio
 import hashlib
 import math
 import time
@@ -38,6 +39,8 @@ from weir.problems import Kind, Problem, Refusal
 from weir.profiles.model import WRITES, Ranking
 from weir.state.model import AccessWindow, Snapshot, Stop
 
+#: Seconds for which limits that are counted elsewhere now can still be settled.
+LEAVING = 60.0
 #: Characters of one part of a limit's key.
 _LONGEST_KEY = 64
 #: Bytes that a token is taken to be, where a response does not say how many were used.
@@ -59,19 +62,21 @@ class Policy:
         self._memory = MemoryStore(time.monotonic)
         self._store: Store = self._memory
         self._store_url = "memory"
+        self._left: list[asyncio.Task[None]] = []  # stores that are no longer used
         self._breakers: dict[str, Breaker] = {}
         self._new_id = Uuid7()
 
     async def use(self, policies: Policies) -> None:
-        """Count limits where *policies* say. What is under way is settled where it was begun, as far as it can be."""
+        """Count limits where *policies* say. What is under way is settled where it was begun."""
         if policies.limits != self._store_url:
-            old, self._store_url = self._store, policies.limits
-            self._store = self._memory
+            store: Store = self._memory
             if policies.limits != "memory":
                 from weir.policy.redis_store import RedisStore  # noqa: PLC0415  # an extra
 
-                self._store = RedisStore(policies.limits)
-            await old.close()
+                store = RedisStore(policies.limits)
+            self._left = [task for task in self._left if not task.done()]
+            self._left.append(asyncio.create_task(_close_later(self._store), name="limits"))
+            self._store, self._store_url = store, policies.limits
         self._breakers = {
             c.name: known
             if (known := self._breakers.get(c.name)) and known.trip == c.trip
@@ -81,7 +86,10 @@ class Policy:
         }
 
     async def stop(self) -> None:
-        """Give the store's connections back."""
+        """Give the stores' connections back."""
+        for task in self._left:
+            task.cancel()
+        await asyncio.gather(*self._left, return_exceptions=True)
         await self._store.close()
 
     # Requests.
@@ -146,7 +154,7 @@ class Policy:
             "bytes": exchange.received_bytes,
             "tokens": guess if exchange.tokens is None else exchange.tokens,
         }
-        await self._settle([Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
+        await self._settle(exchange, [Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
 
     def _judge_response(self, exchange: Exchange, connection: Connection, ranking: Ranking, document: Any) -> None:
         rules = connection.response_rules
@@ -173,15 +181,15 @@ class Policy:
 
     async def end(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
-        if exchange.tries and exchange.connection is not None:
-            exchange.tries = False
+        entry, exchange.entry = exchange.entry, None
+        if entry is not None and exchange.connection is not None:
             breaker = self._breakers.get(exchange.connection.name)
             trouble = exchange.upstream_status >= 500 or (
                 exchange.problem is not None and exchange.problem.kind is Kind.UPSTREAM_UNREACHABLE
             )
             if breaker is not None and not trouble and not exchange.upstream_status:
-                breaker.left()
-            elif breaker is not None and breaker.answered(error=trouble):
+                breaker.left(entry)
+            elif breaker is not None and breaker.answered(entry, error=trouble):
                 trip = breaker.trip
                 alarm(
                     "circuit_open",
@@ -192,11 +200,12 @@ class Policy:
             await self._charge_afterwards(exchange, 0)
         if exchange.leases:
             leases, exchange.leases = exchange.leases, ()
-            await self._settle((), leases)
+            await self._settle(exchange, (), leases)
 
-    async def _settle(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
+    async def _settle(self, exchange: Exchange, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
+        assert exchange.store is not None
         try:
-            await self._store.settle(charges, leases)
+            await exchange.store.settle(charges, leases)
         except LimitsUnavailable as error:
             alarm("limits_unavailable", f"what a request cost could not be counted in the limits' store ({error})")
 
@@ -247,7 +256,8 @@ class Policy:
                 else:
                     cost, least = _cost(limit, exchange)
                     charges.append(Charge(limit, key, cost, least))
-        store = self._store
+        store = exchange.store = self._store
+        exchange.leases = tuple(leases)  # before it is known: what was taken and never told is given back, too
         try:
             passed, standings = await store.take(charges, leases)
         except LimitsUnavailable as error:
@@ -257,10 +267,10 @@ class Policy:
         exchange.limit_headers = headers(standings)
         if passed:
             exchange.settles = tuple(charge for charge in charges if charge.limit.afterwards)
-            exchange.leases = tuple(leases)
             if leases and store is self._memory:  # whatever becomes of the exchange
                 weakref.finalize(exchange, self._memory.release, tuple(leases)).atexit = False
             return
+        exchange.leases = ()
         worst = max(standings, key=lambda s: s.retry_after)
         message = _limit_message(worst)
         exchange.decision = self._decide(
@@ -272,16 +282,16 @@ class Policy:
         breaker = self._breakers.get(connection.name)
         if breaker is None:
             return
-        seconds = breaker.refuses()
-        if seconds:
+        entry = breaker.enter()
+        if entry.wait:
             message = (
                 f"Too many answers of {connection.name} were errors, so it is closed for a moment. Try again later."
             )
             line = breaker.trip.line
             exchange.decision = self._decide(exchange, "deny", "trip", message, connection.file, line, verdict)
-            retry = (("Retry-After", str(math.ceil(seconds))),)
+            retry = (("Retry-After", str(math.ceil(entry.wait))),)
             raise Refusal(Kind.CIRCUIT_OPEN, message, rule="trip", headers=retry)
-        exchange.tries = True
+        exchange.entry = entry
 
     def _decide(
         self,
@@ -298,6 +308,14 @@ class Policy:
         shadow = (*before, *(r.name for r in verdict.shadow)) if verdict else before
         would = max(effect, verdict.shadow_effect, key=lambda e: STRENGTH[e]) if verdict else effect
         return Decision(self._new_id(), effect, rule, message, exchange.policies.version, file, line, shadow, would)
+
+
+async def _close_later(store: Store) -> None:
+    """Close *store* once nobody asks it any more."""
+    try:
+        await asyncio.sleep(LEAVING)
+    finally:
+        await store.close()
 
 
 def _short(part: str) -> str:

@@ -19,6 +19,14 @@ class Trip:
     line: int = field(default=0, compare=False)  # of the file, where it is set
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a request came to the breaker: it must wait so many seconds, or passes, perhaps as the one that tries."""
+
+    wait: float = 0.0
+    tries: bool = False
+
+
 class Breaker:
     """Whether requests may pass now. *clock* gives seconds and does not go back."""
 
@@ -30,27 +38,28 @@ class Breaker:
         self._open_until: float | None = None
         self._trying_since: float | None = None
 
-    def refuses(self) -> float:
-        """Seconds for which the next request is refused; 0 where it may pass. One that may pass must be `answered`."""
+    def enter(self) -> Entry:
+        """Whether a request may pass. One that may must be `answered`, or have `left`."""
         if self._open_until is None:
-            return 0.0
+            return Entry()
         now = self._clock()
         if now < self._open_until:
-            return self._open_until - now
+            return Entry(self._open_until - now)
         if self._trying_since is not None and now - self._trying_since < self.trip.over:
-            return 1.0
+            return Entry(1.0)
         self._trying_since = now
-        return 0.0
+        return Entry(tries=True)
 
-    def left(self) -> None:
+    def left(self, entry: Entry) -> None:
         """A request that was let pass has ended without an answer, and for no fault of the service's."""
-        self._trying_since = None
+        if entry.tries:
+            self._trying_since = None
 
-    def answered(self, *, error: bool) -> bool:
+    def answered(self, entry: Entry, *, error: bool) -> bool:
         """The answer to a request; whether the breaker has opened by it."""
         now = self._clock()
         if self._open_until is not None:
-            if now < self._open_until:
+            if not entry.tries:
                 return False  # let through before it opened
             self._trying_since = None
             self._answers.clear()

@@ -61,6 +61,7 @@ class ResponseSettings(Settings):
 
     status: int = 200
     body: Any = None
+    text: str | None = None  # as it is, where it is no JSON
 
 
 class ExpectSettings(Settings):
@@ -170,7 +171,7 @@ def given(policies: Policies, case: CaseSettings) -> Given:
         data = b"".join(msgspec.json.encode(line) + b"\n" for line in request.lines) * request.repeat
         content_type = content_type or "application/x-ndjson"
     if request.text is not None:
-        data = request.text.encode()
+        data = _bytes(request.text)
     at = None
     if case.at is not None:
         try:
@@ -192,8 +193,21 @@ def given(policies: Policies, case: CaseSettings) -> Given:
         client_ip=case.client_ip,
         at=at,
         status=response.status if response else None,
-        response=b"" if response is None or response.body is None else msgspec.json.encode(response.body),
+        response=_response(response),
     )
+
+
+def _response(settings: ResponseSettings | None) -> bytes:
+    if settings is None or (settings.body is None and settings.text is None):
+        return b""
+    return _bytes(settings.text) if settings.text is not None else msgspec.json.encode(settings.body)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise SettingError("a text that is no Unicode cannot be sent; write it as JSON in `body`") from None
 
 
 def _words(length: int) -> str:
@@ -227,7 +241,10 @@ def case_from(policies: Policies, given: Given, name: str) -> str:
     if given.status is not None:
         case["response"] = {"status": given.status}
         if given.response:
-            case["response"]["body"] = msgspec.json.decode(given.response)
+            try:
+                case["response"]["body"] = msgspec.json.decode(given.response)
+            except msgspec.DecodeError:
+                case["response"]["text"] = given.response.decode("utf-8", "replace")
     case["expect"] = expect
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)

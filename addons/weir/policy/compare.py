@@ -1,5 +1,6 @@
 """What a change of policy changes, in words: settings by their names, and cases whose outcome is another. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,9 +51,16 @@ def _named(what: str, old: Mapping[str, BaseModel], new: Mapping[str, BaseModel]
 
 
 def _settings(where: str, old: BaseModel, new: BaseModel) -> Iterator[str]:
-    before, after = (s.model_dump(mode="json", by_alias=True) for s in (old, new))
+    before, after = (_shown(s.model_dump(mode="json", by_alias=True)) for s in (old, new))
     for name in dict.fromkeys([*before, *after]):
         yield from _value(where, name, before.get(name), after.get(name))
+
+
+def _shown(settings: dict[str, Any]) -> dict[str, Any]:
+    """*settings* without the password that the URL of a store may have."""
+    if isinstance(settings.get("limits"), str):
+        settings["limits"] = re.sub(r"//[^@/]*@", "//***@", settings["limits"])
+    return settings
 
 
 def _value(where: str, name: str, old: Any, new: Any) -> Iterator[str]:

@@ -161,7 +161,7 @@ class Compiler:
         gate = self._gates.setdefault(fact, TextGate())
         with _placed(*location):
             number = gate.add(pattern)
-        key = f"matches of {fact}"
+        key = f"{fact} in gate {id(gate)}"  # those of a response's rules are others, by other numbers
 
         def condition(facts: Facts) -> bool | None:
             texts = facts[fact]

@@ -23,7 +23,8 @@ def touches(expression: str, protected: tuple[str, ...]) -> bool:
 
 def outside(expression: str, allowed: tuple[str, ...]) -> bool:
     """Whether *expression* could reach an index whose name none of *allowed* (patterns with ``*``) matches."""
-    return not any(_covers(p, _pattern(expression).removeprefix("-")) for p in allowed)
+    pattern = _pattern(expression).partition("::")[0].removeprefix("-")
+    return not any(_covers(p, pattern) for p in allowed)
 
 
 def names_one_of(name: str, protected: tuple[str, ...]) -> bool:
@@ -76,7 +77,9 @@ def _skip_stars(positions: set[int], pattern: str) -> set[int]:
 @lru_cache(4096)
 def _covers(allowed: str, pattern: str, *, literal: bool = False) -> bool:
     """Whether every name that *pattern* matches, *allowed* matches: its stars must take in those of *pattern*."""
-    expression = "".join(".*" if char == "*" else re.escape(char) for char in allowed)
+    # Before a colon stands another cluster, which a star alone does not allow.
+    star = ".*" if literal or ":" in allowed else "[^:]*"
+    expression = "".join(star if char == "*" else re.escape(char) for char in allowed)
     if literal:
         return re.fullmatch(expression, pattern, re.DOTALL) is not None
     # A star of `pattern` is a character that only a star of `allowed` takes.

@@ -69,6 +69,13 @@ return answer
 """
 
 
+def check_url(url: str) -> None:
+    """Raise ValueError unless *url* can be one of a Redis. Nothing is connected."""
+    from redis.asyncio import ConnectionPool  # noqa: PLC0415  # an extra
+
+    ConnectionPool.from_url(url)
+
+
 class RedisStore:
     """As in `limits.Store`. Raises `LimitsUnavailable` where Redis does not answer."""
 
@@ -76,10 +83,11 @@ class RedisStore:
         from redis.asyncio import Redis  # noqa: PLC0415  # an extra
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.exceptions import ConnectionError as Disconnected  # noqa: PLC0415
 
-        self._redis = Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 1)
-        )
+        # Tried again where a connection has gone stale, and not where an answer is late: it may have been counted.
+        once_more: Any = Retry(NoBackoff(), 1, supported_errors=(Disconnected,))
+        self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once_more)
         self._script = self._redis.register_script(_TAKE)
 
     async def take(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> tuple[bool, list[Standing]]:

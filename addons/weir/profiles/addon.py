@@ -7,6 +7,7 @@ from mitmproxy import http
 
 from weir.content import ContentError, decode, is_json, is_ndjson, parse, parse_lines, parse_parameters
 from weir.exchange import Exchange
+from weir.jsonpath import descendants
 from weir.problems import Kind, Refusal
 from weir.profiles.model import UNKNOWN, Ranking
 from weir.profiles.profile import Operation, Profile
@@ -57,6 +58,15 @@ class Profiles:
 
 
 _NONE: dict[str, str] = {}
+
+
+def _refuse_twins(node: dict[str, Any], known: dict[str, str]) -> None:
+    seen: set[str] = set()
+    for name in node:
+        folded = name.casefold()
+        if folded in seen or known.get(folded, name) != name:
+            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
+        seen.add(folded)
 
 
 def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
@@ -129,15 +139,14 @@ def read_body(body: bytes, content_type: str, operation: Operation | None) -> An
 
 def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
     """Members that differ only in case from each other or from a fact's: services read them differently."""
+    if operation is not None and operation.members_anywhere is not None:
+        for inner in descendants(body):
+            if type(inner) is dict:
+                _refuse_twins(inner, operation.members_anywhere)
+        return
     if type(body) is not dict:
         return
-    known = operation.members if operation else _NONE
-    seen: set[str] = set()
-    for name in body:
-        folded = name.casefold()
-        if folded in seen or known.get(folded, name) != name:
-            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
-        seen.add(folded)
+    _refuse_twins(body, operation.members if operation else _NONE)
     for names in operation.nested_members if operation else ():
         node: Any = body
         for wanted in names:

@@ -4,6 +4,7 @@ A profile's file says which method and path is which operation, and where in the
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ from weir.profiles.readers import (
     Parameters,
     QueryReader,
     TextReader,
+    checked_names,
     largest,
     paths,
 )
@@ -47,6 +49,7 @@ class Operation:
     ndjson: bool
     members: dict[str, str]  # of the body's top level, in which facts stand, by their names without case
     nested_members: tuple[tuple[str, ...], ...]  # the way to those that stand deeper
+    members_anywhere: dict[str, str] | None  # of all levels, where the service takes any case for them
     query: QueryReader | None
     documents: DocumentsReader | None
     top_n: NumberReader | None
@@ -83,6 +86,7 @@ class Operation:
         if self.esql is not None and type(text := self.esql.first(body)) is str:
             query = read_esql(text)
             indexes += query.indexes
+            indexes = checked_names(indexes)
             top_n, breadth = query.limit, max(query.widest, query.limit)
         return Call(
             operation=self.name,
@@ -253,13 +257,14 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
             raise SettingError(f"{base!r} extends itself", "extends")
     index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
     expressions = next((s.index_expressions for s in chain if s.index_expressions is not None), False)
+    ignores_case = any(s.ignores_case for s in chain)
     tree: Paths[Operation] = Paths()
     operations = []
     for level, part in enumerate(chain):
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
             try:
-                operation = _compile(entry, index_parameter, expressions=expressions)
+                operation = _compile(entry, index_parameter, expressions=expressions, ignores_case=ignores_case)
                 for template in entry.paths:
                     for method in entry.methods:
                         tree.add(method, template, operation)
@@ -294,7 +299,9 @@ def _any_parameter(chain: Iterable[ProfileSettings]) -> bool:
     )
 
 
-def _compile(settings: OperationSettings, index_parameter: str | None, *, expressions: bool) -> Operation:
+def _compile(
+    settings: OperationSettings, index_parameter: str | None, *, expressions: bool, ignores_case: bool
+) -> Operation:
     request, response = settings.request, settings.response
     members = tuple(dict.fromkeys(_plain_members(request)))
     index = IndexReader(request.index or IndexSettings(), index_parameter, expressions=expressions)
@@ -306,6 +313,7 @@ def _compile(settings: OperationSettings, index_parameter: str | None, *, expres
         ndjson=request.body == "ndjson",
         members={names[0].casefold(): names[0] for names in members},
         nested_members=tuple(names for names in members if len(names) > 1),
+        members_anywhere=_all_members(request) if ignores_case else None,
         query=QueryReader(request.query) if request.query else None,
         documents=DocumentsReader(request.documents, required=settings.operation in _NEEDS_DOCUMENTS)
         if request.documents
@@ -340,6 +348,12 @@ def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answ
         document_id=compile_path(documents.id) if documents and documents.id else None,
         document_source=compile_path(documents.source) if documents and documents.source else None,
     )
+
+
+def _all_members(request: RequestSettings) -> dict[str, str]:
+    """Every member name in the paths of *request*, by itself without case."""
+    found = re.findall(r"[.'\[]([A-Za-z_][A-Za-z0-9_]*)", request.model_dump_json())
+    return {name.casefold(): name for name in found}
 
 
 def _plain_members(request: RequestSettings) -> Iterable[tuple[str, ...]]:

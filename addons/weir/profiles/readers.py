@@ -3,7 +3,7 @@
 A fact that should be there and cannot be read raises `ContentError`: never "not this rule".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,6 +149,14 @@ _LONGEST_INDEX = 1000
 _IN_PATH = ("index", "target", "alias")
 
 
+def checked_names(names: Iterable[str]) -> tuple[str, ...]:
+    """*names*, each once. Raises `ContentError` where they are more than anybody would ask for."""
+    found = tuple(dict.fromkeys(names))
+    if sum(map(len, found)) > _LONGEST_INDEXES or any(len(name) > _LONGEST_INDEX for name in found):
+        raise ContentError(f"names of indexes have at most {_LONGEST_INDEX} characters, together {_LONGEST_INDEXES}")
+    return found
+
+
 class IndexReader:
     """Names and patterns of indexes, wherever they can stand."""
 
@@ -194,12 +202,7 @@ class IndexReader:
         inside += [name for path in self.keys for node in path.find(body) if type(node) is dict for name in node]
         if self._everything or any(find(path, body, nodes) for path in self.hides):
             inside.append("*")
-        found = tuple(dict.fromkeys([*outside, *inside]))
-        if sum(map(len, found)) > _LONGEST_INDEXES or any(len(name) > _LONGEST_INDEX for name in found):
-            raise ContentError(
-                f"names of indexes have at most {_LONGEST_INDEX} characters, together {_LONGEST_INDEXES}"
-            )
-        return found
+        return checked_names([*outside, *inside])
 
     def _names(self, where: tuple[Path, ...], body: Any) -> list[str]:
         return [name for path in where for name in self._listed(path, path.find(body))]

@@ -145,6 +145,7 @@ class ProfileSettings(Settings):
     environment: EnvironmentSettings | None = None
     refuse_parameters: Strings = []  # query parameters that would stand in for a body
     index_parameter: str | None = None  # a query parameter that names indexes on every path
+    ignores_case: bool | None = None  # the service takes members for one another that differ only in case
     index_expressions: bool | None = None  # names are comma lists with wildcards, and an empty one is everything
     operations: list[OperationSettings] = []
     # Anchors for the operations: YAML's own way to say a thing once.

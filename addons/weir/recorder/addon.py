@@ -138,7 +138,7 @@ class Recorder:
             request = self.copy_request(flow, exchange, b"", scrub)
         response = exchange.response_record
         error = scrub(exchange.error.encode("utf-8", "replace")).decode("utf-8", "replace")[:_LONGEST_ERROR]
-        line = self._line(flow, exchange, request, response, error)
+        line = self._line(flow, exchange, request, response, error, scrub)
         client, server = self._encoder.connection(flow.client_conn), self._encoder.connection(flow.server_conn)
         received, data = exchange.received, flow.request.data
         times = (
@@ -166,6 +166,7 @@ class Recorder:
         request: RequestRecord,
         response: ResponseRecord | None,
         error: str,
+        scrub: Scrubber,
     ) -> JournalLine:
         principal, connection, call = exchange.principal, exchange.connection, exchange.call
         decision, problem = exchange.decision, exchange.problem
@@ -187,7 +188,10 @@ class Recorder:
             method=exchange.method or "?",
             path=_cut(request.target.partition(b"?")[0].decode("utf-8", "replace")) or "",
             operation=call.operation if exchange.operation else None,
-            indexes=[_cut(name) or "" for name in call.indexes[:_MOST_INDEXES]],
+            indexes=[
+                scrub(name.encode("utf-8", "replace")).decode("utf-8", "replace")
+                for name in exchange.recorded_indexes[:_MOST_INDEXES]
+            ],
             tokens=exchange.tokens,
             model=_cut(exchange.recorded_model),
             documents=None if call.documents is None else len(call.documents),

@@ -27,7 +27,7 @@ class Routing:
         exchange.method = data.method.decode() if data.method in METHODS else "?"
         exchange.caller_target = data.path.decode("utf-8", "replace")
         peer = flow.client_conn.peername
-        exchange.client_ip = str(peer[0]) if peer else ""
+        exchange.client_ip = str(peer[0]).removeprefix("::ffff:") if peer else ""  # as an IPv4 address where it is one
         try:
             if data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
                 raise HeadError("the HTTP version is not 1.0 or 1.1")

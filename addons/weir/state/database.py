@@ -221,11 +221,15 @@ class Database:
                 (window.iss, window.sub, window.connection, window.since, window.until, window.by, window.reason),
             )
 
-    def _windows(self) -> dict[tuple[str, str, str], AccessWindow]:
+    def _windows(self) -> dict[tuple[str, str, str], tuple[AccessWindow, ...]]:
         rows = self._connection.execute(
             "SELECT iss, sub, connection, since, until, by, reason FROM access_windows ORDER BY until"
         )
-        return {(w.iss, w.sub, w.connection): w for w in (AccessWindow(*row) for row in rows)}
+        windows: dict[tuple[str, str, str], tuple[AccessWindow, ...]] = {}
+        for window in (AccessWindow(*row) for row in rows):
+            key = (window.iss, window.sub, window.connection)
+            windows[key] = (*windows.get(key, ()), window)
+        return windows
 
     def lift(self, revocation: int) -> bool:
         """Take a revocation back; whether there was one of that number."""

@@ -86,7 +86,7 @@ class Snapshot:
     subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)  # issued until then are revoked
     sessions: frozenset[str] = frozenset()
     stops: tuple[Stop, ...] = ()
-    windows: Mapping[tuple[str, str, str], AccessWindow] = field(default_factory=dict)  # the longest of each
+    windows: Mapping[tuple[str, str, str], tuple[AccessWindow, ...]] = field(default_factory=dict)
 
     def stopped(self, principal: Principal, session_id: str, connection: str) -> Stop | None:
         """The stop that this is under, if any."""
@@ -102,10 +102,10 @@ class Snapshot:
 
     def window(self, principal: Principal, connection: str, now: float, at_most: float) -> AccessWindow | None:
         """The access window of *principal* to *connection* at Unix time *now*; one that is too long ends early."""
-        window = self.windows.get((*principal.key, connection))
-        if window is None or not window.since <= now < min(window.until, window.since + at_most):
-            return None
-        return window
+        for window in self.windows.get((*principal.key, connection), ()):
+            if window.since <= now < min(window.until, window.since + at_most):
+                return window
+        return None
 
     def revoked(self, principal: Principal, session_id: str) -> bool:
         """Whether *principal*'s token, or the session *session_id*, is revoked."""
