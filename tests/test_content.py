@@ -47,7 +47,9 @@ def test_other_encodings_are_refused(encoding: str) -> None:
         decode(gzip.compress(b"x"), encoding)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"x" * 100)[:-4], b"not gzip", gzip.compress(b"x") + b"trailing"])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"x" * 100, mtime=0)[:-4], b"not gzip", gzip.compress(b"x", mtime=0) + b"trailing"]
+)
 def test_damaged_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(ContentError):
         decode(body, "gzip")
