@@ -85,13 +85,21 @@ def _banner(policies: Policies, workers: int) -> None:
     listeners = ", ".join(map(str, policies.listeners))
     console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{'s' if workers > 1 else ''} on {listeners}")
     issuers = [*(f"{name} ({iss})" for name, iss in policies.namespaces.by_name), *(["keys"] * policies.trusts_keys)]
-    console.print(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}", markup=False)
+    console.print(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}", markup=False, soft_wrap=True)
     for connection in policies.connections:
         match, origin = connection.match, connection.upstream.origin
         where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))
         who = ", ".join(sorted(connection.access)) or "nobody"
-        console.print(f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}", markup=False)
-    console.print(f"  recordings in {policies.recordings.resolve()}, policies {policies.version[:12]}", markup=False)
+        console.print(
+            f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}",
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(
+        f"  recordings in {policies.recordings.resolve()}, policies {policies.version[:12]}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _supervise(command: list[str], count: int) -> int:
