@@ -1,5 +1,6 @@
 """``weir run``: checks what can be checked, says what will run, and becomes mitmdump with the bundle."""
 
+import functools
 import os
 import signal
 import socket
@@ -82,10 +83,11 @@ def _check_ports(policies: Policies) -> None:
 
 def _banner(policies: Policies, workers: int) -> None:
     console = Console(stderr=True, highlight=False)
+    say = functools.partial(console.print, markup=False, soft_wrap=True)  # a path must not be broken
     listeners = ", ".join(map(str, policies.listeners))
     console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{'s' if workers > 1 else ''} on {listeners}")
     issuers = [*(f"{name} ({iss})" for name, iss in policies.namespaces.by_name), *(["keys"] * policies.trusts_keys)]
-    console.print(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}", markup=False, soft_wrap=True)
+    say(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}")
     for connection in policies.connections:
         match, origin = connection.match, connection.upstream.origin
         where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))
