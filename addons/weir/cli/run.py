@@ -92,16 +92,8 @@ def _banner(policies: Policies, workers: int) -> None:
         match, origin = connection.match, connection.upstream.origin
         where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))
         who = ", ".join(sorted(connection.access)) or "nobody"
-        console.print(
-            f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}",
-            markup=False,
-            soft_wrap=True,
-        )
-    console.print(
-        f"  recordings in {policies.recordings.resolve()}, policies {policies.version[:12]}",
-        markup=False,
-        soft_wrap=True,
-    )
+        say(f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}")
+    say(f"  recordings in {policies.recordings.resolve()}, policies {policies.version[:12]}")
 
 
 def _supervise(command: list[str], count: int) -> int:
