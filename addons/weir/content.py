@@ -157,7 +157,7 @@ def encode_lines(values: list[Any]) -> bytes:
 
 
 def is_ndjson(content_type: str) -> bool:
-    """The same for newline-delimited JSON, which some services take under a JSON type as well."""
+    """As `is_json`, of newline-delimited JSON, which some services take under a JSON type as well."""
     media, semicolon, parameters = content_type.lower().partition(";")
     media = re.sub(r"(?:x-)?ndjson$", "json", media.strip(" "))
     return is_json(f"{media}{semicolon}{parameters}")

@@ -71,20 +71,17 @@ class Path:
         keys = self._last.keys
         return [(node, key) for node in self._inner([document]) for key in keys(node)]
 
-    def find(self, document: Json) -> list[Json]:
-        """Every value that the expression selects."""
-        nodes = self._inner([document])
-        return nodes if self._last is None else self._last.values(nodes)
+    def find(self, document: Json, nodes: list[Json] | None = None) -> list[Json]:
+        """Every value that the expression selects; *nodes* are the document's `descendants`, where they are known."""
+        if nodes is not None and self._among is not None:
+            return self._among(nodes)
+        inner = self._inner([document])
+        return inner if self._last is None else self._last.values(inner)
 
     @property
     def descends(self) -> bool:
-        """Whether it begins with ``..``: then `find_among` can share a walk with others."""
+        """Whether it begins with ``..``: then it can share a walk with others."""
         return self._among is not None
-
-    def find_among(self, nodes: list[Json]) -> list[Json]:
-        """The same as `find`, given the `descendants` of the document."""
-        assert self._among is not None
-        return self._among(nodes)
 
     def first(self, document: Json, default: Json = None) -> Json:
         """The first value that the expression selects, or *default*."""

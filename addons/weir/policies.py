@@ -20,7 +20,7 @@ from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
 from weir.config.load import Document, Folder, load_folder
 from weir.config.model import ConnectionSettings, GatewaySettings, OnRequestSettings
-from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean
+from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean, placed
 from weir.connection import Connection, OnRequest
 from weir.credentials.credential import compile_credential
 from weir.duration import seconds
@@ -372,10 +372,8 @@ def _find_profile(name: str, folder: Folder) -> Profile:
 def _on_request(settings: OnRequestSettings, issuers: Namespaces) -> OnRequest:
     reviewers = set()
     for i, group in enumerate(settings.reviewers):
-        try:
+        with placed("reviewers", i):
             reviewers.add(issuers.resolve(group))
-        except SettingError as error:
-            raise SettingError(error.message, "reviewers", i) from None
     try:
         return OnRequest(frozenset(reviewers), seconds(settings.at_most))
     except ValueError as error:

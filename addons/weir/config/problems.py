@@ -19,12 +19,22 @@ class SettingError(ValueError):
 
 
 @contextmanager
-def at(errors: list[SettingError], *location: str | int) -> Iterator[None]:
-    """Collect what the block raises into *errors*, placed below *location*, and go on."""
+def placed(*location: str | int) -> Iterator[None]:
+    """What the block raises stands below *location*."""
     try:
         yield
     except SettingError as error:
-        errors.append(SettingError(error.message, *location, *error.location))
+        raise SettingError(error.message, *location, *error.location) from None
+
+
+@contextmanager
+def at(errors: list[SettingError], *location: str | int) -> Iterator[None]:
+    """Collect what the block raises into *errors*, placed below *location*, and go on."""
+    try:
+        with placed(*location):
+            yield
+    except SettingError as error:
+        errors.append(error)
 
 
 @dataclass(frozen=True, slots=True, order=True)

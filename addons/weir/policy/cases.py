@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from weir.config.load import Document, load_document
 from weir.config.model import Settings, Strings
 from weir.config.problems import ConfigError, Mistake, SettingError
-from weir.content import is_json, is_ndjson
+from weir.content import encode_lines, is_json, is_ndjson
 from weir.jsonpath import PathError, compile_path
 from weir.policies import Policies
 from weir.policy.rehearsal import Given, Outcome, documents_path, find_connection, put, rehearse
@@ -168,7 +168,7 @@ def given(policies: Policies, case: CaseSettings) -> Given:
         body = put(body, names, _words(length))
     data = b"" if body is None else msgspec.json.encode(body)
     if request.lines is not None:
-        data = b"".join(msgspec.json.encode(line) + b"\n" for line in request.lines) * request.repeat
+        data = encode_lines(request.lines) * request.repeat
         content_type = content_type or "application/x-ndjson"
     if request.text is not None:
         data = _bytes(request.text)

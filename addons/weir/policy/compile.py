@@ -6,7 +6,7 @@ from typing import Any
 
 from weir.config.load import Document
 from weir.config.model import CategorySettings, ConnectionSettings, LimitSettings, RuleSettings, TripSettings
-from weir.config.problems import SettingError, at
+from weir.config.problems import SettingError, at, placed
 from weir.duration import seconds
 from weir.policy.breaker import Trip
 from weir.policy.conditions import Compiler, Phase
@@ -81,10 +81,8 @@ def compile_rules(
 
 
 def _rule(rule: RuleSettings, compiler: Compiler, resolve: ResolveGroup, document: Document_, line: int) -> Rule:
-    try:
+    with placed("when"):
         condition = compiler.compile(_resolve_groups(rule.when, resolve))
-    except SettingError as error:
-        raise SettingError(error.message, "when", *error.location) from None
     if rule.on == "response" and rule.effect == "require_approval":
         for clause in clauses(condition):
             if clause.fact == "operation" and not WRITES.isdisjoint(_values(clause.matcher)):
@@ -98,23 +96,21 @@ def _values(matcher: Any) -> set[str]:
     return {value for value in (matcher if isinstance(matcher, list) else [matcher]) if isinstance(value, str)}
 
 
-def _resolve_groups(when: Any, resolve: ResolveGroup, *location: str | int) -> Any:
+def _resolve_groups(when: Any, resolve: ResolveGroup) -> Any:
     """*when* with every plain value of the fact ``groups`` namespaced."""
     if not isinstance(when, dict):
         return when  # reported when it is compiled
     resolved: dict[Any, Any] = {}
     for name, value in when.items():
+        resolved[name] = value
         if name in ("any", "all") and isinstance(value, list):
-            resolved[name] = [_resolve_groups(part, resolve, *location, name, i) for i, part in enumerate(value)]
-        elif name == "not":
-            resolved[name] = _resolve_groups(value, resolve, *location, name)
-        elif name == "groups":
-            try:
-                resolved[name] = _resolve_values(value, resolve)
-            except SettingError as error:
-                raise SettingError(error.message, *location, name, *error.location) from None
-        else:
-            resolved[name] = value
+            resolved[name] = parts = []
+            for i, part in enumerate(value):
+                with placed(name, i):
+                    parts.append(_resolve_groups(part, resolve))
+        elif name in ("not", "groups"):
+            with placed(name):
+                resolved[name] = (_resolve_groups if name == "not" else _resolve_values)(value, resolve)
     return resolved
 
 

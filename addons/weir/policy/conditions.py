@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from weir.config.problems import SettingError, did_you_mean
+from weir.config.problems import SettingError, did_you_mean, placed
 from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.policy import indexes
-from weir.policy.facts import ABSENT, REQUEST_FACTS, RESPONSE_FACTS, WEEKDAYS, Facts, Kind
+from weir.policy.facts import ABSENT, NODES, REQUEST_FACTS, RESPONSE_FACTS, WEEKDAYS, Facts, Kind
 from weir.policy.gate import TextGate, compile_pattern
 from weir.profiles.settings import OperationName
 from weir.routing.head import METHODS
@@ -143,7 +143,7 @@ class Compiler:
         kind = self._facts[name]
         if kind == "texts" and isinstance(value, dict) and set(value) == {"matches"}:
             return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
-        with _placed(name):
+        with placed(name):
             matcher = _addresses(value) if name == "client_ip" else None
             if name == "index":
                 matcher = _indexes(value, expressions=self._expressions)
@@ -151,7 +151,7 @@ class Compiler:
         return Clause(name, value, _of_fact(name, matcher.one))
 
     def _nested(self, part: Any, *location: str | int) -> Node:
-        with _placed(*location):
+        with placed(*location):
             return self.compile(part)
 
     def _gated(self, fact: str, pattern: Any, *location: str) -> Condition:
@@ -159,7 +159,7 @@ class Compiler:
             raise SettingError(f"{pattern!r} is not a text", *location)
         self.needs.add(fact)
         gate = self._gates.setdefault(fact, TextGate())
-        with _placed(*location):
+        with placed(*location):
             number = gate.add(pattern)
         key = f"{fact} in gate {id(gate)}"  # those of a response's rules are others, by other numbers
 
@@ -257,14 +257,7 @@ def _or(values: list[bool | None]) -> bool | None:
 
 
 def _of_fact(name: str, test: Callable[[Any], bool | None]) -> Condition:
-    def condition(facts: Facts) -> bool | None:
-        value = facts[name]
-        return test(value)
-
-    return condition
-
-
-_NODES = "nodes of the body"
+    return lambda facts: test(facts[name])
 
 
 def _body(text: str, value: Any) -> Clause:
@@ -272,18 +265,17 @@ def _body(text: str, value: Any) -> Clause:
         path = compile_path(text)
     except PathError as error:
         raise SettingError(str(error), "body", text) from None
-    with _placed("body", text):
+    with placed("body", text):
         matcher = _matcher(value, text, None)
 
     def condition(facts: Facts) -> bool | None:
         body = facts["body"]
+        nodes = None
         if path.descends and body is not ABSENT:  # one walk for all such paths
-            nodes = facts.get(_NODES)
+            nodes = facts.get(NODES)
             if nodes is None:
-                nodes = facts[_NODES] = descendants(body)
-            found = path.find_among(nodes)
-        else:
-            found = path.find(body) if body is not ABSENT else []
+                nodes = facts[NODES] = descendants(body)
+        found = path.find(body, nodes) if body is not ABSENT else []
         if not found:
             return matcher.one(ABSENT)
         return matcher.one(found[0]) if len(found) == 1 else matcher.many(found)
@@ -304,20 +296,6 @@ class _Matcher:
     ) -> None:
         self.one = one
         self.many = many or (lambda values: _or([one(value) for value in values]))
-
-
-class _placed:
-    """Puts what is raised within below a location."""
-
-    def __init__(self, *location: str | int) -> None:
-        self._location = location
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SettingError):
-            raise SettingError(error.message, *self._location, *error.location) from None
 
 
 def _matcher(value: Any, name: str, kind: Kind | None) -> _Matcher:
@@ -375,7 +353,7 @@ def _operation(op: str, operand: Any, name: str, kind: Kind | None) -> _Matcher:
     if op == "length":
         if kind in ("number", "boolean"):
             raise SettingError(f"{name!r} is a {kind} and has no length", op)
-        with _placed(op):
+        with placed(op):
             return _length(_matcher(operand, f"length of {name}", "number"), name)
     if op in _INDEX_OPS:
         if name != "index":
@@ -467,7 +445,7 @@ def _text(op: str, operand: str, name: str) -> _Matcher:
     among: Callable[[list[str]], bool]
     if op == "matches":
         gate = TextGate()
-        with _placed(op):
+        with placed(op):
             gate.add(operand)
         gate.close()
         search = compile_pattern(operand).search

@@ -2,11 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final, Literal
 
-from weir.content import leaf_texts
 from weir.profiles.model import Call, Ranking
 
 Kind = Literal["text", "texts", "list", "number", "boolean"]
@@ -45,6 +43,9 @@ OF_RESPONSE: dict[str, Kind] = {
 }  # fmt: skip
 REQUEST_FACTS: dict[str, Kind] = {**OF_CALLER, **OF_CALL}
 RESPONSE_FACTS: dict[str, Kind] = {**REQUEST_FACTS, **OF_RESPONSE}
+
+#: Not a fact: where the descendants of ``body`` are kept, once a rule has asked for them.
+NODES = "nodes of the body"
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -91,11 +92,6 @@ def of_ranking(ranking: Ranking, call: Call) -> Facts:
         "unordered_results": sum(b > a for a, b in pairwise(scores)),
         "largest_share": max(Counter(sources).values()) / len(sources) if sources else ABSENT,
     }
-
-
-def texts(values: Iterable[Any]) -> list[str]:
-    """Every text within *values*."""
-    return leaf_texts(list(values))
 
 
 def _present(value: Any) -> Any:

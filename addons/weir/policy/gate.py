@@ -40,7 +40,8 @@ class TextGate:
         self._alone: frozenset[int] = _NEVER  # those that mean something else within joined texts
         self._joined: list[int] = []
         self._any: re2._Regexp | None = None
-        self._set: re2.Set | None = None
+        self._set: re2.Set | None = None  # of those in joined texts
+        self._exact: re2.Set | None = None  # of the same, in one text
 
     def add(self, pattern: str) -> int:
         """The number of *pattern* in what `hits` gives. Raises `SettingError`."""
@@ -58,7 +59,9 @@ class TextGate:
         except SettingError:  # too large together: each by itself
             self._alone = frozenset(range(len(texts)))
             return
-        self._set = _compiled(f"(?m:{texts[n]})" for n in self._joined)
+        if len(self._joined) > _FEW:
+            self._set = _compiled(f"(?m:{texts[n]})" for n in self._joined)
+            self._exact = _compiled(texts[n] for n in self._joined)
 
     def hits(self, texts: Sequence[str]) -> frozenset[int]:
         """The numbers of the patterns that match in one of *texts*."""
@@ -73,17 +76,15 @@ class TextGate:
             return _NEVER
         patterns = list(self._patterns.values())
         among = [n for n in suspects if n not in self._alone]
-        if self._set is None or len(among) <= _FEW:
+        if self._exact is None or len(among) <= _FEW:
             return frozenset(n for n in suspects if any(map(patterns[n].search, texts)))
         hit = {n for n in self._alone if any(map(patterns[n].search, texts))}
-        exact = _compiled([list(self._patterns)[n] for n in among])
         for text in texts:  # once for all of them
-            matched = (exact.Match(text) if exact is not None else None) or ()
-            hit.update(
-                (among[i - 1] for i in matched if i)
-                if 0 in matched
-                else (n for n in among if patterns[n].search(text) is not None)
-            )
+            matched = self._exact.Match(text) or ()
+            if 0 in matched:
+                hit.update(self._joined[i - 1] for i in matched if i)
+            else:
+                hit.update(n for n in among if patterns[n].search(text) is not None)
         return frozenset(hit)
 
 

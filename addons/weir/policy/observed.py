@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from weir.content import ContentError
+from weir.content import ContentError, leaf_texts
 from weir.exchange import Exchange
 from weir.policy import evidence, facts
-from weir.policy.facts import ABSENT, OF_CALL, WEEKDAYS, Facts
+from weir.policy.facts import ABSENT, NODES, OF_CALL, WEEKDAYS, Facts
 from weir.policy.model import TraceLine
 from weir.policy.rules import Rules
 from weir.profiles.model import Ranking
@@ -56,7 +56,7 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
     found: Facts = dict.fromkeys(facts.OF_RESPONSE, ABSENT)
     found["status"] = exchange.upstream_status
     found["body"] = ABSENT if document is None else document
-    found["nodes of the body"] = None
+    found[NODES] = None  # another body's
     if 200 <= exchange.upstream_status < 300:
         if operation is not None and operation.answer.results:
             found.update(facts.of_ranking(ranking, exchange.call))
@@ -65,7 +65,7 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
             if operation is not None and operation.answer.results:
                 found["result_text"] = operation.answer.texts(ranking, document)
             else:
-                found["result_text"] = facts.texts([document])
+                found["result_text"] = leaf_texts(document)
     return found
 
 
@@ -102,6 +102,6 @@ def _masked_call(exchange: Exchange) -> Facts:
 def _document_texts(exchange: Exchange, body: Any) -> Any:
     """What is written in the request's documents; of an operation that is not known, everything in its body."""
     if exchange.operation is None:
-        return facts.texts([body]) if exchange.parsed else ABSENT
+        return leaf_texts(body) if exchange.parsed else ABSENT
     documents = exchange.call.documents
     return ABSENT if documents is None else exchange.operation.texts(body, documents)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from weir.policy.conditions import Clause, Group
 from weir.policy.evidence import outcome_word, saw
 from weir.policy.rehearsal import Outcome
-from weir.policy.rules import Judged
+from weir.policy.rules import Judged, trace
 
 _VERBS = {"deny": "deny", "require_approval": "ask for approval"}
 
@@ -31,7 +31,7 @@ def explain(outcome: Outcome) -> Iterator[str]:
     for phase, rules in outcome.judged:
         yield f"{phase} rules:" if rules.rules else f"{phase} rules: there are none"
         for rule in rules.rules:
-            judged = [entry for entry in outcome.clauses() if entry.rule is rule]
+            judged = list(trace((rule,), exchange.facts))
             matched = judged[0].outcome is True
             shadow = ", in shadow: not enforced" if rule.shadow else ""
             became = "matched" if matched else "did not match"

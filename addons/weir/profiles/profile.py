@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from weir.config.problems import SettingError, did_you_mean
+from weir.config.problems import SettingError, did_you_mean, placed
 from weir.content import ContentError, leaf_texts
 from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.profiles.esql import read_esql
@@ -85,8 +85,7 @@ class Operation:
         breadth = largest("breadth", self.breadth, body, nodes) if self.breadth else None
         if self.esql is not None and type(text := self.esql.first(body)) is str:
             query = read_esql(text)
-            indexes += query.indexes
-            indexes = checked_names(indexes)
+            indexes = checked_names(indexes + query.indexes)
             top_n, breadth = query.limit, max(query.widest, query.limit)
         return Call(
             operation=self.name,
@@ -249,10 +248,8 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     """A profile, with those that it extends. Raises `SettingError` placed in *settings*."""
     chain = [settings]
     while (base := chain[-1].extends) is not None:
-        try:
+        with placed("extends"):
             chain.append(find_settings(base, own))
-        except SettingError as error:
-            raise SettingError(error.message, "extends") from None
         if len({s.profile for s in chain}) < len(chain):
             raise SettingError(f"{base!r} extends itself", "extends")
     index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
@@ -263,15 +260,14 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     for level, part in enumerate(chain):
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
-            try:
-                operation = _compile(entry, index_parameter, expressions=expressions, ignores_case=ignores_case)
+            with placed(*location):
+                try:
+                    operation = _compile(entry, index_parameter, expressions=expressions, ignores_case=ignores_case)
+                except PathError as error:
+                    raise SettingError(str(error)) from None
                 for template in entry.paths:
                     for method in entry.methods:
                         tree.add(method, template, operation)
-            except PathError as error:
-                raise SettingError(str(error), *location) from None
-            except SettingError as error:
-                raise SettingError(error.message, *location, *error.location) from None
             operations.append(operation)
     token_in = next((s.token_in for s in chain if s.token_in is not None), [])
     environment = next((s.environment for s in chain if s.environment is not None), None)

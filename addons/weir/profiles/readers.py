@@ -173,7 +173,7 @@ class IndexReader:
         self.searches = bool(self.paths or self.also or self._parameters or settings.otherwise is not None)
 
     def read(
-        self, body: Any, parameters: Parameters, variables: Mapping[str, str], nodes: Sequence[Any] | None = None
+        self, body: Any, parameters: Parameters, variables: Mapping[str, str], nodes: list[Any] | None = None
     ) -> tuple[str, ...]:
         """Every name, once, in order; *nodes* are the body's descendants, where they are known already."""
         outside: list[str] = []
@@ -198,9 +198,9 @@ class IndexReader:
         if unnamed and not inside and self._otherwise is not None:
             inside.append(self._otherwise)
         for path in self.also:
-            inside += self._listed(path, find(path, body, nodes), lenient=True)
+            inside += self._listed(path, path.find(body, nodes), lenient=True)
         inside += [name for path in self.keys for node in path.find(body) if type(node) is dict for name in node]
-        if self._everything or any(find(path, body, nodes) for path in self.hides):
+        if self._everything or any(path.find(body, nodes) for path in self.hides):
             inside.append("*")
         return checked_names([*outside, *inside])
 
@@ -277,16 +277,11 @@ def whole_number(name: str, path: Path | None, body: Any) -> int | None:
     return value
 
 
-def find(path: Path, body: Any, nodes: Sequence[Any] | None) -> list[Any]:
-    """What *path* selects in *body*, whose descendants may be known already."""
-    return path.find(body) if nodes is None or not path.descends else path.find_among(list(nodes))
-
-
-def largest(name: str, where: tuple[Path, ...], body: Any, nodes: Sequence[Any] | None = None) -> int | None:
+def largest(name: str, where: tuple[Path, ...], body: Any, nodes: list[Any] | None = None) -> int | None:
     """The largest whole number at any of *where*; None where there is none."""
     found = []
     for path in where:
-        for value in find(path, body, nodes):
+        for value in path.find(body, nodes):
             if value is None:
                 continue
             if type(value) is not int or not 0 <= value <= LARGEST:
