@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from weir.approvals.model import Terms
 from weir.credentials.credential import Credential
 from weir.masking.masks import Masks
 from weir.policy.breaker import Trip
@@ -13,9 +14,9 @@ from weir.routing.model import Match, Upstream
 
 @dataclass(frozen=True, slots=True)
 class OnRequest:
-    """Who (namespaced groups) may give others access for a while, and for how many seconds at most."""
+    """Who may give others access for a while, and for how many seconds at most."""
 
-    reviewers: frozenset[str]
+    terms: Terms
     at_most: int
 
 
@@ -39,3 +40,8 @@ class Connection:
     masks: Masks
     file: str
     access_line: int
+
+    @property
+    def holds_responses(self) -> bool:
+        """Whether any of its rules asks for approval of a response."""
+        return any(rule.effect == "require_approval" and not rule.shadow for rule in self.response_rules.rules)

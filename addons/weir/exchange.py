@@ -9,6 +9,7 @@ from typing import Any
 
 from mitmproxy import http
 
+from weir.approvals.model import Approval, Demand
 from weir.auth.dpop import Proof
 from weir.auth.model import Principal
 from weir.connection import Connection
@@ -18,7 +19,7 @@ from weir.policy.breaker import Entry
 from weir.policy.facts import Facts
 from weir.policy.limits import Charge, Lease, Store
 from weir.policy.model import Decision, TraceLine
-from weir.policy.rules import Judged
+from weir.policy.rules import Judged, Rule
 from weir.problems import Problem
 from weir.profiles.model import UNKNOWN, Call, Ranking
 from weir.profiles.profile import Operation
@@ -90,7 +91,8 @@ class Exchange:
     principal: Principal | None = None
     session_id: str = ""
     # profiles
-    caller_body: bytes = b""  # decoded, as the caller sent it
+    raw_body: bytes = b""  # as the caller sent it
+    caller_body: bytes = b""  # the same, decoded
     sent_body: bytes = b""  # decoded, as the upstream receives it
     body: Any = None  # parsed; masks change it in place once policy has judged it
     parsed: bool = False
@@ -109,6 +111,15 @@ class Exchange:
     settles: tuple[Charge, ...] = ()  # charged there once the response is known
     leases: tuple[Lease, ...] = ()
     entry: Entry | None = None  # the connection's circuit breaker waits for its answer
+    # approvals
+    demanded: tuple[Rule, ...] = ()  # the rules that ask for one
+    demands: list[Demand] = field(default_factory=list)  # what of it no earlier approval covers
+    binding: str = ""  # what an approval of this request is bound to
+    hold_until: float = 0.0  # monotonic seconds
+    approval: Approval | None = None  # that is waited for
+    granted: tuple[Approval, ...] = ()  # used up by this exchange
+    approved_by: tuple[Approval, ...] = ()  # those, and the ones that cover it again
+    kept: bool = False  # its response waited here
     # what comes out
     problem: Problem | None = None
     document: Document | None = None
@@ -128,6 +139,10 @@ class Exchange:
     # authority, read by Gate
     judged: bool = False
     recorded: bool = False
+
+    def drop_body(self) -> None:
+        """Keep of the request's body only its bytes: it waits, and is read again when it goes on."""
+        self.body, self.parsed, self.call, self.facts = None, False, UNKNOWN, {}
 
     @property
     def decision_id(self) -> str:

@@ -8,19 +8,22 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from weir.admin.hooks import Hook, compile_hook
+from weir.approvals.people import Directory, compile_schedule
+from weir.approvals.terms import compile_window
 from weir.auth import local
 from weir.auth.issuer import Issuer, compile_issuer, local_issuer
 from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
 from weir.config.load import Document, Folder, load_folder
-from weir.config.model import ConnectionSettings, GatewaySettings, OnRequestSettings
-from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean, placed
+from weir.config.model import ConnectionSettings, GatewaySettings, HeldSettings, OnRequestSettings
+from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean
 from weir.connection import Connection, OnRequest
 from weir.credentials.credential import compile_credential
 from weir.duration import seconds
@@ -32,6 +35,7 @@ from weir.profiles.profile import Profile, compile_profile, load_profile, names
 from weir.profiles.settings import ProfileSettings
 from weir.routing.model import Match, Origin, is_loopback, parse_upstream
 from weir.routing.table import Table, compile_match
+from weir.state.model import KEYS_ISSUER, KEYS_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,16 @@ class Namespaces:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Admin:
+    """Where ``weir admin`` listens, under which URL reviewers reach it, and who is told of approvals."""
+
+    listener: Listener
+    url: str  # without a slash at its end
+    named: bool  # the URL is said in gateway.yaml: reviewers can be sent there
+    hooks: tuple[Hook, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Policies:
     """What the gateway trusts and enforces at one moment."""
 
@@ -105,11 +119,24 @@ class Policies:
     timezone: ZoneInfo
     categories: Mapping[str, str]  # the pattern of each
     profiles: Mapping[str, Profile]  # the folder's own
+    state: str  # "sqlite", or the URL of a Redis
+    directory: Directory
+    admin: Admin
+    held: HeldSettings
     connections: tuple[Connection, ...]
     table: Table[Connection]
 
     def __repr__(self) -> str:
         return f"Policies({self.version[:12]})"
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether there is anything that reviewers could decide."""
+        return any(
+            c.on_request is not None
+            or any(r.terms.somebody for r in (*c.rules.rules, *c.response_rules.rules) if not r.shadow)
+            for c in self.connections
+        )
 
     def by_origin(self, origin: Origin) -> list[Connection]:
         """The connections whose upstream is at *origin*."""
@@ -135,7 +162,10 @@ def load(
     listeners = _listeners(gateway.settings, errors)
     issuers = [(carried or {}).get(i.made_of, i) for i in _issuers(gateway.settings, path, environment, errors)]
     public_url = _public_url(gateway.settings, errors)
-    limits_store = _limits_store(gateway.settings, errors)
+    with at(errors, "limits"):
+        _store(gateway.settings.limits, "memory")
+    with at(errors, "state"):
+        _store(gateway.settings.state, "sqlite")
     timezone = _timezone(gateway.settings, errors)
     categories: dict[str, str] = {}
     for name, entry in gateway.settings.categories.items():
@@ -159,11 +189,16 @@ def load(
     trusts_keys = "keys" in gateway.settings.issuers
     profiles = _profiles(folder, mistakes)
     namespaces = _namespaces(gateway.settings)
+    directory = _directory(folder, namespaces, mistakes)
+    names_ = [document.settings.connection for document in folder.connections]
+    admin = _admin(gateway, path, names_, environment, mistakes)
     connections: list[Connection] = []
     taken: dict[Match, str] = {}
     for document in folder.connections:
         errors = []
-        connection = _connection(document, folder, namespaces, profiles, categories, mask_key, environment, errors)
+        connection = _connection(
+            document, folder, namespaces, profiles, categories, directory, mask_key, environment, errors
+        )
         if connection is not None and connection.match in taken:
             errors.append(
                 SettingError(
@@ -188,10 +223,14 @@ def load(
         trusts_keys=trusts_keys,
         namespaces=namespaces,
         public_url=public_url,
-        limits=limits_store,
+        limits=gateway.settings.limits,
         timezone=timezone,
         categories=categories,
         profiles=profiles,
+        state=gateway.settings.state,
+        directory=directory,
+        admin=admin,
+        held=gateway.settings.held,
         connections=tuple(connections),
         table=Table((c.match, c) for c in connections),
     )
@@ -253,6 +292,7 @@ def _version(folder: Folder, categories: Mapping[str, str]) -> str:
             d.settings.connection: d.settings.model_dump(mode="json", by_alias=True) for d in folder.connections
         },
         "profiles": {d.settings.profile: d.settings.model_dump(mode="json") for d in folder.profiles},
+        "schedules": {Path(d.file).stem: d.settings.model_dump(mode="json") for d in folder.schedules},
         "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -261,20 +301,24 @@ def _version(folder: Folder, categories: Mapping[str, str]) -> str:
 def _listeners(settings: GatewaySettings, errors: list[SettingError]) -> tuple[Listener, ...]:
     listeners: list[Listener] = []
     for i, url in enumerate(settings.listen):
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-            parts = urlsplit("")
-        if parts.scheme != "http" or not host or not port or parts.path not in ("", "/") or parts.query:
-            errors.append(SettingError(f"{url!r} is not a listener; write e.g. http://127.0.0.1:8080", "listen", i))
-            continue
-        listener = Listener(host, port)
-        if listener in listeners:
-            errors.append(SettingError(f"{url!r} stands twice", "listen", i))
-        listeners.append(listener)
+        with at(errors, "listen", i):
+            listener = _listener(url)
+            if listener in listeners:
+                raise SettingError(f"{url!r} stands twice")
+            listeners.append(listener)
     return tuple(listeners)
+
+
+def _listener(url: str) -> Listener:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+        parts = urlsplit("")
+    if parts.scheme != "http" or not host or not port or parts.path not in ("", "/") or parts.query:
+        raise SettingError(f"{url!r} is not a listener; write e.g. http://127.0.0.1:8080")
+    return Listener(host, port)
 
 
 def _issuers(
@@ -298,10 +342,17 @@ def _issuers(
 def _public_url(settings: GatewaySettings, errors: list[SettingError]) -> str | None:
     if settings.public_url is None:
         return None
-    url = settings.public_url.rstrip("/")
+    with at(errors, "public_url"):
+        return _own_url(settings.public_url)
+    return None
+
+
+def _own_url(text: str) -> str:
+    """*text* without a slash at its end. Raises `SettingError`."""
+    url = text.rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        errors.append(SettingError(f"{url!r} is not the gateway's URL; write e.g. https://weir.example", "public_url"))
+        raise SettingError(f"{url!r} is not the gateway's URL; write e.g. https://weir.example")
     return url
 
 
@@ -311,6 +362,7 @@ def _connection(
     issuers: Namespaces,
     profiles: Mapping[str, Profile],
     categories: Mapping[str, str],
+    directory: Directory,
     mask_key: bytes,
     environment: Mapping[str, str],
     errors: list[SettingError],
@@ -333,11 +385,11 @@ def _connection(
             access.append(issuers.resolve(group))
     if settings.access.on_request is not None:
         with at(errors, "access", "on_request"):
-            on_request = _on_request(settings.access.on_request, issuers)
+            on_request = _on_request(settings.access.on_request, issuers, directory.schedules)
     with at(errors, "trip"):
         trip = compile_trip(settings.trip, document.line("trip"))
     limits = compile_limits(document, errors)
-    rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, errors)
+    rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, directory.schedules, errors)
     with at(errors, "masks"):
         masks = compile_masks(settings.masks, mask_key)
     if profile is None or upstream is None or match is None:
@@ -369,29 +421,25 @@ def _find_profile(name: str, folder: Folder) -> Profile:
     return load_profile(name)
 
 
-def _on_request(settings: OnRequestSettings, issuers: Namespaces) -> OnRequest:
-    reviewers = set()
-    for i, group in enumerate(settings.reviewers):
-        with placed("reviewers", i):
-            reviewers.add(issuers.resolve(group))
+def _on_request(settings: OnRequestSettings, issuers: Namespaces, schedules: Collection[str]) -> OnRequest:
+    terms = compile_window(settings, issuers.resolve, schedules)
     try:
-        return OnRequest(frozenset(reviewers), seconds(settings.at_most))
+        return OnRequest(terms, seconds(settings.at_most))
     except ValueError as error:
         raise SettingError(str(error), "at_most") from None
 
 
-def _limits_store(settings: GatewaySettings, errors: list[SettingError]) -> str:
-    url = settings.limits
-    if url != "memory":
+def _store(url: str, word: str) -> str:
+    """*url*, which is *word* or a Redis's. Raises `SettingError`."""
+    if url != word:
         if not url.startswith(("redis://", "rediss://", "unix://")):
-            errors.append(SettingError(f"{url[:20]!r} is not a store; write memory, or redis://host:6379/0", "limits"))
-        elif importlib.util.find_spec("redis") is None:
-            errors.append(SettingError("redis is not installed; run: pip install 'weir[redis]'", "limits"))
-        else:
-            try:
-                check_url(url)
-            except ValueError as error:
-                errors.append(SettingError(f"is not a URL of a Redis ({error})", "limits"))
+            raise SettingError(f"{url[:20]!r} is not a store; write {word}, or redis://host:6379/0")
+        if importlib.util.find_spec("redis") is None:
+            raise SettingError("redis is not installed; run: pip install 'weir[redis]'")
+        try:
+            check_url(url)
+        except ValueError as error:
+            raise SettingError(f"is not a URL of a Redis ({error})") from None
     return url
 
 
@@ -402,6 +450,52 @@ def _timezone(settings: GatewaySettings, errors: list[SettingError]) -> ZoneInfo
         message = f"{settings.timezone!r} is not a time zone; write e.g. Europe/Berlin"
         errors.append(SettingError(message, "timezone"))
         return ZoneInfo("UTC")
+
+
+def _directory(folder: Folder, namespaces: Namespaces, mistakes: list[Mistake]) -> Directory:
+    """Linked identities, machines, and the schedules of those on call."""
+    gateway = folder.gateway
+    isses = {**dict(namespaces.by_name), **({KEYS_NAME: KEYS_ISSUER} if namespaces.keys else {})}
+    humans: dict[tuple[str, str], int] = {}
+    errors: list[SettingError] = []
+    for number, names_ in enumerate(gateway.settings.same_person):
+        for i, name in enumerate(names_):
+            with at(errors, "same_person", number, i):
+                issuer, _, sub = namespaces.resolve(name).partition("/")
+                if humans.setdefault((isses[issuer], sub), number) != number:
+                    raise SettingError(f"{name!r} is somebody else above")
+    mistakes += gateway.mistakes(errors)
+    schedules = {}
+    for document in folder.schedules:
+        errors = []
+        with at(errors):
+            schedules[Path(document.file).stem] = compile_schedule(document.settings, namespaces.resolve)
+        mistakes += document.mistakes(errors)
+    machines = {isses[e.name] for e in gateway.settings.issuers if not isinstance(e, str) and e.preset is not None}
+    return Directory(humans, frozenset((*machines, KEYS_ISSUER)), schedules)
+
+
+def _admin(
+    gateway: Document[GatewaySettings],
+    folder: Path,
+    connections: list[str],
+    environment: Mapping[str, str],
+    mistakes: list[Mistake],
+) -> Admin:
+    settings, errors = gateway.settings, list[SettingError]()
+    listener, url, hooks = Listener("127.0.0.1", 8081), None, []
+    with at(errors, "admin", "listen"):
+        listener = _listener(settings.admin.listen)
+        if "local" in settings.issuers and not is_loopback(listener.host):
+            raise SettingError("'local' lets anyone with this machine's key decide; listen on loopback, or remove it")
+    if settings.admin.url is not None:
+        with at(errors, "admin", "url"):
+            url = _own_url(settings.admin.url)
+    for i, hook in enumerate(settings.notify):
+        with at(errors, "notify", i):
+            hooks.append(compile_hook(hook, folder, environment, connections))
+    mistakes += gateway.mistakes(errors)
+    return Admin(listener, url or str(listener), url is not None, tuple(hooks))
 
 
 def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:

@@ -14,6 +14,7 @@ from mitmproxy import http
 class Kind(Enum):
     """A problem type: its status and title. Its URI is ``urn:weir:problem:<name>``."""
 
+    APPROVAL_ACCEPTED = (202, "Approval asked for")
     MALFORMED_REQUEST = (400, "Malformed request")
     AMBIGUOUS_REQUEST = (400, "Ambiguous request")
     UNREADABLE_BODY = (400, "Unreadable body")
@@ -24,15 +25,21 @@ class Kind(Enum):
     ACCESS_DENIED = (403, "Access denied")
     DENIED_BY_RULE = (403, "Denied by rule")
     APPROVAL_REQUIRED = (403, "Approval required")
+    APPROVAL_PENDING = (403, "Approval pending")
+    APPROVAL_DENIED = (403, "Approval denied")
     UNKNOWN_OPERATION = (403, "Unknown operation")
     REPLAY_REFUSED = (403, "Replay refused")
     UNKNOWN_CONNECTION = (404, "Unknown connection")
+    UNKNOWN_APPROVAL = (404, "Unknown approval")
     NOT_RECORDED = (404, "Not recorded")
     CONNECT_REFUSED = (405, "CONNECT refused")
     REQUEST_TOO_LARGE = (413, "Request too large")
     UNSUPPORTED_CONTENT = (415, "Unsupported content")
     HEAD_TOO_LARGE = (431, "Request head too large")
     RATE_LIMITED = (429, "Rate limited")
+    TOO_MANY_HELD = (429, "Too many held")
+    NOT_POSSIBLE = (409, "Not possible")
+    WITHDRAWN = (499, "Withdrawn")
     UPSTREAM_UNREACHABLE = (502, "Upstream unreachable")
     UPSTREAM_UNREADABLE = (502, "Upstream unreadable")
     RESPONSE_TOO_LARGE = (502, "Response too large")
@@ -42,6 +49,7 @@ class Kind(Enum):
     GATEWAY_ERROR = (503, "Gateway error")
     IDENTITY_UNAVAILABLE = (503, "Identity provider unavailable")
     STATE_UNAVAILABLE = (503, "State unavailable")
+    APPROVALS_FULL = (503, "Approvals full")
     LIMITS_UNAVAILABLE = (503, "Limits unavailable")
     RECORDER_UNAVAILABLE = (503, "Recorder unavailable")
 
@@ -63,6 +71,7 @@ class Problem:
     detail: str
     rule: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=())
+    members: tuple[tuple[str, str], ...] = field(default=())  # more of the document (RFC 9457, 3.2)
 
     @property
     def status(self) -> int:
@@ -86,6 +95,7 @@ class Problem:
             document["decision_id"] = decision_id
         if self.rule:
             document["rule"] = self.rule
+        document.update(self.members)
         document["message"] = self.detail
         document["error"] = {"message": self.detail, "type": self.kind.slug, "code": self.status}
         return msgspec.json.encode(document)
@@ -108,9 +118,17 @@ class Problem:
 class Refusal(Exception):
     """Raised by a room that refuses the exchange at hand."""
 
-    def __init__(self, kind: Kind, detail: str, *, rule: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        rule: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        members: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(detail)
-        self.problem = Problem(kind, detail, rule, headers)
+        self.problem = Problem(kind, detail, rule, headers, members)
 
 
 def gateway_error() -> Problem:

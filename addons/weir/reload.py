@@ -74,6 +74,8 @@ def next_policies(path: Path, current: Policies) -> Policies | Refused:
         fixed.append("listen")
     if policies.recordings != current.recordings:
         fixed.append("recordings")
+    if policies.state != current.state:
+        fixed.append("state")
     if fixed:
         file = str(path / "gateway.yaml")
         return Refused(tuple(str(Mistake(file, 1, 1, f"{name}: changes only with a restart")) for name in fixed))

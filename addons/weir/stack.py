@@ -8,6 +8,7 @@ touch them.
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import gc
 import logging
@@ -20,14 +21,18 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
 from weir import dispatch, hardening, native_answers, reload
 from weir.alarms import alarm, counters
+from weir.approvals.addon import Approvals, Kept, respond
+from weir.approvals.model import Shown
+from weir.approvals.shown import shown_request, shown_response
 from weir.auth.addon import Auth
-from weir.auth.provider import Provider
+from weir.auth.metadata import APPROVALS
+from weir.auth.refreshing import Refreshing
 from weir.config.problems import ConfigError
 from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
@@ -52,8 +57,6 @@ logger = logging.getLogger("weir")
 
 #: Seconds that a stopping gateway waits for requests in flight.
 DRAIN = 10.0
-#: Seconds that the gateway waits for issuers' keys before it listens without them.
-FIRST_KEYS = 3.0
 #: Seconds that a replayed request waits for the gateway to be ready.
 STARTUP = 30.0
 
@@ -94,12 +97,13 @@ class Stack:
         self.credentials = Credentials()
         self.replay = Replay()
         self.recorder = Recorder()
+        self.approvals = Approvals(self.state, self.recorder.approval)
         self._policies: Policies | None = None
         self._ready = asyncio.Event()
         self._stopping = False
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
         self._tasks: list[asyncio.Task[None]] = []
-        self._refreshing: dict[str, asyncio.Task[None]] = {}  # keys, by what their issuer is made of
+        self._refreshing = Refreshing()
         self._reloading = asyncio.Lock()
         self._new_id = Uuid7()
 
@@ -169,19 +173,104 @@ class Stack:
         undecided = exchange.principal is None
         await self.auth.request(flow, exchange)
         if exchange.own_path:
-            exchange.document = self.auth.answer(exchange)
+            own = exchange.own_path.startswith(APPROVALS)
+            exchange.document = await self.approvals.status(exchange) if own else self.auth.answer(exchange)
             return
         if undecided:
             self.policy.requestheaders(exchange)
         self.profiles.request(flow, exchange)
         await self.policy.request(exchange)
+        await self._approve(flow, exchange)
+        kept = await self._kept(exchange)
+        if kept is None:
+            self.policy.admit(exchange)
         self.masking.request(flow, exchange)
         self.routing.request(flow, exchange)
         self.replay.request(flow, exchange)
         exchange.judged = True
         self._copy_request(flow, exchange)
+        if kept is not None:
+            exchange.kept = True
+            respond(flow, kept)
+            return
         self.credentials.request(flow, exchange)
         exchange.sent = time.perf_counter()
+
+    async def _approve(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Hold the request until what policy demands has been approved; then it is judged again. May refuse."""
+        while exchange.demanded:
+            await self.approvals.bind(exchange)
+            if await self.approvals.take(exchange, exchange.demanded):
+                break
+            try:
+                await self.approvals.wait(flow.client_conn, exchange, functools.partial(self._show_request, exchange))
+            except Refusal:
+                self.profiles.again(exchange)  # for the record
+                self.policy.read_facts(exchange)
+                raise
+            self._adopt(exchange)
+            await self.auth.again(exchange)
+            self.policy.requestheaders(exchange)
+            self.profiles.again(exchange)
+            await self.policy.request(exchange, again=True)
+        self._settle_approval(exchange)
+
+    async def _kept(self, exchange: Exchange) -> Kept | None:
+        """The response that waited for its approval, where this is the same request again."""
+        connection = exchange.connection
+        assert connection is not None
+        if not connection.holds_responses:
+            return None
+        await self.approvals.bind(exchange)
+        kept = self.approvals.kept(exchange)
+        if kept is None:
+            await self.approvals.refuse_denied(exchange)
+        return kept
+
+    def _adopt(self, exchange: Exchange) -> None:
+        """Go on under the policies of now. Raises `Refusal` where they have no such connection."""
+        before, policies = exchange.connection, self._policies
+        assert before is not None and policies is not None
+        if self._stopping:
+            raise Refusal(_NOT_READY.kind, _NOT_READY.detail, headers=_NOT_READY.headers)
+        if policies is not exchange.policies:
+            now = next((c for c in policies.connections if c.name == before.name and c.match == before.match), None)
+            if now is None:
+                detail = "The connection has changed while the request waited. Send it again."
+                raise Refusal(Kind.UNKNOWN_CONNECTION, detail)
+            exchange.policies, exchange.connection = policies, now
+
+    def _settle_approval(self, exchange: Exchange) -> None:
+        """Have the decision name who approved; what comes after has its own wait."""
+        exchange.hold_until = 0.0
+        exchange.approval = None
+        if exchange.approved_by and exchange.decision is not None:
+            by = "; ".join(
+                f"approved by {a.decided_by()}{f': {why}' if (why := a.decided_why()) else ''}"
+                for a in exchange.approved_by
+            )
+            broken = " (the glass was broken)" if any(a.break_glass for a in exchange.approved_by) else ""
+            exchange.decision = dataclasses.replace(exchange.decision, message=f"{by}{broken}")
+
+    def _show_request(self, exchange: Exchange) -> Shown:
+        call, body = self.masking.shown_request(exchange)
+        return shown_request(exchange.method, exchange.path, call, body, self.credentials.scrubber(exchange))
+
+    def _show_response(self, exchange: Exchange, body: bytes, content_type: str) -> Shown:
+        """A response as reviewers see it: read once more, so that masking it changes nothing."""
+        connection, operation = exchange.connection, exchange.operation
+        assert connection is not None
+        request, scrub = self._show_request(exchange), self.credentials.scrubber(exchange)
+        document = self.masking.shown_response(exchange, self.profiles.read(body, content_type))
+        ranking = self.profiles.response(exchange, body, content_type, document)
+        documents = self.masking.shown_request(exchange)[0].documents or []
+
+        def texts(entry: object, index: int | None) -> list[str]:
+            assert operation is not None
+            known = index is not None and 0 <= index < len(documents)
+            return operation.answer.texts_of(entry, documents[index] if known and index is not None else "")
+
+        return shown_response(request, exchange.upstream_status, ranking, texts, document, scrub)
 
     def _copy_request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         body = self.masking.record_request(exchange)
@@ -226,6 +315,7 @@ class Stack:
         if flow.is_replay == "response":
             exchange.replay = "response"
         reason = status_codes.RESPONSES.get(data.status_code, "").encode()
+        keep = Kept("", data.status_code, data.headers.fields, data.content or b"", 0.0)
         names = [name.lower() for name, _ in data.headers.fields]
         if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
@@ -242,7 +332,20 @@ class Stack:
         if document is not None and body is not read:
             document = self.profiles.read(body, content_type)
         exchange.received_bytes = len(body)
-        await self.policy.response(exchange, self.profiles.response(exchange, body, content_type, document), document)
+        while True:
+            ranking = self.profiles.response(exchange, body, content_type, document)
+            await self.policy.response(exchange, ranking, document)
+            if not exchange.demanded:
+                break
+            content = self.approvals.content_of(exchange, data.status_code, content_type, body)
+            if await self.approvals.take(exchange, exchange.demanded, content):
+                break
+            show = functools.partial(self._show_response, exchange, body, content_type)
+            await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
+            self._adopt(exchange)
+            await self.auth.again(exchange)
+            self.policy.requestheaders(exchange)
+        self._settle_approval(exchange)
         caller, record = self.masking.response(exchange, body, document)
         self.profiles.record(exchange, document)
         if exchange.method == "HEAD" or data.status_code in (204, 304):
@@ -273,13 +376,17 @@ class Stack:
             exchange.response_record = _refusal_record(exchange.answer)
         await self._record(flow, exchange)
 
+    def client_disconnected(self, client: Client) -> None:
+        """A caller has left: nothing waits for them any more."""
+        self.approvals.left(client)
+
     def _cut_revoked(self) -> None:
         """The shared state has changed: end what is revoked or stopped, also where its upstream is silent."""
         for flow, exchange in list(self._exchanges.items()):
             if exchange.settled or exchange.response_record is not None:
                 continue
             exchange.problem = self.auth.revoked(exchange) or self.policy.stopped(exchange)
-            if exchange.problem is not None and exchange.sent:
+            if exchange.problem is not None and not self.approvals.wake(exchange) and exchange.sent:
                 _end_upstream(flow)  # `error` follows, and answers
 
     # Refusing and recording.
@@ -324,14 +431,16 @@ class Stack:
             self._failed(exchange, "record", error)
             self._withhold(flow, exchange, problem or gateway_error())
         finally:
-            await self._end(exchange)
+            await self._end(flow, exchange)
         if logger.isEnabledFor(logging.INFO):
             _log(exchange)
 
-    async def _end(self, exchange: Exchange) -> None:
-        """Give back what the exchange has taken of its limits; nothing that goes wrong here concerns its caller."""
+    async def _end(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Give back what the exchange has taken and not used; nothing that goes wrong here concerns its caller."""
         try:
             await self.policy.end(exchange)
+            unreachable = exchange.problem is not None and exchange.problem.kind is Kind.UPSTREAM_UNREACHABLE
+            await self.approvals.end(exchange, unreachable=unreachable and _never_connected(flow))
         except Exception as error:
             alarm("room_failed", f"{type(error).__name__} in end at {_place(error)}; request {exchange.request_id}")
 
@@ -368,7 +477,8 @@ class Stack:
             _check_allowances()
             self.replay.start(policies)
             await self.policy.use(policies)
-            self.state.start(self._cut_revoked)
+            self.approvals.start()
+            self.state.start(self._cut_revoked, self.approvals.changed, policies.state)
             self.recorder.start(policies)
         except ConfigError as error:
             for mistake in error.mistakes:
@@ -384,7 +494,7 @@ class Stack:
             )
             return
         self._policies = policies
-        await self._fetch_keys(policies)
+        await self._refreshing.begin(policies.issuers)
         self._tasks.append(asyncio.create_task(self._watch_policies(policies.folder), name="policies"))
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, policies.folder)
@@ -403,20 +513,6 @@ class Stack:
         logger.info(
             f"weir: ready as worker {self.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
         )
-
-    async def _fetch_keys(self, policies: Policies) -> None:
-        """Have keys fetched from now on, and wait a little for the first, so that nobody's first request has to."""
-        started = []
-        for made_of, issuer in policies.issuers.items():
-            if issuer.provider is not None:
-                await asyncio.to_thread(issuer.provider.open)
-            if issuer.refresher is not None and made_of not in self._refreshing:
-                self._refreshing[made_of] = asyncio.create_task(issuer.refresher.run(), name="key refresher")
-                started.append(asyncio.create_task(issuer.refresher.first()))
-        if started:
-            _, late = await asyncio.wait(started, timeout=FIRST_KEYS)
-            for task in late:
-                task.cancel()
 
     # Policies that change.
 
@@ -444,23 +540,22 @@ class Stack:
                         _refuse_open_listeners(hardening.given_modes())
                     self.replay.start(found)
                     await self.policy.use(found)
-                    await self._fetch_keys(found)
+                    await self._refreshing.begin(found.issuers)
             except hardening.HardeningError as error:
                 found = reload.Refused((str(error),))
             except Exception as error:  # whatever it is, what runs goes on
                 found = reload.Refused((f"{type(error).__name__} at {_place(error)}",))
             if isinstance(found, reload.Refused):
                 message = "\n".join(found.mistakes)
-                for made_of in self._refreshing.keys() - old.issuers.keys():
-                    self._refreshing.pop(made_of).cancel()
+                self._refreshing.keep(old.issuers)
                 self.recorder.event("reload_refused", by, old=old.version, message=message)
                 alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
                 return
             self._policies = found
-            for made_of in self._refreshing.keys() - found.issuers.keys():
-                self._refreshing.pop(made_of).cancel()
-            dropped = [issuer.provider for made_of, issuer in old.issuers.items() if made_of not in found.issuers]
-            self._tasks.append(asyncio.create_task(_retire([p for p in dropped if p is not None]), name="retire"))
+            self.approvals.reloaded()
+            self._refreshing.keep(
+                found.issuers, [i for made_of, i in old.issuers.items() if made_of not in found.issuers]
+            )
             if found.version != old.version:
                 self.recorder.event("reload", by, old=old.version, new=found.version)
             self._tasks = [task for task in self._tasks if not task.done()]
@@ -469,11 +564,12 @@ class Stack:
     async def done(self) -> None:
         """Refuse what comes, let finish what is in flight, write everything."""
         self._stopping = True
-        tasks = [*self._tasks, *self._refreshing.values()]
-        for task in tasks:
+        self.approvals.stop()
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._refreshing.stop()
         servers = ctx.master.addons.get("proxyserver")
         if servers is not None:
             await servers.servers.update([])
@@ -527,21 +623,18 @@ async def _listen(modes: list[str]) -> bool:
     return not closed
 
 
-async def _retire(providers: list[Provider]) -> None:
-    """Close what is no longer used, once nobody asks it any more."""
-    try:
-        await asyncio.sleep(DRAIN)
-    finally:
-        for provider in providers:
-            await provider.close()
-
-
 def _end_upstream(flow: http.HTTPFlow) -> None:
     """Close the connection to the service that *flow* waits for."""
     for handler in ctx.master.addons.get("proxyserver").connections.values():
         transport = handler.transports.get(flow.server_conn) if handler.client is flow.client_conn else None
         if transport is not None and transport.handler is not None:
             transport.handler.cancel("revoked")
+
+
+def _never_connected(flow: http.HTTPFlow) -> bool:
+    """Whether not one byte of the request can have reached its service."""
+    server = flow.server_conn
+    return server.timestamp_tcp_setup is None or (server.tls and server.timestamp_tls_setup is None)
 
 
 def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:

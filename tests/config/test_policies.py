@@ -153,7 +153,7 @@ def issuer(settings: str) -> str:
         (issuer("issuer: https://i.example/.well-known/openid-configuration, audience: w"), "issuers[0].issuer: the issuer is the URL before /.well-known/"),
         (issuer("issuer: https://i.example, audience: w, groups: $.cognito:groups"), "a name with other characters than letters, digits and _ is written ['name']"),
         (GATEWAY + "public_url: weir.example\n", "public_url: 'weir.example' is not the gateway's URL; write e.g. https://weir.example"),
-        (GATEWAY + "state: redis\n", "state: 'redis' is not one of 'sqlite'"),
+        (GATEWAY + "state: redis\n", "state: 'redis' is not a store; write sqlite, or redis://host:6379/0"),
         (issuer("audience: w"), "issuers[0]: 'issuer' is missing: the exact `iss` of its tokens"),
         (issuer("issuer: urn:x, audience: w"), "issuers[0].issuer: a provider is asked over https only (http on loopback); discovery needs a URL, or name `jwks`"),
         (issuer("issuer: https://i.example, audience: w, algorithms: [RS256, HS256]"), "issuers[0].algorithms[1]: 'HS256' is not one of"),

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.approvals.samples import window
 from tests.end_to_end.gateway import (
     CREDENTIAL,
     Answer,
@@ -27,8 +28,8 @@ from tests.end_to_end.gateway import (
     token,
     write_policies,
 )
+from weir.approvals.model import Person
 from weir.state.database import Database
-from weir.state.model import AccessWindow
 
 WEIR = Path(sys.executable).with_name("weir")
 
@@ -450,16 +451,15 @@ def test_an_access_window_lets_in_until_it_ends(policed: Gateway) -> None:
     assert (refused.status, refused.problem) == (403, "access-denied") and "reviewers" in refused.json["detail"]
     now = time.time()
     database = Database()
-    database.open_window(AccessWindow("urn:weir:local", "guest", "window", now, now + 3600, "lead", "incident"))
-    database.open_window(
-        AccessWindow("urn:weir:local", "too-long", "window", now - 7200, now + 3600, "lead", "longer than at_most")
-    )
+    guest, other = (Person("local", "urn:weir:local", sub) for sub in ("guest", "too-long"))
+    database.add_approval(window(guest, "window", now, now + 3600), 9)
+    database.add_approval(window(other, "window", now - 7200, now + 3600, "longer than at_most"), 9)
     database.close()
     deadline = time.monotonic() + 10
     while (answer := rerank(policed, path="/window/v2/rerank", user="guest")).status != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert row(policed, answer, "message").startswith("access given by lead until")
+    assert row(policed, answer, "message").startswith("access given by acme/lead until")
     assert rerank(policed, path="/window/v2/rerank", user="too-long").status == 403
     assert rerank(policed, path="/window/v2/rerank", user="other").status == 403
 

@@ -32,7 +32,7 @@ limits: [{rate: 600/minute, per: user, burst: 5}]
 rules:
   - {name: no-huge-reranks, when: {documents: {gt: 1000}}, effect: deny, message: "At most 1,000 documents."}
   - {name: wide-reranks, when: {documents: {gt: 100}}, effect: deny, shadow: true}
-  - {name: costly-model, when: {model: expensive, top_n: {gt: 2}}, effect: require_approval}
+  - {name: costly-model, when: {model: expensive, top_n: {gt: 2}}, effect: require_approval, approval: {reviewers: [leads], hold: 1s}}
   - {name: no-debug, when: {body: {"$.options.debug": true}}, effect: deny}
 masks:
   - {fields: ["$.documents[*].user_id", "$.results[*].document.user_id"], with: hash}
@@ -168,7 +168,7 @@ def test_rules_on_model_top_n_and_body(gateway: Gateway, upstream: Upstream) -> 
     costly = gateway.call(
         body={**REQUEST, "model": "expensive", "top_n": None}, token=token()
     )  # absent means all three
-    assert (costly.status, costly.problem, costly.json["rule"]) == (403, "approval-required", "costly-model")
+    assert (costly.status, costly.problem, costly.json["rule"]) == (403, "approval-pending", "costly-model")
     assert gateway.call(body={**REQUEST, "options": {"debug": True}}, token=token()).json["rule"] == "no-debug"
     assert upstream.connections == 0
     assert gateway.call(body={**REQUEST, "model": "expensive"}, token=token()).status == 200

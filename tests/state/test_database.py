@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.approvals.samples import window
 
+from weir.approvals.model import Person
 from weir.auth.model import Principal
 from weir.home import HomeError
 from weir.state import watcher
 from weir.state.database import _SCHEMA, Database, NameTaken, key_digest
-from weir.state.model import KEYS_ISSUER, KEYS_NAME, AccessWindow, Snapshot
+from weir.state.model import KEYS_ISSUER, KEYS_NAME, Snapshot
 from weir.state.watcher import StateUnavailable, Watcher
 
 NOW = time.time()
@@ -198,11 +200,14 @@ def test_a_file_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
 
 def test_any_window_that_is_open_lets_in(tmp_path: Path) -> None:
     database = Database(tmp_path / "state.db")
+    whose, now = Person("acme", "i", "s"), time.time()
     for since, until in ((100.0, 200.0), (1000.0, 2000.0), (1500.0, 9000.0)):
-        database.open_window(AccessWindow("i", "s", "c", since, until, "lead", "why"))
+        database.add_approval(window(whose, "c", now + since, now + until, f"{since}"), 9)
+    database.add_approval(window(whose, "c", now - 900, now - 800, "over"), 9)
     _, snapshot = database.snapshot()
     database.close()
     principal = Principal("acme", "i", "s", frozenset(), expires=1e12)
-    found = {now: snapshot.window(principal, "c", now, 1000.0) is not None for now in (99, 150, 500, 1999, 2400, 2501)}
-    assert found == {99: False, 150: True, 500: False, 1999: True, 2400: True, 2501: False}
-    assert snapshot.window(principal, "other", 150, 1000.0) is None
+    moments = (-850, 99, 150, 500, 1999, 2400, 2501)
+    found = {at: snapshot.window(principal, "c", now + at, 1000.0) is not None for at in moments}
+    assert found == {-850: False, 99: False, 150: True, 500: False, 1999: True, 2400: True, 2501: False}
+    assert snapshot.window(principal, "other", now + 150, 1000.0) is None

@@ -1,6 +1,5 @@
 """Auth: from the token in a request's head to a principal. Waits only where only a provider can tell."""
 
-import math
 import os
 import sqlite3
 import time
@@ -12,6 +11,7 @@ from mitmproxy import http
 
 from weir.auth import dpop, metadata
 from weir.auth.challenges import base_url, challenges, trusted_base_url
+from weir.auth.holder import holder, key_holder
 from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
 from weir.auth.presented import Presented, TwoCredentials, find_token
@@ -21,8 +21,8 @@ from weir.auth.verifier import Undecided
 from weir.exchange import Document, Exchange
 from weir.problems import Kind, Problem, Refusal
 from weir.secret import Secret
-from weir.state.database import KEY_PREFIX, key_digest
-from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey
+from weir.state.database import KEY_PREFIX
+from weir.state.model import Snapshot
 from weir.state.proofs import Proofs
 from weir.state.watcher import StateUnavailable, Watcher
 
@@ -72,6 +72,18 @@ class Auth:
                 await self._use(exchange.proof)
         self._refuse_no_longer(exchange)
 
+    async def again(self, exchange: Exchange) -> None:
+        """Verify the token of a request that has waited, by the policies of now. Raises `Refusal`."""
+        policies, token, before = exchange.policies, exchange.token, exchange.principal
+        assert policies is not None and token is not None and before is not None
+        with self._refusals(exchange):
+            snapshot = self._state.snapshot()
+            principal = await holder(policies, snapshot, token.reveal(), time.time(), before.key_thumbprint)
+            if principal.key != before.key:
+                raise TokenError("it is another's now")
+        exchange.principal = principal
+        self._refuse_no_longer(exchange)
+
     def revoked(self, exchange: Exchange) -> Problem | None:
         """The refusal that the exchange's principal has earned; None while they are not revoked."""
         if exchange.principal is None:
@@ -107,9 +119,23 @@ class Auth:
             document = metadata.protected_resource(url, exchange.described, policies.verifier.issuers.values())
             headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"}
         else:
-            document = metadata.whoami(url, exchange.principal, policies.connections)
+            snapshot = self._snapshot()
+            windows = {
+                c.name: window
+                for c in policies.connections
+                if c.on_request is not None
+                and (window := snapshot.window(exchange.principal, c.name, time.time(), c.on_request.at_most))
+            }
+            admin = policies.admin.url if policies.reviewed else None
+            document = metadata.whoami(url, exchange.principal, policies.connections, windows, admin)
             headers = {"Cache-Control": "no-store"}
         return Document(msgspec.json.encode(document), tuple(headers.items()))
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            return self._state.snapshot()
+        except StateUnavailable:
+            raise _state_unavailable() from None
 
     def _presented(self, flow: http.HTTPFlow, exchange: Exchange) -> Presented:
         if exchange.replay:
@@ -137,21 +163,12 @@ class Auth:
             exchange.proof = dpop.read(proofs[0], token, exchange.method, url, exchange.received)
         thumbprint = exchange.proof.thumbprint if exchange.proof else ""
         if token.startswith(KEY_PREFIX):  # never sent to a provider to be asked about
-            if not policies.trusts_keys:
-                raise TokenError("API keys are not accepted here")
             if thumbprint:
                 raise TokenError("an API key is bound to no key")
-            return self._key_holder(token, exchange.received)
+            key, principal = key_holder(policies, self._state.snapshot(), token, exchange.received)
+            self._state.used(key.id, exchange.received)
+            return principal
         return policies.verifier.verify(token, exchange.received, thumbprint)
-
-    def _key_holder(self, token: str, now: float) -> Principal:
-        key = self._state.snapshot().keys.get(key_digest(token))
-        if key is None:
-            raise TokenError("the API key is unknown or revoked")
-        if key.expires is not None and now >= key.expires:
-            raise TokenError("the API key has expired")
-        self._state.used(key.id, now)
-        return _principal(key)
 
     async def _use(self, proof: dpop.Proof) -> None:
         if time.time() > proof.until:  # its body took longer: that it was used before may be forgotten
@@ -188,18 +205,6 @@ class Auth:
             ) from None
         except StateUnavailable:
             raise _state_unavailable() from None
-
-
-def _principal(key: ApiKey) -> Principal:
-    return Principal(
-        KEYS_NAME,
-        KEYS_ISSUER,
-        key.name,
-        frozenset(key.groups),
-        expires=math.inf if key.expires is None else key.expires,
-        issued=key.created,
-        token_id=key.id,
-    )
 
 
 def _state_unavailable() -> Refusal:

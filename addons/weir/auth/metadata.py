@@ -1,16 +1,19 @@
 """What the gateway says of itself to clients: RFC 9728 metadata, and to an authenticated caller, who they are. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from weir.auth.issuer import Issuer, authorization_server
 from weir.auth.keys import ALGORITHMS
 from weir.auth.model import Principal
 from weir.connection import Connection
+from weir.state.model import AccessWindow
 
 #: RFC 9728, 3: a resource's path stands behind it.
 PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 WHOAMI = "/.well-known/weir/whoami"
+#: Before the id of an approval: what its requester may know of it.
+APPROVALS = "/.well-known/weir/approvals/"
 
 
 def protected_resource(base_url: str, connection: Connection | None, issuers: Iterable[Issuer]) -> dict[str, Any]:
@@ -41,8 +44,18 @@ def protected_resource(base_url: str, connection: Connection | None, issuers: It
     }
 
 
-def whoami(base_url: str, principal: Principal, connections: Iterable[Connection]) -> dict[str, Any]:
-    """*principal* as the gateway sees them, and the connections that they may use, with what lets them in."""
+def whoami(
+    base_url: str,
+    principal: Principal,
+    connections: Iterable[Connection],
+    windows: Mapping[str, AccessWindow],
+    admin_url: str | None,
+) -> dict[str, Any]:
+    """*principal* as the gateway sees them, and the connections that they may use, with what lets them in.
+
+    ``on_request`` are those that they may ask for, at ``admin_url``.
+    """
+    connections = list(connections)
     return {
         "issuer": principal.issuer,
         "iss": principal.iss,
@@ -51,14 +64,25 @@ def whoami(base_url: str, principal: Principal, connections: Iterable[Connection
         "groups_unknown": principal.groups_unknown or None,
         "token_id": principal.token_id or None,
         "expires": principal.expires if principal.expires != float("inf") else None,
+        "admin_url": admin_url,
+        "on_request": [
+            connection.name
+            for connection in connections
+            if connection.on_request is not None
+            and connection.access.isdisjoint(principal.groups)
+            and connection.name not in windows
+        ],
         "connections": [
             {
                 "name": connection.name,
                 "profile": connection.profile.name,
                 "url": f"{base_url}{connection.match.path or ''}",
                 "by_groups": sorted(connection.access & principal.groups),
+                "until": window.until if (window := windows.get(connection.name)) else None,
+                "given_by": window.by if window else None,
+                "window_id": window.id if window else None,
             }
             for connection in connections
-            if not connection.access.isdisjoint(principal.groups)
+            if not connection.access.isdisjoint(principal.groups) or connection.name in windows
         ],
     }

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from weir.cli.fail import fail
+from weir.cli.store import open_shared
 from weir.cli.table import moment, print_list
 from weir.config.problems import SettingError
 from weir.duration import seconds
 from weir.policies import folder_path, load_namespaces
-from weir.state.database import Database, NameTaken
+from weir.state.database import NameTaken
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -58,7 +59,7 @@ def create(
         fail(str(error))
     if not namespaces.keys:
         print("weir: note: gateway.yaml does not accept API keys; add `- keys` to its issuers", file=sys.stderr)
-    database = Database()
+    database = open_shared()
     try:
         key, text = database.create_key(name, groups, ends, now)
     except NameTaken:
@@ -83,7 +84,7 @@ def list_(
 
       weir keys list --all --json
     """
-    database = Database()
+    database = open_shared()
     now = time.time()
     rows = []
     for key in database.list_keys():
@@ -108,7 +109,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -
 
 def revoke_key(name: str) -> None:
     """Revoke the key with that *name* or id, and say so; for ``weir revoke key`` too."""
-    database = Database()
+    database = open_shared()
     count = database.revoke_key(name, time.time())
     database.close()
     if not count:

@@ -7,6 +7,9 @@ import typer
 
 import weir
 from weir.cli import (
+    access,
+    admin,
+    approvals,
     check,
     diff,
     execute,
@@ -37,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("run")(run.run)
+app.command("admin")(admin.admin)
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("test")(policy_tests.run_policy_tests)
@@ -51,6 +55,8 @@ app.command("token")(token.token)
 app.command("whoami")(whoami.whoami)
 app.command("exec")(execute.execute)
 app.command("sql")(sql.sql)
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(access.app, name="access")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(revoke.app, name="revoke")

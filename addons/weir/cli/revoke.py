@@ -9,9 +9,9 @@ import typer
 from weir.auth.local import ISSUER as LOCAL_ISSUER
 from weir.cli import keys
 from weir.cli.fail import fail
+from weir.cli.store import open_shared
 from weir.cli.table import moment, print_list
 from weir.policies import folder_path, load_namespaces
-from weir.state.database import Database
 from weir.state.model import KEYS_NAME, RevocationKind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -109,7 +109,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON arr
 
       weir revoke list --json
     """
-    database = Database()
+    database = open_shared()
     rows = [(r.id, r.kind, r.iss or None, r.value, r.block, moment(r.at), r.by, r.reason or None)
             for r in database.revocations()]  # fmt: skip
     database.close()
@@ -124,7 +124,7 @@ def lift(number: Annotated[int, typer.Argument(help="The revocation's number in 
 
       weir revoke lift 3
     """
-    database = Database()
+    database = open_shared()
     lifted = database.lift(number)
     database.close()
     if not lifted:
@@ -150,7 +150,7 @@ def issuer_named(issuer: str, policies: str) -> str:
 def _revoke(kind: RevocationKind, iss: str, value: str, reason: str, *, block: bool = False) -> None:
     if not value or not value.isprintable() or value != value.strip():
         fail(f"{value!r} is not an id: it is empty, or has white space or control characters")
-    database = Database()
+    database = open_shared()
     revocation = database.revoke(kind, iss, value, time.time(), block=block, reason=reason)
     database.close()
     print(

@@ -3,9 +3,10 @@
 import functools
 import os
 import signal
-import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,13 @@ import typer
 from rich.console import Console
 
 import weir
+from weir.cli.admin import check_port
 from weir.cli.fail import fail
 from weir.policies import Policies, folder_path, load
 
+#: Seconds before the admin process is started again: twice as long each time, unless it ran for the second.
+_ADMIN_AGAIN = 1.0
+_ADMIN_STEADY = 30.0
 BUNDLE = Path(weir.__file__).resolve().parents[1] / "gateway.py"
 
 
@@ -26,8 +31,9 @@ def run(
 ) -> None:
     """Start the gateway on the listeners of gateway.yaml.
 
-    Becomes mitmdump with the bundle, with the configuration checked first. One process
-    uses one core: give it a worker a core. Stop it with Ctrl-C or SIGTERM; requests in flight are finished.
+    Becomes mitmdump with the bundle, with the configuration checked first. One process uses one core: give it a
+    worker a core. Where the policies name reviewers, [bold]weir admin[/] runs beside it, and is started again if it
+    ends. Stop it with Ctrl-C or SIGTERM; requests in flight are finished.
 
     [bold]Examples[/]
 
@@ -38,15 +44,21 @@ def run(
     folder = folder_path(policies)
     loaded = load(folder)
     _check_recordings(loaded)
-    _check_ports(loaded)
+    for listener in loaded.listeners:
+        check_port(listener, "listen")
+    if loaded.reviewed:
+        check_port(loaded.admin.listener, "admin.listen")
     _banner(loaded, workers)
     command = [_mitmdump(), "--no-server", "-s", str(BUNDLE)]
     command += ["--set", "weir_listen=true", "--set", f"weir_policies={folder.resolve()}"]
     if quiet:
         command.append("-q")
-    if workers == 1:
+    if workers == 1 and not loaded.reviewed:
         os.execv(command[0], command)  # noqa: S606
-    sys.exit(_supervise([*command, "--set", "weir_reuse_port=true"], workers))
+    if workers > 1:
+        command += ["--set", "weir_reuse_port=true"]
+    admin = [sys.executable, "-m", "weir.cli.main", "admin", "--policies", str(folder.resolve())]
+    sys.exit(_supervise([command] * workers, [*admin, *(["-q"] if quiet else [])] if loaded.reviewed else None))
 
 
 def _mitmdump() -> str:
@@ -67,20 +79,6 @@ def _check_recordings(policies: Policies) -> None:
         fail(f"{root}: cannot be written ({error.strerror}); make it writable, or change `recordings:` in gateway.yaml")
 
 
-def _check_ports(policies: Policies) -> None:
-    """Without sharing the port, so that a gateway that still runs is noticed."""
-    for listener in policies.listeners:
-        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((listener.host, listener.port))
-            except OSError as error:
-                fail(
-                    f"{listener}: cannot listen ({error.strerror}); stop what does, or change `listen:` in gateway.yaml"
-                )
-
-
 def _banner(policies: Policies, workers: int) -> None:
     console = Console(stderr=True, highlight=False)
     say = functools.partial(console.print, markup=False, soft_wrap=True)  # a path must not be broken
@@ -93,22 +91,27 @@ def _banner(policies: Policies, workers: int) -> None:
         where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))
         who = ", ".join(sorted(connection.access)) or "nobody"
         say(f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}")
+    if policies.reviewed:
+        say(f"  reviewers at {policies.admin.url}")
     say(f"  recordings in {policies.recordings.resolve()}, policies {policies.version[:12]}")
 
 
-def _supervise(command: list[str], count: int) -> int:
-    """Run *count* workers until one ends or a signal comes, then end all. The worst exit code."""
-    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603
+def _supervise(workers: list[list[str]], admin: list[str] | None) -> int:
+    """Run *workers* until one ends or a signal comes, then end all; *admin* is started again. The worst exit code."""
+    processes = [subprocess.Popen(command) for command in workers]  # noqa: S603
+    beside = subprocess.Popen(admin) if admin else None  # noqa: S603
     stopping = False
+
+    def everybody() -> Iterator[subprocess.Popen[bytes]]:
+        yield from (p for p in (*processes, *([beside] if beside else [])) if p.returncode is None)
 
     def stop(*_: object) -> None:
         nonlocal stopping
         stopping = True
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+        for process in everybody():
+            process.send_signal(signal.SIGTERM)
 
-    def hang_up(*_: object) -> None:  # the policies are to be read again
+    def hang_up(*_: object) -> None:  # the policies are to be read again; the admin looks at them by itself
         for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGHUP)
@@ -116,10 +119,23 @@ def _supervise(command: list[str], count: int) -> int:
     signal.signal(signal.SIGHUP, hang_up)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    wait = _ADMIN_AGAIN
+    while not any(process.poll() is not None for process in processes):
+        began = time.monotonic()
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        if beside is None or beside.poll() is None or stopping:
+            continue
+        wait = _ADMIN_AGAIN if time.monotonic() - began > _ADMIN_STEADY else min(wait * 2, _ADMIN_STEADY)
+        print(f"weir: the admin process ended; it is started again in {wait:.0f} s", file=sys.stderr)
+        time.sleep(wait)
+        if not stopping:
+            assert admin is not None
+            beside = subprocess.Popen(admin)  # noqa: S603
     expected = stopping
     stop()
     codes = [process.wait() for process in processes]
+    if beside is not None:
+        beside.wait()
     if not expected:
         print("weir: a worker ended, so all were stopped; see its last lines above", file=sys.stderr)
     return 0 if expected else max(1, *(abs(code) for code in codes))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
+from weir.approvals.people import ScheduleSettings
 from weir.config.model import ConnectionSettings, GatewaySettings
 from weir.policy.cases import CaseFile
 from weir.policy.facts import RESPONSE_FACTS, Kind
@@ -19,6 +20,7 @@ class What(StrEnum):
     CONNECTION = "connection"
     GATEWAY = "gateway"
     PROFILE = "profile"
+    SCHEDULE = "schedule"
     TESTS = "tests"
 
 
@@ -26,6 +28,7 @@ _MODELS: dict[What, type[BaseModel]] = {
     What.CONNECTION: ConnectionSettings,
     What.GATEWAY: GatewaySettings,
     What.PROFILE: ProfileSettings,
+    What.SCHEDULE: ScheduleSettings,
     What.TESTS: CaseFile,
 }
 

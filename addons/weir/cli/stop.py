@@ -10,6 +10,7 @@ import typer
 
 from weir.cli.fail import fail
 from weir.cli.revoke import issuer_named
+from weir.cli.store import open_shared
 from weir.cli.table import moment, print_list
 from weir.config.load import load_folder
 from weir.config.problems import ConfigError
@@ -17,7 +18,6 @@ from weir.home import operator_name
 from weir.policies import folder_path
 from weir.recorder import events
 from weir.recorder.worker import running
-from weir.state.database import Database
 from weir.state.model import StopScope
 from weir.text import inert
 
@@ -53,7 +53,7 @@ def stop(
     if not reason.strip():
         fail("say why with --reason; callers are told")
     scope, iss, value = _what(connection, user, session, everything, issuer, policies)
-    database = Database()
+    database = open_shared(policies)
     database.stop(scope, iss, value, time.time(), reason)
     database.close()
     _tell(policies, "stop", _shown(scope, value), reason)
@@ -76,7 +76,7 @@ def start(
 
       weir start --all
     """
-    database = Database()
+    database = open_shared(policies)
     if user and not issuer:  # whoever it was stopped as, also where their issuer is no longer configured
         isses = {s.iss for s in database.stops() if s.scope == "user" and s.value == user}
         issuer = next(iter(isses)) if len(isses) == 1 else issuer
@@ -102,7 +102,7 @@ def status(
       weir status --json
     """
     workers = [_worker(root, worker) for root in _recordings(policies) for worker in running(root)]
-    database = Database()
+    database = open_shared(policies)
     stops = [(s.scope, s.value or None, s.iss or None, moment(s.at), s.by, s.reason) for s in database.stops()]
     database.close()
     names = ("stopped", "name", "iss", "since", "by", "reason")

@@ -41,8 +41,17 @@ def whoami(
     if not me["connections"]:
         print(f"no connection, {why_none(me)}")
         return
-    rows = [(c["name"], c["profile"], c["url"], "in " + ", ".join(c["by_groups"])) for c in me["connections"]]
-    print_table(("connection", "profile", "url", "because you are"), rows)
+    rows = [(c["name"], c["profile"], c["url"], _because(c)) for c in me["connections"]]
+    print_table(("connection", "profile", "url", "because"), rows)
+    for name in me.get("on_request", ()):
+        print(inert(f"you may ask for {name}: weir access request --connection {name} --for 1h --reason …"))
+
+
+def _because(connection: dict[str, Any]) -> str:
+    """What lets them in, and until when."""
+    if connection["by_groups"]:
+        return "you are in " + ", ".join(connection["by_groups"])
+    return f"{connection['given_by']} gave you access until {moment(connection['until'])}"
 
 
 def why_none(me: dict[str, Any]) -> str:

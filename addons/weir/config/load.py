@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from weir.approvals.people import ScheduleSettings
 from weir.config.model import ConnectionSettings, GatewaySettings, Settings
 from weir.config.problems import ConfigError, Location, Mistake, SettingError, did_you_mean, path_text
 from weir.profiles.settings import ProfileSettings
@@ -57,6 +58,7 @@ class Folder:
     gateway: Document[GatewaySettings]
     connections: tuple[Document[ConnectionSettings], ...]
     profiles: tuple[Document[ProfileSettings], ...]
+    schedules: tuple[Document[ScheduleSettings], ...]
     mistakes: tuple[Mistake, ...]
 
 
@@ -104,7 +106,12 @@ def load_folder(path: Path) -> Folder:
         for file in sorted(path.glob("profiles/*.yaml"))
         if (own := load_document(file, ProfileSettings, mistakes)) is not None
     ]
-    for place in ("*.yml", "profiles/*.yml", "tests/*.yml"):
+    schedules: list[Document[ScheduleSettings]] = [
+        schedule
+        for file in sorted(path.glob("schedules/*.yaml"))
+        if (schedule := load_document(file, ScheduleSettings, mistakes)) is not None
+    ]
+    for place in ("*.yml", "profiles/*.yml", "schedules/*.yml", "tests/*.yml"):
         others = sorted(path.glob(place))
         mistakes += [Mistake(_shown(file), 1, 1, f"is not read; call it {file.stem}.yaml") for file in others]
     if not mistakes and not connections:
@@ -118,7 +125,7 @@ def load_folder(path: Path) -> Folder:
         seen.setdefault(name, document.file)
     if gateway is None:
         raise ConfigError(mistakes)
-    return Folder(path, gateway, tuple(connections), tuple(profiles), tuple(mistakes))
+    return Folder(path, gateway, tuple(connections), tuple(profiles), tuple(schedules), tuple(mistakes))
 
 
 def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:

@@ -5,7 +5,16 @@ Only shapes are checked here; each room compiles its own part and finds what a s
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
 
@@ -96,6 +105,55 @@ class CategorySettings(Settings):
     file: str | None = None
 
 
+class HookSettings(Settings):
+    """Somebody who is told of approvals: one of ``webhook``, ``slack``, ``teams``, ``email``, ``command``.
+
+    ``secret`` signs a webhook's bodies. ``on`` names what is told, ``connections`` of which (all of them, if empty).
+    """
+
+    webhook: str | None = None
+    secret: str | None = None
+    slack: str | None = None
+    teams: str | None = None
+    email: "EmailSettings | None" = None
+    command: list[str] | None = None
+    on: list[Literal["asked", "escalated", "approved", "denied", "expired", "break_glass"]] = [
+        "asked",
+        "escalated",
+        "break_glass",
+    ]
+    connections: Strings = []
+
+
+class EmailSettings(Settings):
+    """Mail by SMTP: ``smtp://host:587`` (with STARTTLS, but for loopback) or ``smtps://host:465``."""
+
+    server: str
+    sender: str
+    to: Annotated[Strings, Field(min_length=1)]
+    user: str | None = None
+    password: str | None = None
+
+
+class AdminSettings(Settings):
+    """Where ``weir admin`` listens, and the URL under which reviewers reach it, where that is another."""
+
+    listen: str = "http://127.0.0.1:8081"
+    url: str | None = None
+
+
+class HeldSettings(Settings):
+    """How much may wait for reviewers in one worker: requests in all and of one principal, and bytes of bodies.
+
+    ``open`` is how many undecided approvals one principal may have asked for, on all workers.
+    """
+
+    requests: Annotated[int, Field(ge=1)] = 2000
+    per_user: Annotated[int, Field(ge=1)] = 20
+    megabytes: Annotated[int, Field(ge=1)] = 256
+    open: Annotated[int, Field(ge=1)] = 50
+
+
 class GatewaySettings(Settings):
     """``gateway.yaml``: what the gateway trusts and where it listens and records."""
 
@@ -104,8 +162,12 @@ class GatewaySettings(Settings):
     public_url: str | None = None
     issuers: list[IssuerEntry] = []
     recordings: str = "recordings"
-    state: Literal["sqlite"] = "sqlite"
+    state: str = "sqlite"
     limits: str = "memory"
+    admin: AdminSettings = AdminSettings()
+    held: HeldSettings = HeldSettings()
+    notify: list[HookSettings] = []
+    same_person: list[Annotated[list[str], Field(min_length=2)]] = []
     timezone: str = "UTC"  # of the facts hour and weekday
     categories: dict[Name, CategorySettings] = {}
 
@@ -126,10 +188,34 @@ class CredentialSettings(Settings):
     value: str
 
 
-class OnRequestSettings(Settings):
-    """Access for a while, which ``reviewers`` (groups) may give, for no longer than ``at_most``."""
+class ReviewersSettings(Settings):
+    """Who may decide: groups, users, and whoever is on call by the schedule of that name. A list alone is of groups."""
 
-    reviewers: Annotated[Strings, Field(min_length=1)]
+    groups: Strings = []
+    users: Strings = []
+    on_call: Name | None = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "ReviewersSettings":
+        if not (self.groups or self.users or self.on_call):
+            raise ValueError("name somebody: groups, users or on_call")
+        return self
+
+
+Reviewers = Annotated[
+    ReviewersSettings,
+    BeforeValidator(
+        lambda value: {"groups": value} if isinstance(value, str | list) else value,
+        json_schema_input_type=str | list[str] | ReviewersSettings,
+    ),
+]
+
+
+class OnRequestSettings(Settings):
+    """Access for a while, which ``count`` of the ``reviewers`` may give, for no longer than ``at_most``."""
+
+    reviewers: Reviewers
+    count: Annotated[int, Field(ge=1, le=10)] = 1
     at_most: Duration = "4h"
 
 
@@ -153,12 +239,42 @@ class LimitSettings(Settings):
     burst: Annotated[int, Field(ge=1)] | None = None
 
 
-class ApprovalSettings(Settings):
-    """Who approves, and for how long a request is held. Read now, enforced as a refusal."""
+class EscalateSettings(Settings):
+    """Who else may decide once a request has waited for ``after``."""
 
-    reviewers: list[str] = []
-    hold: str | None = None
-    count: Annotated[int, Field(ge=1)] = 1
+    after: Duration
+    to: Reviewers
+
+
+class ReuseSettings(Settings):
+    """For how long an approval covers its requester's later requests that match the same rule.
+
+    ``same`` are facts that must then be as they were; without it, all that the rule's ``when`` names.
+    """
+
+    for_: Annotated[Duration, Field(alias="for")]
+    same: list[str] | None = None
+
+
+class ApprovalSettings(Settings):
+    """Who must say yes, and how long is waited for them. A rule's own settings come before its connection's."""
+
+    reviewers: Reviewers | None = None
+    count: Annotated[int, Field(ge=1, le=10)] | None = None
+    all_of: list[str] | None = None
+    hold: Duration | None = None
+    expires: Duration | None = None
+    escalate: EscalateSettings | None = None
+    break_glass: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] | None = None
+    reuse: (
+        Annotated[
+            ReuseSettings,
+            BeforeValidator(
+                lambda v: {"for": v} if isinstance(v, str) else v, json_schema_input_type=str | ReuseSettings
+            ),
+        ]
+        | None
+    ) = None
 
 
 class TripSettings(Settings):

@@ -47,13 +47,34 @@ class Masking:
         if not exchange.parsed:
             return b"" if connection.masks.all else exchange.sent_body
         report = apply(connection.masks.all, exchange.body)
-        call = _recorded_call(exchange) if report else exchange.call
+        call = _masked_call(exchange) if report else exchange.call
         exchange.recorded_model, exchange.recorded_indexes = call.model, call.indexes
         if not report:
             return exchange.sent_body
         exchange.masked += report
         exchange.masked_request = True
         return _encode(exchange)
+
+    def shown_request(self, exchange: Exchange) -> tuple[Call, Any]:
+        """The request's call and body as reviewers may see them. Changes the parsed body: it must be read again."""
+        connection = exchange.connection
+        assert connection is not None
+        if not exchange.parsed:
+            hidden = connection.masks.all and exchange.caller_body
+            return exchange.call, "(a body that cannot be masked)" if hidden else None
+        apply(connection.masks.all, exchange.body)
+        return (_masked_call(exchange) if connection.masks.all else exchange.call), exchange.body
+
+    def shown_response(self, exchange: Exchange, document: Any) -> Any:
+        """The response's *document* as reviewers may see it, masked in place; None where it cannot be masked."""
+        connection = exchange.connection
+        assert connection is not None
+        if not connection.masks.all:
+            return document
+        if not isinstance(document, dict | list) or exchange.upstream_status == 206:
+            return None
+        apply(connection.masks.all, document)
+        return document
 
     def response(self, exchange: Exchange, body: bytes, document: Any) -> tuple[bytes, bytes]:
         """The response's body for the caller and for the record. Raises `Refusal` where it cannot be masked."""
@@ -81,7 +102,7 @@ def _encode(exchange: Exchange) -> bytes:
     return encode_lines(exchange.body) if ndjson else encode(exchange.body)
 
 
-def _recorded_call(exchange: Exchange) -> Call:
+def _masked_call(exchange: Exchange) -> Call:
     """The call as it stands in the masked body; nothing of it where that cannot be read any more."""
     if exchange.operation is None:
         return exchange.call

@@ -1,4 +1,7 @@
-"""Policy: stops, access, rules and limits, in this order of power: a deny, a limit, an approval."""
+"""Policy: stops, access, rules and limits, in this order of power: a deny, a limit, an approval.
+
+What asks for approval is left in the exchange's ``demanded``: `admit` is for what has it, or needs none.
+"""
 
 import asyncio
 import hashlib
@@ -109,29 +112,49 @@ class Policy:
         exchange.decision = self._decide(exchange, "deny", "access", message, connection.file, connection.access_line)
         raise Refusal(Kind.ACCESS_DENIED, message, rule="access")
 
-    async def request(self, exchange: Exchange) -> None:
-        """Decide. Raises `Refusal` for whatever is not allowed now."""
+    async def request(self, exchange: Exchange, *, again: bool = False) -> None:
+        """Decide. Raises `Refusal` for whatever is not allowed now. *again*: it has its place in the limits already."""
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
         self._refuse_stopped(exchange)  # since its head was read
-        try:
-            exchange.facts = request_facts(exchange, connection.rules.needs | connection.response_rules.needs)
-        except ContentError as error:
-            raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
+        exchange.decision = None
+        self.read_facts(exchange)
         verdict = self._judge(exchange, connection.rules, Kind.UNREADABLE_BODY, "request")
         if verdict.matched:
             exchange.judged_request = evidence.outcomes(connection.rules.rules, exchange.facts)
         if verdict.deny is not None:
             self._refuse(exchange, verdict.deny, "deny", Kind.DENIED_BY_RULE, verdict)
-        if connection.limits:
+        if connection.limits and not again:
             await self._take(exchange, connection, principal, verdict)
-        if verdict.require_approval is not None:
-            self._refuse(exchange, verdict.require_approval, "require_approval", Kind.APPROVAL_REQUIRED, verdict)
-        self._try(exchange, connection, verdict)
+        exchange.demanded = verdict.approvals
+        if verdict.approvals:
+            self._demand(exchange, verdict)
+            return
         window = self._window(exchange, connection, principal)
         by = f"access given by {window.by} until {_utc(window.until)}" if window else ""
         exchange.decision = self._decide(
             exchange, "allow", "access", by, connection.file, connection.access_line, verdict
+        )
+
+    def read_facts(self, exchange: Exchange) -> None:
+        """Set the exchange's facts. Raises `Refusal` where they cannot be read."""
+        connection = exchange.connection
+        assert connection is not None
+        try:
+            exchange.facts = request_facts(exchange, connection.rules.needs | connection.response_rules.needs)
+        except ContentError as error:
+            raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
+
+    def admit(self, exchange: Exchange) -> None:
+        """Let the request go to its service, unless that is in trouble. Raises `Refusal`."""
+        assert exchange.connection is not None
+        self._try(exchange, exchange.connection)
+
+    def _demand(self, exchange: Exchange, verdict: Verdict) -> None:
+        rule = verdict.approvals[0]
+        message = rule.message or f"The rule {rule.name} asks for approval."
+        exchange.decision = self._decide(
+            exchange, "require_approval", rule.name, message, rule.file, rule.line, verdict
         )
 
     # Responses.
@@ -140,12 +163,16 @@ class Policy:
         """Judge what the service answered, and charge what only it could tell. Raises `Refusal`."""
         connection = exchange.connection
         assert connection is not None
+        exchange.demanded = ()
         await self._charge_afterwards(exchange, len(ranking.results))  # it was used, whatever is thought of it
         if connection.response_rules.rules:
             self._judge_response(exchange, connection, ranking, document)
 
     async def _charge_afterwards(self, exchange: Exchange, results: int) -> None:
         if not exchange.settles:
+            return
+        if exchange.kept:  # charged when it came
+            exchange.settles = ()
             return
         settles, exchange.settles = exchange.settles, ()
         guess = math.ceil((len(exchange.caller_body) + exchange.received_bytes) / _BYTES_A_TOKEN)
@@ -169,13 +196,13 @@ class Policy:
             exchange.judged_response = evidence.outcomes(rules.rules, exchange.facts)
         if verdict.deny is not None:
             self._refuse(exchange, verdict.deny, "deny", Kind.DENIED_BY_RULE, verdict)
-        approval = verdict.require_approval
-        if approval is not None and exchange.call.operation not in WRITES:
-            self._refuse(exchange, approval, "require_approval", Kind.APPROVAL_REQUIRED, verdict)
-        if verdict.shadow:
+        exchange.demanded = verdict.approvals if exchange.call.operation not in WRITES else ()
+        if exchange.demanded:
+            self._demand(exchange, verdict)
+        elif verdict.shadow:
             before = exchange.decision
             assert before is not None
-            names = (*before.shadow, *(rule.name for rule in verdict.shadow))
+            names = tuple(dict.fromkeys((*before.shadow, *(rule.name for rule in verdict.shadow))))
             would = max(before.shadow_effect, verdict.shadow_effect, key=lambda effect: STRENGTH[effect])
             exchange.decision = replace(before, shadow=names, shadow_effect=would)
 
@@ -241,8 +268,6 @@ class Policy:
 
     def _refuse(self, exchange: Exchange, rule: Rule, effect: Effect, kind: Kind, verdict: Verdict) -> None:
         message = rule.message or f"The rule {rule.name} does not let this pass."
-        if kind is Kind.APPROVAL_REQUIRED:
-            message += " It needs a reviewer's approval, and this gateway cannot ask for one yet."
         exchange.decision = self._decide(exchange, effect, rule.name, message, rule.file, rule.line, verdict)
         raise Refusal(kind, message, rule=rule.name)
 
@@ -278,7 +303,7 @@ class Policy:
         )
         raise Refusal(Kind.RATE_LIMITED, message, rule=worst.limit.name)
 
-    def _try(self, exchange: Exchange, connection: Connection, verdict: Verdict) -> None:
+    def _try(self, exchange: Exchange, connection: Connection) -> None:
         breaker = self._breakers.get(connection.name)
         if breaker is None:
             return
@@ -288,7 +313,7 @@ class Policy:
                 f"Too many answers of {connection.name} were errors, so it is closed for a moment. Try again later."
             )
             line = breaker.trip.line
-            exchange.decision = self._decide(exchange, "deny", "trip", message, connection.file, line, verdict)
+            exchange.decision = self._decide(exchange, "deny", "trip", message, connection.file, line)
             retry = (("Retry-After", str(math.ceil(entry.wait))),)
             raise Refusal(Kind.CIRCUIT_OPEN, message, rule="trip", headers=retry)
         exchange.entry = entry
@@ -304,9 +329,11 @@ class Policy:
         verdict: Verdict | None = None,
     ) -> Decision:
         assert exchange.policies is not None
-        before = exchange.decision.shadow if exchange.decision else ()  # of the request, where its response is judged
-        shadow = (*before, *(r.name for r in verdict.shadow)) if verdict else before
-        would = max(effect, verdict.shadow_effect, key=lambda e: STRENGTH[e]) if verdict else effect
+        before = exchange.decision  # of the request, where its response is judged
+        names = (*(before.shadow if before else ()), *(r.name for r in (verdict.shadow if verdict else ())))
+        shadow = tuple(dict.fromkeys(names))
+        known = (effect, *((verdict.shadow_effect,) if verdict else ()), *((before.shadow_effect,) if before else ()))
+        would = max(known, key=lambda e: STRENGTH[e])
         return Decision(self._new_id(), effect, rule, message, exchange.policies.version, file, line, shadow, would)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +18,11 @@ def compare(old: Folder, new: Folder) -> Iterator[str]:
     before = {d.settings.connection: d.settings for d in old.connections}
     after = {d.settings.connection: d.settings for d in new.connections}
     yield from _named("the connection", before, after)
+    yield from _named(
+        "the schedule",
+        {Path(d.file).stem: d.settings for d in old.schedules},
+        {Path(d.file).stem: d.settings for d in new.schedules},
+    )
     yield from _named(
         "the profile",
         {d.settings.profile: d.settings for d in old.profiles},
@@ -57,9 +63,10 @@ def _settings(where: str, old: BaseModel, new: BaseModel) -> Iterator[str]:
 
 
 def _shown(settings: dict[str, Any]) -> dict[str, Any]:
-    """*settings* without the password that the URL of a store may have."""
-    if isinstance(settings.get("limits"), str):
-        settings["limits"] = re.sub(r"//[^@/]*@", "//***@", settings["limits"])
+    """*settings* without the passwords that the URLs of stores may have."""
+    for name in ("limits", "state"):
+        if isinstance(settings.get(name), str):
+            settings[name] = re.sub(r"//[^@/]*@", "//***@", settings[name])
     return settings
 
 

@@ -1,16 +1,20 @@
 """A connection's rules, limits and breaker, compiled from its settings. Every mistake is found, with its place."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from weir.approvals.model import Terms
+from weir.approvals.terms import compile_terms
 from weir.config.load import Document
 from weir.config.model import CategorySettings, ConnectionSettings, LimitSettings, RuleSettings, TripSettings
 from weir.config.problems import SettingError, at, placed
 from weir.duration import seconds
 from weir.policy.breaker import Trip
-from weir.policy.conditions import Compiler, Phase
-from weir.policy.facts import REQUEST_FACTS
+from weir.policy.conditions import Compiler, Node, Phase
+from weir.policy.facts import REQUEST_FACTS, RESPONSE_FACTS
 from weir.policy.gate import compile_pattern, term_pattern
 from weir.policy.limits import Concurrency, Limit, compile_limit
 from weir.policy.rules import Rule, Rules, clauses
@@ -25,6 +29,7 @@ ResolveGroup = Callable[[str], str]
 _OWNERS = ("user", "group", "connection")
 _COUNTABLE = [name for name, kind in REQUEST_FACTS.items() if kind != "texts" and name not in (*_OWNERS, "groups")]
 _MOST_TERM_BYTES = 4 << 20
+_NOBODY = "who may say yes? Name `reviewers` under `approval`, of the rule or of the connection"
 #: The name of the rule that ``writes:`` stands for.
 WRITES_RULE = "writes"
 #: What decisions name as their rule where it is none.
@@ -36,6 +41,7 @@ def compile_rules(
     profile: Profile | None,
     resolve: ResolveGroup,
     categories: Mapping[str, str],
+    schedules: Collection[str],
     errors: list[SettingError],
 ) -> tuple[Rules, Rules]:
     """The connection's rules on requests and on responses; what is wrong with them goes to *errors*."""
@@ -46,6 +52,9 @@ def compile_rules(
         "response": Compiler("response", categories, expressions=expressions),
     }
     found: dict[Phase, list[Rule]] = {"request": [], "response": []}
+    common = Terms()  # the connection's own approval settings are looked at once, where they stand
+    with at(errors, "approval"):
+        common = compile_terms(settings.approval, None, resolve, schedules, (), REQUEST_FACTS)
     seen: set[str] = set()
     for i, rule in enumerate(settings.rules):
         with at(errors, "rules", i):
@@ -56,11 +65,17 @@ def compile_rules(
             if rule.name in seen:
                 raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")
             seen.add(rule.name)
-            found[rule.on].append(_rule(rule, compilers[rule.on], resolve, document, document.line("rules", i)))
+            found[rule.on].append(
+                _rule(rule, compilers[rule.on], resolve, schedules, document, document.line("rules", i))
+            )
     if settings.writes != "allow" and profile is not None and profile.writes:
         when = {"operation": sorted(WRITES)}
+        if settings.writes == "require_approval" and "writes" in settings.model_fields_set and not common.somebody:
+            errors.append(SettingError(_NOBODY, "writes"))
         found["request"].append(
             Rule(
+                terms=common,
+                digest=_digest(settings, {"writes": settings.writes}, common),
                 name=WRITES_RULE,
                 condition=compilers["request"].compile(when),
                 effect=settings.writes,
@@ -80,14 +95,51 @@ def compile_rules(
     )
 
 
-def _rule(rule: RuleSettings, compiler: Compiler, resolve: ResolveGroup, document: Document_, line: int) -> Rule:
+def _rule(
+    rule: RuleSettings,
+    compiler: Compiler,
+    resolve: ResolveGroup,
+    schedules: Collection[str],
+    document: Document_,
+    line: int,
+) -> Rule:
     with placed("when"):
         condition = compiler.compile(_resolve_groups(rule.when, resolve))
     if rule.on == "response" and rule.effect == "require_approval":
         for clause in clauses(condition):
             if clause.fact == "operation" and not WRITES.isdisjoint(_values(clause.matcher)):
                 raise SettingError("a write has happened before its response can be approved; ask on the request", "on")
-    return Rule(rule.name, condition, rule.effect, rule.message, rule.shadow, document.file, line)
+    terms = Terms()
+    if rule.effect == "require_approval":
+        common = document.settings.approval
+        known = REQUEST_FACTS if rule.on == "request" else RESPONSE_FACTS
+        with placed("approval"):
+            terms = compile_terms(rule.approval, common, resolve, schedules, _named(condition), known)
+        if not terms.somebody and not rule.shadow:
+            raise SettingError(_NOBODY, "approval" if rule.approval else "effect")
+        compiler.needs.update(name for name in terms.same if name in known)
+    elif rule.approval is not None:
+        raise SettingError("only a rule whose effect is require_approval has one", "approval")
+    says = rule.model_dump(mode="json", by_alias=True, exclude={"approval", "shadow"})
+    digest = _digest(document.settings, says, terms)
+    return Rule(rule.name, condition, rule.effect, rule.message, rule.shadow, document.file, line, terms, digest)
+
+
+def _named(node: Node) -> Iterator[str]:
+    """The facts that a condition names, as `Terms.same` has them; ``body:`` stands before a path into the body."""
+    for clause in clauses(node):
+        if clause.path is not None:
+            yield f"body:{clause.path.text}"
+        elif clause.fact == "category":
+            yield from ("query", "document_text")
+        else:
+            yield clause.fact
+
+
+def _digest(settings: ConnectionSettings, says: dict[str, Any], terms: Terms) -> str:
+    """What an approval is bound to besides the request: all of the rule, who must say yes, and where it would go."""
+    whole = [settings.connection, settings.upstream, says, repr(terms)]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _values(matcher: Any) -> set[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from weir.approvals.lifecycle import who
 from weir.auth.model import Principal
 from weir.config.problems import SettingError
 from weir.connection import Connection
@@ -127,6 +128,7 @@ async def _judge(exchange: Exchange, connection: Connection, given: Given) -> Ou
         policy.requestheaders(exchange)
         read_request(exchange, given.body)
         await policy.request(exchange)
+        _refuse_demanded(exchange)
         if given.status is not None or given.response:
             exchange.upstream_status = given.status or 200
             exchange.received_bytes = len(given.response)
@@ -134,9 +136,19 @@ async def _judge(exchange: Exchange, connection: Connection, given: Given) -> Ou
             document = profiles.read(given.response, "application/json")
             ranking = profiles.response(exchange, given.response, "application/json", document)
             await policy.response(exchange, ranking, document)
+            _refuse_demanded(exchange)
     except Refusal as refusal:
         return Outcome(exchange, refusal.problem)
     return Outcome(exchange)
+
+
+def _refuse_demanded(exchange: Exchange) -> None:
+    """Nobody is asked in a rehearsal."""
+    if exchange.demanded:
+        rule = exchange.demanded[0]
+        asked = "; ".join(f"{r.name} needs {r.terms.count} of {who(r.terms.reviewers)}" for r in exchange.demanded)
+        message = rule.message or f"The rule {rule.name} asks for approval."
+        raise Refusal(Kind.APPROVAL_REQUIRED, f"{message} ({asked})", rule=rule.name)
 
 
 def _principal(policies: Policies, connection: Connection, given: Given) -> Principal:

@@ -83,7 +83,8 @@ def _overruled(rule: Rule, rules: Sequence[Rule], i: int) -> Iterator[Oddity]:
         if other is rule or other.shadow:
             continue
         stronger = STRENGTH[other.effect] > STRENGTH[rule.effect]
-        if (stronger or (other.effect == rule.effect and k < i)) and covers(other.condition, rule.condition):
+        first = other.effect == rule.effect == "deny" and k < i  # of those that ask for approval each has its own
+        if (stronger or first) and covers(other.condition, rule.condition):
             which = f"{other.name!r} (line {other.line})"
             if stronger and str(other.condition) == str(rule.condition):
                 why = f"contradicts {which}, which asks for {other.effect} under the same condition"

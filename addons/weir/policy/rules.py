@@ -1,6 +1,7 @@
 """Rules over facts. Pure: facts in, verdict out; no I/O, no clock.
 
-A deny beats a require_approval wherever they stand; among equals the first in the file is named. A rule in
+A deny beats a require_approval wherever they stand; of several that deny the first in the file is named, of several
+that ask for approval each must have its own. A rule in
 shadow is judged like any other, and changes nothing.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from weir.approvals.model import NO_TERMS, Terms
 from weir.policy.conditions import Clause, Condition, Group, Node, UnreadableFact
 from weir.policy.facts import Facts
 from weir.policy.model import Effect
@@ -28,6 +30,8 @@ class Rule:
     shadow: bool
     file: str
     line: int
+    terms: Terms = NO_TERMS  # of an approval
+    digest: str = ""  # of all that the rule says, and of the connection's part in its approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +51,26 @@ class Verdict:
     """The rule that counts for each effect, and the matching rules that are only watched."""
 
     deny: Rule | None = None
-    require_approval: Rule | None = None
+    approvals: tuple[Rule, ...] = ()  # every rule that asks for one: each must have its own
     shadow: tuple[Rule, ...] = ()
 
     @property
     def matched(self) -> bool:
         """Whether any rule did."""
-        return bool(self.deny or self.require_approval or self.shadow)
+        return bool(self.deny or self.approvals or self.shadow)
 
     @property
     def shadow_effect(self) -> Effect:
         """The effect that rules would have if those in shadow were enforced."""
-        rules = (*self.shadow, self.deny, self.require_approval)
+        rules = (*self.shadow, self.deny, *self.approvals)
         found: list[Effect] = [rule.effect for rule in rules if rule is not None]
         return max(found, key=lambda effect: STRENGTH[effect], default="allow")
 
 
 def judge(rules: Rules, facts: Facts) -> Verdict:
     """What *rules* say of *facts*. Raises `UnreadableFact`, unless only a rule in shadow asked for it."""
-    deny = approval = None
+    deny = None
+    approvals: tuple[Rule, ...] = ()
     shadow: tuple[Rule, ...] = ()
     for test, rule in rules.tests:
         try:
@@ -79,8 +84,8 @@ def judge(rules: Rules, facts: Facts) -> Verdict:
         elif rule.effect == "deny":
             deny = deny or rule
         else:
-            approval = approval or rule
-    return Verdict(deny, approval, shadow)
+            approvals += (rule,)
+    return Verdict(deny, approvals, shadow)
 
 
 @dataclass(frozen=True, slots=True)

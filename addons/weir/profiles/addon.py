@@ -19,13 +19,18 @@ class Profiles:
     def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Set the exchange's body and call, or refuse."""
         data = flow.request.data
-        body, content_type = read_request(exchange, data.content or b"")
+        exchange.raw_body = data.content or b""
+        body, content_type = read_request(exchange, exchange.raw_body)
         # Judged decoded and as JSON in UTF-8, so sent decoded and named so.
         data.content = body
         fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
         if body:
             fields.append((b"Content-Type", content_type.encode()))
         data.headers.fields = tuple(fields)
+
+    def again(self, exchange: Exchange) -> None:
+        """Read the body of a request that has waited again, as its connection's profile says now. May refuse."""
+        read_request(exchange, exchange.caller_body, "")
 
     def read(self, body: bytes, content_type: str) -> object:
         """The parsed response; None where it is not unambiguous JSON."""
@@ -80,8 +85,11 @@ def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
     return tokens
 
 
-def read_request(exchange: Exchange, content: bytes) -> tuple[bytes, str]:
-    """Read *content*, with the exchange's head, into its body and call; the body decoded, and its type. May refuse."""
+def read_request(exchange: Exchange, content: bytes, encoding: str | None = None) -> tuple[bytes, str]:
+    """Read *content*, with the exchange's head, into its body and call; the body decoded, and its type. May refuse.
+
+    *encoding* is that of the content, where it is another than the head says.
+    """
     connection, head = exchange.connection, exchange.head
     assert connection is not None
     profile = connection.profile
@@ -97,7 +105,9 @@ def read_request(exchange: Exchange, content: bytes) -> tuple[bytes, str]:
     content_type = head.get(b"content-type", b"").decode("ascii", "replace")
     try:
         exchange.parameters = read_parameters(profile, exchange.query)
-        body = decode(content, head.get(b"content-encoding", b"").decode("ascii", "replace"))
+        if encoding is None:
+            encoding = head.get(b"content-encoding", b"").decode("ascii", "replace")
+        body = decode(content, encoding)
         if body:
             exchange.body = read_body(body, content_type, exchange.operation)
             exchange.parsed = True

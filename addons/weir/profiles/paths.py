@@ -6,9 +6,9 @@ literal segment goes before a variable one. ``{index}`` is never a segment that 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from weir.config.problems import SettingError
 
@@ -64,6 +64,11 @@ class Paths[O]:
 
     def _ends(self, path: str) -> Iterator[tuple[dict[str, O], dict[str, str]]]:
         return _walk(self._root, path[1:].split("/"), 0, {})
+
+
+def fill(template: str, variables: Mapping[str, str]) -> str:
+    """*template* with its variables, escaped. Raises KeyError for one that is not known."""
+    return _VARIABLE.sub(lambda match: quote(variables[match[1]], safe="") + match[3], template)
 
 
 def _insert[O](root: _Node[O], template: str, method: str, operation: O) -> None:

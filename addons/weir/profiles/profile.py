@@ -32,11 +32,28 @@ from weir.profiles.readers import (
     largest,
     paths,
 )
-from weir.profiles.settings import IndexSettings, OperationSettings, ProfileSettings, RequestSettings, ResponseSettings
+from weir.profiles.settings import (
+    IndexSettings,
+    OperationSettings,
+    ProfileSettings,
+    RequestSettings,
+    ResponseSettings,
+    StoredSettings,
+)
 
 #: Lists and objects of a body that paths beginning with `..` go over.
 _MOST_NODES = 20_000
 _NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the document stands that an operation changes, and where what it would become."""
+
+    path: str
+    found: Path
+    new: Path | None
+    partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,7 @@ class Operation:
     refuse: tuple[Path, ...]
     descends: bool  # any of the paths begins with `..`
     answer: "Answer"
+    stored: Stored | None = None
 
     @property
     def writes(self) -> bool:
@@ -155,6 +173,10 @@ class Answer:
         if not self.text:
             return leaf_texts([list(ranking.entries), more])
         return leaf_texts([[path.find(entry) for entry in ranking.entries for path in self.text], more])
+
+    def texts_of(self, entry: Any, document: Any) -> list[str]:
+        """What is written in one result, or else in the *document* that it is about."""
+        return leaf_texts([path.find(entry) for path in self.text]) or leaf_texts(document)
 
     def read_tokens(self, body: Any) -> int | None:
         """The tokens that the response says were used; None where it does not say."""
@@ -325,7 +347,15 @@ def _compile(
         refuse=paths(request.refuse),
         descends=any(path.descends for path in (*breadth, *index.also, *index.hides)),
         answer=_answer(response, request),
+        stored=_stored(settings.stored),
     )
+
+
+def _stored(settings: StoredSettings | None) -> Stored | None:
+    if settings is None:
+        return None
+    new = compile_path(settings.new) if settings.new else None
+    return Stored(settings.path, compile_path(settings.found), new, settings.partial)
 
 
 def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answer:

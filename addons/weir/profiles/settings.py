@@ -117,6 +117,19 @@ class ResponseSettings(Settings):
     more_text: Strings = []  # of the response, besides its results
 
 
+class StoredSettings(Settings):
+    """For an operation that changes one document: where that stands, so that reviewers can be shown what would change.
+
+    ``path`` is read with GET, ``found`` is where the document stands in the answer, ``new`` where it stands in the
+    request; without ``new`` it is removed. ``partial``: what is sent is merged into what is there.
+    """
+
+    path: str
+    found: str = "$"
+    new: str | None = None
+    partial: bool = False
+
+
 class OperationSettings(Settings):
     """Methods and paths, and what a request to them means. ``{name}`` is one segment, ``{name...}`` all that follow."""
 
@@ -125,6 +138,7 @@ class OperationSettings(Settings):
     operation: OperationName
     request: RequestSettings = RequestSettings()
     response: ResponseSettings | None = None
+    stored: StoredSettings | None = None
 
 
 class EnvironmentSettings(Settings):

@@ -6,6 +6,7 @@ import time
 from mitmproxy import http
 
 from weir.alarms import alarm
+from weir.approvals.model import Approval
 from weir.exchange import Exchange, RequestRecord, ResponseRecord
 from weir.identifiers import Uuid7
 from weir.policies import Policies
@@ -77,6 +78,11 @@ class Recorder:
         """Have an administrative event written; *about* are fields of `events.Event`. Does not wait."""
         if self._events is not None:
             self._events.add(kind, who, **about)
+
+    def approval(self, approval: Approval) -> None:
+        """Have what became of *approval* written. Does not wait."""
+        if self._events is not None:
+            self._events.approval(approval)
 
     def stop(self) -> None:
         """Write what waits and give the worker id back. Blocks for as long as the disk takes."""
@@ -210,6 +216,7 @@ class Recorder:
             shadow=list(decision.shadow) if decision else [],
             shadow_effect=decision.shadow_effect if decision else None,
             trace=list(exchange.trace),
+            approvals=_approvals(exchange),
             problem=problem.kind.slug if problem else None,
             replay=exchange.replay or None,
             error=error or None,
@@ -219,11 +226,18 @@ class Recorder:
         )
 
 
+def _approvals(exchange: Exchange) -> list[str]:
+    """The approvals that let it pass, and the one that it waited for."""
+    waited = (exchange.approval,) if exchange.approval is not None else ()
+    return list(dict.fromkeys(approval.id for approval in (*exchange.approved_by, *waited)))
+
+
 def _comment(line: JournalLine) -> str:
     """What a person reads in mitmproxy's list of flows."""
     who = line.user or "nobody"
     if line.problem is None and line.error is None:
-        return f"allowed: {line.operation or line.method} by {who}"
+        approved = f", {line.message} ({' '.join(line.approvals)})" if line.approvals else ""
+        return f"allowed: {line.operation or line.method} by {who}{approved}"
     if line.problem is None:
         return f"failed: {line.error} ({who})"
     by = f" by {line.rule}" if line.rule and line.effect != "allow" else ""

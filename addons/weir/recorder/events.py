@@ -1,4 +1,4 @@
-"""Administrative events: who did what to the gateway. One JSON line each, in ``log/<worker>/events.jsonl``.
+"""Administrative events and approvals: who did what to the gateway. One JSON line each, in ``log/<worker>/``.
 
 Written by a thread, so that nobody waits for the disk; a line that cannot be written is an alarm and no more.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 
 from weir.alarms import alarm
+from weir.approvals.model import Approval
+from weir.recorder import approvals
 from weir.recorder.journal import timestamp
 
 FILE = "events.jsonl"
@@ -49,11 +51,16 @@ COLUMNS: dict[str, str] = {
 
 def append(root: Path, event: Event) -> None:
     """Write *event* below the recordings folder *root*. Blocks. Raises OSError."""
-    folder = root / "log" / event.worker
+    write_line(root, event.worker, FILE, msgspec.json.encode(event))
+
+
+def write_line(root: Path, worker: str, file: str, line: bytes) -> None:
+    """Write *line* to a file of *worker*'s log below the recordings folder *root*. Blocks. Raises OSError."""
+    folder = root / "log" / worker
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, msgspec.json.encode(event) + b"\n")  # one write: whole lines, also of two processes
+        os.write(descriptor, line + b"\n")  # one write: whole lines, also of two processes
     finally:
         os.close(descriptor)
 
@@ -81,21 +88,28 @@ def last(root: Path, worker: str, kinds: frozenset[str]) -> Event | None:
 
 
 class EventLog:
-    """One worker's events."""
+    """The events, and the approvals, of one worker or of the admin process."""
 
     def __init__(self, root: Path, worker: str) -> None:
         self._root = root
         self._worker = worker
-        self._waiting: queue.Queue[Event | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="weir events", daemon=True)
         self._thread.start()
 
     def add(self, kind: str, who: str, **about: str) -> None:
         """Have an event written. Does not wait."""
+        self._put(FILE, msgspec.json.encode(now(self._worker, kind, who, **about)), kind)
+
+    def approval(self, approval: Approval) -> None:
+        """Have what became of *approval* written. Does not wait."""
+        self._put(approvals.FILE, approvals.encode(approval, self._worker), f"approval {approval.id}")
+
+    def _put(self, file: str, line: bytes, what: str) -> None:
         try:
-            self._waiting.put_nowait(now(self._worker, kind, who, **about))
+            self._waiting.put_nowait((file, line))
         except queue.Full:
-            alarm("event_lost", f"too many events wait to be written; one of {kind} is lost")
+            alarm("event_lost", f"too many events wait to be written; that of {what} is lost")
 
     def close(self) -> None:
         """Write what waits. Blocks."""
@@ -105,6 +119,6 @@ class EventLog:
     def _run(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             try:
-                append(self._root, waiting)
+                write_line(self._root, self._worker, *waiting)
             except OSError as error:
-                alarm("event_lost", f"an event of {waiting.kind} could not be written ({error.strerror})")
+                alarm("event_lost", f"a line of {waiting[0]} could not be written ({error.strerror})")

@@ -6,11 +6,12 @@ read the live journals, and the sealed Parquet where a journal has been sealed.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 
-from weir.recorder import events
+from weir.recorder import approvals, events
 from weir.recorder.journal import COLUMNS
 
 #: Older DuckDB clients can open this format; the default of 2.0 they cannot.
@@ -30,7 +31,7 @@ _VIEWS = {
         FROM flows WHERE len(results) > 0""",
     "violations": """
         SELECT request_id, time, connection, "user", rule, effect, problem, message, true AS enforced
-        FROM flows WHERE effect IN ('deny', 'limit', 'require_approval')
+        FROM flows WHERE effect IN ('deny', 'limit', 'require_approval') AND problem IS NOT NULL
         UNION ALL
         SELECT request_id, time, connection, "user", unnest(shadow) AS rule, shadow_effect, NULL, NULL, false
         FROM flows WHERE len(shadow) > 0""",
@@ -48,7 +49,8 @@ def create(root: Path) -> Path:
     empty.mkdir(mode=0o700, parents=True, exist_ok=True)
     (empty / "empty.jsonl").touch(mode=0o600)  # a glob must match something
     (root / "log" / "_none").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (root / "log" / "_none" / events.FILE).touch(mode=0o600)
+    for name in (events.FILE, approvals.FILE):
+        (root / "log" / "_none" / name).touch(mode=0o600)
     (root / "index").mkdir(mode=0o700, exist_ok=True)
     target = root / "index.duckdb"
     fresh = root / f".index.{os.getpid()}.duckdb"
@@ -64,7 +66,9 @@ def create(root: Path) -> Path:
         connection.execute(f"ATTACH {_quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh")
         connection.execute(f"CREATE VIEW flows AS {_flows(root)}")
-        connection.execute(f"CREATE VIEW events AS {_events(root)}")
+        connection.execute(f"CREATE VIEW events AS {_log(root, events.FILE, events.COLUMNS, 'kind')}")
+        lines = _log(root, approvals.FILE, approvals.COLUMNS, "approval_id")
+        connection.execute(f"CREATE VIEW approvals AS {_latest(lines)}")
         for name, query in _VIEWS.items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         connection.execute("USE memory")
@@ -94,12 +98,22 @@ def _flows(root: Path) -> str:
         SELECT * FROM l WHERE segment NOT IN (SELECT DISTINCT segment FROM p WHERE segment IS NOT NULL)"""  # noqa: S608
 
 
-def _events(root: Path) -> str:
-    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in events.COLUMNS.items())
-    files = _quoted(str(root / "log" / "*" / events.FILE))
+def _log(root: Path, file: str, kinds: Mapping[str, str], required: str) -> str:
+    """The lines of *file* of every worker; torn ones lack what is *required*."""
+    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in kinds.items())
+    files = _quoted(str(root / "log" / "*" / file))
     return f"""
         SELECT * FROM read_json({files}, format='newline_delimited', columns={{{columns}}}, ignore_errors=true)
-        WHERE kind IS NOT NULL"""  # noqa: S608
+        WHERE {required} IS NOT NULL"""  # noqa: S608
+
+
+def _latest(lines: str) -> str:
+    """What became of each approval in the end, and whether that was the outcome or only that its time ran out."""
+    return f"""
+        WITH lines AS ({lines})
+        SELECT * REPLACE (CASE WHEN outcome = 'approved' AND kind = 'access' AND until < now() AT TIME ZONE 'UTC'
+                          THEN 'ended' ELSE outcome END AS outcome)
+        FROM lines QUALIFY row_number() OVER (PARTITION BY approval_id ORDER BY changed DESC) = 1"""  # noqa: S608
 
 
 def _quoted(text: str) -> str:

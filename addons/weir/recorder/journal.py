@@ -58,6 +58,7 @@ class JournalLine(msgspec.Struct, kw_only=True):
     shadow: list[str] = []
     shadow_effect: str | None = None
     trace: list[TraceLine] = []
+    approvals: list[str] = []
     problem: str | None = None
     replay: str | None = None
     error: str | None = None
@@ -108,6 +109,7 @@ COLUMNS: dict[str, str] = {
     "shadow": "VARCHAR[]",
     "shadow_effect": "VARCHAR",
     "trace": "STRUCT(rule VARCHAR, clause VARCHAR, outcome VARCHAR, saw VARCHAR, shadow BOOLEAN)[]",
+    "approvals": "VARCHAR[]",
     "problem": "VARCHAR",
     "replay": "VARCHAR",
     "error": "VARCHAR",

@@ -5,7 +5,7 @@ import re
 from mitmproxy import http
 from mitmproxy.connection import Server
 
-from weir.auth.metadata import PROTECTED_RESOURCE, WHOAMI
+from weir.auth.metadata import APPROVALS, PROTECTED_RESOURCE, WHOAMI
 from weir.exchange import Exchange
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
@@ -15,6 +15,7 @@ from weir.routing.model import Origin
 
 #: What the gateway answers by itself.
 OWN_PATHS = (PROTECTED_RESOURCE, "/.well-known/weir/")
+_APPROVAL = re.compile(re.escape(APPROVALS) + "[0-9a-f-]{36}")
 _CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -64,7 +65,11 @@ class Routing:
         """The gateway's own documents; behind the well-known path of metadata stands that of a connection."""
         below = path.removeprefix(PROTECTED_RESOURCE) if path.startswith(PROTECTED_RESOURCE) else ""
         routed = policies.table.route(host, port, below or "/")
-        known = path in (WHOAMI, PROTECTED_RESOURCE) or (below.startswith("/") and routed is not None)
+        known = (
+            path in (WHOAMI, PROTECTED_RESOURCE)
+            or _APPROVAL.fullmatch(path)
+            or (below.startswith("/") and routed is not None)
+        )
         if not known:
             raise Refusal(Kind.UNKNOWN_CONNECTION, "No connection has this path, so there is no document about it.")
         if exchange.method != "GET":

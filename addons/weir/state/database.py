@@ -1,4 +1,4 @@
-"""The SQLite file in which workers and the command share API keys, revocations, stops and access windows.
+"""The SQLite file in which workers, the admin process and the command share keys, revocations, stops and approvals.
 
 It is ``state.db`` in WEIR_HOME. WAL, so that reading never waits for writing. Every change raises a generation
 number in the same transaction, which is what workers look at to learn of it. Everything here blocks: it
@@ -11,13 +11,15 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from math import inf
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from weir.approvals.model import Approval, Person, State, decode_approval, encode_approval
 from weir.home import HomeError, home, operator_name
-from weir.state.model import AccessWindow, ApiKey, Revocation, RevocationKind, Snapshot, Stop, StopScope
+from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapshot, Stop, StopScope, snapshot_of
 
 FILE = "state.db"
 #: What an API key begins with: for secret scanners, and to tell one from other tokens.
@@ -51,10 +53,30 @@ CREATE TABLE access_windows (
   since REAL NOT NULL, until REAL NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL
 ) STRICT;
 """,
+    """
+DROP TABLE access_windows;
+CREATE TABLE approvals (
+  id TEXT PRIMARY KEY, changed INTEGER NOT NULL, state TEXT NOT NULL, binding TEXT NOT NULL,
+  iss TEXT NOT NULL, sub TEXT NOT NULL, expires REAL NOT NULL, standing INTEGER NOT NULL, until REAL NOT NULL,
+  document BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX approvals_changed ON approvals (changed);
+CREATE INDEX approvals_binding ON approvals (binding);
+CREATE INDEX approvals_state ON approvals (state, iss, sub);
+CREATE TABLE approval_changes (value INTEGER NOT NULL);
+INSERT INTO approval_changes VALUES (0);
+CREATE TABLE reviewers (
+  iss TEXT NOT NULL, sub TEXT NOT NULL, groups TEXT NOT NULL, issued REAL NOT NULL, PRIMARY KEY (iss, sub)
+) STRICT;
+CREATE TABLE letters (
+  id TEXT PRIMARY KEY, hook TEXT NOT NULL, event TEXT NOT NULL, approval TEXT NOT NULL,
+  attempts INTEGER NOT NULL, due REAL, error TEXT NOT NULL, dead INTEGER NOT NULL
+) STRICT;
+""",
 )
 _VERSION = len(_SCHEMA)
 #: The tables of each version whose changes workers must hear of.
-_WATCHED = (("keys", "revocations"), ("stops", "access_windows"))
+_WATCHED: tuple[tuple[str, ...], ...] = (("keys", "revocations"), ("stops", "access_windows"), ())
 
 
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
@@ -67,8 +89,19 @@ def _trigger(table: str, change: str) -> str:
     )
 
 
+#: Seconds between two looks for changes while somebody waits for one.
+WATCH = 0.02
+
+#: What becomes of an approval; None where nothing does.
+Step = Callable[[Approval], Approval | None]
+
+
 class NameTaken(ValueError):
     """There is an API key of that name which is not revoked."""
+
+
+class TooManyOpen(ValueError):
+    """One principal has asked for more than can be decided."""
 
 
 class Database:
@@ -81,6 +114,7 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             message = f"{self.path}: cannot be used ({error}); restore it from a backup, or set WEIR_HOME"
             raise HomeError(message) from None
+        self._version = -1
         self._inode: tuple[int, int] | None = inode
 
     def close(self) -> None:
@@ -95,6 +129,12 @@ class Database:
         except OSError:
             return True
 
+    def reopen(self) -> "Database":
+        """The file that is there now, opened. Raises `HomeError` where there is none."""
+        if not self.path.is_file():
+            raise HomeError(f"{self.path} was removed; restore it")
+        return Database(self.path)
+
     def generation(self) -> int:
         """A number that grows with every change. Raises sqlite3.Error."""
         (value,) = self._connection.execute("SELECT value FROM generation").fetchone()
@@ -108,21 +148,8 @@ class Database:
             keys = {key.id: key for key in self.list_keys()}
             revocations = self.revocations()
             stops = self.stops()
-            windows = self._windows()
-        subjects: dict[tuple[str, str], float] = {}
-        for r in revocations:
-            if r.kind == "subject":
-                until = inf if r.block else r.at
-                subjects[r.iss, r.value] = max(until, subjects.get((r.iss, r.value), 0.0))
-        return generation, Snapshot(
-            keys={digest: keys[id_] for id_, digest in digests},
-            key_ids=frozenset(id_ for id_, _ in digests),
-            tokens=frozenset((r.iss, r.value) for r in revocations if r.kind == "jti"),
-            subjects=subjects,
-            sessions=frozenset(r.value for r in revocations if r.kind == "session"),
-            stops=tuple(stops),
-            windows=windows,
-        )
+            standing = self._approvals("standing AND state IN ('approved', 'used') AND until > ?", time.time())
+        return generation, snapshot_of({digest: keys[id_] for id_, digest in digests}, revocations, stops, standing)
 
     # API keys.
 
@@ -187,6 +214,11 @@ class Database:
         )
         return [Revocation(i, kind, iss, value, bool(block), *rest) for i, kind, iss, value, block, *rest in rows]
 
+    def lift(self, revocation: int) -> bool:
+        """Take a revocation back; whether there was one of that number."""
+        with self._transaction():
+            return self._connection.execute("DELETE FROM revocations WHERE id = ?", (revocation,)).rowcount > 0
+
     # Emergency stops.
 
     def stop(self, scope: StopScope, iss: str, value: str, now: float, reason: str) -> Stop:
@@ -211,30 +243,152 @@ class Database:
                 "DELETE FROM stops WHERE scope = ? AND iss = ? AND value = ?", (scope, iss, value)
             ).rowcount
 
-    # Access for a while.
+    # Approvals.
 
-    def open_window(self, window: AccessWindow) -> None:
-        """Let a principal use a connection until the window's end."""
+    def add_approval(self, approval: Approval, most: int) -> Approval:
+        """Keep a new one. Raises `TooManyOpen` where its requester has *most* that are not decided."""
+        with self._transaction():
+            iss, sub = approval.requester.key
+            (count,) = self._connection.execute(
+                "SELECT count(*) FROM approvals WHERE state = 'pending' AND iss = ? AND sub = ? AND expires > ?",
+                (iss, sub, approval.asked),
+            ).fetchone()
+            if count >= most:
+                raise TooManyOpen
+            return self._put(approval)
+
+    def change_approval(self, approval_id: str, step: Step) -> Approval:
+        """Apply *step* to what stands there now; what stands there then. Raises KeyError, and what *step* raises."""
+        with self._transaction():
+            before = self.approval(approval_id)
+            if before is None:
+                raise KeyError(approval_id)
+            after = step(before)
+            return before if after is None else self._put(after)
+
+    def approval(self, approval_id: str) -> Approval | None:
+        """The approval of that id."""
+        return next(iter(self._approvals("id = ?", approval_id)), None)
+
+    def approvals_in(self, state: State) -> list[Approval]:
+        """Those in *state*, oldest first."""
+        return self._approvals("state = ?", state)
+
+    def approvals_of(self, binding: str) -> list[Approval]:
+        """Those of one exact request, oldest first."""
+        return self._approvals("binding = ?", binding)
+
+    def approvals_after(self, changed: int, most: int = 1000) -> list[Approval]:
+        """At most *most* of those that have changed since the change of that number, in order of change."""
+        return self._approvals("changed > ?", changed, most)
+
+    def last_change(self) -> int:
+        """The number of the latest change of any approval."""
+        return int(self._connection.execute("SELECT value FROM approval_changes").fetchone()[0])
+
+    def forget_approvals(self, ended_before: float) -> None:
+        """Remove those that were over by then: they are in the recordings."""
         with self._transaction():
             self._connection.execute(
-                "INSERT INTO access_windows (iss, sub, connection, since, until, by, reason) VALUES (?,?,?,?,?,?,?)",
-                (window.iss, window.sub, window.connection, window.since, window.until, window.by, window.reason),
+                "DELETE FROM approvals WHERE expires < ? AND until < ? AND state <> 'pending'",
+                (ended_before, ended_before),
             )
 
-    def _windows(self) -> dict[tuple[str, str, str], tuple[AccessWindow, ...]]:
+    def _approvals(self, where: str, *values: object) -> list[Approval]:
+        limit = " LIMIT ?" if len(values) > where.count("?") else ""
         rows = self._connection.execute(
-            "SELECT iss, sub, connection, since, until, by, reason FROM access_windows ORDER BY until"
+            f"SELECT document, changed FROM approvals WHERE {where} ORDER BY changed{limit}",  # noqa: S608
+            values,
         )
-        windows: dict[tuple[str, str, str], tuple[AccessWindow, ...]] = {}
-        for window in (AccessWindow(*row) for row in rows):
-            key = (window.iss, window.sub, window.connection)
-            windows[key] = (*windows.get(key, ()), window)
-        return windows
+        return [decode_approval(document, changed) for document, changed in rows]
 
-    def lift(self, revocation: int) -> bool:
-        """Take a revocation back; whether there was one of that number."""
+    def _put(self, approval: Approval) -> Approval:
+        """Store *approval*, within a transaction."""
+        self._connection.execute("UPDATE approval_changes SET value = value + 1")
+        changed = self.last_change()
+        iss, sub = approval.requester.key
+        self._connection.execute(
+            "INSERT OR REPLACE INTO approvals VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (
+                approval.id, changed, approval.state, approval.binding, iss, sub, approval.expires,
+                approval.standing, approval.until, encode_approval(approval),
+            ),
+        )  # fmt: skip
+        if approval.standing and approval.until:
+            self._connection.execute("UPDATE generation SET value = value + 1")
+        return replace(approval, changed=changed)
+
+    # What is known of reviewers.
+
+    def know_reviewer(self, person: Person) -> tuple[str, ...]:
+        """Keep *person*'s groups, if their token is the newest seen; the groups of the newest."""
         with self._transaction():
-            return self._connection.execute("DELETE FROM revocations WHERE id = ?", (revocation,)).rowcount > 0
+            self._connection.execute(
+                "INSERT INTO reviewers VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET groups = excluded.groups, "
+                "issued = excluded.issued WHERE excluded.issued >= issued",
+                (person.iss, person.sub, json.dumps(person.groups), person.issued),
+            )
+            known = self.known_groups(person.key)
+        assert known is not None
+        return known
+
+    def known_groups(self, key: tuple[str, str]) -> tuple[str, ...] | None:
+        """The groups of the newest token of this reviewer, (iss, sub); None where none was seen."""
+        row = self._connection.execute("SELECT groups FROM reviewers WHERE iss = ? AND sub = ?", key).fetchone()
+        return tuple(json.loads(row[0])) if row else None
+
+    # Letters.
+
+    def post(self, letters: Iterable[Letter]) -> None:
+        """Have *letters* sent; those that were posted before are not sent again."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO letters VALUES (?,?,?,?,?,?,'',0)",
+                [(x.id, x.hook, x.event, x.approval, x.attempts, x.due) for x in letters],
+            )
+
+    def due_letters(self, now: float, lease: float) -> list[Letter]:
+        """Letters to be sent now; nobody else is given them for *lease* seconds."""
+        with self._transaction():
+            found = self._letters("due <= ? ORDER BY due LIMIT 20", now)
+            self._connection.executemany(
+                "UPDATE letters SET due = ? WHERE id = ?", [(now + lease, letter.id) for letter in found]
+            )
+        return found
+
+    def letter_tried(self, letter: Letter, due: float | None, error: str = "", *, dead: bool = False) -> None:
+        """*letter* was tried: it is tried again at *due*, or not (None), since it was sent, or is *dead*."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE letters SET due = ?, attempts = ?, error = ?, dead = ? WHERE id = ?",
+                (due, letter.attempts + 1, error, dead, letter.id),
+            )
+
+    def dead_letters(self) -> list[Letter]:
+        """Those that could not be sent, and are tried no more."""
+        return self._letters("dead ORDER BY id")
+
+    def _letters(self, where: str, *values: object) -> list[Letter]:
+        rows = self._connection.execute(
+            f"SELECT id, hook, event, approval, attempts, error, dead, due FROM letters WHERE {where}",  # noqa: S608
+            values,
+        )
+        return [
+            Letter(id_, hook, event, approval, attempts, error, bool(dead), due or 0.0)
+            for id_, hook, event, approval, attempts, error, dead, due in rows
+        ]
+
+    # Being told of changes.
+
+    def watch(self, wake: Callable[[], None]) -> float:
+        """How often to look for changes while somebody waits for one, in seconds. SQLite calls nobody."""
+        return WATCH
+
+    def looks_changed(self) -> bool:
+        """Whether another process has written since the last look. Cheap."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        changed, self._version = version != self._version, version
+        return bool(changed)
 
     @contextmanager
     def _transaction(self, *, immediate: bool = True) -> Iterator[None]:

@@ -1,9 +1,11 @@
 """What several workers share, as values: keys, revocations, stops, windows, and the snapshot of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
+from weir.approvals.model import Approval, Vote
 from weir.auth.model import Principal
 
 #: The ``iss`` and the name of API keys, as if they were an issuer's.
@@ -65,8 +67,9 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class AccessWindow:
-    """Access of one principal to one connection, given by a reviewer, from ``since`` until ``until`` (Unix time)."""
+    """Access of one principal to one connection, given by reviewers, from ``since`` until ``until`` (Unix time)."""
 
+    id: str  # the approval's
     iss: str
     sub: str
     connection: str
@@ -87,6 +90,7 @@ class Snapshot:
     sessions: frozenset[str] = frozenset()
     stops: tuple[Stop, ...] = ()
     windows: Mapping[tuple[str, str, str], tuple[AccessWindow, ...]] = field(default_factory=dict)
+    reuses: Mapping[str, Approval] = field(default_factory=dict)  # by what they cover
 
     def stopped(self, principal: Principal, session_id: str, connection: str) -> Stop | None:
         """The stop that this is under, if any."""
@@ -107,6 +111,18 @@ class Snapshot:
                 return window
         return None
 
+    def reuse(self, covers: str, now: float) -> Approval | None:
+        """The approval that covers this again at Unix time *now*."""
+        approval = self.reuses.get(covers)
+        return approval if approval is not None and approval.since <= now < approval.until else None
+
+    def vote_revoked(self, vote: Vote) -> bool:
+        """Whether the reviewer's token, subject or session has been revoked since *vote*."""
+        by = vote.by
+        if (by.iss, by.token_id) in self.tokens or (by.sid and by.sid in self.sessions):
+            return True
+        return by.issued <= self.subjects.get(by.key, -1.0)
+
     def revoked(self, principal: Principal, session_id: str) -> bool:
         """Whether *principal*'s token, or the session *session_id*, is revoked."""
         if principal.iss == KEYS_ISSUER and principal.token_id not in self.key_ids:
@@ -116,3 +132,53 @@ class Snapshot:
         if self.sessions and (session_id in self.sessions or (principal.sid and principal.sid in self.sessions)):
             return True
         return bool(self.subjects) and principal.issued <= self.subjects.get(principal.key, -1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One thing to tell one who is to be told. ``id`` is the same for the same thing, so that it is told once."""
+
+    id: str
+    hook: str
+    event: str
+    approval: str
+    attempts: int = 0
+    error: str = ""
+    dead: bool = False
+    due: float = 0.0
+
+
+def snapshot_of(
+    keys: Mapping[bytes, ApiKey],
+    revocations: Iterable[Revocation],
+    stops: Iterable[Stop],
+    standing: Iterable[Approval],
+) -> Snapshot:
+    """The snapshot of what a store holds; *standing* are approvals that give something for a while."""
+    revocations = list(revocations)
+    subjects: dict[tuple[str, str], float] = {}
+    for r in revocations:
+        if r.kind == "subject":
+            until = inf if r.block else r.at
+            subjects[r.iss, r.value] = max(until, subjects.get((r.iss, r.value), 0.0))
+    windows: dict[tuple[str, str, str], tuple[AccessWindow, ...]] = {}
+    reuses: dict[str, Approval] = {}
+    for approval in sorted(standing, key=lambda a: a.until):
+        if approval.kind == "access":
+            key = (*approval.requester.key, approval.connection)
+            window = AccessWindow(
+                approval.id, *key, approval.since, approval.until, approval.decided_by(), approval.reason
+            )
+            windows[key] = (*windows.get(key, ()), window)
+        else:
+            reuses.update((demand.covers, approval) for demand in approval.demands if demand.covers)
+    return Snapshot(
+        keys=keys,
+        key_ids=frozenset(key.id for key in keys.values()),
+        tokens=frozenset((r.iss, r.value) for r in revocations if r.kind == "jti"),
+        subjects=subjects,
+        sessions=frozenset(r.value for r in revocations if r.kind == "session"),
+        stops=tuple(stops),
+        windows=windows,
+        reuses=reuses,
+    )

@@ -1,20 +1,25 @@
-"""Shared state as a worker sees it: a snapshot that one thread keeps current, for requests to look up in.
+"""Shared state as one process sees it: a snapshot that one thread keeps current, for requests to look up in.
 
-The thread looks for changes every `INTERVAL` seconds, so that a revocation counts within a second. State
-that cannot be read for `STALE` seconds is as good as none: requests are refused until it can.
+The thread looks for changes every `INTERVAL` seconds, and much more often while somebody waits for one; it is also
+the only one that touches the store, for whoever has a `run` to be done. State that cannot be read for `STALE`
+seconds is as good as none: requests are refused until it can.
 """
 
 import asyncio
 import contextlib
+import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from weir.alarms import alarm
+from weir.approvals.model import Approval
 from weir.home import HomeError
-from weir.state.database import Database
 from weir.state.model import Snapshot
+from weir.state.store import Store, open_store
 
 INTERVAL = 0.25
 STALE = 5.0
@@ -23,18 +28,33 @@ FLUSH = 5.0
 
 
 class StateUnavailable(Exception):
-    """Keys and revocations cannot be read: nobody can be let in."""
+    """The shared state cannot be asked: nobody can be let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[Store], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+def _ignore(changed: list[Approval]) -> None:
+    pass
 
 
 class Watcher:
-    """One worker's view of the shared state."""
+    """One process's view of the shared state, and its way to it."""
 
     def __init__(self) -> None:
+        self._waiting = 0  # how many wait for an approval to change
         self._snapshot = Snapshot()
-        self._generation = self._highest = -1
+        self._generation = self._highest = self._changed = -1
         self._read = -STALE * 2
-        self._database: Database | None = None
+        self._where = "sqlite"
+        self._store: Store | None = None
         self._used: dict[str, float] = {}
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._pace = INTERVAL
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -45,40 +65,88 @@ class Watcher:
             raise StateUnavailable
         return self._snapshot
 
+    @contextlib.contextmanager
+    def closely(self) -> Iterator[None]:
+        """Look for changes often within the block: somebody waits for one."""
+        self._waiting += 1
+        if self._waiting == 1:
+            self._wake()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
     def used(self, key_id: str, now: float) -> None:
         """An API key was used at Unix time *now*."""
         self._used[key_id] = now
 
-    def start(self, on_change: Callable[[], None]) -> None:
-        """Read, and begin to watch; *on_change* is called on the running event loop. Raises `HomeError`."""
-        self._database = Database()
-        try:
-            self._poll()
-        except sqlite3.Error as error:
-            raise HomeError(f"{self._database.path}: cannot be read ({error}); restore it from a backup") from None
+    async def run[T](self, work: Callable[[Store], T]) -> T:
+        """What *work* gives when the thread does it. Raises `StateUnavailable`, and what else *work* raises."""
+        if self._thread is None or self._stopping.is_set():
+            raise StateUnavailable
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, args=(loop, on_change), name="weir state", daemon=True)
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(work, loop, future))
+        return await future
+
+    def start(
+        self,
+        on_change: Callable[[], None],
+        on_approvals: Callable[[list[Approval]], None] = _ignore,
+        where: str = "sqlite",
+    ) -> None:
+        """Read, and begin to watch; both are called on the running event loop. Raises `HomeError`."""
+        self._where = where
+        self._store = open_store(where)
+        try:
+            self._changed = self._store.last_change()
+            self._poll()
+            self._pace = self._store.watch(self._wake)
+        except sqlite3.Error as error:
+            raise HomeError(f"the shared state cannot be read ({error}); restore it from a backup") from None
+        loop = asyncio.get_running_loop()
+        arguments = (loop, on_change, on_approvals)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="weir state", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop watching, and keep what is left to keep. Blocks until the thread has ended."""
         self._stopping.set()
+        self._wake()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
-    def _run(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None]) -> None:
-        flushed = time.monotonic()
-        while not self._stopping.wait(INTERVAL):
+    def _wake(self) -> None:
+        self._jobs.put(None)
+
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_change: Callable[[], None],
+        on_approvals: Callable[[list[Approval]], None],
+    ) -> None:
+        flushed = looked = time.monotonic()
+        while True:
+            pace = self._pace if self._waiting and not self._failing else INTERVAL
+            worked = self._work(max(0.0, looked + pace - time.monotonic()))
+            if self._stopping.is_set():
+                break
+            if not worked and time.monotonic() - looked < pace:
+                continue
+            looked = time.monotonic()
             try:
-                if self._poll():
-                    with contextlib.suppress(RuntimeError):  # the loop has ended
+                changed, approvals = self._poll(worked or looked - self._read > INTERVAL)
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    if changed:
                         loop.call_soon_threadsafe(on_change)
+                    if approvals:
+                        loop.call_soon_threadsafe(on_approvals, approvals)
                 if self._failing:
                     alarm("state_recovered", "the shared state can be read again")
                     self._failing = False
-                if time.monotonic() - flushed > FLUSH:
-                    flushed = time.monotonic()
+                if looked - flushed > FLUSH:
+                    flushed = looked
                     self._flush()
             except Exception as error:  # whatever it is, the thread must live
                 if not self._failing:
@@ -88,39 +156,86 @@ class Watcher:
                         f"the shared state cannot be read ({reason}); after {STALE:.0f} s every request is refused",
                     )
                 self._failing = True
-        with contextlib.suppress(sqlite3.Error):
+        while self._work(0.0):
+            pass
+        with contextlib.suppress(sqlite3.Error, OSError):
             self._flush()
-        if self._database is not None:
-            self._database.close()
+        if self._store is not None:
+            self._store.close()
 
-    def _poll(self) -> bool:
-        """Read what has changed; whether anything had."""
+    def _work(self, seconds: float) -> bool:
+        """Do what waits, or comes within *seconds*; whether there was anything, a wake included."""
+        try:
+            job = self._jobs.get(timeout=seconds) if seconds else self._jobs.get_nowait()
+        except queue.Empty:
+            return False
+        while True:
+            if job is not None:
+                self._do(job)
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return True
+
+    def _do(self, job: _Job) -> None:
+        result: Any = None
+        raised: BaseException | None = None
+        try:
+            assert self._store is not None
+            result = job.work(self._store)
+        except (sqlite3.Error, OSError):
+            raised = StateUnavailable()
+        except BaseException as error:
+            raised = error
+
+        def settle() -> None:
+            if job.future.done():
+                return
+            if raised is not None:
+                job.future.set_exception(raised)
+            else:
+                job.future.set_result(result)
+
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            job.loop.call_soon_threadsafe(settle)
+
+    def _poll(self, thoroughly: bool = True) -> tuple[bool, list[Approval]]:
+        """Read what has changed: whether requests are judged by other things now, and which approvals changed."""
         began = time.monotonic()
-        assert self._database is not None
-        if self._database.replaced():
-            self._reopen(self._database)
-        changed = self._database.generation() != self._generation
+        assert self._store is not None
+        if self._store.replaced():
+            self._reopen(self._store)
+            thoroughly = True
+        if not self._store.looks_changed() and not thoroughly:
+            self._read = began
+            return False, []
+        changed = self._store.generation() != self._generation
         if changed:
-            self._generation, self._snapshot = self._database.snapshot()
-            self._highest = max(self._highest, self._generation)
+            generation, snapshot = self._store.snapshot()
+            if generation < self._highest:
+                raise HomeError("it is older than what was read from it; restart the gateway to accept it")
+            self._generation = self._highest = generation
+            self._snapshot = snapshot
+        approvals = self._store.approvals_after(self._changed)
+        if approvals:
+            self._changed = approvals[-1].changed
         self._read = began
-        return changed
+        return changed, approvals
 
-    def _reopen(self, database: Database) -> None:
-        """The file is gone or another one. A new or an older one is not accepted: it would forget revocations."""
-        database.close()
-        if not database.path.is_file():
-            raise HomeError(f"{database.path} was removed; restore it")
-        other = Database(database.path)
+    def _reopen(self, store: Store) -> None:
+        """The store is gone or another one. A new or an older one is not accepted: it would forget revocations."""
+        store.close()
+        other = store.reopen()
         if other.generation() < self._highest:
             other.close()
-            raise HomeError(f"{other.path} is older than what was read from it; restart the gateway to accept it")
-        self._database, self._generation = other, -1
+            raise HomeError("it is older than what was read from it; restart the gateway to accept it")
+        self._store, self._generation = other, -1
+        self._changed = min(self._changed, other.last_change())
 
     def _flush(self) -> None:
         used = {}
         while self._used:
             key_id, when = self._used.popitem()
             used[key_id] = when
-        if used and self._database is not None:
-            self._database.touch(used)
+        if used and self._store is not None:
+            self._store.touch(used)

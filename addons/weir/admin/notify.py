@@ -1,0 +1,334 @@
+"""Telling people of approvals: webhooks, chat, mail, commands. Never in the way of traffic: it is the admin's work.
+
+What is to be told is first posted in the shared state, each thing once; then it is tried, again and later each time,
+until it is sent or given up as a dead letter. Messages say who asks for what by which rule, and where to decide;
+nothing of what the caller wrote but what reviewers see, masked. Decisions are made after logging in, not in the chat.
+"""
+
+import asyncio
+import base64
+import contextlib
+import email.message
+import functools
+import hmac
+import json
+import math
+import smtplib
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from weir.admin.hooks import Hook
+from weir.alarms import alarm
+from weir.approvals.lifecycle import who
+from weir.approvals.model import Approval
+from weir.policies import Policies
+from weir.routing.model import is_loopback
+from weir.state.model import Letter
+from weir.state.store import Store
+from weir.state.watcher import StateUnavailable, Watcher
+
+TIMEOUT = 10.0
+#: Seconds to the next try: twice as many each time, at most an hour; how often in all.
+RETRY = 2.0
+RETRY_MOST = 3600.0
+TRIES = 12
+#: Seconds for which a letter that is being sent is nobody else's.
+LEASE = 60.0
+#: Seconds between two looks for letters that are due.
+INTERVAL = 1.0
+
+
+class NotSent(Exception):
+    """A letter could not be sent; the message says why, and neither where to nor with which secret."""
+
+
+class Notifier:
+    """Posts what is to be told, and sends what is due."""
+
+    def __init__(self, policies: Callable[[], Policies], state: Watcher) -> None:
+        self._policies = policies
+        self._state = state
+        self._news: asyncio.Queue[list[Approval]] = asyncio.Queue()
+
+    def changed(self, approvals: list[Approval]) -> None:
+        """These have changed."""
+        self._news.put_nowait(approvals)
+
+    async def run(self) -> None:
+        """Post and send for ever."""
+        async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
+            while True:
+                try:
+                    await self._post()
+                    await self._send(client)
+                except StateUnavailable:
+                    await asyncio.sleep(INTERVAL)
+                except Exception as error:  # whatever it is, others are to be told still
+                    alarm("notify_failed", f"telling people of approvals failed: {type(error).__name__}")
+                    await asyncio.sleep(INTERVAL)
+
+    async def _post(self) -> None:
+        approvals: list[Approval] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(INTERVAL):
+                approvals += await self._news.get()
+        while not self._news.empty():
+            approvals += self._news.get_nowait()
+        policies, now = self._policies(), time.time()
+        if not policies.admin.hooks:
+            return
+        if any(h for h in policies.admin.hooks if "escalated" in h.on):
+            approvals += await self._state.run(lambda store: store.approvals_in("pending"))
+        letters = [
+            Letter(f"{a.id} {event} {hook.name}", hook.name, event, a.id, due=now)
+            for a in approvals
+            for event in events(a, now)
+            for hook in policies.admin.hooks
+            if event in hook.on and (not hook.connections or a.connection in hook.connections)
+        ]
+        if letters:
+            await self._state.run(lambda store: store.post(letters))
+
+    async def _send(self, client: httpx.AsyncClient) -> None:
+        policies = self._policies()
+        hooks = {hook.name: hook for hook in policies.admin.hooks}
+        if not hooks:
+            return
+
+        def due(store: Store) -> list[tuple[Letter, Approval | None]]:
+            return [(x, store.approval(x.approval)) for x in store.due_letters(time.time(), LEASE)]
+
+        for letter, approval in await self._state.run(due):
+            hook = hooks.get(letter.hook)
+            error = ""
+            if hook is None or approval is None:
+                error = "there is no such hook, or approval, any more"
+            else:
+                try:
+                    await _deliver(client, hook, letter, approval, policies)
+                except NotSent as failed:
+                    error = str(failed)
+            again = error and hook is not None and approval is not None and letter.attempts + 1 < TRIES
+            due_at = time.time() + min(RETRY * 2**letter.attempts, RETRY_MOST) if again else None
+            dead = bool(error) and not again
+            if dead:
+                alarm("dead_letter", f"{letter.hook} was not told of {letter.event} {letter.approval}: {error}")
+            await self._state.run(functools.partial(_tried, letter, due_at, error, dead))
+
+
+def _tried(letter: Letter, due: float | None, error: str, dead: bool, store: Store) -> None:
+    store.letter_tried(letter, due, error, dead=dead)
+
+
+def events(approval: Approval, now: float) -> list[str]:
+    """What there is to tell of *approval* at Unix time *now*."""
+    found = ["asked"]
+    if approval.state == "pending":
+        after = [d.terms.escalate_after for d in approval.demands if d.terms.escalate_after]
+        if after and now >= approval.asked + min(after):
+            found.append("escalated")
+    elif approval.decided:
+        found = ["denied" if approval.state == "denied" else "approved"]
+    elif approval.state == "expired":
+        found = ["expired"]
+    else:
+        found = []
+    return [*found, *(["break_glass"] if approval.break_glass else [])]
+
+
+async def _deliver(
+    client: httpx.AsyncClient, hook: Hook, letter: Letter, approval: Approval, policies: Policies
+) -> None:
+    """Send one letter. Raises `NotSent`."""
+    url = f"{policies.admin.url}/approvals/{approval.id}"
+    message = message_of(letter.event, approval, url)
+    if hook.kind == "email":
+        await _in_thread(_mail, hook, letter, message)
+    elif hook.kind == "command":
+        await _run(hook, message)
+    else:
+        body = json.dumps(_SHAPES[hook.kind](message), ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json"}
+        if hook.kind == "webhook":
+            headers |= signature(hook.secret.reveal(), letter.id, int(time.time()), body)
+        try:
+            response = await client.post(hook.url.reveal(), content=body, headers=headers)
+        except (httpx.HTTPError, OSError) as error:
+            raise NotSent(f"it cannot be reached ({type(error).__name__})") from None
+        if not 200 <= response.status_code < 300:
+            raise NotSent(f"it answered {response.status_code}")
+
+
+def signature(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
+    """The headers of a signed webhook (https://www.standardwebhooks.com): an HMAC-SHA256 over id, time and body."""
+    name = message_id.replace(" ", ".")
+    key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
+    digest = hmac.digest(key, f"{name}.{at}.".encode() + body, "sha256")
+    return {
+        "webhook-id": name,
+        "webhook-timestamp": str(at),
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
+
+
+def message_of(event: str, approval: Approval, url: str) -> dict[str, Any]:
+    """What is told: enough to know whether to look, and where."""
+    shown = approval.shown
+    what = {
+        "documents": shown.documents,
+        "indexes": list(shown.indexes) or None,
+        "query": shown.query[0][:200] if shown.query else None,
+        "model": shown.model,
+    }
+    return {
+        "event": event,
+        "approval_id": approval.id,
+        "kind": approval.kind,
+        "connection": approval.connection,
+        "requester": approval.requester.name,
+        "groups": list(approval.requester.groups),
+        "operation": shown.operation,
+        "rules": list(approval.rules),
+        "message": approval.demands[0].message if approval.demands else "",
+        "reason": approval.decided_why() or approval.reason or None,
+        "decided_by": [vote.by.name for vote in approval.decisive] if approval.decided else [],
+        "break_glass": approval.break_glass,
+        "reviewers": "; ".join(who(d.terms.reviewers) for d in approval.demands),
+        "escalated_to": "; ".join(who(d.terms.escalate_to) for d in approval.demands if d.terms.escalate_after) or None,
+        "asked": int(approval.asked),
+        "expires": math.ceil(approval.expires),
+        "url": url,
+        **{name: value for name, value in what.items() if value is not None},
+    }
+
+
+_TITLES = {
+    "asked": "Approval asked",
+    "escalated": "Approval escalated",
+    "approved": "Approved",
+    "denied": "Denied",
+    "expired": "Approval expired",
+    "break_glass": "The glass was broken",
+}
+
+
+def _title(message: dict[str, Any]) -> str:
+    return f"{_TITLES[message['event']]}: {message['operation']} on {message['connection']} by {message['requester']}"
+
+
+def _facts(message: dict[str, Any]) -> list[tuple[str, str]]:
+    names = (
+        ("Rule", "rules"), ("Says", "message"), ("Documents", "documents"), ("Indexes", "indexes"), ("Query", "query"),
+        ("Model", "model"), ("Decided by", "decided_by"), ("Reason", "reason"), ("Reviewers", "reviewers"),
+        ("Escalated to", "escalated_to"),
+    )  # fmt: skip
+    found = [(title, message.get(name)) for title, name in names]
+    return [(t, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for t, v in found if v]
+
+
+def _slack(message: dict[str, Any]) -> dict[str, Any]:
+    """Blocks; texts are plain, so that nothing in them is a link, a mention or markup."""
+
+    def plain(text: str) -> dict[str, Any]:
+        return {"type": "plain_text", "text": text, "emoji": False}
+
+    fields = [plain(f"{title}: {value}"[:2000]) for title, value in _facts(message)][:10]
+    button = {"type": "button", "text": plain("Decide"), "url": message["url"]}
+    return {
+        "text": _escaped(_title(message)),
+        "blocks": [
+            {"type": "header", "text": plain(_title(message)[:150])},
+            *([{"type": "section", "fields": fields}] if fields else []),
+            {"type": "actions", "elements": [button]},
+        ],
+    }
+
+
+def _escaped(text: str) -> str:
+    """As Slack wants a message's text: https://docs.slack.dev/messaging/formatting-message-text#escaping"""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _teams(message: dict[str, Any]) -> dict[str, Any]:
+    """An Adaptive Card as a Teams workflow takes it. Facts are Markdown there, so its characters are escaped."""
+
+    def literal(text: str) -> str:
+        return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|<>~" else c for c in text)
+
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "text": literal(_title(message)), "weight": "Bolder", "wrap": True},
+            {"type": "FactSet", "facts": [{"title": t, "value": literal(v)} for t, v in _facts(message)]},
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": "Decide", "url": message["url"]}],
+    }
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+_SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "webhook": lambda message: message,
+    "slack": _slack,
+    "teams": _teams,
+}
+
+
+async def _in_thread(send: Callable[..., None], *arguments: Any) -> None:
+    try:
+        async with asyncio.timeout(TIMEOUT * 3):
+            await asyncio.to_thread(send, *arguments)
+    except TimeoutError:
+        raise NotSent("it did not end in time") from None
+
+
+def _mail(hook: Hook, letter: Letter, message: dict[str, Any]) -> None:
+    mail = hook.mail
+    assert mail is not None
+    text = email.message.EmailMessage()
+    text["From"], text["To"] = mail.sender, ", ".join(mail.to)
+    text["Subject"] = " ".join(_title(message).split())
+    text["Message-ID"] = f"<{letter.approval}.{letter.event}.{letter.hook}@weir>"
+    text["Auto-Submitted"] = "auto-generated"
+    lines = [f"{title}: {value}" for title, value in _facts(message)]
+    text.set_content("\n".join([*lines, "", f"Decide: {message['url']}", ""]))
+    context = ssl.create_default_context()
+    try:
+        kind = smtplib.SMTP_SSL if mail.implicit_tls else smtplib.SMTP
+        options: dict[str, Any] = {"context": context} if mail.implicit_tls else {}
+        with kind(mail.host, mail.port, timeout=TIMEOUT, **options) as server:
+            if not mail.implicit_tls and not is_loopback(mail.host):
+                server.starttls(context=context)
+            if mail.user:
+                server.login(mail.user, mail.password.reveal())
+            server.send_message(text)
+    except (smtplib.SMTPException, OSError) as error:
+        raise NotSent(f"the mail server refused or did not answer ({type(error).__name__})") from None
+
+
+async def _run(hook: Hook, message: dict[str, Any]) -> None:
+    """The message on standard input. Nothing that a caller wrote is in the arguments or the environment."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *hook.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise NotSent(f"the command cannot be started ({error.strerror})") from None
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await process.communicate(json.dumps(message).encode())
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise NotSent(f"the command did not end within {TIMEOUT:.0f} s") from None
+    if process.returncode != 0:
+        raise NotSent(f"the command ended with {process.returncode}")

@@ -1,0 +1,138 @@
+"""``weir admin``, the process: reads the policies and the shared state as a worker does, and serves reviewers.
+
+It holds nothing that a worker needs: while it is down, requests wait, and nothing is decided.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+import uvicorn
+
+from weir import reload
+from weir.admin.app import Api
+from weir.admin.desk import Desk
+from weir.admin.notify import Notifier
+from weir.alarms import alarm
+from weir.approvals import lifecycle
+from weir.approvals.model import Approval
+from weir.auth.refreshing import Refreshing
+from weir.policies import Policies, load
+from weir.recorder import approvals as lines
+from weir.recorder.events import EventLog
+from weir.state.store import Store
+from weir.state.watcher import StateUnavailable, Watcher
+
+logger = logging.getLogger("weir")
+
+#: The folder below ``log`` of what this process writes.
+WORKER = "admin"
+#: Seconds between two looks for approvals that have run out.
+SWEEP = 2.0
+#: Seconds for which those that are over are kept in the shared state. The recordings keep them longer.
+KEEP = 7 * 86400.0
+
+
+class Admin:
+    """One admin process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._policies = load(folder)
+        self._state = Watcher()
+        self._log = EventLog(self._policies.recordings, WORKER)
+        self._desk = Desk(self._state, self._log.approval, self._log.add)
+        self._api = Api(lambda: self._policies, self._state, self._desk)
+        self._notifier = Notifier(lambda: self._policies, self._state)
+        self._refreshing = Refreshing()
+
+    async def run(self) -> None:
+        """Serve until a signal comes. Raises `HomeError` or OSError where it cannot begin."""
+        self._state.start(lambda: None, self._changed, self._policies.state)
+        await self._catch_up()
+        await self._refreshing.begin(self._policies.issuers)
+        listener = self._policies.admin.listener
+        config = uvicorn.Config(
+            self._api.app(), host=listener.host, port=listener.port, log_level="warning", access_log=False,
+            server_header=False, proxy_headers=False, limit_concurrency=500, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        tasks = [
+            asyncio.create_task(self._watch_policies(), name="policies"),
+            asyncio.create_task(self._sweep(), name="sweep"),
+            asyncio.create_task(self._notifier.run(), name="notify"),
+        ]
+        logger.info(f"weir: admin on {listener}, policies {self._policies.version[:12]}")
+        try:
+            await server.serve()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._refreshing.stop()
+            await asyncio.to_thread(self._state.stop)
+            await asyncio.to_thread(self._log.close)
+
+    def _changed(self, approvals: list[Approval]) -> None:
+        self._api.changed(approvals)
+        self._notifier.changed(approvals)
+
+    async def _catch_up(self) -> None:
+        """Write, and tell, what was decided and not written because the process ended."""
+        path = self._policies.recordings / "log" / WORKER / lines.FILE
+        try:
+            written = (await asyncio.to_thread(path.read_bytes)).splitlines()
+        except OSError:
+            written = []
+        last = lines.last_changed(written[-1000:])
+        found = await self._state.run(lambda store: store.approvals_after(last))
+        for approval in found:
+            self._log.approval(approval)
+        self._notifier.changed(found)
+
+    async def _sweep(self) -> None:
+        forgotten = 0.0
+        while True:
+            with contextlib.suppress(StateUnavailable):
+                for approval in await self._state.run(_run_out):
+                    self._log.approval(approval)
+                if time.monotonic() - forgotten > 3600:
+                    forgotten = time.monotonic()
+                    await self._state.run(lambda store: store.forget_approvals(time.time() - KEEP))
+            await asyncio.sleep(SWEEP)
+
+    async def _watch_policies(self) -> None:
+        while True:
+            try:
+                async for by in reload.changes(self._folder):
+                    await self._reload(by)
+            except Exception as error:  # it must go on looking
+                alarm("reload_refused", f"policies are not watched: {type(error).__name__}")
+                await asyncio.sleep(reload.INTERVAL)
+
+    async def _reload(self, by: str) -> None:
+        old = self._policies
+        found = await asyncio.to_thread(reload.next_policies, self._folder, old)
+        if isinstance(found, Policies) and found.admin.listener != old.admin.listener:
+            found = reload.Refused(("admin.listen: changes only with a restart",))
+        if isinstance(found, reload.Refused):
+            alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
+            return
+        await self._refreshing.begin(found.issuers)
+        self._policies = found
+        dropped = [issuer for made_of, issuer in old.issuers.items() if made_of not in found.issuers]
+        self._refreshing.keep(found.issuers, dropped)
+        logger.info(f"weir: admin: policies {old.version[:12]} -> {found.version[:12]}, reloaded by {by}")
+
+
+def _run_out(store: Store) -> list[Approval]:
+    """Mark what was not decided, or not used, in time; those that this has marked."""
+    now, found = time.time(), []
+    for approval in (*store.approvals_in("pending"), *store.approvals_in("approved")):
+        if lifecycle.expire(approval, now) is not None:
+            after = store.change_approval(approval.id, lambda a: lifecycle.expire(a, now))
+            if after.state == "expired":
+                found.append(after)
+    return found

@@ -1,0 +1,530 @@
+"""Approvals: what policy calls risky waits here until enough people have said yes, and nothing of it goes on before.
+
+A wait ends by a decision, the caller's leaving, the rule's hold, a revocation, a reload or the gateway's end. Whatever
+ends it, the request is judged again before it is let go; and it is let go by taking its approval in the shared
+state, which one request can do, once.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from mitmproxy import connection as connections
+from mitmproxy import http
+from msgspec.structs import replace
+
+from weir.alarms import alarm
+from weir.approvals import lifecycle
+from weir.approvals.binding import content_digest, demands, request_binding
+from weir.approvals.lifecycle import NotPossible, Undecided
+from weir.approvals.model import OPEN, Approval, Demand, Person, Shown, Vote
+from weir.auth.challenges import base_url
+from weir.auth.metadata import APPROVALS
+from weir.config.model import HeldSettings
+from weir.exchange import Document, Exchange
+from weir.home import derived_key
+from weir.identifiers import Uuid7
+from weir.policies import Policies
+from weir.policy.rules import Rule
+from weir.problems import Kind, Refusal
+from weir.state.database import TooManyOpen
+from weir.state.model import Snapshot
+from weir.state.store import Store
+from weir.state.watcher import StateUnavailable, Watcher
+
+#: Seconds beyond its hold for which a request that waits is taken to be there, though its worker does not say so.
+GRACE = 5.0
+#: Seconds after which a caller may ask again.
+_RETRY = 10
+_PREFER_WAIT = re.compile(r"wait *= *\"?([0-9]{1,5})\"?")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """One exchange that waits."""
+
+    exchange: Exchange
+    client: connections.Client
+    approval: Approval
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    left: bool = False  # its caller
+    reloaded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A response that waits for its approval, as it came; whoever repeats the request receives it."""
+
+    approval: str
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    content: bytes
+    until: float  # Unix time
+
+
+class Approvals:
+    """Holds, asks, and lets go."""
+
+    def __init__(self, state: Watcher, record: Callable[[Approval], None]) -> None:
+        self._state = state
+        self._record = record
+        self._key = b""
+        self._waiters: dict[str, _Waiter] = {}  # by approval
+        self._of: Counter[tuple[str, str]] = Counter()  # how many wait, by principal
+        self._bytes = 0
+        self._kept: dict[str, Kept] = {}  # by binding
+        self._turn = asyncio.Lock()
+        self._stopping = False
+        self._new_id = Uuid7()
+
+    # The gateway's own life.
+
+    def start(self) -> None:
+        """Have the key with which requests are told apart. Raises `HomeError`."""
+        self._key = derived_key("approvals")
+
+    def stop(self) -> None:
+        """Let nobody wait any longer: what is asked for stays, and the same request can be sent again."""
+        self._stopping = True
+        for waiter in self._waiters.values():
+            waiter.woken.set()
+
+    def changed(self, approvals: list[Approval]) -> None:
+        """These have changed in the shared state."""
+        for approval in approvals:
+            waiter = self._waiters.get(approval.id)
+            if waiter is not None:
+                waiter.approval = approval
+                waiter.woken.set()
+
+    def reloaded(self) -> None:
+        """There are other policies: whoever waits is judged again."""
+        for waiter in self._waiters.values():
+            waiter.reloaded = True
+            waiter.woken.set()
+
+    def left(self, client: connections.Client) -> None:
+        """A caller has left."""
+        for waiter in self._waiters.values():
+            if waiter.client is client:
+                waiter.left = True
+                waiter.woken.set()
+
+    def wake(self, exchange: Exchange) -> bool:
+        """*exchange* has a problem: end its wait. Whether it waited."""
+        waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None
+        if waiter is not None:
+            waiter.woken.set()
+        return waiter is not None
+
+    # A request or response that must be approved.
+
+    async def bind(self, exchange: Exchange) -> None:
+        """Say what an approval of this request would be bound to. Before its body is changed."""
+        principal, connection = exchange.principal, exchange.connection
+        assert principal is not None and connection is not None
+        head = exchange.head
+        arguments = (
+            self._key, principal, connection, exchange.method, exchange.caller_target,
+            head.get(b"content-type", b""), head.get(b"content-encoding", b""), exchange.raw_body,
+        )  # fmt: skip
+        if len(exchange.raw_body) > 1 << 20:  # a digest of much takes long, and lets others run meanwhile
+            exchange.binding = await asyncio.to_thread(request_binding, *arguments)
+        else:
+            exchange.binding = request_binding(*arguments)
+
+    async def take(self, exchange: Exchange, rules: Sequence[Rule], content: str = "") -> bool:
+        """Whether *rules* are satisfied: by approvals that cover them again, or by one that is used up by this."""
+        principal, connection = exchange.principal, exchange.connection
+        assert principal is not None and connection is not None
+        wanted = demands(self._key, rules, principal, connection.name, exchange.facts)
+        rest, covering = self._uncovered(wanted)
+        if not rest:
+            exchange.approved_by += covering
+            return True
+        exchange.demands = rest
+        digests = frozenset(demand.digest for demand in rest)
+        now, people, mine = time.time(), self._people(exchange), exchange.approval
+
+        snapshot = self._snapshot()
+
+        def work(store: Store) -> Approval | None:
+            found = [mine] if mine is not None else store.approvals_of(exchange.binding)
+            current = _current_votes(store, snapshot)
+            for approval in found:
+                if approval.content != content:
+                    continue
+                try:
+                    return store.change_approval(
+                        approval.id,
+                        lambda a: lifecycle.take(a, exchange.request_id, digests, content, now, people, current),
+                    )
+                except Undecided as error:
+                    alarm("approval_undecided", f"the approval {approval.id} is not used: {error}")
+                    store.change_approval(approval.id, lambda a: lifecycle.make_void(a, now))
+                except (NotPossible, KeyError):
+                    continue
+            return None
+
+        taken = await self._ask_state(work)
+        if taken is None:
+            return False
+        exchange.approval = None
+        exchange.granted += (taken,)
+        exchange.approved_by += (*covering, taken)
+        self._record(taken)
+        return True
+
+    async def wait(
+        self,
+        client: connections.Client,
+        exchange: Exchange,
+        show: Callable[[], Shown],
+        *,
+        content: str = "",
+        keep: Kept | None = None,
+    ) -> None:
+        """Ask for the exchange's `demands` and wait. Returns when it should be judged again; else raises `Refusal`.
+
+        *show* says what reviewers see, once. *content* is the digest of a response, *keep* the response.
+        """
+        nobody = next((d for d in exchange.demands if not d.terms.somebody), None)
+        if nobody is not None:
+            message = nobody.message or f"The rule {nobody.rule} asks for a reviewer's approval."
+            raise Refusal(
+                Kind.APPROVAL_REQUIRED,
+                f"{message} This connection names nobody who could give it; ask its owner to add reviewers.",
+                rule=nobody.rule,
+            )
+        prefer = exchange.head.get(b"prefer", b"").decode("ascii", "replace").lower()
+        at_once = "respond-async" in prefer
+        hold = float(min(d.terms.hold for d in exchange.demands))
+        if (wanted := _PREFER_WAIT.search(prefer)) is not None:
+            hold = min(hold, float(wanted[1]))
+        elif at_once:
+            hold = 0.0
+        if not exchange.hold_until:
+            exchange.hold_until = time.monotonic() + hold
+        async with self._place(client, exchange, len(exchange.raw_body) + len(keep.content if keep else b"")):
+            approval = await self._asked(exchange, show, content)
+            if not content:
+                exchange.drop_body()
+            if keep is not None:
+                self._keep(exchange, keep, approval)
+            waiter = _Waiter(exchange, client, approval)
+            self._waiters[approval.id] = waiter
+            try:
+                await self._outcome(waiter, async_=at_once)
+            finally:
+                self._waiters.pop(approval.id, None)
+        async with self._turn:  # those released by one decision go on one at a time, and others in between
+            await asyncio.sleep(0)
+
+    async def _outcome(self, waiter: _Waiter, *, async_: bool) -> None:
+        exchange = waiter.exchange
+        while True:
+            waiter.woken.clear()
+            approval = exchange.approval = waiter.approval
+            if waiter.left or (not waiter.client.connected and not exchange.replay):
+                await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
+                self._kept.pop(exchange.binding, None)
+                raise Refusal(Kind.WITHDRAWN, "The caller left while the request waited for approval.")
+            if exchange.problem is not None:  # revoked or stopped
+                await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
+                problem = exchange.problem
+                raise Refusal(problem.kind, problem.detail, rule=problem.rule, headers=problem.headers)
+            if approval.state == "denied":
+                self._kept.pop(exchange.binding, None)
+                raise _denied(approval)
+            if approval.state == "approved" or waiter.reloaded:
+                return
+            if approval.state != "pending":
+                self._kept.pop(exchange.binding, None)
+                raise _over(approval)
+            left = exchange.hold_until - time.monotonic()
+            if left <= 0 or self._stopping:
+                exchange.approval = await self._change(approval, lambda a: lifecycle.let_go(a, exchange.request_id))
+                raise _pending(exchange, approval, async_=async_)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, approval.expires - time.time() + 0.05)):
+                    await waiter.woken.wait()
+            if time.time() >= approval.expires:
+                waiter.approval = await self._change(waiter.approval, lambda a: lifecycle.expire(a, time.time()))
+
+    async def refuse_denied(self, exchange: Exchange) -> None:
+        """Refuse what reviewers have denied and was sent again unchanged: they are not asked twice."""
+        now = time.time()
+        for approval in await self._ask_state(lambda store: store.approvals_of(exchange.binding)):
+            if approval.state == "denied" and now < approval.expires:
+                exchange.approval = approval
+                raise _denied(approval)
+
+    async def _asked(self, exchange: Exchange, show: Callable[[], Shown], content: str) -> Approval:
+        """The approval that this exchange waits for: the one that it, or the same request before it, asked for."""
+        principal, connection = exchange.principal, exchange.connection
+        assert principal is not None and connection is not None
+        wanted = tuple(exchange.demands)
+        digests = frozenset(demand.digest for demand in wanted)
+        now, mine = time.time(), exchange.approval
+        until = now + (exchange.hold_until - time.monotonic()) + GRACE
+        shown = show() if mine is None or not digests <= mine.digests else mine.shown
+        fresh = Approval(
+            id=self._new_id(),
+            kind="response" if content else "request",
+            asked=now,
+            expires=now + min(demand.terms.expires for demand in wanted),
+            requester=Person.of(principal),
+            connection=connection.name,
+            binding=exchange.binding,
+            content=content,
+            request_id=exchange.request_id,
+            demands=wanted,
+            shown=shown,
+            holder=exchange.request_id,
+            held_until=until,
+        )
+        most = self._limits(exchange).open
+
+        def wait_for_it(approval: Approval) -> Approval:
+            return lifecycle.hold(approval, exchange.request_id, until, now)
+
+        def work(store: Store) -> tuple[Approval, bool]:
+            if mine is not None and (mine.binding != exchange.binding or not digests <= mine.digests):
+                store.change_approval(mine.id, lambda a: lifecycle.make_void(a, now))
+            for approval in store.approvals_of(exchange.binding):
+                if approval.content != content:
+                    continue
+                if approval.state == "denied" and now < approval.expires:
+                    return approval, False
+                if digests <= approval.digests:
+                    with contextlib.suppress(NotPossible, KeyError):
+                        return store.change_approval(approval.id, wait_for_it), False
+            return store.add_approval(fresh, most), True
+
+        try:
+            approval, new = await self._ask_state(work)
+        except TooManyOpen:
+            raise Refusal(
+                Kind.TOO_MANY_HELD,
+                f"Reviewers have not decided {most} of your requests yet. Wait until they have.",
+                headers=(("Retry-After", str(_RETRY)),),
+            ) from None
+        exchange.approval = approval
+        if new:
+            self._record(approval)
+        return approval
+
+    @contextlib.asynccontextmanager
+    async def _place(self, client: connections.Client, exchange: Exchange, size: int) -> AsyncIterator[None]:
+        """A place among those who wait; refused where there is none."""
+        assert exchange.principal is not None
+        limits, key = self._limits(exchange), exchange.principal.key
+        retry = (("Retry-After", str(_RETRY)),)
+        if self._of[key] >= limits.per_user:
+            message = f"{limits.per_user} of your requests wait for reviewers already. Wait for one of them to end."
+            raise Refusal(Kind.TOO_MANY_HELD, message, headers=retry)
+        if sum(self._of.values()) >= limits.requests or self._bytes + size > limits.megabytes << 20:
+            raise Refusal(Kind.APPROVALS_FULL, "Too many requests wait for reviewers. Try again later.", headers=retry)
+        self._of[key] += 1
+        self._bytes += size
+        try:
+            with self._state.closely():
+                yield
+        finally:
+            self._bytes -= size
+            self._of[key] -= 1
+            if not self._of[key]:
+                del self._of[key]
+
+    # Responses that are kept.
+
+    def content_of(self, exchange: Exchange, status: int, content_type: str, body: bytes) -> str:
+        """The digest of a response."""
+        return content_digest(self._key, status, content_type, body)
+
+    def kept(self, exchange: Exchange) -> Kept | None:
+        """The response to this exact request that waits here for its approval, or has it."""
+        found = self._kept.get(exchange.binding)
+        return found if found is not None and time.time() < found.until else None
+
+    def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
+        now, limits = time.time(), self._limits(exchange)
+        for binding in [b for b, kept in self._kept.items() if kept.until <= now]:
+            del self._kept[binding]
+        size = sum(len(kept.content) for b, kept in self._kept.items() if b != exchange.binding)
+        if len(self._kept) >= limits.requests or size + len(keep.content) > limits.megabytes << 20:
+            raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
+        until = approval.asked + 2 * (approval.expires - approval.asked)  # to be decided, and then to be fetched
+        self._kept[exchange.binding] = Kept(approval.id, keep.status, keep.fields, keep.content, until)
+
+    # Afterwards.
+
+    async def end(self, exchange: Exchange, *, unreachable: bool) -> None:
+        """The exchange is over: what it took of which nothing was sent, or delivered, is given back."""
+        granted, exchange.granted = exchange.granted, ()
+        waited = exchange.approval
+        if waited is not None and waited.state in OPEN and waited.holder == exchange.request_id:
+            exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
+        for approval in granted:
+            if approval.kind == "response":
+                if exchange.problem is None:
+                    self._kept.pop(exchange.binding, None)
+                    continue
+            elif exchange.sent and not unreachable:
+                continue
+            await self._change(approval, lambda a: lifecycle.give_back(a, exchange.request_id))
+
+    async def status(self, exchange: Exchange) -> Document:
+        """What its requester may know of an approval. Raises `Refusal` for anybody else's."""
+        assert exchange.principal is not None
+        approval_id = exchange.own_path.removeprefix(APPROVALS)
+        approval = await self._ask_state(lambda store: store.approval(approval_id))
+        if approval is None or approval.requester.key != exchange.principal.key:
+            raise Refusal(Kind.UNKNOWN_APPROVAL, "You have asked for no approval of that id.")
+        now = time.time()
+        over = lifecycle.expire(approval, now) is not None
+        state = "expired" if over else approval.state
+        document = {
+            "approval_id": approval.id,
+            "status": state,
+            "rules": approval.rules,
+            "connection": approval.connection,
+            "asked": approval.asked,
+            "expires": approval.expires,
+            "decided": approval.decided or None,
+            "by": approval.decided_by() or None,
+            "reason": approval.decided_why() or None,
+            "until": approval.until or None,
+            "next": _NEXT.get(state, "This approval is over; sending the request again asks for another."),
+        }
+        headers = [("Cache-Control", "no-store")]
+        if state == "pending":
+            headers.append(("Retry-After", str(_RETRY)))
+        return Document(msgspec.json.encode(document), tuple(headers))
+
+    # The shared state.
+
+    def _uncovered(self, wanted: Sequence[Demand]) -> tuple[list[Demand], tuple[Approval, ...]]:
+        """Of *wanted* those that no approval covers again, and the approvals that cover the others."""
+        rest: list[Demand] = []
+        covering: list[Approval] = []
+        now, snapshot = time.time(), self._snapshot()
+        for demand in wanted:
+            found = snapshot.reuse(demand.covers, now) if demand.covers else None
+            if found is None or any(snapshot.vote_revoked(vote) for vote in found.decisive):
+                rest.append(demand)
+            else:
+                covering.append(found)
+        return rest, tuple(covering)
+
+    async def _change(self, approval: Approval, step: Callable[[Approval], Approval | None]) -> Approval:
+        """Apply *step* where the state can be asked; where it cannot, what was held there runs out by itself."""
+        try:
+            changed = await self._state.run(lambda store: store.change_approval(approval.id, step))
+        except (StateUnavailable, KeyError):
+            return approval
+        if changed.state != approval.state:
+            self._record(changed)
+        return changed
+
+    async def _ask_state[T](self, work: Callable[[Store], T]) -> T:
+        try:
+            return await self._state.run(work)
+        except StateUnavailable:
+            raise _unavailable() from None
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            return self._state.snapshot()
+        except StateUnavailable:
+            raise _unavailable() from None
+
+    @staticmethod
+    def _people(exchange: Exchange) -> lifecycle.People:
+        assert exchange.policies is not None
+        return exchange.policies.directory
+
+    @staticmethod
+    def _limits(exchange: Exchange) -> HeldSettings:
+        policies: Policies | None = exchange.policies
+        assert policies is not None
+        return policies.held
+
+
+def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | None]:
+    """A vote with the groups that its reviewer still has; None where they were revoked."""
+
+    def current(vote: Vote) -> Vote | None:
+        if snapshot.vote_revoked(vote):
+            return None
+        known = store.known_groups(vote.by.key)  # of their newest token
+        kept = vote.by.groups if known is None else tuple(group for group in vote.by.groups if group in known)
+        return replace(vote, by=replace(vote.by, groups=kept))
+
+    return current
+
+
+_NEXT = {
+    "pending": "Reviewers have not decided yet. Ask again later; once it is approved, send the same request again.",
+    "approved": "Send the same request again: it passes once.",
+    "denied": "Reviewers said no; see the reason.",
+    "used": "What was approved has been sent.",
+}
+
+
+def _unavailable() -> Refusal:
+    return Refusal(
+        Kind.STATE_UNAVAILABLE,
+        "The gateway cannot ask for approvals now, and passes nothing without. Try again later.",
+        headers=(("Retry-After", "5"),),
+    )
+
+
+def _denied(approval: Approval) -> Refusal:
+    why = approval.decided_why()
+    message = f"{approval.decided_by()} denied this{f': {why}' if why else ', without saying why'}."
+    return Refusal(Kind.APPROVAL_DENIED, message, rule=approval.rules[0], members=(("approval_id", approval.id),))
+
+
+def _over(approval: Approval) -> Refusal:
+    words = {"expired": "Nobody decided in time", "void": "The rule that asks for approval has changed"}
+    message = f"{words.get(approval.state, f'The approval is {approval.state}')}. Send the request again to ask anew."
+    members = (("approval_id", approval.id),)
+    return Refusal(Kind.APPROVAL_REQUIRED, message, rule=approval.rules[0], members=members)
+
+
+def _pending(exchange: Exchange, approval: Approval, *, async_: bool) -> Refusal:
+    url = f"{base_url(exchange)}{APPROVALS}{approval.id}"
+    members = (("approval_id", approval.id), ("status_url", url), *_review_url(exchange, approval))
+    message = approval.demands[0].message or f"The rule {approval.rules[0]} asks for a reviewer's approval."
+    detail = f"{message} It waits for one: {url} says when. Then send the same request again."
+    headers: tuple[tuple[str, str], ...] = (("Retry-After", str(_RETRY)), ("Location", url))
+    kind = Kind.APPROVAL_PENDING
+    if async_:
+        kind, headers = Kind.APPROVAL_ACCEPTED, (*headers, ("Preference-Applied", "respond-async"))
+    return Refusal(kind, detail, rule=approval.rules[0], headers=headers, members=members)
+
+
+def _review_url(exchange: Exchange, approval: Approval) -> tuple[tuple[str, str], ...]:
+    """Where reviewers decide, for the caller to pass on; not where it is known on this machine only."""
+    admin = exchange.policies.admin if exchange.policies else None
+    return (("review_url", f"{admin.url}/approvals/{approval.id}"),) if admin and admin.named else ()
+
+
+def respond(flow: http.HTTPFlow, kept: Kept) -> None:
+    """Let *kept* be what the service answered."""
+    flow.response = http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=kept.status,
+        reason=b"",
+        headers=http.Headers(kept.fields),
+        content=kept.content,
+        trailers=None,
+        timestamp_start=time.time(),
+        timestamp_end=time.time(),
+    )

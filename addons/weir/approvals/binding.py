@@ -1,0 +1,76 @@
+"""What an approval is bound to: keyed digests of exactly what was reviewed. Pure.
+
+Keyed, so that whoever sees one cannot guess what it is of.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from weir.approvals.model import Demand
+from weir.auth.model import Principal
+from weir.connection import Connection
+from weir.jsonpath import compile_path
+from weir.policy.facts import ABSENT, Facts
+from weir.policy.rules import Rule
+
+
+def request_binding(
+    key: bytes,
+    principal: Principal,
+    connection: Connection,
+    method: str,
+    target: str,
+    content_type: bytes,
+    content_encoding: bytes,
+    body: bytes,
+) -> str:
+    """The digest of one exact request as its caller sent it, and of where it goes."""
+    origin = connection.upstream.origin
+    upstream = f"{origin.scheme}://{origin.authority}{connection.upstream.base_path}"
+    parts: list[str | bytes] = [
+        b"request", principal.iss, principal.sub, connection.name, upstream, method, target, content_type,
+        content_encoding, hashlib.sha256(body).digest(),
+    ]  # fmt: skip
+    return _digest(key, parts)
+
+
+def content_digest(key: bytes, status: int, content_type: str, body: bytes) -> str:
+    """The digest of one response."""
+    return _digest(key, [b"response", str(status), content_type, hashlib.sha256(body).digest()])
+
+
+def demands(key: bytes, rules: Iterable[Rule], principal: Principal, connection: str, facts: Facts) -> list[Demand]:
+    """What *rules* ask of reviewers for a request with these *facts*."""
+    found = []
+    for rule in rules:
+        covers = ""
+        if rule.terms.reuse:
+            values = [[name, _value(name, facts)] for name in rule.terms.same]
+            parts: list[str | bytes] = [
+                b"reuse",
+                principal.iss,
+                principal.sub,
+                connection,
+                rule.digest,
+                msgspec.json.encode(values),
+            ]
+            covers = _digest(key, parts)
+        found.append(Demand(rule.name, rule.digest, rule.message, rule.terms, covers))
+    return found
+
+
+def _value(name: str, facts: Facts) -> object:
+    if name.startswith("body:"):
+        body = facts["body"]
+        return None if body is ABSENT else compile_path(name.removeprefix("body:")).find(body)
+    value = facts.get(name, ABSENT)
+    return ["absent"] if value is ABSENT else [value]
+
+
+def _digest(key: bytes, parts: Sequence[str | bytes]) -> str:
+    """Each part with its length, so that no two lists of parts are one text."""
+    data = [part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in parts]
+    return hmac.digest(key, b"".join(b"%d:%b" % (len(part), part) for part in data), "sha256").hex()

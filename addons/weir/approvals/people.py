@@ -1,0 +1,119 @@
+"""Who is who among reviewers: linked identities, machines, and whoever is on call. Compiled from the policies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field
+
+from weir.config.model import Settings, Strings
+from weir.config.problems import SettingError
+
+_WEEK = timedelta(weeks=1)
+
+
+def _as_text(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML's own dates
+
+
+_Moment = Annotated[str, BeforeValidator(_as_text)]
+
+
+class OverrideSettings(Settings):
+    """Somebody else than the rotation says, for a while. Local times."""
+
+    from_: Annotated[_Moment, Field(alias="from")]
+    until: _Moment
+    user: str
+
+
+class ScheduleSettings(Settings):
+    """``schedules/NAME.yaml``: who is on call. Each of ``rotation`` for a week, from ``starts`` on (local time)."""
+
+    version: Literal[1]
+    timezone: str
+    starts: _Moment
+    rotation: Annotated[Strings, Field(min_length=1)]
+    overrides: list[OverrideSettings] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Local times, from the first until before the second."""
+
+    since: datetime
+    until: datetime
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A weekly rotation. Weeks are counted on the local clock, so that a turn ends at the same hour all year."""
+
+    timezone: ZoneInfo
+    starts: datetime
+    rotation: tuple[str, ...]
+    overrides: tuple[Override, ...] = ()
+
+    def on_call(self, at: float) -> str:
+        """Who is on call at Unix time *at*; nobody before it starts."""
+        local = datetime.fromtimestamp(at, self.timezone).replace(tzinfo=None)
+        for override in reversed(self.overrides):  # the last one written counts
+            if override.since <= local < override.until:
+                return override.user
+        if local < self.starts:
+            return ""
+        return self.rotation[(local - self.starts) // _WEEK % len(self.rotation)]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """As `lifecycle.People`."""
+
+    humans: Mapping[tuple[str, str], int] = field(default_factory=dict)  # linked identities: one number each
+    machines: frozenset[str] = frozenset()  # `iss` whose principals are no people
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+
+    def same(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
+        """As in `People`."""
+        return one == other or self.humans.get(one, -1) == self.humans.get(other, -2)
+
+    def human(self, iss: str) -> bool:
+        """As in `People`."""
+        return iss not in self.machines
+
+    def on_call(self, schedule: str, at: float) -> str:
+        """As in `People`."""
+        known = self.schedules.get(schedule)
+        return known.on_call(at) if known else ""
+
+
+def compile_schedule(settings: ScheduleSettings, resolve: Any) -> Schedule:
+    """A schedule whose users are named as policies name them. Raises `SettingError`."""
+    try:
+        timezone = ZoneInfo(settings.timezone)
+    except (ValueError, OSError, KeyError):
+        message = f"{settings.timezone!r} is not a time zone; write e.g. Europe/Berlin"
+        raise SettingError(message, "timezone") from None
+    overrides = []
+    for i, entry in enumerate(settings.overrides):
+        since = _moment(entry.from_, "overrides", i, "from")
+        until = _moment(entry.until, "overrides", i, "until")
+        if until <= since:
+            raise SettingError("it ends before it begins", "overrides", i, "until")
+        overrides.append(Override(since, until, resolve(entry.user)))
+    return Schedule(
+        timezone, _moment(settings.starts, "starts"), tuple(map(resolve, settings.rotation)), tuple(overrides)
+    )
+
+
+def _moment(text: str, *location: str | int) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingError(f"{text!r} is not a time; write e.g. 2026-01-05 09:00", *location) from None
+    if moment.tzinfo is not None:
+        raise SettingError("write it in local time, without an offset; `timezone` says which", *location)
+    return moment

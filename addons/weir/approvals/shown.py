@@ -1,0 +1,101 @@
+"""What reviewers see of a request or a response: masked as the record is, inert, and cut where it is long. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from weir.approvals.model import Ranked, Shown
+from weir.content import encode
+from weir.profiles.model import WRITES, Call, Ranking
+from weir.text import inert
+
+LONGEST_TEXT = 1000
+LONGEST_BODY = 64_000
+MOST_DOCUMENTS = 5
+MOST_RESULTS = 50
+MOST_NAMES = 20
+
+#: Takes secrets out of bytes.
+Scrub = Callable[[bytes], bytes]
+
+
+class _Cutter:
+    """Makes texts inert, and keeps count of what it cuts."""
+
+    def __init__(self, scrub: Scrub) -> None:
+        self._scrub = scrub
+        self.cut: list[str] = []
+
+    def text(self, name: str, text: str, longest: int = LONGEST_TEXT) -> str:
+        # Cut before it is worked on, since it can be as long as a body; with room, so that no half of a secret stays.
+        scrubbed = self._scrub(text[: longest * 2 + 20_000].encode("utf-8", "replace")).decode("utf-8", "replace")
+        shown = inert(scrubbed[:longest])[:longest]
+        if len(text) > longest or len(shown) < len(inert(scrubbed)):
+            self.cut.append(f"{name}: the first {len(shown)} of {max(len(text), len(scrubbed))} characters")
+            return f"{shown}…"
+        return shown
+
+    def several(self, name: str, values: Sequence[Any], most: int, longest: int = LONGEST_TEXT) -> tuple[str, ...]:
+        if len(values) > most:
+            self.cut.append(f"{name}: the first {most} of {len(values)}")
+        return tuple(self.text(f"{name} {n}", _as_text(v), longest) for n, v in enumerate(values[:most], 1))
+
+
+def shown_request(method: str, path: str, call: Call, body: Any, scrub: Scrub) -> Shown:
+    """A request whose *call* and *body* have been masked; the body where it would be stored, or is all there is."""
+    cutter = _Cutter(scrub)
+    documents = call.documents
+    says = call.query or documents is not None
+    whole = body is not None and (call.operation in WRITES or not says)
+    return Shown(
+        operation=call.operation,
+        method=method,
+        path=cutter.text("path", path),
+        query=cutter.several("query", call.query, 3),
+        documents=None if documents is None else len(documents),
+        first_documents=() if documents is None else cutter.several("documents", documents, MOST_DOCUMENTS),
+        indexes=cutter.several("indexes", call.indexes, MOST_NAMES, 200),
+        model=None if call.model is None else cutter.text("model", call.model, 200),
+        top_n=call.top_n,
+        body=cutter.text("body", _as_text(body), LONGEST_BODY) if whole else "",
+        cut=tuple(cutter.cut),
+    )
+
+
+def shown_response(
+    request: Shown,
+    status: int,
+    ranking: Ranking,
+    texts: Callable[[Any, int | None], Iterable[str]],
+    document: Any,
+    scrub: Scrub,
+) -> Shown:
+    """A response to *request*, masked: its ranking as it came, or its body. *texts* gives those of one result."""
+    cutter = _Cutter(scrub)
+    ranked = tuple(
+        Ranked(
+            rank,
+            result.index,
+            result.score,
+            cutter.text(f"result {rank}", " ".join(texts(entry, result.index)), 300),
+        )
+        for rank, (result, entry) in enumerate(
+            zip(ranking.results[:MOST_RESULTS], ranking.entries[:MOST_RESULTS], strict=False), 1
+        )
+    )
+    if len(ranking.results) > MOST_RESULTS:
+        cutter.cut.append(f"results: the first {MOST_RESULTS} of {len(ranking.results)}")
+    response = "" if ranked or document is None else cutter.text("response", _as_text(document), 4000)
+    return replace(
+        request,
+        status=status,
+        ranking=ranked,
+        results=len(ranking.results) if ranking.results else None,
+        response=response,
+        cut=(*request.cut, *cutter.cut),
+    )
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else encode(value).decode("utf-8", "replace")

@@ -1,0 +1,36 @@
+"""From a token to whose it is: a configured issuer's, or an API key. For whoever has a token and no request."""
+
+import math
+
+from weir.auth.jws import TokenError
+from weir.auth.model import Principal
+from weir.auth.verifier import Undecided
+from weir.policies import Policies
+from weir.state.database import KEY_PREFIX, key_digest
+from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey, Snapshot
+
+
+async def holder(policies: Policies, snapshot: Snapshot, token: str, now: float, thumbprint: str = "") -> Principal:
+    """Whose *token* is, at Unix time *now*. May ask a provider. Raises `TokenError` or `KeysUnavailable`."""
+    if token.startswith(KEY_PREFIX):
+        return key_holder(policies, snapshot, token, now)[1]
+    try:
+        return policies.verifier.verify(token, now, thumbprint)
+    except Undecided:
+        return await policies.verifier.settle(token, now, thumbprint)
+
+
+def key_holder(policies: Policies, snapshot: Snapshot, token: str, now: float) -> tuple[ApiKey, Principal]:
+    """The API key *token*, and its principal. Raises `TokenError`."""
+    if not policies.trusts_keys:
+        raise TokenError("API keys are not accepted here")
+    key = snapshot.keys.get(key_digest(token))
+    if key is None:
+        raise TokenError("the API key is unknown or revoked")
+    if key.expires is not None and now >= key.expires:
+        raise TokenError("the API key has expired")
+    expires = math.inf if key.expires is None else key.expires
+    groups = frozenset(key.groups)
+    return key, Principal(
+        KEYS_NAME, KEYS_ISSUER, key.name, groups, expires=expires, issued=key.created, token_id=key.id
+    )

@@ -1,0 +1,47 @@
+"""``weir admin``: the process that serves reviewers."""
+
+import asyncio
+import logging
+import socket
+from typing import Annotated
+
+import typer
+
+from weir.admin.process import Admin
+from weir.cli.fail import fail
+from weir.policies import Listener, folder_path, load
+
+
+def admin(
+    policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+) -> None:
+    """Serve reviewers: the API behind [bold]weir approvals[/] and [bold]weir access[/], and messages to people.
+
+    [bold]weir run[/] starts one by itself where the policies name reviewers. Run it on the machine of a gateway, as its
+    user and with its WEIR_HOME. While it is down, requests that need approval wait, and nothing is decided.
+
+    [bold]Examples[/]
+
+      weir admin
+
+      weir admin --policies /etc/weir
+    """
+    logging.basicConfig(format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("weir").setLevel(logging.ERROR if quiet else logging.INFO)
+    folder = folder_path(policies)
+    check_port(load(folder).admin.listener, "admin.listen")
+    asyncio.run(Admin(folder).run())
+
+
+def check_port(listener: Listener, setting: str) -> None:
+    """End with a clear error where *listener* is taken. Without sharing it, so that one that still runs is noticed."""
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listener.host, listener.port))
+        except OSError as error:
+            fail(
+                f"{listener}: cannot listen ({error.strerror}); stop what does, or change `{setting}:` in gateway.yaml"
+            )

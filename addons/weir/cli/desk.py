@@ -1,0 +1,60 @@
+"""How commands speak with ``weir admin``: where it is, with which token, and what its refusals mean."""
+
+import os
+from typing import Any
+
+import httpx
+
+from weir.cli.fail import fail
+from weir.login import server, session
+from weir.login.server import LoginError
+
+DEFAULT = "http://127.0.0.1:8081"
+TIMEOUT = 40.0
+
+
+class AdminApi:
+    """The API of one admin process, as one person. Ends the command where it is refused."""
+
+    def __init__(self, admin: str) -> None:
+        """*admin* is its URL, else WEIR_ADMIN_URL, else what the gateway of WEIR_URL or the latest login says."""
+        self._token, gateway = _token()
+        url = admin or os.environ.get("WEIR_ADMIN_URL", "")
+        if not url and gateway:
+            url = server.whoami(gateway, self._token).get("admin_url") or ""
+        self.url = server.gateway_url(url or DEFAULT)
+
+    def get(self, path: str, **parameters: str | int) -> Any:
+        """What is at *path*."""
+        return self._ask("GET", path, params=parameters)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """What *path* answers to *body*."""
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **how: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        try:
+            with httpx.Client(timeout=TIMEOUT, follow_redirects=False) as client:
+                response = client.request(method, f"{self.url}{path}", headers=headers, **how)
+            document = response.json()
+        except httpx.HTTPError as error:
+            name = type(error).__name__
+            fail(f"{self.url} cannot be reached ({name}); start `weir admin`, or name it with --admin", 1)
+        except ValueError:
+            fail(f"{self.url} answered {response.status_code} and no JSON; is it a Weir admin?", 1)
+        if response.status_code != httpx.codes.OK:
+            fail(str(document.get("detail", response.status_code)), 1)
+        return document
+
+
+def _token() -> tuple[str, str]:
+    """The token, and the gateway that it is for, where that is known."""
+    given = os.environ.get("WEIR_TOKEN", "")
+    try:
+        gateway = session.which("")
+    except LoginError:
+        if not given:
+            raise
+        return given, ""
+    return session.token(gateway), gateway

@@ -1,0 +1,452 @@
+"""Shared state in Redis or Valkey, for the processes of several machines: as `Database`, method by method.
+
+Approvals are changed by comparing and setting in one Lua call, so that a step is applied to what stands there or not
+at all. Every change is also added to a stream, at which a thread of each process waits. The store must keep what it
+is told (``appendonly yes``): one that comes back empty has forgotten revocations, and is not accepted. All machines
+have the same master key, or digests made by one would mean nothing to another. Needs the extra ``redis``.
+"""
+
+import contextlib
+import functools
+import hashlib
+import hmac
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+from redis import Redis
+from redis.exceptions import RedisError, WatchError
+
+from weir.approvals.model import Approval, Person, State, decode_approval, encode_approval
+from weir.home import HomeError, derived_key, operator_name
+from weir.state.database import KEY_PREFIX, NameTaken, Step, TooManyOpen, key_digest
+from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapshot, Stop, StopScope, snapshot_of
+
+#: Seconds to wait for an answer.
+TIMEOUT = 1.0
+#: Seconds between two looks, should the stream be missed.
+_PACE = 0.25
+#: One hash tag: all keys are on one node of a cluster.
+_PREFIX = "{weir}:state:"
+_MOST_TRIES = 100
+
+# Stores an approval if what stands there is still what the caller has read.
+# KEYS: the approval, the number of the latest change, changes, open ones, ends, standing ones, those of its binding,
+# those open of its requester, generation, stream. ARGV: what was read, what to store, its id, state, expires, end,
+# until (0: gives nothing for a while), now, how many may be open (-1: as many as like). Answers the change's number.
+_PUT = """
+local before = redis.call('GET', KEYS[1]) or ''
+if before ~= ARGV[1] then return -1 end
+local pending = ARGV[4] == 'pending'
+redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', ARGV[8])
+if tonumber(ARGV[9]) >= 0 and redis.call('ZCARD', KEYS[8]) >= tonumber(ARGV[9]) then return -2 end
+local changed = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[3], changed, ARGV[3])
+redis.call('ZADD', KEYS[5], ARGV[6], ARGV[3])
+redis.call('SADD', KEYS[7], ARGV[3])
+if pending then
+  redis.call('ZADD', KEYS[4], ARGV[5], ARGV[3])
+  redis.call('ZADD', KEYS[8], ARGV[5], ARGV[3])
+  redis.call('EXPIREAT', KEYS[8], math.ceil(tonumber(ARGV[5])) + 60)
+else
+  redis.call('ZREM', KEYS[4], ARGV[3])
+  redis.call('ZREM', KEYS[8], ARGV[3])
+end
+if tonumber(ARGV[7]) > 0 then
+  redis.call('ZADD', KEYS[6], ARGV[7], ARGV[3])
+  redis.call('INCR', KEYS[9])
+end
+redis.call('XADD', KEYS[10], 'MAXLEN', '~', 1000, '*', 'changed', changed)
+return changed
+"""
+
+# KEYS: due letters. ARGV: now, when they may be taken again.
+_DUE = """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 20)
+for _, id in ipairs(due) do redis.call('ZADD', KEYS[1], ARGV[2], id) end
+return due
+"""
+
+
+class StoreDown(OSError):
+    """Redis does not answer."""
+
+
+def _translating(cls: type) -> type:
+    """Have every public method of *cls* raise `StoreDown` where Redis does not answer."""
+
+    def translated(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return method(*arguments, **named)
+            except RedisError as error:
+                raise StoreDown(f"Redis: {type(error).__name__}") from None
+
+        return call
+
+    for name, method in list(vars(cls).items()):
+        if callable(method) and not name.startswith("_"):
+            setattr(cls, name, translated(method))
+    return cls
+
+
+@_translating
+class RedisDatabase:
+    """One connection to the shared state. Raises `HomeError` where it cannot be used."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._redis: Any = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+        self._put_script = self._redis.register_script(_PUT)
+        self._due_script = self._redis.register_script(_DUE)
+        self._closed = threading.Event()
+        try:
+            self._redis.set(_key("generation"), 1, nx=True)
+            mine = hmac.digest(derived_key("state"), b"which master key", "sha256").hex().encode()
+            self._redis.set(_key("master"), mine, nx=True)
+            theirs: Any = self._redis.get(_key("master")) or b""
+        except RedisError as error:
+            message = f"the Redis of `state:` cannot be used ({type(error).__name__}); start it, or change gateway.yaml"
+            raise HomeError(message) from None
+        if not hmac.compare_digest(mine, theirs):
+            raise HomeError(
+                "this machine's master.key is another than that of those who use this Redis already; copy theirs to "
+                "WEIR_HOME, or use another database"
+            )
+
+    def close(self) -> None:
+        """As in `Database`."""
+        self._closed.set()
+        with contextlib.suppress(RedisError, OSError):
+            self._redis.close()
+
+    def replaced(self) -> bool:
+        """As in `Database`: a Redis is what it is; one that is emptied has a lower generation."""
+        return False
+
+    def reopen(self) -> "RedisDatabase":
+        """As in `Database`."""
+        return RedisDatabase(self._url)
+
+    def generation(self) -> int:
+        """As in `Database`."""
+        return int(self._redis.get(_key("generation")) or 0)
+
+    def snapshot(self) -> tuple[int, Snapshot]:
+        """As in `Database`."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.get(_key("generation")).hvals(_key("keys")).hgetall(_key("uses"))
+        pipe.hvals(_key("revocations")).hvals(_key("stops"))
+        pipe.zrangebyscore(_key("standing"), time.time(), "+inf")
+        generation, keys, uses, revocations, stops, standing = pipe.execute()
+        found = {k.digest: k.key(uses) for k in map(_stored_key, keys) if k.revoked is None}
+        approvals = [a for a in self._approvals(standing) if a.state in ("approved", "used")]
+        return int(generation or 0), snapshot_of(
+            found, map(_revocation, revocations), sorted(map(_stop, stops), key=lambda s: s.id), approvals
+        )
+
+    # API keys.
+
+    def create_key(self, name: str, groups: tuple[str, ...], expires: float | None, now: float) -> tuple[ApiKey, str]:
+        """As in `Database`."""
+        key_id = secrets.token_hex(5)
+        text = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
+        stored = _StoredKey(key_id, name, key_digest(text), groups, now, operator_name(), expires)
+
+        def put(pipe: Any) -> None:
+            if any(k.name == name and k.revoked is None for k in map(_stored_key, pipe.hvals(_key("keys")))):
+                raise NameTaken(name)
+            pipe.multi()
+            pipe.hset(_key("keys"), key_id, msgspec.json.encode(stored))
+            _announce(pipe)
+
+        self._redis.transaction(put, _key("keys"))
+        return stored.key({}), text
+
+    def list_keys(self) -> list[ApiKey]:
+        """As in `Database`."""
+        uses = self._redis.hgetall(_key("uses"))
+        keys = map(_stored_key, self._redis.hvals(_key("keys")))
+        return sorted((key.key(uses) for key in keys), key=lambda key: key.created)
+
+    def revoke_key(self, name: str, now: float) -> int:
+        """As in `Database`."""
+
+        def put(pipe: Any) -> int:
+            keys = map(_stored_key, pipe.hvals(_key("keys")))
+            found = [k for k in keys if k.revoked is None and name in (k.name, k.id)]
+            pipe.multi()
+            for key in found:
+                pipe.hset(_key("keys"), key.id, msgspec.json.encode(replace(key, revoked=now)))
+            _announce(pipe)
+            return len(found)
+
+        return int(self._redis.transaction(put, _key("keys"), value_from_callable=True))
+
+    def touch(self, used: Mapping[str, float]) -> None:
+        """As in `Database`."""
+        self._redis.hset(_key("uses"), mapping={key_id: repr(when) for key_id, when in used.items()})
+
+    # Revocations and stops.
+
+    def revoke(
+        self, kind: RevocationKind, iss: str, value: str, now: float, *, block: bool = False, reason: str = ""
+    ) -> Revocation:
+        """As in `Database`."""
+        number = int(self._redis.incr(_key("numbers")))
+        revocation = Revocation(number, kind, iss, value, block, now, operator_name(), reason)
+        self._write("revocations", number, revocation)
+        return revocation
+
+    def revocations(self) -> list[Revocation]:
+        """As in `Database`."""
+        return sorted(map(_revocation, self._redis.hvals(_key("revocations"))), key=lambda r: r.id)
+
+    def lift(self, revocation: int) -> bool:
+        """As in `Database`."""
+        return self._remove("revocations", [revocation]) > 0
+
+    def stop(self, scope: StopScope, iss: str, value: str, now: float, reason: str) -> Stop:
+        """As in `Database`."""
+        number = int(self._redis.incr(_key("numbers")))
+        stop = Stop(number, scope, iss, value, now, operator_name(), reason)
+        self._write("stops", number, stop)
+        return stop
+
+    def stops(self) -> list[Stop]:
+        """As in `Database`."""
+        return sorted(map(_stop, self._redis.hvals(_key("stops"))), key=lambda s: s.id)
+
+    def start(self, scope: StopScope, iss: str, value: str) -> int:
+        """As in `Database`."""
+        found = [stop.id for stop in self.stops() if (stop.scope, stop.iss, stop.value) == (scope, iss, value)]
+        return self._remove("stops", found)
+
+    def _write(self, table: str, number: int, value: Revocation | Stop) -> None:
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hset(_key(table), number, msgspec.json.encode(value))
+        _announce(pipe)
+        pipe.execute()
+
+    def _remove(self, table: str, numbers: Iterable[int]) -> int:
+        pipe = self._redis.pipeline(transaction=True)
+        count = 0
+        for number in numbers:
+            pipe.hdel(_key(table), number)
+            count += 1
+        _announce(pipe)
+        return sum(pipe.execute()[:count])
+
+    # Approvals.
+
+    def add_approval(self, approval: Approval, most: int) -> Approval:
+        """As in `Database`."""
+        changed = self._put(approval, b"", approval.asked, most)
+        if changed == -2:
+            raise TooManyOpen
+        if changed < 0:
+            raise KeyError(approval.id)
+        return replace(approval, changed=changed)
+
+    def change_approval(self, approval_id: str, step: Step) -> Approval:
+        """As in `Database`."""
+        for _ in range(_MOST_TRIES):
+            document = self._redis.get(_key(f"approval:{approval_id}"))
+            if document is None:
+                raise KeyError(approval_id)
+            score = self._redis.zscore(_key("changes"), approval_id)
+            before = decode_approval(document, int(score or 0))
+            after = step(before)
+            if after is None:
+                return before
+            changed = self._put(after, document, time.time(), -1)
+            if changed >= 0:
+                return replace(after, changed=changed)
+        raise WatchError(f"{approval_id} changes too often")
+
+    def approval(self, approval_id: str) -> Approval | None:
+        """As in `Database`."""
+        return next(iter(self._approvals([approval_id])), None)
+
+    def approvals_in(self, state: State) -> list[Approval]:
+        """As in `Database`."""
+        where = "open" if state == "pending" else "changes"
+        return [a for a in self._approvals(self._redis.zrange(_key(where), 0, -1)) if a.state == state]
+
+    def approvals_of(self, binding: str) -> list[Approval]:
+        """As in `Database`."""
+        return self._approvals(self._redis.smembers(_key(f"binding:{binding}")))
+
+    def approvals_after(self, changed: int, most: int = 1000) -> list[Approval]:
+        """As in `Database`."""
+        return self._approvals(self._redis.zrangebyscore(_key("changes"), f"({changed}", "+inf", start=0, num=most))
+
+    def last_change(self) -> int:
+        """As in `Database`."""
+        return int(self._redis.get(_key("change")) or 0)
+
+    def forget_approvals(self, ended_before: float) -> None:
+        """As in `Database`."""
+        for approval in self._approvals(self._redis.zrangebyscore(_key("ends"), "-inf", ended_before)):
+            if approval.state == "pending":
+                continue
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.delete(_key(f"approval:{approval.id}"))
+            pipe.srem(_key(f"binding:{approval.binding}"), approval.id)
+            for table in ("changes", "open", "ends", "standing"):
+                pipe.zrem(_key(table), approval.id)
+            pipe.execute()
+
+    def _approvals(self, ids: Iterable[bytes | str]) -> list[Approval]:
+        names = [i.decode() if isinstance(i, bytes) else i for i in ids]
+        if not names:
+            return []
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.mget([_key(f"approval:{name}") for name in names])
+        pipe.zmscore(_key("changes"), names)
+        documents, scores = pipe.execute()
+        found = [
+            decode_approval(document, int(score or 0))
+            for document, score in zip(documents, scores, strict=True)
+            if document is not None
+        ]
+        return sorted(found, key=lambda approval: approval.changed)
+
+    def _put(self, approval: Approval, before: bytes, now: float, most: int) -> int:
+        owner = hashlib.sha256("\0".join(approval.requester.key).encode()).hexdigest()
+        keys = [
+            f"approval:{approval.id}", "change", "changes", "open", "ends", "standing", f"binding:{approval.binding}",
+            f"of:{owner}", "generation", "stream",
+        ]  # fmt: skip
+        until = approval.until if approval.standing else 0.0
+        arguments: list[Any] = [
+            before, encode_approval(replace(approval, changed=0)), approval.id, approval.state, approval.expires,
+            max(approval.expires, approval.until), until, now, most,
+        ]  # fmt: skip
+        return int(self._put_script(keys=list(map(_key, keys)), args=arguments))
+
+    # What is known of reviewers.
+
+    def know_reviewer(self, person: Person) -> tuple[str, ...]:
+        """As in `Database`."""
+
+        def put(pipe: Any) -> tuple[str, ...]:
+            known = pipe.hget(_key("reviewers"), _name(person.key))
+            groups, issued = json.loads(known) if known else ((), -1.0)
+            pipe.multi()
+            if person.issued >= issued:
+                groups = person.groups
+                pipe.hset(_key("reviewers"), _name(person.key), json.dumps([groups, person.issued]))
+            return tuple(groups)
+
+        found: tuple[str, ...] = self._redis.transaction(put, _key("reviewers"), value_from_callable=True)
+        return found
+
+    def known_groups(self, key: tuple[str, str]) -> tuple[str, ...] | None:
+        """As in `Database`."""
+        known = self._redis.hget(_key("reviewers"), _name(key))
+        return tuple(json.loads(known)[0]) if known else None
+
+    # Letters.
+
+    def post(self, letters: Iterable[Letter]) -> None:
+        """As in `Database`."""
+        for letter in letters:
+            if self._redis.hsetnx(_key("letters"), letter.id, msgspec.json.encode(letter)):
+                self._redis.zadd(_key("due"), {letter.id: letter.due})
+
+    def due_letters(self, now: float, lease: float) -> list[Letter]:
+        """As in `Database`."""
+        ids = self._due_script(keys=[_key("due")], args=[now, now + lease])
+        return [_letter(found) for found in self._redis.hmget(_key("letters"), ids) if found] if ids else []
+
+    def letter_tried(self, letter: Letter, due: float | None, error: str = "", *, dead: bool = False) -> None:
+        """As in `Database`."""
+        tried = Letter(
+            letter.id, letter.hook, letter.event, letter.approval, letter.attempts + 1, error, dead, due or 0.0
+        )
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hset(_key("letters"), letter.id, msgspec.json.encode(tried))
+        if due is None:
+            pipe.zrem(_key("due"), letter.id)
+        else:
+            pipe.zadd(_key("due"), {letter.id: due})
+        pipe.execute()
+
+    def dead_letters(self) -> list[Letter]:
+        """As in `Database`."""
+        letters = map(_letter, self._redis.hvals(_key("letters")))
+        return sorted((letter for letter in letters if letter.dead), key=lambda letter: letter.id)
+
+    # Being told of changes.
+
+    def watch(self, wake: Callable[[], None]) -> float:
+        """As in `Database`; a thread of its own waits for the stream."""
+        threading.Thread(target=self._listen, args=(wake,), name="weir state stream", daemon=True).start()
+        return _PACE
+
+    def looks_changed(self) -> bool:
+        """As in `Database`."""
+        return True
+
+    def _listen(self, wake: Callable[[], None]) -> None:
+        redis: Any = Redis.from_url(self._url, socket_connect_timeout=TIMEOUT, socket_timeout=5.0)
+        last = "$"
+        while not self._closed.is_set():
+            try:
+                for _, entries in redis.xread({_key("stream"): last}, block=2000) or ():
+                    last = entries[-1][0]
+                    wake()
+            except (RedisError, OSError):
+                last = "$"
+                self._closed.wait(0.5)
+                wake()  # whatever was missed
+        redis.close()
+
+
+class _StoredKey(msgspec.Struct, frozen=True):
+    """An API key with the digest of its secret."""
+
+    id: str
+    name: str
+    digest: bytes
+    groups: tuple[str, ...]
+    created: float
+    created_by: str
+    expires: float | None
+    revoked: float | None = None
+
+    def key(self, uses: Mapping[bytes, bytes]) -> ApiKey:
+        """As others know it."""
+        used = uses.get(self.id.encode())
+        return ApiKey(
+            self.id, self.name, self.groups, self.created, self.created_by, self.expires, self.revoked,
+            float(used) if used else None,
+        )  # fmt: skip
+
+
+_stored_key = msgspec.json.Decoder(_StoredKey).decode
+_revocation = msgspec.json.Decoder(Revocation).decode
+_stop = msgspec.json.Decoder(Stop).decode
+_letter = msgspec.json.Decoder(Letter).decode
+
+
+def _key(name: str) -> str:
+    return _PREFIX + name
+
+
+def _name(key: tuple[str, str]) -> str:
+    return json.dumps(key)
+
+
+def _announce(pipe: Any) -> None:
+    """What requests are judged by has changed."""
+    pipe.incr(_key("generation"))
+    pipe.xadd(_key("stream"), {"changed": "snapshot"}, maxlen=1000, approximate=True)
