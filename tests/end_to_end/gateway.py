@@ -81,11 +81,11 @@ RANKING = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relev
 class Upstream:
     """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.connections = 0
         self.answer: Callable[[Seen], bytes] = lambda seen: json_answer(RANKING)
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -60,6 +60,8 @@ async def changes(approval: Approval, connection: Connection) -> list[Change]:
         old = _masked(connection, old)
     if stored.partial and isinstance(old, dict) and isinstance(new, dict):
         new = _merged(old, new)
+    if new is not _ABSENT:
+        new = _masked(connection, new)
     return differences(old, new)
 
 

@@ -1,0 +1,163 @@
+"""A gateway whose policies ask for approval, with the real admin process beside it, for tests."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.end_to_end.gateway import Answer, Gateway, Upstream, free_port, token
+
+WEIR = Path(sys.executable).with_name("weir")
+
+#: `{admin}` is the admin's port, `{state}` where shared state is kept.
+GATEWAY = """
+version: 1
+listen: [http://127.0.0.1:{{port}}]
+issuers: [local, keys]
+recordings: {{recordings}}
+state: {state}
+admin: {{{{listen: http://127.0.0.1:{admin}}}}}
+same_person: [[local/alice, local/alice-admin]]
+"""
+
+_TOKENS: dict[tuple[str, ...], str] = {}
+
+
+def token_of(user: str, *groups: str) -> str:
+    """One token for each user and groups: every minted one is looked for in all logs at the end."""
+    return _TOKENS.setdefault((user, *groups), token(user, *groups))
+
+
+@dataclass
+class Admin:
+    """A running admin process."""
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[str] | None" = None
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+        self.process = subprocess.Popen(
+            [str(WEIR), "admin"], cwd=self.folder, env={**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/healthz").status_code == 200:
+                    return
+            assert time.monotonic() < deadline and self.process.poll() is None, "".join(self.log)
+            time.sleep(0.05)
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        self.log.extend(iter(process.stdout.readline, ""))
+        process.stdout.close()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it and wait."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(20)
+            self.process = None
+
+    def ask(self, method: str, path: str, who: str, **how: Any) -> httpx.Response:
+        """One call of the API with the token *who*."""
+        return httpx.request(method, f"{self.url}{path}", headers={"Authorization": f"Bearer {who}"}, timeout=30, **how)
+
+    def get(self, approval_id: str, who: str, **parameters: str) -> Any:
+        """One approval."""
+        answer = self.ask("GET", f"/v1/approvals/{approval_id}", who, params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def of(self, user: str, who: str, state: str = "pending", seconds: float = 10) -> Any:
+        """The one approval in *state* that *user* asked for, once there is one."""
+        deadline = time.monotonic() + seconds
+        while True:
+            listed = self.ask("GET", "/v1/approvals", who, params={"state": state}).json()["approvals"]
+            if found := [a for a in listed if a["requester"]["sub"] == user]:
+                assert len(found) == 1, found
+                return found[0]
+            assert time.monotonic() < deadline, f"{user} has asked for nothing; {listed}"
+            time.sleep(0.02)
+
+    def decide(self, approval_id: str, who: str, what: str = "approve", **body: Any) -> httpx.Response:
+        """Say yes or no."""
+        return self.ask("POST", f"/v1/approvals/{approval_id}/{what}", who, json={"reason": "because", **body})
+
+
+class Waiting:
+    """A caller who waits in a thread of their own."""
+
+    def __init__(self, gateway: Gateway, *arguments: Any, **options: Any) -> None:
+        self.answer: Answer | None = None
+        self.done = 0.0
+        self._thread = threading.Thread(target=self._call, args=(gateway, arguments, options), daemon=True)
+        self._thread.start()
+
+    def _call(self, gateway: Gateway, arguments: Any, options: Any) -> None:
+        with contextlib.suppress(OSError):
+            self.answer = gateway.call(*arguments, **options)
+        self.done = time.monotonic()
+
+    def result(self, seconds: float = 25) -> Answer:
+        """What the caller received in the end."""
+        self._thread.join(seconds)
+        assert self.answer is not None, "no answer"
+        return self.answer
+
+
+@dataclass
+class Site:
+    """A gateway, its admin and its service."""
+
+    gateway: Gateway
+    admin: Admin
+    upstream: Upstream
+
+    def seen(self, query: str) -> int:
+        """How many requests with that query the service received."""
+        return sum(json.loads(s.body).get("query") == query for s in self.upstream.seen if s.body)
+
+    def row(self, answer: Answer, columns: str) -> tuple[Any, ...]:
+        """What the index says of the request that was answered so."""
+        request_id = answer.headers["x-request-id"]
+        deadline = time.monotonic() + 5
+        while not (rows := self.gateway.sql(f"SELECT {columns} FROM flows WHERE request_id = '{request_id}'")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return rows[0]
+
+
+def body(query: str, documents: int = 3) -> dict[str, Any]:
+    """A rerank that the rule ``wide`` looks at, from three documents on."""
+    return {"model": "m", "query": query, "documents": [f"document {n}" for n in range(documents)]}
+
+
+@contextlib.contextmanager
+def free_admin(folder: Path) -> Iterator[Admin]:
+    """An admin that is not started yet, ended with the block."""
+    admin = Admin(folder, free_port())
+    try:
+        yield admin
+    finally:
+        admin.stop(signal.SIGKILL)
