@@ -14,10 +14,11 @@ from weir.routing.model import Match, Upstream
 
 @dataclass(frozen=True, slots=True)
 class OnRequest:
-    """Who may give others access for a while, and for how many seconds at most."""
+    """Who may give others access for a while, and for how many seconds at most; other terms are another digest."""
 
     terms: Terms
     at_most: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

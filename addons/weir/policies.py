@@ -385,7 +385,9 @@ def _connection(
             access.append(issuers.resolve(group))
     if settings.access.on_request is not None:
         with at(errors, "access", "on_request"):
-            on_request = _on_request(settings.access.on_request, issuers, directory.schedules)
+            on_request = _on_request(
+                settings.access.on_request, settings.connection, settings.upstream, issuers, directory.schedules
+            )
     with at(errors, "trip"):
         trip = compile_trip(settings.trip, document.line("trip"))
     limits = compile_limits(document, errors)
@@ -421,10 +423,13 @@ def _find_profile(name: str, folder: Folder) -> Profile:
     return load_profile(name)
 
 
-def _on_request(settings: OnRequestSettings, issuers: Namespaces, schedules: Collection[str]) -> OnRequest:
+def _on_request(
+    settings: OnRequestSettings, connection: str, upstream: str, issuers: Namespaces, schedules: Collection[str]
+) -> OnRequest:
     terms = compile_window(settings, issuers.resolve, schedules)
     try:
-        return OnRequest(terms, seconds(settings.at_most))
+        digest = hashlib.sha256(repr((connection, upstream, terms)).encode()).hexdigest()
+        return OnRequest(terms, seconds(settings.at_most), digest)
     except ValueError as error:
         raise SettingError(str(error), "at_most") from None
 

@@ -95,3 +95,11 @@ class Scrubber:
         """The same for the values of header fields: the list itself where nothing was found."""
         joined = b"\n".join([value for _, value in fields])
         return fields if self(joined) is joined else [(name, self(value)) for name, value in fields]
+
+
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)*|weir_[A-Za-z0-9_-]{20,}")
+
+
+def without_tokens(text: str) -> str:
+    """*text* that a person wrote, without the tokens and API keys that they may have pasted into it."""
+    return _TOKEN.sub("***", text)

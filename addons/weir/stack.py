@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import gc
 import logging
 import os
+import platform
 import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http, master
@@ -25,10 +26,11 @@ from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from weir import dispatch, hardening, native_answers, reload
+from weir import dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters
-from weir.approvals.addon import Approvals, Kept, respond
+from weir.approvals.addon import Approvals, respond
 from weir.approvals.model import Shown
+from weir.approvals.shelf import Kept
 from weir.approvals.shown import shown_request, shown_response
 from weir.auth.addon import Auth
 from weir.auth.metadata import APPROVALS
@@ -37,6 +39,7 @@ from weir.config.problems import ConfigError
 from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
 from weir.exchange import Exchange, ResponseRecord
+from weir.garbage import Garbage
 from weir.gate import Gate
 from weir.home import HomeError, operator_name
 from weir.identifiers import Uuid7
@@ -46,7 +49,7 @@ from weir.policy.addon import Policy
 from weir.policy.observed import request_trace, response_trace
 from weir.problems import Kind, Problem, Refusal, gateway_error
 from weir.profiles.addon import Profiles
-from weir.recorder.addon import Recorder
+from weir.recorder.addon import Recorder, without_keys
 from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing.addon import Routing
@@ -97,7 +100,8 @@ class Stack:
         self.credentials = Credentials()
         self.replay = Replay()
         self.recorder = Recorder()
-        self.approvals = Approvals(self.state, self.recorder.approval)
+        self._garbage = Garbage(lambda: not self._exchanges)
+        self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
         self._policies: Policies | None = None
         self._ready = asyncio.Event()
         self._stopping = False
@@ -180,9 +184,9 @@ class Stack:
             self.policy.requestheaders(exchange)
         self.profiles.request(flow, exchange)
         await self.policy.request(exchange)
-        await self._approve(flow, exchange)
         kept = await self._kept(exchange)
-        if kept is None:
+        if kept is None:  # else its request was approved, and has been sent
+            await self._approve(flow, exchange)
             self.policy.admit(exchange)
         self.masking.request(flow, exchange)
         self.routing.request(flow, exchange)
@@ -201,9 +205,13 @@ class Stack:
         while exchange.demanded:
             await self.approvals.bind(exchange)
             if await self.approvals.take(exchange, exchange.demanded):
+                if exchange.problem is not None:  # revoked or stopped meanwhile
+                    raise Refusal(exchange.problem.kind, exchange.problem.detail, headers=exchange.problem.headers)
                 break
             try:
-                await self.approvals.wait(flow.client_conn, exchange, functools.partial(self._show_request, exchange))
+                with reading.bounded(_reader, flow.client_conn):
+                    show = functools.partial(self._show_request, exchange)
+                    await self.approvals.wait(flow.client_conn, exchange, show)
             except Refusal:
                 self.profiles.again(exchange)  # for the record
                 self.policy.read_facts(exchange)
@@ -224,7 +232,7 @@ class Stack:
         await self.approvals.bind(exchange)
         kept = self.approvals.kept(exchange)
         if kept is None:
-            await self.approvals.refuse_denied(exchange)
+            await self.approvals.refuse_again(exchange)
         return kept
 
     def _adopt(self, exchange: Exchange) -> None:
@@ -254,7 +262,11 @@ class Stack:
 
     def _show_request(self, exchange: Exchange) -> Shown:
         call, body = self.masking.shown_request(exchange)
-        return shown_request(exchange.method, exchange.path, call, body, self.credentials.scrubber(exchange))
+        operation, scrub = exchange.operation, self.credentials.scrubber(exchange)
+        names = operation.documents.path.names if operation is not None and operation.documents is not None else None
+        parameters = without_keys(exchange.query)
+        member = names[0] if names else None
+        return shown_request(exchange.method, exchange.path, parameters, call, body, member, scrub)
 
     def _show_response(self, exchange: Exchange, body: bytes, content_type: str) -> Shown:
         """A response as reviewers see it: read once more, so that masking it changes nothing."""
@@ -315,7 +327,7 @@ class Stack:
         if flow.is_replay == "response":
             exchange.replay = "response"
         reason = status_codes.RESPONSES.get(data.status_code, "").encode()
-        keep = Kept("", data.status_code, data.headers.fields, data.content or b"", 0.0)
+        keep = Kept(data.status_code, data.headers.fields, data.content or b"")
         names = [name.lower() for name, _ in data.headers.fields]
         if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
@@ -341,7 +353,8 @@ class Stack:
             if await self.approvals.take(exchange, exchange.demanded, content):
                 break
             show = functools.partial(self._show_response, exchange, body, content_type)
-            await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
+            with reading.bounded(_reader, flow.client_conn):
+                await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
             self._adopt(exchange)
             await self.auth.again(exchange)
             self.policy.requestheaders(exchange)
@@ -477,9 +490,9 @@ class Stack:
             _check_allowances()
             self.replay.start(policies)
             await self.policy.use(policies)
-            self.approvals.start()
             self.state.start(self._cut_revoked, self.approvals.changed, policies.state)
             self.recorder.start(policies)
+            await self.approvals.start(f"{platform.node()} {policies.recordings.resolve()} {self.recorder.worker}")
         except ConfigError as error:
             for mistake in error.mistakes:
                 logger.error(str(mistake))
@@ -498,8 +511,7 @@ class Stack:
         self._tasks.append(asyncio.create_task(self._watch_policies(policies.folder), name="policies"))
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, policies.folder)
-        gc.collect()
-        gc.freeze()  # what is there now stays: a full collection would look at all of it again, for 80 ms
+        self._garbage.start()
         self._ready.set()
         if ctx.options.client_replay and not os.environ.get("WEIR_TOKEN"):
             logger.warning(
@@ -553,6 +565,13 @@ class Stack:
                 return
             self._policies = found
             self.approvals.reloaded()
+            if found.reviewed and not old.reviewed:
+                alarm(
+                    "no_reviewers_process",
+                    "the policies name reviewers now: see that `weir admin` runs, which `weir run` starts beside the "
+                    "gateway where they did from the beginning",
+                    level=logging.WARNING,
+                )
             self._refreshing.keep(
                 found.issuers, [i for made_of, i in old.issuers.items() if made_of not in found.issuers]
             )
@@ -580,7 +599,7 @@ class Stack:
             if not exchange.recorded:  # it may have reached its upstream: it must not be missing from the record
                 exchange.error = "not ended when the gateway stopped"
                 await self._record(flow, exchange)
-        gc.unfreeze()
+        self._garbage.stop()
         self.recorder.event("gateway_stopped", "")
         await asyncio.to_thread(self.recorder.stop)
         await asyncio.to_thread(self.auth.stop)
@@ -629,6 +648,14 @@ def _end_upstream(flow: http.HTTPFlow) -> None:
         transport = handler.transports.get(flow.server_conn) if handler.client is flow.client_conn else None
         if transport is not None and transport.handler is not None:
             transport.handler.cancel("revoked")
+
+
+def _reader(client: Client) -> Any:
+    """The stream from which mitmproxy reads what *client* sends."""
+    for handler in ctx.master.addons.get("proxyserver").connections.values():
+        if handler.client is client and client in handler.transports:
+            return handler.transports[client].reader
+    return None
 
 
 def _never_connected(flow: http.HTTPFlow) -> bool:

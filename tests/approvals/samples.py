@@ -31,10 +31,15 @@ def approval(approval_id: str = "a-1", *, terms: Terms = LEADS, now: float = 100
     return Approval(**{**settings, **more})
 
 
-def window(requester: Person, connection: str, since: float, until: float, approval_id: str = "w-1") -> Approval:
-    """Access that was given."""
-    lead = Vote(person("lead", "leads"), True, "incident", since)
+def window(
+    requester: Person, connection: str, since: float, until: float, approval_id: str = "w-1", digest: str = "digest"
+) -> Approval:
+    """Access that was given, under terms of that digest, by a lead of the requester's issuer."""
+    groups = (f"{requester.issuer}/leads",)
+    terms = Terms(reviewers=Reviewers(groups=groups))
+    lead = Vote(person("lead", "leads", issuer=requester.issuer), True, "incident", since)
     return approval(
         approval_id, kind="access", state="approved", requester=requester, connection=connection, now=since, since=since,
         until=until, decided=since, seconds=int(until - since), votes=(lead,), binding="",
+        demands=(Demand("access", digest, "", terms),),
     )  # fmt: skip

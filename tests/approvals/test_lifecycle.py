@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.approvals.samples import ALICE, CAROL, LEADS, approval, person
 from weir.approvals import lifecycle
 from weir.approvals.lifecycle import NotPossible, Undecided
-from weir.approvals.model import Approval, Demand, Person, Reviewers, Terms, Vote
+from weir.approvals.model import Approval, Demand, Person, Reviewers, Shown, Terms, Vote
 from weir.approvals.people import Directory, ScheduleSettings, compile_schedule
 from weir.config.problems import SettingError
 
@@ -60,6 +60,11 @@ def decided(terms: Terms, *votes: Vote, people: _People | None = None, start: Ap
         # One person in both groups is one person.
         (Terms(all_of=("acme/leads", "acme/security")), [said(person("both", "leads", "security"))], "pending"),
         (Terms(all_of=("acme/leads", "acme/security")), [said(person("both", "leads", "security")), said(CAROL)], "approved"),
+        # Those of all_of do not stand in for the reviewers.
+        (replace(LEADS, all_of=("acme/security", "acme/legal")), [said(ERIN), said(person("l", "legal"))], "pending"),
+        (replace(LEADS, count=2, all_of=("acme/security",)), [said(ERIN), said(person("e2", "security"))], "pending"),
+        (replace(LEADS, all_of=("acme/security",)), [said(ERIN), said(CAROL)], "approved"),
+        (replace(LEADS, all_of=("acme/leads", "acme/security")), [said(ERIN), said(CAROL)], "approved"),
         (replace(LEADS, break_glass=("acme/sre",), count=3), [said(person("sam", "sre"), break_glass=True)], "approved"),
         (replace(LEADS, escalate_after=60, escalate_to=Reviewers(groups=("acme/heads",))), [said(person("h", "heads"), at=1061.0)], "approved"),
         (Terms(reviewers=Reviewers(on_call="search")), [said(DAVE)], "approved"),
@@ -146,6 +151,19 @@ def test_it_is_used_once_and_given_back_only_by_whom_it_was_used() -> None:
 def test_what_is_not_released(more: dict[str, Any], error: type[NotPossible], why: str) -> None:
     with pytest.raises(error, match=why):
         take(decided(LEADS, said(CAROL)), **more)
+
+
+def test_who_turns_out_to_be_the_requester_or_a_machine_has_not_approved() -> None:
+    approved = decided(LEADS, said(CAROL))
+    for people in (_People(linked=(ALICE.key, CAROL.key)), _People(machines=(CAROL.iss,))):
+        with pytest.raises(Undecided):
+            take(approved, people=people)
+
+
+def test_what_nobody_decided_is_kept_in_brief() -> None:
+    shown = Shown(operation="write", path="/docs/_doc/1", body="x" * 60_000, query=("q",))
+    found = lifecycle.expire(approval(shown=shown), 1e9)
+    assert found is not None and found.shown == Shown(operation="write", path="/docs/_doc/1")
 
 
 def test_another_request_does_not_take_what_somebody_waits_for() -> None:

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.end_to_end.gateway import Answer, Gateway, Upstream, free_port, token
+from tests.end_to_end.gateway import CONNECTION, Answer, Gateway, Upstream, free_port, token, write_policies
 
 WEIR = Path(sys.executable).with_name("weir")
 
@@ -29,6 +29,49 @@ state: {state}
 admin: {{{{listen: http://127.0.0.1:{admin}}}}}
 same_person: [[local/alice, local/alice-admin]]
 """
+
+POLICY = """
+approval: {reviewers: [leads], hold: 15s, break_glass: [sre]}
+rules:
+  - {name: wide, when: {documents: {gt: 2}, model: m}, effect: require_approval, message: Wide ones are looked at.}
+  - {name: short, when: {model: short}, effect: require_approval, approval: {hold: 1s}}
+  - {name: two, when: {model: two}, effect: require_approval, approval: {count: 2}}
+  - {name: both, when: {model: both}, effect: require_approval, approval: {all_of: [leads, security]}}
+  - {name: on-call, when: {model: on-call}, effect: require_approval, approval: {reviewers: {on_call: search}}}
+  - {name: escalates, when: {model: escalates}, effect: require_approval, approval: {escalate: {after: 1s, to: {groups: [heads]}}}}
+  - {name: again, when: {model: again}, effect: require_approval, approval: {reuse: {for: 1h, same: [model]}}}
+  - {name: runs-out, when: {model: runs-out}, effect: require_approval, approval: {expires: 1s}}
+  - {name: also, when: {query: {contains: also}}, effect: require_approval, approval: {reviewers: [security]}}
+  - {name: unsure, on: response, when: {top_score: {lt: 0.1}}, effect: require_approval, approval: {hold: 1s}}
+masks:
+  - {fields: ["$.documents[*].email", "$.results[*].document.email"], with: redact}
+"""
+
+WINDOW = (
+    CONNECTION.replace("connection: reranker", "connection: window")
+    .replace("/reranker", "/window")
+    .replace("groups: [search]", "groups: [nobody], on_request: {{reviewers: [leads], at_most: 2h}}")
+)
+
+SEARCH = """
+version: 1
+connection: search
+profile: elasticsearch
+upstream: http://127.0.0.1:{upstream}
+match: {{path: /search}}
+credential: {{header: Authorization, value: "Bearer ${{env:TEST_UPSTREAM_KEY}}"}}
+access: {{groups: [search]}}
+writes: require_approval
+approval: {{reviewers: [leads], hold: 1s}}
+masks: [{{fields: ["$..salary"], with: redact}}]
+"""
+
+#: A rotation of one is always on call.
+SCHEDULE = "version: 1\ntimezone: UTC\nstarts: 2026-01-05 09:00\nrotation: [local/carol]\n"
+
+CAROL = ("carol", "leads")
+
+Launch = Callable[..., Gateway]
 
 _TOKENS: dict[tuple[str, ...], str] = {}
 
@@ -161,3 +204,32 @@ def free_admin(folder: Path) -> Iterator[Admin]:
         yield admin
     finally:
         admin.stop(signal.SIGKILL)
+
+
+def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream: Upstream, *arguments: str) -> Site:
+    port = free_port()
+    gateway = GATEWAY.format(admin=admin.port, state=state)
+    write_policies(
+        folder, port, upstream.port, POLICY, gateway, window=WINDOW.format(upstream=upstream.port),
+        search=SEARCH.format(upstream=upstream.port),
+    )  # fmt: skip
+    (folder / "policies" / "schedules").mkdir()
+    (folder / "policies" / "schedules" / "search.yaml").write_text(SCHEDULE)
+    options: dict[str, Any] = {}
+    if arguments and arguments[0] == "run":
+        options["command"] = [str(WEIR), *arguments]
+        arguments = ()
+    else:
+        arguments = ("-n", "--set", "weir_listen=true", *arguments)
+    running = launch(folder, port, *arguments, **options)
+    return Site(running, admin, upstream)
+
+
+def weir(site: Site, *arguments: str, who: str = "", code: int = 0) -> Any:
+    """A command of the gateway's machine; its JSON, where it prints some."""
+    environment = {**os.environ, "WEIR_TOKEN": who, "WEIR_ADMIN_URL": site.admin.url, "TEST_UPSTREAM_KEY": "sk-x"}
+    done = subprocess.run(
+        [str(WEIR), *arguments], cwd=site.gateway.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr

@@ -29,6 +29,7 @@ from tests.end_to_end.gateway import (
     write_policies,
 )
 from weir.approvals.model import Person
+from weir.policies import load_without_secrets
 from weir.state.database import Database
 
 WEIR = Path(sys.executable).with_name("weir")
@@ -452,14 +453,18 @@ def test_an_access_window_lets_in_until_it_ends(policed: Gateway) -> None:
     now = time.time()
     database = Database()
     guest, other = (Person("local", "urn:weir:local", sub) for sub in ("guest", "too-long"))
-    database.add_approval(window(guest, "window", now, now + 3600), 9)
-    database.add_approval(window(other, "window", now - 7200, now + 3600, "longer than at_most"), 9)
+    loaded, _ = load_without_secrets(policed.folder / "policies")
+    (digest,) = [c.on_request.digest for c in loaded.connections if c.on_request is not None]
+    database.add_approval(window(guest, "window", now, now + 3600, digest=digest), 9)
+    database.add_approval(window(other, "window", now - 7200, now + 3600, "longer than at_most", digest), 9)
+    wrong = window(Person("local", "urn:weir:local", "other"), "window", now, now + 3600, "other terms", "other")
+    database.add_approval(wrong, 9)
     database.close()
     deadline = time.monotonic() + 10
     while (answer := rerank(policed, path="/window/v2/rerank", user="guest")).status != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert row(policed, answer, "message").startswith("access given by acme/lead until")
+    assert row(policed, answer, "message").startswith("access given by local/lead until")
     assert rerank(policed, path="/window/v2/rerank", user="too-long").status == 403
     assert rerank(policed, path="/window/v2/rerank", user="other").status == 403
 

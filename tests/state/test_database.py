@@ -208,6 +208,7 @@ def test_any_window_that_is_open_lets_in(tmp_path: Path) -> None:
     database.close()
     principal = Principal("acme", "i", "s", frozenset(), expires=1e12)
     moments = (-850, 99, 150, 500, 1999, 2400, 2501)
-    found = {at: snapshot.window(principal, "c", now + at, 1000.0) is not None for at in moments}
+    found = {at: snapshot.window(principal, "c", now + at, 1000.0, lambda _: True) is not None for at in moments}
     assert found == {-850: False, 99: False, 150: True, 500: False, 1999: True, 2400: True, 2501: False}
-    assert snapshot.window(principal, "other", now + 150, 1000.0) is None
+    assert snapshot.window(principal, "other", now + 150, 1000.0, lambda _: True) is None
+    assert snapshot.window(principal, "c", now + 150, 1000.0, lambda _: False) is None

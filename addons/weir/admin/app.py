@@ -133,6 +133,8 @@ class Api:
     async def _decide(self, request: Request, person: Person, *, yes: bool) -> Any:
         decision = await _body(request, Decision)
         policies = self._policies()
+        if len(request.path_params["id"]) < 36:
+            raise NotFound("decisions name the whole id of an approval")
         after = await self._desk.decide(
             policies, person, request.path_params["id"], yes=yes, reason=decision.reason,
             break_glass=decision.break_glass,
@@ -201,6 +203,8 @@ class Api:
             raise Refusal(Kind.IDENTITY_UNAVAILABLE, detail) from None
         if snapshot.revoked(principal, ""):
             raise Refusal(Kind.REVOKED, "This token, its subject or its session has been revoked.", headers=challenge)
+        if (stop := snapshot.stopped(principal, "", "")) is not None and stop.scope != "all":
+            raise Refusal(Kind.STOPPED, f"What you may do here was stopped by its operator: {stop.reason}")
         return await self._desk.person(principal)
 
 

@@ -21,6 +21,7 @@ from weir.config.problems import did_you_mean
 from weir.connection import Connection
 from weir.identifiers import Uuid7
 from weir.policies import Policies
+from weir.secret import without_tokens
 from weir.state.store import Store
 from weir.state.watcher import Watcher
 from weir.text import inert
@@ -89,6 +90,8 @@ class Desk:
     ) -> Approval:
         """Say yes or no. Raises `NotFound` or `NotPossible`."""
         approval = await self.get(policies, person, approval_id)
+        if not approval.digests <= _digests(policies, approval.connection):
+            raise NotPossible("what asks for it has changed in the policies, so it has to be asked for again")
         reason = _reason(reason)
         if not yes and not reason:
             raise NotPossible("say why: the caller is told")
@@ -126,6 +129,8 @@ class Desk:
             raise NotPossible("say why: reviewers are shown it")
         now = time.time()
         terms = found.on_request.terms
+        what = f"Access to {found.name} for {seconds} seconds."
+        demand = Demand("access", found.on_request.digest, what, terms)
         approval = Approval(
             id=self._new_id(),
             kind="access",
@@ -133,7 +138,7 @@ class Desk:
             expires=now + terms.expires,
             requester=person,
             connection=found.name,
-            demands=(Demand("access", "", f"Access to {found.name} for {seconds} seconds.", terms),),
+            demands=(demand,),
             shown=Shown(operation="access"),
             reason=reason,
             seconds=seconds,
@@ -173,7 +178,7 @@ class Desk:
             approval.state == "pending" and not mine and self._may_decide(approval, person, people, now)
         )
         document["url"] = f"{policies.admin.url}/approvals/{approval.id}"
-        if differences and not mine:
+        if differences and document["you_may_decide"]:
             document["changes"], document["changes_unknown"] = None, None
             try:
                 document["changes"] = msgspec.to_builtins(await changes(approval, _connection(policies, approval)))
@@ -204,13 +209,25 @@ def _connection(policies: Policies, approval: Approval) -> Connection:
     return found
 
 
+def _digests(policies: Policies, connection: str) -> frozenset[str]:
+    """What may ask for approvals of that connection now."""
+    found = {
+        rule.digest
+        for c in policies.connections
+        if c.name == connection
+        for rule in (*c.rules.rules, *c.response_rules.rules)
+    }
+    found |= {c.on_request.digest for c in policies.connections if c.name == connection and c.on_request is not None}
+    return frozenset(found)
+
+
 def _as_of(approval: Approval, now: float) -> Approval:
     """*approval*, which may have run out without anybody having noticed."""
     return lifecycle.expire(approval, now) or approval
 
 
 def _reason(text: str) -> str:
-    reason = inert(" ".join(text.split()))
+    reason = inert(without_tokens(" ".join(text.split())))
     if len(reason) > LONGEST_REASON:
         raise NotPossible(f"the reason is longer than {LONGEST_REASON} characters")
     return reason

@@ -1,5 +1,6 @@
 """Who is told of approvals, compiled from ``notify:`` in gateway.yaml. Pure, but for secrets that are read."""
 
+import base64
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -83,10 +84,21 @@ def compile_hook(
                 raise SettingError("a webhook is signed: name a `secret`, e.g. ${env:WEIR_HOOK_SECRET}", "webhook")
             with placed("secret"):
                 secret = resolve(settings.secret, folder, environment)[1]
+                signing_key(secret.reveal())
         where = url.reveal()
     short = hashlib.sha256(f"{kind} {where}".encode()).hexdigest()[:8]
     on, of = frozenset(settings.on), frozenset(settings.connections)
     return Hook(f"{kind}-{short}", kind, on, of, url, secret, mail, command)
+
+
+def signing_key(secret: str) -> bytes:
+    """The key of a webhook's *secret*, which may be Base64 behind ``whsec_``. Raises `SettingError`."""
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise SettingError("after whsec_ stands Base64, and this is none") from None
 
 
 def _url(text: str, folder: Path, environment: Mapping[str, str], *, secret: bool) -> Secret:

@@ -9,7 +9,6 @@ import asyncio
 import base64
 import contextlib
 import email.message
-import functools
 import hmac
 import json
 import math
@@ -21,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from weir.admin.hooks import Hook
+from weir.admin.hooks import Hook, signing_key
 from weir.alarms import alarm
 from weir.approvals.lifecycle import who
 from weir.approvals.model import Approval
@@ -91,7 +90,11 @@ class Notifier:
             if event in hook.on and (not hook.connections or a.connection in hook.connections)
         ]
         if letters:
-            await self._state.run(lambda store: store.post(letters))
+            try:
+                await self._state.run(lambda store: store.post(letters))
+            except StateUnavailable:
+                self._news.put_nowait(approvals)  # to be posted once it can be
+                raise
 
     async def _send(self, client: httpx.AsyncClient) -> None:
         policies = self._policies()
@@ -102,26 +105,37 @@ class Notifier:
         def due(store: Store) -> list[tuple[Letter, Approval | None]]:
             return [(x, store.approval(x.approval)) for x in store.due_letters(time.time(), LEASE)]
 
-        for letter, approval in await self._state.run(due):
-            hook = hooks.get(letter.hook)
-            error = ""
-            if hook is None or approval is None:
-                error = "there is no such hook, or approval, any more"
-            else:
-                try:
+        found = await self._state.run(due)
+        await asyncio.gather(*(self._try(client, hooks.get(x.hook), x, a, policies) for x, a in found))
+
+    async def _try(
+        self,
+        client: httpx.AsyncClient,
+        hook: Hook | None,
+        letter: Letter,
+        approval: Approval | None,
+        policies: Policies,
+    ) -> None:
+        """Try one letter, and keep how that went: one that fails, however it does, does not keep others waiting."""
+        error = ""
+        if hook is None or approval is None:
+            error = "there is no such hook, or approval, any more"
+        else:
+            try:
+                async with asyncio.timeout(TIMEOUT * 2):
                     await _deliver(client, hook, letter, approval, policies)
-                except NotSent as failed:
-                    error = str(failed)
-            again = error and hook is not None and approval is not None and letter.attempts + 1 < TRIES
-            due_at = time.time() + min(RETRY * 2**letter.attempts, RETRY_MOST) if again else None
-            dead = bool(error) and not again
-            if dead:
-                alarm("dead_letter", f"{letter.hook} was not told of {letter.event} {letter.approval}: {error}")
-            await self._state.run(functools.partial(_tried, letter, due_at, error, dead))
-
-
-def _tried(letter: Letter, due: float | None, error: str, dead: bool, store: Store) -> None:
-    store.letter_tried(letter, due, error, dead=dead)
+            except NotSent as failed:
+                error = str(failed)
+            except TimeoutError:
+                error = "it did not end in time"
+            except Exception as failed:
+                error = f"it failed ({type(failed).__name__})"
+        again = error and hook is not None and approval is not None and letter.attempts + 1 < TRIES
+        due = time.time() + min(RETRY * 2**letter.attempts, RETRY_MOST) if again else None
+        dead = bool(error) and not again
+        if dead:
+            alarm("dead_letter", f"{letter.hook} was not told of {letter.event} {letter.approval}: {error}")
+        await self._state.run(lambda store: store.letter_tried(letter, due, error, dead=dead))
 
 
 def events(approval: Approval, now: float) -> list[str]:
@@ -156,18 +170,18 @@ async def _deliver(
         if hook.kind == "webhook":
             headers |= signature(hook.secret.reveal(), letter.id, int(time.time()), body)
         try:
-            response = await client.post(hook.url.reveal(), content=body, headers=headers)
+            async with client.stream("POST", hook.url.reveal(), content=body, headers=headers) as response:
+                status = response.status_code  # whatever it says besides, is not read
         except (httpx.HTTPError, OSError) as error:
             raise NotSent(f"it cannot be reached ({type(error).__name__})") from None
-        if not 200 <= response.status_code < 300:
-            raise NotSent(f"it answered {response.status_code}")
+        if not 200 <= status < 300:
+            raise NotSent(f"it answered {status}")
 
 
 def signature(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
     """The headers of a signed webhook (https://www.standardwebhooks.com): an HMAC-SHA256 over id, time and body."""
     name = message_id.replace(" ", ".")
-    key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
-    digest = hmac.digest(key, f"{name}.{at}.".encode() + body, "sha256")
+    digest = hmac.digest(signing_key(secret), f"{name}.{at}.".encode() + body, "sha256")
     return {
         "webhook-id": name,
         "webhook-timestamp": str(at),
@@ -281,11 +295,7 @@ _SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 async def _in_thread(send: Callable[..., None], *arguments: Any) -> None:
-    try:
-        async with asyncio.timeout(TIMEOUT * 3):
-            await asyncio.to_thread(send, *arguments)
-    except TimeoutError:
-        raise NotSent("it did not end in time") from None
+    await asyncio.to_thread(send, *arguments)
 
 
 def _mail(hook: Hook, letter: Letter, message: dict[str, Any]) -> None:

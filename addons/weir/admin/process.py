@@ -87,10 +87,11 @@ class Admin:
         except OSError:
             written = []
         last = lines.last_changed(written[-1000:])
-        found = await self._state.run(lambda store: store.approvals_after(last))
-        for approval in found:
-            self._log.approval(approval)
-        self._notifier.changed(found)
+        while found := await self._state.run(lambda store, last=last: store.approvals_after(last)):  # type: ignore[misc]
+            for approval in found:
+                await asyncio.to_thread(self._log.approval_now, approval)
+            self._notifier.changed(found)
+            last = found[-1].changed
 
     async def _sweep(self) -> None:
         forgotten = 0.0

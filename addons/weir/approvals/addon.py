@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_
 
 import msgspec
 from mitmproxy import connection as connections
@@ -20,13 +21,15 @@ from msgspec.structs import replace
 
 from weir.alarms import alarm
 from weir.approvals import lifecycle
-from weir.approvals.binding import content_digest, demands, request_binding
+from weir.approvals.binding import content_digest, demands, keyed, request_binding
 from weir.approvals.lifecycle import NotPossible, Undecided
 from weir.approvals.model import OPEN, Approval, Demand, Person, Shown, Vote
+from weir.approvals.shelf import Kept, Shelf
 from weir.auth.challenges import base_url
 from weir.auth.metadata import APPROVALS
 from weir.config.model import HeldSettings
 from weir.exchange import Document, Exchange
+from weir.garbage import Garbage
 from weir.home import derived_key
 from weir.identifiers import Uuid7
 from weir.policies import Policies
@@ -56,37 +59,40 @@ class _Waiter:
     reloaded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A response that waits for its approval, as it came; whoever repeats the request receives it."""
-
-    approval: str
-    status: int
-    fields: tuple[tuple[bytes, bytes], ...]
-    content: bytes
-    until: float  # Unix time
-
-
 class Approvals:
     """Holds, asks, and lets go."""
 
-    def __init__(self, state: Watcher, record: Callable[[Approval], None]) -> None:
+    def __init__(self, state: Watcher, record: Callable[[Approval], None], garbage: Garbage) -> None:
         self._state = state
         self._record = record
+        self._garbage = garbage
         self._key = b""
+        self._worker = ""
         self._waiters: dict[str, _Waiter] = {}  # by approval
         self._of: Counter[tuple[str, str]] = Counter()  # how many wait, by principal
         self._bytes = 0
-        self._kept: dict[str, Kept] = {}  # by binding
+        self._shelf = Shelf()
         self._turn = asyncio.Lock()
         self._stopping = False
         self._new_id = Uuid7()
 
     # The gateway's own life.
 
-    def start(self) -> None:
-        """Have the key with which requests are told apart. Raises `HomeError`."""
+    async def start(self, worker: str) -> None:
+        """Be the worker of that name. What one before it kept is lost, so its approval is void. Raises `HomeError`."""
         self._key = derived_key("approvals")
+        self._worker = keyed(self._key, worker)
+
+        def work(store: Store) -> list[Approval]:
+            return [
+                store.change_approval(approval.id, lambda a: lifecycle.make_void(a, time.time()))
+                for state in OPEN
+                for approval in store.approvals_in(state)
+                if approval.keeper == self._worker
+            ]
+
+        for approval in await self._ask_state(work):
+            self._record(approval)
 
     def stop(self) -> None:
         """Let nobody wait any longer: what is asked for stays, and the same request can be sent again."""
@@ -101,6 +107,8 @@ class Approvals:
             if waiter is not None:
                 waiter.approval = approval
                 waiter.woken.set()
+            if approval.kind == "response" and approval.state not in OPEN:
+                self._shelf.drop(approval.id)
 
     def reloaded(self) -> None:
         """There are other policies: whoever waits is judged again."""
@@ -143,7 +151,7 @@ class Approvals:
         principal, connection = exchange.principal, exchange.connection
         assert principal is not None and connection is not None
         wanted = demands(self._key, rules, principal, connection.name, exchange.facts)
-        rest, covering = self._uncovered(wanted)
+        rest, covering = self._uncovered(wanted, self._people(exchange))
         if not rest:
             exchange.approved_by += covering
             return True
@@ -232,19 +240,19 @@ class Approvals:
             approval = exchange.approval = waiter.approval
             if waiter.left or (not waiter.client.connected and not exchange.replay):
                 await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
-                self._kept.pop(exchange.binding, None)
+                self._shelf.take(exchange.binding)
                 raise Refusal(Kind.WITHDRAWN, "The caller left while the request waited for approval.")
             if exchange.problem is not None:  # revoked or stopped
                 await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
                 problem = exchange.problem
                 raise Refusal(problem.kind, problem.detail, rule=problem.rule, headers=problem.headers)
             if approval.state == "denied":
-                self._kept.pop(exchange.binding, None)
+                self._shelf.take(exchange.binding)
                 raise _denied(approval)
             if approval.state == "approved" or waiter.reloaded:
                 return
             if approval.state != "pending":
-                self._kept.pop(exchange.binding, None)
+                self._shelf.take(exchange.binding)
                 raise _over(approval)
             left = exchange.hold_until - time.monotonic()
             if left <= 0 or self._stopping:
@@ -253,16 +261,30 @@ class Approvals:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, approval.expires - time.time() + 0.05)):
                     await waiter.woken.wait()
-            if time.time() >= approval.expires:
+            if time.time() >= waiter.approval.expires:
                 waiter.approval = await self._change(waiter.approval, lambda a: lifecycle.expire(a, time.time()))
+                if waiter.approval.state == "pending":  # the state cannot be asked; it is over all the same
+                    raise _over(waiter.approval)
 
-    async def refuse_denied(self, exchange: Exchange) -> None:
-        """Refuse what reviewers have denied and was sent again unchanged: they are not asked twice."""
+    async def refuse_again(self, exchange: Exchange) -> None:
+        """Refuse a request whose response was denied, or is kept by another worker: its service is not asked twice."""
         now = time.time()
         for approval in await self._ask_state(lambda store: store.approvals_of(exchange.binding)):
-            if approval.state == "denied" and now < approval.expires:
-                exchange.approval = approval
+            if now >= approval.expires or approval.kind != "response":
+                continue
+            exchange.approval = approval
+            if approval.state == "denied":
                 raise _denied(approval)
+            if approval.keeper != self._worker:
+                raise Refusal(
+                    Kind.APPROVAL_PENDING,
+                    "The answer to this request is kept by another worker of this gateway. Send it again on a new "
+                    "connection.",
+                    rule=approval.rules[0],
+                    headers=(("Retry-After", "1"), ("Connection", "close")),
+                    members=(("approval_id", approval.id),),
+                )
+            exchange.approval = None
 
     async def _asked(self, exchange: Exchange, show: Callable[[], Shown], content: str) -> Approval:
         """The approval that this exchange waits for: the one that it, or the same request before it, asked for."""
@@ -282,6 +304,7 @@ class Approvals:
             connection=connection.name,
             binding=exchange.binding,
             content=content,
+            keeper=self._worker if content else "",
             request_id=exchange.request_id,
             demands=wanted,
             shown=shown,
@@ -325,17 +348,21 @@ class Approvals:
         assert exchange.principal is not None
         limits, key = self._limits(exchange), exchange.principal.key
         retry = (("Retry-After", str(_RETRY)),)
-        if self._of[key] >= limits.per_user:
+        fresh = exchange.approval is None  # else it waited already, and is waiting again after a reload
+        if fresh and self._of[key] >= limits.per_user:
             message = f"{limits.per_user} of your requests wait for reviewers already. Wait for one of them to end."
             raise Refusal(Kind.TOO_MANY_HELD, message, headers=retry)
-        if sum(self._of.values()) >= limits.requests or self._bytes + size > limits.megabytes << 20:
+        full = sum(self._of.values()) >= limits.requests or self._bytes + size > limits.megabytes << 20
+        if fresh and full:
             raise Refusal(Kind.APPROVALS_FULL, "Too many requests wait for reviewers. Try again later.", headers=retry)
         self._of[key] += 1
         self._bytes += size
+        self._garbage.waits()
         try:
             with self._state.closely():
                 yield
         finally:
+            self._garbage.ended(size)
             self._bytes -= size
             self._of[key] -= 1
             if not self._of[key]:
@@ -349,18 +376,14 @@ class Approvals:
 
     def kept(self, exchange: Exchange) -> Kept | None:
         """The response to this exact request that waits here for its approval, or has it."""
-        found = self._kept.get(exchange.binding)
-        return found if found is not None and time.time() < found.until else None
+        return self._shelf.find(exchange.binding, time.time())
 
     def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
-        now, limits = time.time(), self._limits(exchange)
-        for binding in [b for b, kept in self._kept.items() if kept.until <= now]:
-            del self._kept[binding]
-        size = sum(len(kept.content) for b, kept in self._kept.items() if b != exchange.binding)
-        if len(self._kept) >= limits.requests or size + len(keep.content) > limits.megabytes << 20:
-            raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
+        assert exchange.principal is not None
         until = approval.asked + 2 * (approval.expires - approval.asked)  # to be decided, and then to be fetched
-        self._kept[exchange.binding] = Kept(approval.id, keep.status, keep.fields, keep.content, until)
+        kept = replace_(keep, approval=approval.id, owner=exchange.principal.key, until=until)
+        if not self._shelf.put(exchange.binding, kept, self._limits(exchange), time.time()):
+            raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
 
     # Afterwards.
 
@@ -373,7 +396,7 @@ class Approvals:
         for approval in granted:
             if approval.kind == "response":
                 if exchange.problem is None:
-                    self._kept.pop(exchange.binding, None)
+                    self._shelf.take(exchange.binding)
                     continue
             elif exchange.sent and not unreachable:
                 continue
@@ -409,14 +432,16 @@ class Approvals:
 
     # The shared state.
 
-    def _uncovered(self, wanted: Sequence[Demand]) -> tuple[list[Demand], tuple[Approval, ...]]:
+    def _uncovered(
+        self, wanted: Sequence[Demand], people: lifecycle.People
+    ) -> tuple[list[Demand], tuple[Approval, ...]]:
         """Of *wanted* those that no approval covers again, and the approvals that cover the others."""
         rest: list[Demand] = []
         covering: list[Approval] = []
         now, snapshot = time.time(), self._snapshot()
         for demand in wanted:
             found = snapshot.reuse(demand.covers, now) if demand.covers else None
-            if found is None or any(snapshot.vote_revoked(vote) for vote in found.decisive):
+            if found is None or not lifecycle.stands(found, frozenset((demand.digest,)), people, snapshot.current):
                 rest.append(demand)
             else:
                 covering.append(found)
@@ -460,11 +485,12 @@ def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | 
     """A vote with the groups that its reviewer still has; None where they were revoked."""
 
     def current(vote: Vote) -> Vote | None:
-        if snapshot.vote_revoked(vote):
+        found = snapshot.current(vote)
+        if found is None:
             return None
-        known = store.known_groups(vote.by.key)  # of their newest token
-        kept = vote.by.groups if known is None else tuple(group for group in vote.by.groups if group in known)
-        return replace(vote, by=replace(vote.by, groups=kept))
+        known = store.known_groups(vote.by.key)  # of their newest token; the snapshot may not have it yet
+        kept = found.by.groups if known is None else tuple(group for group in found.by.groups if group in known)
+        return replace(found, by=replace(found.by, groups=kept))
 
     return current
 

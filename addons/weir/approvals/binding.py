@@ -42,6 +42,11 @@ def content_digest(key: bytes, status: int, content_type: str, body: bytes) -> s
     return _digest(key, [b"response", str(status), content_type, hashlib.sha256(body).digest()])
 
 
+def keyed(key: bytes, name: str) -> str:
+    """The digest of a *name*."""
+    return _digest(key, [b"name", name])
+
+
 def demands(key: bytes, rules: Iterable[Rule], principal: Principal, connection: str, facts: Facts) -> list[Demand]:
     """What *rules* ask of reviewers for a request with these *facts*."""
     found = []

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from weir.approvals.model import OPEN, Approval, Demand, Person, Reviewers, Terms, Vote
+from weir.approvals.model import OPEN, Approval, Demand, Person, Reviewers, Shown, Terms, Vote
 
 #: Characters of a reason.
 LONGEST_REASON = 500
@@ -64,11 +64,38 @@ def met(approval: Approval, people: People) -> bool:
 
 
 def _met(terms: Terms, approval: Approval, people: People) -> bool:
-    votes = [v for v in approval.votes if v.yes and counts(v, terms, approval.asked, people)]
+    votes = _counting(terms, approval, people)
     if any(vote.break_glass for vote in votes):
         return True
     humans = _distinct(votes, people)
-    return len(humans) >= max(terms.count, len(terms.all_of)) and _one_of_each(terms, humans, approval, people)
+    return _enough(terms, approval, humans, people) == 0 and _one_of_each(terms, humans, approval, people)
+
+
+def _counting(terms: Terms, approval: Approval, people: People) -> list[Vote]:
+    """The yeses that count: of people, and not of whoever asks, as identities are linked now."""
+    return [
+        vote
+        for vote in approval.votes
+        if vote.yes
+        and people.human(vote.by.iss)
+        and not people.same(vote.by.key, approval.requester.key)
+        and counts(vote, terms, approval.asked, people)
+    ]
+
+
+def _enough(terms: Terms, approval: Approval, humans: Sequence[list[Vote]], people: People) -> int:
+    """How many of the reviewers are missing; those of ``all_of`` do not stand in for them."""
+    if not terms.reviewers:
+        return max(0, terms.count - len(humans))
+    reviewers = [
+        human
+        for human in humans
+        if any(
+            may_review(vote.by, terms.reviewers, vote.at, people) or _escalated(terms, approval, vote, people)
+            for vote in human
+        )
+    ]
+    return max(0, terms.count - len(reviewers))
 
 
 def _distinct(votes: Iterable[Vote], people: People) -> list[list[Vote]]:
@@ -86,20 +113,22 @@ def _distinct(votes: Iterable[Vote], people: People) -> list[list[Vote]]:
 def _one_of_each(terms: Terms, humans: Sequence[list[Vote]], approval: Approval, people: People) -> bool:
     """Whether every group of ``all_of`` has a human of its own. Groups are few: all ways are tried."""
 
-    def escalated(vote: Vote) -> bool:
-        late = terms.escalate_after > 0 and vote.at >= approval.asked + terms.escalate_after
-        return late and may_review(vote.by, terms.escalate_to, vote.at, people)
-
     def place(groups: tuple[str, ...], free: frozenset[int]) -> bool:
         if not groups:
             return True
         return any(
             place(groups[1:], free - {n})
             for n in free
-            if any(groups[0] in vote.by.groups or escalated(vote) for vote in humans[n])
+            if any(groups[0] in vote.by.groups or _escalated(terms, approval, vote, people) for vote in humans[n])
         )
 
     return place(terms.all_of, frozenset(range(len(humans))))
+
+
+def _escalated(terms: Terms, approval: Approval, vote: Vote, people: People) -> bool:
+    """Whether *vote* is of one to whom it has been escalated by then."""
+    late = terms.escalate_after > 0 and vote.at >= approval.asked + terms.escalate_after
+    return late and may_review(vote.by, terms.escalate_to, vote.at, people)
 
 
 def decide(approval: Approval, vote: Vote, people: People, now: float) -> Approval:
@@ -117,7 +146,8 @@ def decide(approval: Approval, vote: Vote, people: People, now: float) -> Approv
         raise NotPossible("breaking the glass is a yes, with a reason")
     if not any(counts(vote, demand.terms, approval.asked, people) for demand in approval.demands):
         raise NotPossible("you are not one of its reviewers")
-    if any(v.yes == vote.yes and people.same(v.by.key, person.key) and not vote.break_glass for v in approval.votes):
+    said = [(v.yes, v.break_glass) for v in approval.votes if people.same(v.by.key, person.key)]
+    if (vote.yes, vote.break_glass) in said:
         raise NotPossible("you have said so already")
     voted = replace(approval, votes=(*approval.votes, vote))
     if not vote.yes:
@@ -142,11 +172,11 @@ def needs(approval: Approval, people: People) -> str:
         terms = demand.terms
         if _met(terms, approval, people):
             continue
-        said = len(_distinct([v for v in approval.votes if v.yes and counts(v, terms, approval.asked, people)], people))
-        if terms.all_of:
+        humans = _distinct(_counting(terms, approval, people), people)
+        if lacking := _enough(terms, approval, humans, people):
+            missing.append(f"{lacking} of {who(terms.reviewers) if terms.reviewers else ', '.join(terms.all_of)}")
+        if not _one_of_each(terms, humans, approval, people):
             missing.append(f"one of each of {', '.join(terms.all_of)}")
-        if terms.count > said and (terms.count > 1 or not terms.all_of):
-            missing.append(f"{terms.count - said} of {who(terms.reviewers)}")
     return "; ".join(dict.fromkeys(missing))
 
 
@@ -179,12 +209,13 @@ def withdraw(approval: Approval, request_id: str, now: float) -> Approval | None
     """The caller who waited has left. None where nothing of it is open, or another waits."""
     if approval.state not in OPEN or approval.holder != request_id:
         return None
-    return replace(approval, state="withdrawn", ended=now, holder="", held_until=0.0)
+    return replace(approval, state="withdrawn", ended=now, holder="", held_until=0.0, shown=brief(approval.shown))
 
 
 def make_void(approval: Approval, now: float) -> Approval | None:
     """The policy asks for something else now."""
-    return replace(approval, state="void", ended=now) if approval.state in OPEN else None
+    ended = replace(approval, state="void", ended=now, shown=brief(approval.shown))
+    return ended if approval.state in OPEN else None
 
 
 def take(
@@ -216,6 +247,17 @@ def take(
     return replace(approval, state="used", used_by=request_id, used=now, ended=now, holder="", held_until=0.0)
 
 
+def brief(shown: Shown) -> Shown:
+    """What is kept of what nobody decided: callers can ask for much, and leave."""
+    return Shown(operation=shown.operation, method=shown.method, path=shown.path[:200], documents=shown.documents)
+
+
+def stands(approval: Approval, digests: frozenset[str], people: People, current: Callable[[Vote], Vote | None]) -> bool:
+    """Whether what it gives for a while is given still: by the same rules, and by people who still may."""
+    votes = tuple(vote for vote in map(current, approval.votes) if vote is not None)
+    return digests <= approval.digests and met(replace(approval, votes=votes), people)
+
+
 def give_back(approval: Approval, request_id: str) -> Approval | None:
     """*request_id* could not be sent at all: what it used can be used again."""
     if approval.state != "used" or approval.used_by != request_id:
@@ -231,7 +273,7 @@ def expire(approval: Approval, now: float) -> Approval | None:
         or (approval.kind == "access" and approval.state != "pending")
     ):
         return None
-    return replace(approval, state="expired", ended=approval.expires)
+    return replace(approval, state="expired", ended=approval.expires, shown=brief(approval.shown))
 
 
 def revoke(approval: Approval, now: float) -> Approval:

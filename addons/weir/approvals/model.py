@@ -127,13 +127,14 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     operation: str = ""
     method: str = ""
     path: str = ""
+    parameters: str = ""  # of the URL
     query: tuple[str, ...] = ()
     documents: int | None = None
     first_documents: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     model: str | None = None
     top_n: int | None = None
-    body: str = ""  # JSON, where it is what would be stored
+    body: str = ""  # JSON, without the documents and texts that are shown above
     status: int | None = None
     ranking: tuple[Ranked, ...] = ()
     results: int | None = None
@@ -159,6 +160,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     connection: str
     binding: str = ""
     content: str = ""
+    keeper: str = ""  # the worker that keeps the response
     request_id: str = ""
     demands: tuple[Demand, ...]
     shown: Shown = Shown()

@@ -12,6 +12,7 @@ from weir.text import inert
 
 LONGEST_TEXT = 1000
 LONGEST_BODY = 64_000
+LONGEST_REST = 8000
 MOST_DOCUMENTS = 5
 MOST_RESULTS = 50
 MOST_NAMES = 20
@@ -42,23 +43,36 @@ class _Cutter:
         return tuple(self.text(f"{name} {n}", _as_text(v), longest) for n, v in enumerate(values[:most], 1))
 
 
-def shown_request(method: str, path: str, call: Call, body: Any, scrub: Scrub) -> Shown:
-    """A request whose *call* and *body* have been masked; the body where it would be stored, or is all there is."""
+def shown_request(
+    method: str, path: str, parameters: str, call: Call, body: Any, documents: str | None, scrub: Scrub
+) -> Shown:
+    """A request whose *call* and *body* have been masked. *documents* is the member of the body that holds them.
+
+    Nothing of the body is left out without being shown elsewhere, or named as cut.
+    """
     cutter = _Cutter(scrub)
-    documents = call.documents
-    says = call.query or documents is not None
-    whole = body is not None and (call.operation in WRITES or not says)
+    found = call.documents
+    rest = body
+    if isinstance(body, dict) and call.operation not in WRITES:
+        asked = set(call.query)
+        rest = {
+            name: value
+            for name, value in body.items()
+            if not (name == documents and found is not None) and not (isinstance(value, str) and value in asked)
+        } or None
+    longest = LONGEST_BODY if call.operation in WRITES else LONGEST_REST
     return Shown(
         operation=call.operation,
         method=method,
         path=cutter.text("path", path),
+        parameters=cutter.text("parameters", parameters),
         query=cutter.several("query", call.query, 3),
-        documents=None if documents is None else len(documents),
-        first_documents=() if documents is None else cutter.several("documents", documents, MOST_DOCUMENTS),
+        documents=None if found is None else len(found),
+        first_documents=() if found is None else cutter.several("documents", found, MOST_DOCUMENTS),
         indexes=cutter.several("indexes", call.indexes, MOST_NAMES, 200),
         model=None if call.model is None else cutter.text("model", call.model, 200),
         top_n=call.top_n,
-        body=cutter.text("body", _as_text(body), LONGEST_BODY) if whole else "",
+        body="" if rest is None else cutter.text("body", _as_text(rest), longest),
         cut=tuple(cutter.cut),
     )
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import msgspec
 from mitmproxy import http
 
+from weir.approvals.windows import open_window
 from weir.auth import dpop, metadata
 from weir.auth.challenges import base_url, challenges, trusted_base_url
 from weir.auth.holder import holder, key_holder
@@ -20,6 +21,7 @@ from weir.auth.sessions import Sessions
 from weir.auth.verifier import Undecided
 from weir.exchange import Document, Exchange
 from weir.problems import Kind, Problem, Refusal
+from weir.routing.model import is_loopback
 from weir.secret import Secret
 from weir.state.database import KEY_PREFIX
 from weir.state.model import Snapshot
@@ -120,13 +122,13 @@ class Auth:
             headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"}
         else:
             snapshot = self._snapshot()
-            windows = {
-                c.name: window
+            found = {
+                c.name: open_window(policies, snapshot, exchange.principal, c, time.time())
                 for c in policies.connections
-                if c.on_request is not None
-                and (window := snapshot.window(exchange.principal, c.name, time.time(), c.on_request.at_most))
             }
-            admin = policies.admin.url if policies.reviewed else None
+            windows = {name: window for name, window in found.items() if window is not None}
+            near = policies.admin.named or is_loopback(exchange.client_ip)  # else it is where its caller is not
+            admin = policies.admin.url if policies.reviewed and near else None
             document = metadata.whoami(url, exchange.principal, policies.connections, windows, admin)
             headers = {"Cache-Control": "no-store"}
         return Document(msgspec.json.encode(document), tuple(headers.items()))

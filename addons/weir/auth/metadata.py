@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from weir.approvals.model import Approval
 from weir.auth.issuer import Issuer, authorization_server
 from weir.auth.keys import ALGORITHMS
 from weir.auth.model import Principal
 from weir.connection import Connection
-from weir.state.model import AccessWindow
 
 #: RFC 9728, 3: a resource's path stands behind it.
 PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
@@ -48,7 +48,7 @@ def whoami(
     base_url: str,
     principal: Principal,
     connections: Iterable[Connection],
-    windows: Mapping[str, AccessWindow],
+    windows: Mapping[str, Approval],
     admin_url: str | None,
 ) -> dict[str, Any]:
     """*principal* as the gateway sees them, and the connections that they may use, with what lets them in.
@@ -79,7 +79,7 @@ def whoami(
                 "url": f"{base_url}{connection.match.path or ''}",
                 "by_groups": sorted(connection.access & principal.groups),
                 "until": window.until if (window := windows.get(connection.name)) else None,
-                "given_by": window.by if window else None,
+                "given_by": window.decided_by() if window else None,
                 "window_id": window.id if window else None,
             }
             for connection in connections

@@ -198,6 +198,7 @@ def describe(approval: dict[str, Any]) -> list[str]:
     say("asks for", f"{shown['operation']} on {approval['connection']}  {shown['method']} {shown['path']}".rstrip())
     if approval["kind"] == "access":
         say("for", f"{approval['seconds']} seconds")
+    say("with", shown["parameters"])
     say("because", approval["reason"])
     for demand in approval["demands"]:
         say("rule", f"{demand['rule']}: {demand['message']}" if demand["message"] else demand["rule"])

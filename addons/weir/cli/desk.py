@@ -22,6 +22,12 @@ class AdminApi:
         url = admin or os.environ.get("WEIR_ADMIN_URL", "")
         if not url and gateway:
             url = server.whoami(gateway, self._token).get("admin_url") or ""
+            if not url:
+                fail(
+                    f"{gateway} does not say where its reviewers decide; name it with --admin, or ask its operator to "
+                    "set `admin: {url: …}` in gateway.yaml",
+                    1,
+                )
         self.url = server.gateway_url(url or DEFAULT)
 
     def get(self, path: str, **parameters: str | int) -> Any:

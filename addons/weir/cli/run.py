@@ -127,8 +127,10 @@ def _supervise(workers: list[list[str]], admin: list[str] | None) -> int:
             continue
         wait = _ADMIN_AGAIN if time.monotonic() - began > _ADMIN_STEADY else min(wait * 2, _ADMIN_STEADY)
         print(f"weir: the admin process ended; it is started again in {wait:.0f} s", file=sys.stderr)
-        time.sleep(wait)
-        if not stopping:
+        again = time.monotonic() + wait
+        while time.monotonic() < again and not any(process.poll() is not None for process in processes):
+            time.sleep(0.1)
+        if not stopping and not any(process.poll() is not None for process in processes):
             assert admin is not None
             beside = subprocess.Popen(admin)  # noqa: S603
     expected = stopping

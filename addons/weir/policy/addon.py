@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from weir.alarms import alarm, counters
+from weir.approvals.model import Approval
+from weir.approvals.windows import open_window
 from weir.auth.model import Principal
 from weir.connection import Connection
 from weir.content import ContentError
@@ -40,7 +42,7 @@ from weir.policy.observed import readable, request_facts, response_facts
 from weir.policy.rules import STRENGTH, Rule, Rules, Verdict, judge
 from weir.problems import Kind, Problem, Refusal
 from weir.profiles.model import WRITES, Ranking
-from weir.state.model import AccessWindow, Snapshot, Stop
+from weir.state.model import Snapshot, Stop
 
 #: Seconds for which limits that are counted elsewhere now can still be settled.
 LEAVING = 60.0
@@ -131,7 +133,7 @@ class Policy:
             self._demand(exchange, verdict)
             return
         window = self._window(exchange, connection, principal)
-        by = f"access given by {window.by} until {_utc(window.until)}" if window else ""
+        by = f"access given by {window.decided_by()} until {_utc(window.until)}" if window else ""
         exchange.decision = self._decide(
             exchange, "allow", "access", by, connection.file, connection.access_line, verdict
         )
@@ -251,11 +253,11 @@ class Policy:
             exchange.decision = self._decide(exchange, "deny", "stop", problem.detail, "", 0)
             raise Refusal(problem.kind, problem.detail, rule="stop")
 
-    def _window(self, exchange: Exchange, connection: Connection, principal: Principal) -> AccessWindow | None:
+    def _window(self, exchange: Exchange, connection: Connection, principal: Principal) -> Approval | None:
         if connection.on_request is None or not connection.access.isdisjoint(principal.groups):
             return None
-        at_most = connection.on_request.at_most
-        return self._state.snapshot().window(principal, connection.name, time.time(), at_most)
+        assert exchange.policies is not None
+        return open_window(exchange.policies, self._state.snapshot(), principal, connection, time.time())
 
     def _judge(self, exchange: Exchange, rules: Rules, unreadable: Kind, what: str) -> Verdict:
         try:

@@ -66,7 +66,7 @@ def compile_rules(
                 raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")
             seen.add(rule.name)
             found[rule.on].append(
-                _rule(rule, compilers[rule.on], resolve, schedules, document, document.line("rules", i))
+                _rule(rule, compilers[rule.on], resolve, categories, schedules, document, document.line("rules", i))
             )
     if settings.writes != "allow" and profile is not None and profile.writes:
         when = {"operation": sorted(WRITES)}
@@ -99,6 +99,7 @@ def _rule(
     rule: RuleSettings,
     compiler: Compiler,
     resolve: ResolveGroup,
+    categories: Mapping[str, str],
     schedules: Collection[str],
     document: Document_,
     line: int,
@@ -121,7 +122,8 @@ def _rule(
     elif rule.approval is not None:
         raise SettingError("only a rule whose effect is require_approval has one", "approval")
     says = rule.model_dump(mode="json", by_alias=True, exclude={"approval", "shadow"})
-    digest = _digest(document.settings, says, terms)
+    lists = {name: categories[name] for name in _categories(condition)}
+    digest = _digest(document.settings, [says, lists], terms)
     return Rule(rule.name, condition, rule.effect, rule.message, rule.shadow, document.file, line, terms, digest)
 
 
@@ -136,7 +138,14 @@ def _named(node: Node) -> Iterator[str]:
             yield clause.fact
 
 
-def _digest(settings: ConnectionSettings, says: dict[str, Any], terms: Terms) -> str:
+def _categories(node: Node) -> Iterator[str]:
+    """The categories that a condition names."""
+    for clause in clauses(node):
+        if clause.fact == "category":
+            yield from _values(clause.matcher)
+
+
+def _digest(settings: ConnectionSettings, says: Any, terms: Terms) -> str:
     """What an approval is bound to besides the request: all of the rule, who must say yes, and where it would go."""
     whole = [settings.connection, settings.upstream, says, repr(terms)]
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()

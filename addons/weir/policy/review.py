@@ -39,6 +39,13 @@ def review(connection: Connection, *, says_writes: bool) -> Iterator[Oddity]:
                 yield from _never(connection, rule)
                 if not rule.shadow:
                     yield from _overruled(rule, rules, i)
+    for rule in connection.response_rules.rules:
+        if rule.effect == "require_approval" and _reaches_writes(connection, rule):
+            yield Oddity(
+                f"the rule {rule.name!r} does not hold what answers a write: that has happened before its answer can "
+                "be approved; ask on the request, or name the operations that it is for",
+                rule.line,
+            )
     if not connection.profile.writes or says_writes:
         return
     named = (c for r in connection.rules.rules if r.name != WRITES_RULE for c in clauses(r.condition))
@@ -75,6 +82,21 @@ def _never(connection: Connection, rule: Rule) -> Iterator[Oddity]:
                 f"tells {clause.fact!r}",
                 rule.line,
             )
+
+
+def _reaches_writes(connection: Connection, rule: Rule) -> bool:
+    """Whether the response to something that changes what is stored could match *rule*."""
+    writes = [operation for operation in connection.profile.operations if operation.writes]
+    denied = any(r.name == WRITES_RULE and r.effect == "deny" for r in connection.rules.rules)
+    if not writes or denied:
+        return False
+    for clause in _needed(rule.condition):
+        names = _values(clause.matcher)
+        if clause.fact == "operation" and names is not None and names.isdisjoint(WRITES):
+            return False
+        if clause.fact in OF_RESPONSE and not any(clause.fact in yields(operation) for operation in writes):
+            return False
+    return True
 
 
 def _overruled(rule: Rule, rules: Sequence[Rule], i: int) -> Iterator[Oddity]:

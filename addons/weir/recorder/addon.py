@@ -251,6 +251,11 @@ def _without_keys(data: bytes) -> bytes:
     return _WORD.sub(_hide_jwt, data) if b"eyJ" in data else data
 
 
+def without_keys(query: str) -> str:
+    """A URL's *query* without keys and tokens in it."""
+    return _without_keys(b"?" + query.encode("utf-8", "replace"))[1:].decode("utf-8", "replace")
+
+
 def _hide_jwt(word: re.Match[bytes]) -> bytes:
     text = word[0]
     start = text.find(b"eyJ")

@@ -105,6 +105,10 @@ class EventLog:
         """Have what became of *approval* written. Does not wait."""
         self._put(approvals.FILE, approvals.encode(approval, self._worker), f"approval {approval.id}")
 
+    def approval_now(self, approval: Approval) -> None:
+        """Write what became of *approval*. Blocks. Raises OSError."""
+        write_line(self._root, self._worker, approvals.FILE, approvals.encode(approval, self._worker))
+
     def _put(self, file: str, line: bytes, what: str) -> None:
         try:
             self._waiting.put_nowait((file, line))

@@ -149,7 +149,10 @@ class Database:
             revocations = self.revocations()
             stops = self.stops()
             standing = self._approvals("standing AND state IN ('approved', 'used') AND until > ?", time.time())
-        return generation, snapshot_of({digest: keys[id_] for id_, digest in digests}, revocations, stops, standing)
+            known = self._connection.execute("SELECT iss, sub, groups FROM reviewers").fetchall()
+        groups = {(iss, sub): tuple(json.loads(found)) for iss, sub, found in known}
+        by_digest = {digest: keys[id_] for id_, digest in digests}
+        return generation, snapshot_of(by_digest, revocations, stops, standing, groups)
 
     # API keys.
 
@@ -275,8 +278,8 @@ class Database:
         return self._approvals("state = ?", state)
 
     def approvals_of(self, binding: str) -> list[Approval]:
-        """Those of one exact request, oldest first."""
-        return self._approvals("binding = ?", binding)
+        """Those of one exact request that say something of it now: asked for, approved, denied. Oldest first."""
+        return self._approvals("binding = ? AND state IN ('pending', 'approved', 'denied')", binding)
 
     def approvals_after(self, changed: int, most: int = 1000) -> list[Approval]:
         """At most *most* of those that have changed since the change of that number, in order of change."""
@@ -292,6 +295,9 @@ class Database:
             self._connection.execute(
                 "DELETE FROM approvals WHERE expires < ? AND until < ? AND state <> 'pending'",
                 (ended_before, ended_before),
+            )
+            self._connection.execute(
+                "DELETE FROM letters WHERE due IS NULL AND NOT dead AND approval NOT IN (SELECT id FROM approvals)"
             )
 
     def _approvals(self, where: str, *values: object) -> list[Approval]:
@@ -323,12 +329,15 @@ class Database:
     def know_reviewer(self, person: Person) -> tuple[str, ...]:
         """Keep *person*'s groups, if their token is the newest seen; the groups of the newest."""
         with self._transaction():
+            before = self.known_groups(person.key)
             self._connection.execute(
                 "INSERT INTO reviewers VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET groups = excluded.groups, "
                 "issued = excluded.issued WHERE excluded.issued >= issued",
                 (person.iss, person.sub, json.dumps(person.groups), person.issued),
             )
             known = self.known_groups(person.key)
+            if known != before:
+                self._connection.execute("UPDATE generation SET value = value + 1")
         assert known is not None
         return known
 

@@ -1,9 +1,11 @@
 """What several workers share, as values: keys, revocations, stops, windows, and the snapshot of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
+
+from msgspec.structs import replace
 
 from weir.approvals.model import Approval, Vote
 from weir.auth.model import Principal
@@ -66,20 +68,6 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessWindow:
-    """Access of one principal to one connection, given by reviewers, from ``since`` until ``until`` (Unix time)."""
-
-    id: str  # the approval's
-    iss: str
-    sub: str
-    connection: str
-    since: float
-    until: float
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All of it at one moment, for looking up in."""
 
@@ -89,7 +77,8 @@ class Snapshot:
     subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)  # issued until then are revoked
     sessions: frozenset[str] = frozenset()
     stops: tuple[Stop, ...] = ()
-    windows: Mapping[tuple[str, str, str], tuple[AccessWindow, ...]] = field(default_factory=dict)
+    windows: Mapping[tuple[str, str, str], tuple[Approval, ...]] = field(default_factory=dict)
+    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # of reviewers' newest tokens
     reuses: Mapping[str, Approval] = field(default_factory=dict)  # by what they cover
 
     def stopped(self, principal: Principal, session_id: str, connection: str) -> Stop | None:
@@ -104,10 +93,12 @@ class Snapshot:
                 return stop
         return None
 
-    def window(self, principal: Principal, connection: str, now: float, at_most: float) -> AccessWindow | None:
-        """The access window of *principal* to *connection* at Unix time *now*; one that is too long ends early."""
+    def window(
+        self, principal: Principal, connection: str, now: float, at_most: float, stands: Callable[[Approval], bool]
+    ) -> Approval | None:
+        """What gives *principal* access to *connection* at Unix time *now*; one that is too long ends early."""
         for window in self.windows.get((*principal.key, connection), ()):
-            if window.since <= now < min(window.until, window.since + at_most):
+            if window.since <= now < min(window.until, window.since + at_most) and stands(window):
                 return window
         return None
 
@@ -116,12 +107,18 @@ class Snapshot:
         approval = self.reuses.get(covers)
         return approval if approval is not None and approval.since <= now < approval.until else None
 
-    def vote_revoked(self, vote: Vote) -> bool:
-        """Whether the reviewer's token, subject or session has been revoked since *vote*."""
+    def current(self, vote: Vote) -> Vote | None:
+        """*vote* with the groups that its reviewer still has; None where they were revoked or stopped since."""
         by = vote.by
         if (by.iss, by.token_id) in self.tokens or (by.sid and by.sid in self.sessions):
-            return True
-        return by.issued <= self.subjects.get(by.key, -1.0)
+            return None
+        if by.issued <= self.subjects.get(by.key, -1.0):
+            return None
+        if any(stop.scope == "user" and (stop.iss, stop.value) == by.key for stop in self.stops):
+            return None
+        known = self.groups.get(by.key)
+        kept = by.groups if known is None else tuple(group for group in by.groups if group in known)
+        return replace(vote, by=replace(by, groups=kept))
 
     def revoked(self, principal: Principal, session_id: str) -> bool:
         """Whether *principal*'s token, or the session *session_id*, is revoked."""
@@ -153,6 +150,7 @@ def snapshot_of(
     revocations: Iterable[Revocation],
     stops: Iterable[Stop],
     standing: Iterable[Approval],
+    groups: Mapping[tuple[str, str], tuple[str, ...]],
 ) -> Snapshot:
     """The snapshot of what a store holds; *standing* are approvals that give something for a while."""
     revocations = list(revocations)
@@ -161,15 +159,12 @@ def snapshot_of(
         if r.kind == "subject":
             until = inf if r.block else r.at
             subjects[r.iss, r.value] = max(until, subjects.get((r.iss, r.value), 0.0))
-    windows: dict[tuple[str, str, str], tuple[AccessWindow, ...]] = {}
+    windows: dict[tuple[str, str, str], tuple[Approval, ...]] = {}
     reuses: dict[str, Approval] = {}
     for approval in sorted(standing, key=lambda a: a.until):
         if approval.kind == "access":
             key = (*approval.requester.key, approval.connection)
-            window = AccessWindow(
-                approval.id, *key, approval.since, approval.until, approval.decided_by(), approval.reason
-            )
-            windows[key] = (*windows.get(key, ()), window)
+            windows[key] = (*windows.get(key, ()), approval)
         else:
             reuses.update((demand.covers, approval) for demand in approval.demands if demand.covers)
     return Snapshot(
@@ -180,5 +175,6 @@ def snapshot_of(
         sessions=frozenset(r.value for r in revocations if r.kind == "session"),
         stops=tuple(stops),
         windows=windows,
+        groups=groups,
         reuses=reuses,
     )

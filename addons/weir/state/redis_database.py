@@ -11,6 +11,7 @@ import functools
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 import threading
 import time
@@ -20,12 +21,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
+from redis.retry import Retry
 
 from weir.approvals.model import Approval, Person, State, decode_approval, encode_approval
 from weir.home import HomeError, derived_key, operator_name
 from weir.state.database import KEY_PREFIX, NameTaken, Step, TooManyOpen, key_digest
 from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapshot, Stop, StopScope, snapshot_of
+
+logger = logging.getLogger("weir")
 
 #: Seconds to wait for an answer.
 TIMEOUT = 1.0
@@ -36,33 +41,28 @@ _PREFIX = "{weir}:state:"
 _MOST_TRIES = 100
 
 # Stores an approval if what stands there is still what the caller has read.
-# KEYS: the approval, the number of the latest change, changes, open ones, ends, standing ones, those of its binding,
-# those open of its requester, generation, stream. ARGV: what was read, what to store, its id, state, expires, end,
-# until (0: gives nothing for a while), now, how many may be open (-1: as many as like). Answers the change's number.
+# KEYS: the approval, the number of the latest change, changes, those in the state that it had, those in the state that
+# it has, ends, standing ones, those of its binding that say something, those open of its requester, generation, stream.
+# ARGV: what was read, what to store, its id, expires, end, until (0: gives nothing for a while), whether it is open,
+# whether it says something of its binding, now, how many may be open (-1: any number). Answers the change's number.
 _PUT = """
 local before = redis.call('GET', KEYS[1]) or ''
 if before ~= ARGV[1] then return -1 end
-local pending = ARGV[4] == 'pending'
-redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', ARGV[8])
-if tonumber(ARGV[9]) >= 0 and redis.call('ZCARD', KEYS[8]) >= tonumber(ARGV[9]) then return -2 end
+redis.call('ZREMRANGEBYSCORE', KEYS[9], '-inf', ARGV[9])
+if tonumber(ARGV[10]) >= 0 and redis.call('ZCARD', KEYS[9]) >= tonumber(ARGV[10]) then return -2 end
 local changed = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], changed, ARGV[3])
-redis.call('ZADD', KEYS[5], ARGV[6], ARGV[3])
-redis.call('SADD', KEYS[7], ARGV[3])
-if pending then
-  redis.call('ZADD', KEYS[4], ARGV[5], ARGV[3])
-  redis.call('ZADD', KEYS[8], ARGV[5], ARGV[3])
-  redis.call('EXPIREAT', KEYS[8], math.ceil(tonumber(ARGV[5])) + 60)
-else
-  redis.call('ZREM', KEYS[4], ARGV[3])
-  redis.call('ZREM', KEYS[8], ARGV[3])
+redis.call('ZREM', KEYS[4], ARGV[3])
+redis.call('ZADD', KEYS[5], changed, ARGV[3])
+redis.call('ZADD', KEYS[6], ARGV[5], ARGV[3])
+if ARGV[8] == '1' then redis.call('SADD', KEYS[8], ARGV[3]) else redis.call('SREM', KEYS[8], ARGV[3]) end
+if ARGV[7] == '1' then redis.call('ZADD', KEYS[9], ARGV[4], ARGV[3]) else redis.call('ZREM', KEYS[9], ARGV[3]) end
+if tonumber(ARGV[6]) > 0 then
+  redis.call('ZADD', KEYS[7], ARGV[6], ARGV[3])
+  redis.call('INCR', KEYS[10])
 end
-if tonumber(ARGV[7]) > 0 then
-  redis.call('ZADD', KEYS[6], ARGV[7], ARGV[3])
-  redis.call('INCR', KEYS[9])
-end
-redis.call('XADD', KEYS[10], 'MAXLEN', '~', 1000, '*', 'changed', changed)
+redis.call('XADD', KEYS[11], 'MAXLEN', '~', 1000, '*', 'changed', changed)
 return changed
 """
 
@@ -103,7 +103,11 @@ class RedisDatabase:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._redis: Any = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+        # Nothing is tried again by itself: what was not answered may have been done, by a Redis that is another now.
+        never: Any = Retry(NoBackoff(), 0)
+        self._redis: Any = Redis.from_url(
+            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=never, retry_on_error=[]
+        )
         self._put_script = self._redis.register_script(_PUT)
         self._due_script = self._redis.register_script(_DUE)
         self._closed = threading.Event()
@@ -115,6 +119,12 @@ class RedisDatabase:
         except RedisError as error:
             message = f"the Redis of `state:` cannot be used ({type(error).__name__}); start it, or change gateway.yaml"
             raise HomeError(message) from None
+        with contextlib.suppress(RedisError):  # some do not tell
+            if self._redis.config_get("appendonly").get("appendonly") == "no":
+                logger.warning(
+                    "weir: the Redis of `state:` does not keep all that it is told (appendonly no): should it lose "
+                    "any, every request is refused until the gateway is started again"
+                )
         if not hmac.compare_digest(mine, theirs):
             raise HomeError(
                 "this machine's master.key is another than that of those who use this Redis already; copy theirs to "
@@ -144,12 +154,13 @@ class RedisDatabase:
         pipe = self._redis.pipeline(transaction=True)
         pipe.get(_key("generation")).hvals(_key("keys")).hgetall(_key("uses"))
         pipe.hvals(_key("revocations")).hvals(_key("stops"))
-        pipe.zrangebyscore(_key("standing"), time.time(), "+inf")
-        generation, keys, uses, revocations, stops, standing = pipe.execute()
+        pipe.zrangebyscore(_key("standing"), time.time(), "+inf").hgetall(_key("reviewers"))
+        generation, keys, uses, revocations, stops, standing, known = pipe.execute()
+        groups = {tuple(json.loads(name)): tuple(json.loads(found)[0]) for name, found in known.items()}
         found = {k.digest: k.key(uses) for k in map(_stored_key, keys) if k.revoked is None}
         approvals = [a for a in self._approvals(standing) if a.state in ("approved", "used")]
         return int(generation or 0), snapshot_of(
-            found, map(_revocation, revocations), sorted(map(_stop, stops), key=lambda s: s.id), approvals
+            found, map(_revocation, revocations), sorted(map(_stop, stops), key=lambda s: s.id), approvals, groups
         )
 
     # API keys.
@@ -277,8 +288,7 @@ class RedisDatabase:
 
     def approvals_in(self, state: State) -> list[Approval]:
         """As in `Database`."""
-        where = "open" if state == "pending" else "changes"
-        return [a for a in self._approvals(self._redis.zrange(_key(where), 0, -1)) if a.state == state]
+        return [a for a in self._approvals(self._redis.zrange(_key(f"in:{state}"), 0, -1)) if a.state == state]
 
     def approvals_of(self, binding: str) -> list[Approval]:
         """As in `Database`."""
@@ -300,9 +310,13 @@ class RedisDatabase:
             pipe = self._redis.pipeline(transaction=True)
             pipe.delete(_key(f"approval:{approval.id}"))
             pipe.srem(_key(f"binding:{approval.binding}"), approval.id)
-            for table in ("changes", "open", "ends", "standing"):
+            for table in ("changes", f"in:{approval.state}", "ends", "standing"):
                 pipe.zrem(_key(table), approval.id)
             pipe.execute()
+        for name, letter in self._redis.hgetall(_key("letters")).items():
+            found = _letter(letter)
+            if not (found.due or found.dead or self._redis.exists(_key(f"approval:{found.approval}"))):
+                self._redis.hdel(_key("letters"), name)
 
     def _approvals(self, ids: Iterable[bytes | str]) -> list[Approval]:
         names = [i.decode() if isinstance(i, bytes) else i for i in ids]
@@ -321,14 +335,16 @@ class RedisDatabase:
 
     def _put(self, approval: Approval, before: bytes, now: float, most: int) -> int:
         owner = hashlib.sha256("\0".join(approval.requester.key).encode()).hexdigest()
+        was = decode_approval(before, 0).state if before else approval.state
         keys = [
-            f"approval:{approval.id}", "change", "changes", "open", "ends", "standing", f"binding:{approval.binding}",
-            f"of:{owner}", "generation", "stream",
+            f"approval:{approval.id}", "change", "changes", f"in:{was}", f"in:{approval.state}", "ends", "standing",
+            f"binding:{approval.binding}", f"of:{owner}", "generation", "stream",
         ]  # fmt: skip
         until = approval.until if approval.standing else 0.0
         arguments: list[Any] = [
-            before, encode_approval(replace(approval, changed=0)), approval.id, approval.state, approval.expires,
-            max(approval.expires, approval.until), until, now, most,
+            before, encode_approval(replace(approval, changed=0)), approval.id, approval.expires,
+            max(approval.expires, approval.until), until, int(approval.state == "pending"),
+            int(approval.state in ("pending", "approved", "denied")), now, most,
         ]  # fmt: skip
         return int(self._put_script(keys=list(map(_key, keys)), args=arguments))
 
@@ -342,8 +358,10 @@ class RedisDatabase:
             groups, issued = json.loads(known) if known else ((), -1.0)
             pipe.multi()
             if person.issued >= issued:
+                pipe.hset(_key("reviewers"), _name(person.key), json.dumps([person.groups, person.issued]))
+                if not known or tuple(groups) != person.groups:
+                    _announce(pipe)
                 groups = person.groups
-                pipe.hset(_key("reviewers"), _name(person.key), json.dumps([groups, person.issued]))
             return tuple(groups)
 
         found: tuple[str, ...] = self._redis.transaction(put, _key("reviewers"), value_from_callable=True)

@@ -23,6 +23,8 @@ from weir.state.store import Store, open_store
 
 INTERVAL = 0.25
 STALE = 5.0
+#: Seconds of work for others between two looks.
+_TURN = 0.05
 #: Seconds between two writes of when API keys were last used.
 FLUSH = 5.0
 
@@ -49,6 +51,8 @@ class Watcher:
         self._waiting = 0  # how many wait for an approval to change
         self._snapshot = Snapshot()
         self._generation = self._highest = self._changed = -1
+        self._highest_change = -1
+        self._suspect = False  # the store did not answer: it may be another, or an older one
         self._read = -STALE * 2
         self._where = "sqlite"
         self._store: Store | None = None
@@ -164,14 +168,17 @@ class Watcher:
             self._store.close()
 
     def _work(self, seconds: float) -> bool:
-        """Do what waits, or comes within *seconds*; whether there was anything, a wake included."""
+        """Do what waits, or comes within *seconds*, some of it; whether there was anything, a wake included."""
         try:
             job = self._jobs.get(timeout=seconds) if seconds else self._jobs.get_nowait()
         except queue.Empty:
             return False
+        until = time.monotonic() + _TURN
         while True:
             if job is not None:
                 self._do(job)
+            if time.monotonic() > until:
+                return True  # others are to be looked at, too
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
@@ -181,9 +188,11 @@ class Watcher:
         result: Any = None
         raised: BaseException | None = None
         try:
-            assert self._store is not None
+            if self._store is None or self._suspect:
+                raise StateUnavailable
             result = job.work(self._store)
         except (sqlite3.Error, OSError):
+            self._suspect = True
             raised = StateUnavailable()
         except BaseException as error:
             raised = error
@@ -206,7 +215,7 @@ class Watcher:
         if self._store.replaced():
             self._reopen(self._store)
             thoroughly = True
-        if not self._store.looks_changed() and not thoroughly:
+        if not self._store.looks_changed() and not thoroughly and not self._suspect:
             self._read = began
             return False, []
         changed = self._store.generation() != self._generation
@@ -216,21 +225,25 @@ class Watcher:
                 raise HomeError("it is older than what was read from it; restart the gateway to accept it")
             self._generation = self._highest = generation
             self._snapshot = snapshot
+        latest = self._store.last_change()
+        if latest < self._highest_change:
+            raise HomeError("it has forgotten approvals; restart the gateway to accept that")
+        self._highest_change = latest
         approvals = self._store.approvals_after(self._changed)
         if approvals:
             self._changed = approvals[-1].changed
         self._read = began
+        self._suspect = False
         return changed, approvals
 
     def _reopen(self, store: Store) -> None:
         """The store is gone or another one. A new or an older one is not accepted: it would forget revocations."""
         store.close()
         other = store.reopen()
-        if other.generation() < self._highest:
+        if other.generation() < self._highest or other.last_change() < self._highest_change:
             other.close()
             raise HomeError("it is older than what was read from it; restart the gateway to accept it")
         self._store, self._generation = other, -1
-        self._changed = min(self._changed, other.last_change())
 
     def _flush(self) -> None:
         used = {}

@@ -1,0 +1,44 @@
+"""Fixtures of the stories about approvals: where shared state is kept, and who asks and decides."""
+
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.end_to_end.approving import CAROL, token_of
+from tests.end_to_end.gateway import free_port
+from tests.state.test_stores import REDIS, start_redis
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield "sqlite"
+        return
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    process = start_redis(tmp_path_factory.mktemp("redis"), port)
+    yield f"redis://127.0.0.1:{port}/0"
+    process.terminate()
+    process.wait()
+
+
+def user_of(request: pytest.FixtureRequest) -> str:
+    return f"{request.node.originalname[5:35]}-{zlib.crc32(request.node.name.encode()):x}"
+
+
+@pytest.fixture
+def user(request: pytest.FixtureRequest) -> str:
+    """A caller of the test's own."""
+    return user_of(request)
+
+
+@pytest.fixture
+def caller(user: str) -> str:
+    return token_of(user, "search")
+
+
+@pytest.fixture
+def carol() -> str:
+    return token_of(*CAROL)

@@ -1,0 +1,300 @@
+"""Approvals when policies change and processes end, on SQLite and on a real Redis: nothing passes, nothing is lost."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.end_to_end.approving import Launch, Site, Waiting, body, free_admin, start_site
+from tests.end_to_end.gateway import Upstream, free_port, json_answer
+from tests.state.test_stores import REDIS, start_redis
+
+
+@pytest.fixture
+def own(tmp_path: Path, launch: Launch, upstream: Upstream, state: str) -> Iterator[Site]:
+    """A site of the test's own."""
+    with free_admin(tmp_path) as admin:
+        running = start_site(tmp_path, launch, state, admin, upstream)
+        admin.start()
+        yield running
+        running.gateway.stop()
+
+
+def edit(site: Site, old: str, new: str) -> None:
+    path = site.gateway.folder / "policies" / "reranker.yaml"
+    text = path.read_text()
+    assert old in text
+    before = len(site.gateway.log)
+    path.write_text(text.replace(old, new))
+    deadline = time.monotonic() + 10
+    while not any("reloaded by" in line for line in site.gateway.log[before:]):
+        assert time.monotonic() < deadline, site.gateway.log
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 50}", "released"),
+        ("effect: require_approval, message: Wide", "effect: deny, message: Wide", "denied-by-rule"),
+        ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 1}", "asked anew"),
+        ("access: {groups: [search]}", "access: {groups: [others]}", "access-denied"),
+        ("{name: short, when: {model: short}", "{name: short, when: {model: shorter}", "unrelated"),
+    ],
+)
+def test_a_reload_judges_who_waits_again(
+    own: Site, user: str, caller: str, carol: str, old: str, new: str, outcome: str
+) -> None:
+    waiting = Waiting(own.gateway, body=body(user), token=caller)
+    asked = own.admin.of(user, carol)
+    edit(own, old, new)
+    if outcome == "unrelated":
+        own.admin.decide(asked["id"], carol)
+    if outcome in ("released", "unrelated"):
+        assert waiting.result().status == 200 and own.seen(user) == 1
+        return
+    if outcome == "asked anew":
+        deadline = time.monotonic() + 10
+        while own.admin.get(asked["id"], carol)["state"] != "void":
+            assert time.monotonic() < deadline
+        fresh = own.admin.of(user, carol)
+        assert fresh["id"] != asked["id"] and own.admin.decide(asked["id"], carol).status_code == 409
+        while own.admin.decide(fresh["id"], carol).status_code == 409:  # until the admin has read the policies, too
+            assert time.monotonic() < deadline
+        assert waiting.result().status == 200 and own.seen(user) == 1
+        return
+    assert waiting.result().problem == outcome and own.seen(user) == 0
+
+
+def test_a_grant_outlives_an_unrelated_edit_and_not_one_of_its_rule(
+    own: Site, user: str, caller: str, carol: str
+) -> None:
+    first, second = ({**body(f"{user} {n}", 1), "model": "short"} for n in (1, 2))
+    for request in (first, second):
+        own.admin.decide(own.gateway.call(body=request, token=caller).json["approval_id"], carol)
+    edit(own, "{name: two, when: {model: two}", "{name: two, when: {model: [two, three]}")
+    assert own.gateway.call(body=first, token=caller).status == 200
+    edit(own, "{name: short, when: {model: short}", "{name: short, when: {model: [short, shorter]}")
+    assert own.gateway.call(body=second, token=caller).problem == "approval-pending"
+    assert own.seen(f"{user} 1") == 1 and own.seen(f"{user} 2") == 0
+
+
+def test_a_gateway_that_stops_lets_nothing_through_and_forgets_nothing(
+    own: Site, user: str, caller: str, carol: str, launch: Launch
+) -> None:
+    waiting = Waiting(own.gateway, body=body(user), token=caller)
+    asked = own.admin.of(user, carol)
+    began = time.monotonic()
+    own.gateway.stop()
+    assert waiting.result().problem == "approval-pending" and time.monotonic() - began < 8 and own.seen(user) == 0
+    own.admin.decide(asked["id"], carol)
+    again = launch(own.gateway.folder, own.gateway.port, "-n", "--set", "weir_listen=true")
+    assert again.call(body=body(user), token=caller).status == 200 and own.seen(user) == 1
+    again.stop()
+
+
+def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, carol: str, launch: Launch) -> None:
+    """SIGKILL between approval and sending: the worker is stopped, so that it cannot send; then it is killed."""
+    waiting = Waiting(own.gateway, body=body(user), token=caller)
+    asked = own.admin.of(user, carol)
+    own.gateway.process.send_signal(signal.SIGSTOP)
+    own.admin.decide(asked["id"], carol)
+    own.gateway.stop(signal.SIGKILL)
+    with pytest.raises(AssertionError):
+        waiting.result(5)
+    again = replace(own, gateway=launch(own.gateway.folder, own.gateway.port, "-n", "--set", "weir_listen=true"))
+    deadline = time.monotonic() + 40
+    while own.seen(user) == 0:  # until whoever waited is taken to be gone: their hold, and a grace
+        answer = again.gateway.call(body=body(user), token=caller, headers={"Prefer": "wait=0"})
+        assert answer.problem in ("", "approval-pending") and time.monotonic() < deadline
+        time.sleep(0.2)
+    assert answer.status == 200 and own.seen(user) == 1
+    assert again.gateway.call(body=body(user), token=caller, headers={"Prefer": "wait=0"}).problem == "approval-pending"
+    assert own.seen(user) == 1
+    again.gateway.stop()
+
+
+DYING = """
+import os, signal
+from weir.credentials.addon import Credentials
+
+def die(self, flow, exchange):
+    os.kill(os.getpid(), signal.SIGKILL)  # the approval is taken, and not a byte is sent
+
+Credentials.request = die
+"""
+
+
+def test_a_worker_killed_between_taking_and_sending(
+    own: Site, user: str, caller: str, carol: str, launch: Launch, tmp_path: Path
+) -> None:
+    request = {**body(user, 1), "model": "short"}
+    own.admin.decide(own.gateway.call(body=request, token=caller).json["approval_id"], carol)
+    own.gateway.stop()
+    (tmp_path / "dying.py").write_text(DYING)
+    options = ("-n", "--set", "weir_listen=true")
+    dying = launch(tmp_path, own.gateway.port, *options, "-s", str(tmp_path / "dying.py"))
+    with pytest.raises((ConnectionError, OSError)):
+        dying.call(body=request, token=caller)
+    assert dying.process.wait(10) == -signal.SIGKILL
+    again = launch(tmp_path, own.gateway.port, *options)
+    assert again.call(body=request, token=caller).problem == "approval-pending"  # at most once: what was taken is used
+    assert own.seen(user) == 0
+    again.stop()
+
+
+def test_what_could_not_be_sent_at_all_is_given_back(own: Site, user: str, caller: str, carol: str) -> None:
+    request = {**body(user, 1), "model": "short"}
+    approval = own.gateway.call(body=request, token=caller).json["approval_id"]
+    own.admin.decide(approval, carol)
+    port = own.upstream.port
+    own.upstream.stop()
+    assert own.gateway.call(body=request, token=caller).problem == "upstream-unreachable"
+    assert own.admin.get(approval, carol)["state"] == "approved"
+    back = Upstream(port)
+    assert own.gateway.call(body=request, token=caller).status == 200
+    assert len(back.seen) == 1 and own.admin.get(approval, carol)["state"] == "used"
+    back.answer = lambda seen: b""  # it takes the request, and closes without an answer
+    second = {**request, "query": f"{user} 2"}
+    approval = own.gateway.call(body=second, token=caller).json["approval_id"]
+    own.admin.decide(approval, carol)
+    assert own.gateway.call(body=second, token=caller).status == 502
+    assert own.admin.get(approval, carol)["state"] == "used"  # it may have been done
+    back.stop()
+
+
+def test_several_workers_send_an_approved_request_once(
+    tmp_path: Path, launch: Launch, upstream: Upstream, state: str, user: str, caller: str, carol: str
+) -> None:
+    with free_admin(tmp_path) as admin:
+        site = start_site(tmp_path, launch, state, admin, upstream, "run", "--workers", "2")
+        site.gateway.wait_for("weir: admin on")
+        site.gateway.wait_for("as worker w1")
+        for n in range(5):
+            request = {**body(f"{user} {n}", 1), "model": "short"}
+            site.admin.decide(site.gateway.call(body=request, token=caller).json["approval_id"], carol)
+            calls = [Waiting(site.gateway, body=request, token=caller, headers={"Prefer": "wait=0"}) for _ in range(8)]
+            statuses = sorted(c.result().status for c in calls)
+            assert statuses == [200] + [403] * 7 and site.seen(f"{user} {n}") == 1
+        site.gateway.stop()
+
+
+def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
+    tmp_path: Path, launch: Launch, upstream: Upstream, state: str, user: str, caller: str, carol: str
+) -> None:
+    with free_admin(tmp_path) as admin:
+        site = start_site(tmp_path, launch, state, admin, upstream, "run")
+        site.gateway.wait_for("weir: admin on")
+        waiting = Waiting(site.gateway, body=body(user), token=caller)
+        asked = site.admin.of(user, carol)
+        (pid,) = [int(p) for p in subprocess.run(["pgrep", "-P", str(site.gateway.process.pid), "-f", "weir.cli.main admin"],
+                                                 capture_output=True, text=True, check=True).stdout.split()]  # fmt: skip
+        os.kill(pid, signal.SIGKILL)
+        site.gateway.wait_for("the admin process ended; it is started again")
+        assert site.seen(user) == 0
+        deadline = time.monotonic() + 20
+        answer = None
+        while answer is None and time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = site.admin.decide(asked["id"], carol)
+        assert answer is not None and answer.json()["state"] == "approved"
+        assert waiting.result().status == 200 and site.seen(user) == 1
+        site.gateway.stop()
+
+
+def test_a_redis_that_dies_lets_nothing_through_and_comes_back(
+    tmp_path: Path, launch: Launch, upstream: Upstream, user: str, caller: str, carol: str
+) -> None:
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    (tmp_path / "redis").mkdir()
+    redis = start_redis(tmp_path / "redis", port)
+    with free_admin(tmp_path) as admin:
+        site = start_site(tmp_path, launch, f"redis://127.0.0.1:{port}/0", admin, upstream)
+        admin.start()
+        waiting = Waiting(site.gateway, body=body(user), token=caller)
+        asked = admin.of(user, carol)
+        redis.kill()
+        redis.wait()
+        assert admin.decide(asked["id"], carol).status_code == 503
+        refused = site.gateway.call(body=body(f"{user} 2"), token=caller)
+        assert refused.problem == "state-unavailable" and site.seen(user) == 0
+        redis = start_redis(tmp_path / "redis", port)
+        deadline = time.monotonic() + 10
+        while (answer := admin.decide(asked["id"], carol)).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert answer.json()["state"] == "approved" and waiting.result().status == 200 and site.seen(user) == 1
+        site.gateway.stop()
+        redis.terminate()
+        redis.wait()
+
+
+def test_a_redis_that_has_forgotten_is_not_believed(
+    tmp_path: Path, launch: Launch, upstream: Upstream, user: str, caller: str, carol: str
+) -> None:
+    """One used approval must not be found unused in an older copy."""
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    (tmp_path / "redis").mkdir()
+    redis = start_redis(tmp_path / "redis", port)
+    with free_admin(tmp_path) as admin:
+        site = start_site(tmp_path, launch, f"redis://127.0.0.1:{port}/0", admin, upstream)
+        admin.start()
+        request = {**body(user, 1), "model": "short"}
+        admin.decide(site.gateway.call(body=request, token=caller).json["approval_id"], carol)
+        copy = {p: p.read_bytes() for p in (tmp_path / "redis").rglob("*") if p.is_file()}
+        assert site.gateway.call(body=request, token=caller).status == 200 and site.seen(user) == 1
+        redis.kill()
+        redis.wait()
+        for path, data in copy.items():
+            path.write_bytes(data)
+        redis = start_redis(tmp_path / "redis", port)
+        for _ in range(30):
+            assert site.gateway.call(body=request, token=caller, headers={"Prefer": "wait=0"}).status in (403, 503)
+            time.sleep(0.05)
+        assert site.seen(user) == 1
+        site.gateway.stop()
+        redis.terminate()
+        redis.wait()
+
+
+def test_a_response_that_was_lost_is_asked_for_and_approved_anew(
+    own: Site, user: str, caller: str, carol: str, launch: Launch
+) -> None:
+    with own.upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.05}]})):
+        first = own.gateway.call(body=body(user, 1), token=caller).json["approval_id"]
+        own.admin.decide(first, carol)
+        own.gateway.stop()
+        again = launch(own.gateway.folder, own.gateway.port, "-n", "--set", "weir_listen=true")
+        assert own.admin.get(first, carol)["state"] == "void"
+        second = again.call(body=body(user, 1), token=caller)
+        assert second.problem == "approval-pending" and second.json["approval_id"] != first
+        again.stop()
+
+
+def test_a_response_that_another_worker_keeps_is_not_asked_for_twice(
+    tmp_path: Path, launch: Launch, upstream: Upstream, state: str, user: str, caller: str, carol: str
+) -> None:
+    with free_admin(tmp_path) as admin:
+        site = start_site(tmp_path, launch, state, admin, upstream, "run", "--workers", "2")
+        site.gateway.wait_for("weir: admin on")
+        site.gateway.wait_for("as worker w1")
+        with upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.05}]})):
+            approval = site.gateway.call(body=body(user, 1), token=caller).json["approval_id"]
+            admin.decide(approval, carol)
+            deadline = time.monotonic() + 20
+            while (answer := site.gateway.call(body=body(user, 1), token=caller)).status != 200:
+                assert answer.problem == "approval-pending" and answer.headers["connection"] == "close"
+                assert time.monotonic() < deadline
+        assert site.seen(user) == 1
+        site.gateway.stop()
