@@ -77,7 +77,7 @@ class Gateway:
 
     def __init__(self, folder: Path, api_key: str) -> None:
         self.folder = folder
-        self.port = 0
+        self.port = self.admin_port = 0
         self.environment = {
             **os.environ,
             "WEIR_HOME": str(folder / "home"),
@@ -91,6 +91,11 @@ class Gateway:
     def url(self) -> str:
         """The base URL of the demo's connection."""
         return f"http://127.0.0.1:{self.port}/reranker"
+
+    @property
+    def admin_url(self) -> str:
+        """Where reviewers decide."""
+        return f"http://127.0.0.1:{self.admin_port}"
 
     def command(self, *words: str, **more: str) -> str:
         """The output of a command that belongs to the gateway."""
@@ -137,12 +142,34 @@ class Gateway:
                 process.send_signal(signal.SIGTERM)
             process.wait(20)
 
+    @contextlib.contextmanager
+    def reviewers(self) -> Iterator[None]:
+        """`weir admin` beside the gateway, until the block ends. `weir run` starts one by itself."""
+        process = subprocess.Popen(
+            [str(BIN / "weir"), "admin", "-q"], cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if httpx.get(f"{self.admin_url}/healthz").status_code == 200:
+                        break
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit("demo: weir admin did not start")
+                time.sleep(0.05)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
 
 def prepare(folder: Path, reranker: Reranker) -> Gateway:
     """The repository's own policies, on ports that are free here."""
     gateway = Gateway(folder, reranker.api_key)
     shutil.copytree(ROOT / "policies", folder / "policies")
-    gateway.port = free_port()
+    gateway.port, gateway.admin_port = free_port(), free_port()
+    with (folder / "policies" / "gateway.yaml").open("a") as file:
+        file.write(f"admin: {{listen: {gateway.admin_url}}}\n")
     for name, old, new in (
         ("gateway.yaml", "127.0.0.1:8080", f"127.0.0.1:{gateway.port}"),
         ("reranker.yaml", "127.0.0.1:9400", f"127.0.0.1:{reranker.port}"),
@@ -238,12 +265,63 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     why("limits: 60/minute per user, 8 at once; alice's own allowance is untouched")
 
 
+def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
+    """The scenes in which somebody must say yes."""
+    dana = cohere.ClientV2(gateway.token("dana", "search"), base_url=gateway.url, httpx_client=http)
+    carol = {"WEIR_TOKEN": gateway.token("carol-lead", "search-leads"), "WEIR_ADMIN_URL": gateway.admin_url}
+    outcome: list[Any] = []
+
+    def call(documents: list[Any]) -> None:
+        try:
+            outcome.append(rerank(dana, documents))
+        except ApiError as error:
+            outcome.append(error)
+
+    def waits(documents: list[Any]) -> tuple[threading.Thread, dict[str, Any]]:
+        outcome.clear()
+        before = len(reranker.seen)
+        thread = threading.Thread(target=call, args=(documents,))
+        thread.start()
+        found: list[dict[str, Any]] = []
+        while not found:
+            found = json.loads(gateway.command("weir", "approvals", "list", "--json", **carol))
+        expect(thread.is_alive() and len(reranker.seen) == before, "a request that waits, and nothing upstream")
+        return thread, found[0]
+
+    scene(7, "A wide rerank waits for a human, who says yes")
+    asked("dana (group search): rerank 300 documents with the cohere SDK, as ever")
+    thread, approval = waits((TICKETS * 50)[:300])
+    short = approval["id"][-8:]
+    happened("her call waits; not a byte has gone to the reranker. Carol (group search-leads) looks:")
+    for line in gateway.command("weir", "approvals", "show", short, **carol).splitlines():
+        console.print(f"    [dim]{escape(line[:150])}[/]")
+    happened(f"weir approvals approve {short} --reason 'known batch job'")
+    gateway.command("weir", "approvals", "approve", short, "--reason", "known batch job", **carol)
+    thread.join(20)
+    expect(bool(outcome) and not isinstance(outcome[0], ApiError), "the SDK's call to return")
+    happened(f"dana's call returns: {[(r.index, round(r.relevance_score, 3)) for r in outcome[0].results]}")
+    row = gateway.rows("SELECT outcome, latency, decided_by[1] AS by, reason FROM approvals LIMIT 1")[0]
+    happened(f"the record: {row['outcome']}, decided by {row['by']} after {row['latency']:.1f} s: {row['reason']}")
+    why("wide-reranks: require_approval; bound to this exact request, judged again, and used once")
+
+    scene(8, "And one to which she says no")
+    asked("dana: rerank 400 documents")
+    thread, approval = waits((TICKETS * 50)[:400])
+    short = approval["id"][-8:]
+    happened(f"weir approvals deny {short} --reason 'ask for fewer documents'")
+    gateway.command("weir", "approvals", "deny", short, "--reason", "ask for fewer documents", **carol)
+    thread.join(20)
+    expect(bool(outcome) and isinstance(outcome[0], ApiError), "the SDK's call to be refused")
+    happened(f"dana's SDK: {outcome[0].status_code} {outcome[0].body['message']}")
+    why("a no is the caller's answer, with who said it and why; sending the same again asks nobody")
+
+
 def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     """The scenes that use the recordings, with the reranker down and up again."""
     recording = sorted((gateway.folder / "recordings/segments/reranker").glob("*/*.mitm"))[0]
     shown = recording.relative_to(gateway.folder)
 
-    scene(7, "The recordings, in stock mitmdump")
+    scene(9, "The recordings, in stock mitmdump")
     asked(f"mitmdump -nr {shown}")
     lines = gateway.command("mitmdump", "-nr", str(recording)).splitlines()
     for line in [*lines[:2], f"… {len(lines) // 2} requests in all, refused ones included"]:
@@ -253,7 +331,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     alice = gateway.token("alice", "search")
     port, key = reranker.port, reranker.api_key
     reranker.stop()
-    scene(8, "Served back with mitmdump -S while the reranker is down")
+    scene(10, "Served back with mitmdump -S while the reranker is down")
     asked("alice: the first rerank again, with nothing behind the gateway but its recording")
     with gateway.running(
         *LISTEN, "-S", str(recording), "--set", "keepserving=true", "--set", "server_replay_extra=404"
@@ -266,7 +344,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     why("replay compares a keyed digest of the request, so that masked recordings match; policy still decides")
 
     again = Reranker(key, port).start()
-    scene(9, "The same session sent again with mitmdump -C by an operator")
+    scene(11, "The same session sent again with mitmdump -C by an operator")
     asked("olga (group search), token in WEIR_TOKEN, weir_replay_allow=masked: send every recorded request again")
     before = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
     olga = gateway.token("olga", "search")
@@ -295,7 +373,7 @@ QUESTIONS = {
 
 def sql(gateway: Gateway) -> None:
     """Five questions in SQL."""
-    scene(10, "Five questions in SQL")
+    scene(12, "Five questions in SQL")
     for question, query in QUESTIONS.items():
         asked(question)
         console.print(f'    [dim]weir sql "{escape(query)}"[/]')
@@ -321,6 +399,8 @@ def main() -> None:
         with httpx.Client(timeout=20) as http:
             with gateway.running(*LISTEN):
                 online(gateway, reranker, http)
+                with gateway.reviewers():
+                    waiting(gateway, reranker, http)
             offline(gateway, reranker, http)
         sql(gateway)
         console.print(f"\n[bold]Done[/] in {time.monotonic() - started:.0f} s.")

@@ -1,5 +1,6 @@
 """Approvals over the wire, on SQLite and on a real Redis: who waits, who decides, and what goes on."""
 
+import contextlib
 import json
 import os
 import signal

@@ -93,7 +93,7 @@ def status(
     policies: _Policies = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Show which workers run under which policies, what is stopped, since when, by whom and why.
+    """Show which workers run under which policies, what is stopped, and messages about approvals that were not sent.
 
     [bold]Examples[/]
 
@@ -103,12 +103,16 @@ def status(
     """
     workers = [_worker(root, worker) for root in _recordings(policies) for worker in running(root)]
     database = open_shared(policies)
+    dead = [
+        {"hook": x.hook, "event": x.event, "approval": x.approval, "tries": x.attempts, "error": x.error}
+        for x in database.dead_letters()
+    ]
     stops = [(s.scope, s.value or None, s.iss or None, moment(s.at), s.by, s.reason) for s in database.stops()]
     database.close()
     names = ("stopped", "name", "iss", "since", "by", "reason")
     if as_json:
         rows = [dict(zip(names, stop, strict=True)) for stop in stops]
-        print(json.dumps({"workers": workers, "stops": rows}, indent=1))
+        print(json.dumps({"workers": workers, "stops": rows, "dead_letters": dead}, indent=1))
         return
     for worker in workers:
         print(inert(f"{worker['worker']} runs policies {worker['policies'][:12]} since {worker['since']}"))
@@ -116,6 +120,9 @@ def status(
             print(inert(f"  a reload was refused, so these are not what stands in the files: {worker['refused']}"))
     if not workers:
         print("no worker runs that records where these policies say")
+    for letter in dead:
+        what = f"{letter['hook']} was not told of {letter['event']} {letter['approval']}"
+        print(inert(f"{what}, after {letter['tries']} tries: {letter['error']}"))
     if stops:
         print_list(names, stops, as_json=False)
     else:
