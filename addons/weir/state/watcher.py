@@ -153,6 +153,7 @@ class Watcher:
                     flushed = looked
                     self._flush()
             except Exception as error:  # whatever it is, the thread must live
+                self._suspect = True
                 if not self._failing:
                     reason = str(error) if isinstance(error, sqlite3.Error | OSError) else type(error).__name__
                     alarm(
