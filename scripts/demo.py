@@ -269,6 +269,7 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     """The scenes in which somebody must say yes."""
     dana = cohere.ClientV2(gateway.token("dana", "search"), base_url=gateway.url, httpx_client=http)
     carol = {"WEIR_TOKEN": gateway.token("carol-lead", "search-leads"), "WEIR_ADMIN_URL": gateway.admin_url}
+    bearer = {"Authorization": f"Bearer {carol['WEIR_TOKEN']}"}
     outcome: list[Any] = []
 
     def call(documents: list[Any]) -> None:
@@ -284,7 +285,8 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         thread.start()
         found: list[dict[str, Any]] = []
         while not found:
-            found = json.loads(gateway.command("weir", "approvals", "list", "--json", **carol))
+            listed = http.get(f"{gateway.admin_url}/v1/approvals", params={"state": "pending"}, headers=bearer)
+            found = listed.json()["approvals"]
         expect(thread.is_alive() and len(reranker.seen) == before, "a request that waits, and nothing upstream")
         return thread, found[0]
 

@@ -130,6 +130,11 @@ class Refusal(Exception):
         super().__init__(detail)
         self.problem = Problem(kind, detail, rule, headers, members)
 
+    @classmethod
+    def of(cls, problem: Problem) -> "Refusal":
+        """The refusal with *problem* as it is."""
+        return cls(problem.kind, problem.detail, rule=problem.rule, headers=problem.headers, members=problem.members)
+
 
 def gateway_error() -> Problem:
     """What a caller learns when a part of the gateway failed: that, and nothing of why."""

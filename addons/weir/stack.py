@@ -28,9 +28,9 @@ from mitmproxy.proxy import mode_specs
 
 from weir import dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters
-from weir.approvals.addon import Approvals, respond
+from weir.approvals.addon import Approvals
 from weir.approvals.model import Shown
-from weir.approvals.shelf import Kept
+from weir.approvals.shelf import Kept, respond
 from weir.approvals.shown import shown_request, shown_response
 from weir.auth.addon import Auth
 from weir.auth.metadata import APPROVALS
@@ -49,11 +49,12 @@ from weir.policy.addon import Policy
 from weir.policy.observed import request_trace, response_trace
 from weir.problems import Kind, Problem, Refusal, gateway_error
 from weir.profiles.addon import Profiles
-from weir.recorder.addon import Recorder, without_keys
+from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing.addon import Routing
 from weir.routing.model import is_loopback
+from weir.secret import without_keys
 from weir.state.watcher import Watcher
 
 logger = logging.getLogger("weir")
@@ -206,7 +207,7 @@ class Stack:
             await self.approvals.bind(exchange)
             if await self.approvals.take(exchange, exchange.demanded):
                 if exchange.problem is not None:  # revoked or stopped meanwhile
-                    raise Refusal(exchange.problem.kind, exchange.problem.detail, headers=exchange.problem.headers)
+                    raise Refusal.of(exchange.problem)
                 break
             try:
                 with reading.bounded(_reader, flow.client_conn):
@@ -216,9 +217,7 @@ class Stack:
                 self.profiles.again(exchange)  # for the record
                 self.policy.read_facts(exchange)
                 raise
-            self._adopt(exchange)
-            await self.auth.again(exchange)
-            self.policy.requestheaders(exchange)
+            await self._resume(exchange)
             self.profiles.again(exchange)
             await self.policy.request(exchange, again=True)
         self._settle_approval(exchange)
@@ -235,18 +234,20 @@ class Stack:
             await self.approvals.refuse_again(exchange)
         return kept
 
-    def _adopt(self, exchange: Exchange) -> None:
-        """Go on under the policies of now. Raises `Refusal` where they have no such connection."""
+    async def _resume(self, exchange: Exchange) -> None:
+        """Go on after a wait, under the policies of now, with a caller who is let in still. May refuse."""
         before, policies = exchange.connection, self._policies
         assert before is not None and policies is not None
         if self._stopping:
-            raise Refusal(_NOT_READY.kind, _NOT_READY.detail, headers=_NOT_READY.headers)
+            raise Refusal.of(_NOT_READY)
         if policies is not exchange.policies:
             now = next((c for c in policies.connections if c.name == before.name and c.match == before.match), None)
             if now is None:
                 detail = "The connection has changed while the request waited. Send it again."
                 raise Refusal(Kind.UNKNOWN_CONNECTION, detail)
             exchange.policies, exchange.connection = policies, now
+        await self.auth.again(exchange)
+        self.policy.requestheaders(exchange)
 
     def _settle_approval(self, exchange: Exchange) -> None:
         """Have the decision name who approved; what comes after has its own wait."""
@@ -262,11 +263,10 @@ class Stack:
 
     def _show_request(self, exchange: Exchange) -> Shown:
         call, body = self.masking.shown_request(exchange)
-        operation, scrub = exchange.operation, self.credentials.scrubber(exchange)
-        names = operation.documents.path.names if operation is not None and operation.documents is not None else None
-        parameters = without_keys(exchange.query)
-        member = names[0] if names else None
-        return shown_request(exchange.method, exchange.path, parameters, call, body, member, scrub)
+        scrub = self.credentials.scrubber(exchange)
+        elsewhere = exchange.operation.shown_members if exchange.operation is not None else ()
+        parameters = without_keys(f"?{exchange.query}".encode())[1:].decode("utf-8", "replace")
+        return shown_request(exchange.method, exchange.path, parameters, call, body, elsewhere, scrub)
 
     def _show_response(self, exchange: Exchange, body: bytes, content_type: str) -> Shown:
         """A response as reviewers see it: read once more, so that masking it changes nothing."""
@@ -349,15 +349,13 @@ class Stack:
             await self.policy.response(exchange, ranking, document)
             if not exchange.demanded:
                 break
-            content = self.approvals.content_of(exchange, data.status_code, content_type, body)
+            content = self.approvals.content_of(data.status_code, content_type, body)
             if await self.approvals.take(exchange, exchange.demanded, content):
                 break
             show = functools.partial(self._show_response, exchange, body, content_type)
             with reading.bounded(_reader, flow.client_conn):
                 await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
-            self._adopt(exchange)
-            await self.auth.again(exchange)
-            self.policy.requestheaders(exchange)
+            await self._resume(exchange)
         self._settle_approval(exchange)
         caller, record = self.masking.response(exchange, body, document)
         self.profiles.record(exchange, document)

@@ -15,12 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.approvals.samples import CAROL, LEADS, approval
 
 from weir.admin import notify
 from weir.admin.hooks import Hook, compile_hook
 from weir.admin.notify import Notifier, events, message_of, signature
 from weir.approvals.model import Approval, Reviewers, Shown, Vote
+from weir.approvals.people import Directory
 from weir.config.model import HookSettings
 from weir.config.problems import SettingError
 from weir.state.watcher import Watcher
@@ -82,7 +84,9 @@ def told(
     monkeypatch.setenv("WEIR_HOME", str(home))
     monkeypatch.setattr(notify, "RETRY", 0.05)
     monkeypatch.setattr(notify, "INTERVAL", 0.05)
-    policies: Any = SimpleNamespace(admin=SimpleNamespace(hooks=tuple(hooks), url="https://admin.example"))
+    policies: Any = SimpleNamespace(
+        admin=SimpleNamespace(hooks=tuple(hooks), url="https://admin.example"), directory=Directory()
+    )
 
     async def story() -> list[Any]:
         state = Watcher()
@@ -212,22 +216,35 @@ def decided(yes: bool, **more: Any) -> Approval:
 
 
 @pytest.mark.parametrize(
-    ("found", "now", "expected"),
+    ("found", "expected"),
     [
-        (ASKED, 1000.0, ["asked"]),
-        (approval(terms=LEADS.__class__(reviewers=LEADS.reviewers, escalate_after=60, escalate_to=Reviewers(users=("a/b",)))), 1059.0, ["asked"]),
-        (approval(terms=LEADS.__class__(reviewers=LEADS.reviewers, escalate_after=60, escalate_to=Reviewers(users=("a/b",)))), 1060.0, ["asked", "escalated"]),
-        (decided(True), 1001.0, ["approved"]),
-        (decided(False), 1001.0, ["denied"]),
-        (decided(True, break_glass=True), 1001.0, ["approved", "break_glass"]),
-        (approval(state="expired"), 9999.0, ["expired"]),
-        (approval(state="withdrawn"), 1001.0, []),
+        (ASKED, ["asked"]),
+        (decided(True), ["approved"]),
+        (replace(decided(True), state="used"), ["approved"]),
+        (decided(False), ["denied"]),
+        (decided(True, break_glass=True), ["approved", "break_glass"]),
+        (approval(state="expired"), ["expired"]),
+        (replace(decided(True), state="expired"), []),
+        (approval(state="withdrawn"), []),
     ],
-)  # fmt: skip
-def test_what_there_is_to_tell(found: Approval, now: float, expected: list[str]) -> None:
-    assert events(found, now) == expected
+)
+def test_what_there_is_to_tell(found: Approval, expected: list[str]) -> None:
+    assert events(found) == expected
     for event in expected:
         assert message_of(event, found, "u")["event"] == event
+
+
+def test_what_is_escalated_is_told_when_its_time_comes(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(notify, "LOOK", 0.05)
+    terms = replace(LEADS, escalate_after=1, escalate_to=Reviewers(users=("acme/head",)))
+    one = hook(f"{{webhook: '{receiver.url}', secret: '${{env:S}}', on: [escalated]}}", S="s")
+    began = time.time()
+    told([one], [approval(terms=terms, now=began)], lambda _: receiver.seen, monkeypatch, tmp_path)
+    assert time.time() >= began + 1 and len(receiver.seen) == 1
+    message = json.loads(receiver.seen[0][1])
+    assert (message["event"], message["escalated_to"]) == ("escalated", "acme/head")
 
 
 @pytest.mark.parametrize(

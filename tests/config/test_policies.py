@@ -249,6 +249,6 @@ def test_which_folder() -> None:
 def test_the_shipped_policies_are_valid_and_do_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     policies = load(Path(__file__).parents[2] / "policies", {"RERANKER_API_KEY": "sk-anything"})
     (connection,) = policies.connections
-    assert [rule.name for rule in connection.rules.rules] == ["no-huge-reranks", "wide-reranks"]
+    assert [rule.name for rule in connection.rules.rules] == ["no-huge-reranks", "wide-reranks", "future-cap"]
     document = {"results": [{"document": {"user_id": "u"}}]}
     assert apply(connection.masks.caller, document)

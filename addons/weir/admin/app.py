@@ -63,13 +63,17 @@ class Api:
         self._desk = desk
         self._new_id = Uuid7()
         self._news = asyncio.Event()
-        self._changed = 0
+        self._closing = False
 
     def changed(self, approvals: list[Approval]) -> None:
         """These have changed: whoever waits for that is answered."""
-        self._changed = max(self._changed, *(approval.changed for approval in approvals))
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+    def close(self) -> None:
+        """Answer those who wait for a change: there is none to wait for any more."""
+        self._closing = True
+        self._news.set()
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -105,17 +109,15 @@ class Api:
             raise Refusal(Kind.MALFORMED_REQUEST, f"state is one of {', '.join(_STATES)}.")
         after, wait = _number(request, "after"), min(_number(request, "wait"), LONGEST_WAIT)
         news = self._news
-        if wait and after >= await self._state.run(lambda store: store.last_change()):
+        if wait and not self._closing and after >= await self._state.run(lambda store: store.last_change()):
             try:
                 async with asyncio.timeout(wait):
                     await news.wait()
             except TimeoutError:
                 pass
         cursor = await self._state.run(lambda store: store.last_change())
-        found = await self._desk.list(self._policies(), person, state or None)  # type: ignore[arg-type]
-        shown = [
-            await self._desk.shown(self._policies(), a, person, differences=False) for a in found if a.changed > after
-        ]
+        found = await self._desk.list(self._policies(), person, state or None, after)  # type: ignore[arg-type]
+        shown = [await self._desk.shown(self._policies(), a, person, differences=False) for a in found]
         return {"approvals": shown, "cursor": cursor}
 
     async def _show(self, request: Request, person: Person) -> Any:
@@ -203,7 +205,7 @@ class Api:
             raise Refusal(Kind.IDENTITY_UNAVAILABLE, detail) from None
         if snapshot.revoked(principal, ""):
             raise Refusal(Kind.REVOKED, "This token, its subject or its session has been revoked.", headers=challenge)
-        if (stop := snapshot.stopped(principal, "", "")) is not None and stop.scope != "all":
+        if (stop := snapshot.personally_stopped(principal.key, (principal.sid,))) is not None:
             raise Refusal(Kind.STOPPED, f"What you may do here was stopped by its operator: {stop.reason}")
         return await self._desk.person(principal)
 

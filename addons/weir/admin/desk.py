@@ -19,6 +19,7 @@ from weir.approvals.model import Approval, Demand, Person, Shown, State, Vote
 from weir.auth.model import Principal
 from weir.config.problems import did_you_mean
 from weir.connection import Connection
+from weir.duration import duration
 from weir.identifiers import Uuid7
 from weir.policies import Policies
 from weir.secret import without_tokens
@@ -28,14 +29,14 @@ from weir.text import inert
 
 #: Windows that one person may have asked for and that are not decided.
 MOST_OPEN_WINDOWS = 10
+#: Characters of an approval's id that name it.
+SHORTEST_ID = 6
+#: Approvals in one answer about what has changed.
+MOST_LISTED = 1000
 
 
 class NotFound(Exception):
     """There is no such thing for this person."""
-
-
-class NotAllowed(Exception):
-    """This person may not do this; the message says why."""
 
 
 class Desk:
@@ -60,21 +61,28 @@ class Desk:
             return person
         return replace(person, groups=tuple(group for group in person.groups if group in known))
 
-    async def list(self, policies: Policies, person: Person, state: State | None) -> list[Approval]:
-        """Approvals that *person* may see, oldest first; all that are kept where no *state* is named."""
+    async def list(self, policies: Policies, person: Person, state: State | None, after: int = 0) -> list[Approval]:
+        """Approvals that *person* may see, oldest first; all that are kept where no *state* is named.
+
+        With *after*, those that have changed since that change.
+        """
         states: tuple[State, ...] = (state,) if state else ("pending", "approved", "denied", "used", "expired",
                                                            "withdrawn", "void", "revoked")  # fmt: skip
 
         def work(store: Store) -> list[Approval]:
+            if after:
+                return store.approvals_after(after, MOST_LISTED)
             return [approval for one in states for approval in store.approvals_in(one)]
 
         now = time.time()
         found = [_as_of(a, now) for a in await self._state.run(work)]
-        seen = [a for a in found if self._may_see(policies, a, person) and (state is None or a.state == state)]
+        seen = [a for a in found if (state is None or a.state == state) and self._may_see(policies, a, person)]
         return sorted(seen, key=lambda a: a.asked)
 
     async def get(self, policies: Policies, person: Person, approval_id: str) -> Approval:
         """One approval, by its id or by so many of its last characters as no other has. Raises `NotFound`."""
+        if len(approval_id) < SHORTEST_ID:
+            raise NotFound(f"an approval is named by {SHORTEST_ID} of its last characters at least")
         if len(approval_id) < 36:
             found = [a for a in await self.list(policies, person, None) if a.id.endswith(approval_id)]
             if len(found) == 1:
@@ -123,13 +131,13 @@ class Desk:
         if not found.access.isdisjoint(person.groups):
             raise NotPossible(f"you may use {found.name} already, since you are in one of its groups")
         if not 0 < seconds <= found.on_request.at_most:
-            raise NotPossible(f"access to {found.name} is given for at most {found.on_request.at_most} seconds")
+            raise NotPossible(f"access to {found.name} is given for at most {duration(found.on_request.at_most)}")
         reason = _reason(reason)
         if not reason:
             raise NotPossible("say why: reviewers are shown it")
         now = time.time()
         terms = found.on_request.terms
-        what = f"Access to {found.name} for {seconds} seconds."
+        what = f"Access to {found.name} for {duration(seconds)}."
         demand = Demand("access", found.on_request.digest, what, terms)
         approval = Approval(
             id=self._new_id(),
@@ -150,6 +158,9 @@ class Desk:
     async def revoke(self, policies: Policies, person: Person, approval_id: str) -> Approval:
         """End what an approval gives for a while, by one who could give it or who has it. May raise as `decide`."""
         approval = await self.get(policies, person, approval_id)
+        people = policies.directory
+        if person.key != approval.requester.key and not self._may_decide(approval, person, people, time.time()):
+            raise NotPossible("you are not one of its reviewers any more")
         after = await self._state.run(
             lambda store: store.change_approval(approval.id, lambda a: lifecycle.revoke(a, time.time()))
         )
@@ -171,6 +182,11 @@ class Desk:
         for who in (document["requester"], *(vote["by"] for vote in document["votes"])):
             for name in ("token_id", "sid", "issued"):
                 del who[name]
+        document["covers"] = [
+            {"rule": d.rule, "seconds": d.terms.reuse, "same": list(d.terms.same)}
+            for d in approval.demands
+            if d.terms.reuse
+        ]
         document["waits"] = lifecycle.held(approval, now)
         document["missing"] = lifecycle.needs(approval, people) if approval.state == "pending" else None
         document["yours"] = mine

@@ -22,7 +22,7 @@ import httpx
 
 from weir.admin.hooks import Hook, signing_key
 from weir.alarms import alarm
-from weir.approvals.lifecycle import who
+from weir.approvals.lifecycle import needs, who
 from weir.approvals.model import Approval
 from weir.policies import Policies
 from weir.routing.model import is_loopback
@@ -37,8 +37,11 @@ RETRY_MOST = 3600.0
 TRIES = 12
 #: Seconds for which a letter that is being sent is nobody else's.
 LEASE = 60.0
-#: Seconds between two looks for letters that are due.
+#: Seconds between two looks for letters that are due, and for what has been escalated.
 INTERVAL = 1.0
+LOOK = 5.0
+#: Letters that are being sent at once.
+MOST_SENDING = 100
 
 
 class NotSent(Exception):
@@ -51,62 +54,66 @@ class Notifier:
     def __init__(self, policies: Callable[[], Policies], state: Watcher) -> None:
         self._policies = policies
         self._state = state
-        self._news: asyncio.Queue[list[Approval]] = asyncio.Queue()
+        self._news: list[Approval] = []  # of which nothing has been posted yet
+        self._looked = 0.0  # for what has been escalated (Unix time)
+        self._sending: set[asyncio.Task[None]] = set()
 
     def changed(self, approvals: list[Approval]) -> None:
         """These have changed."""
-        self._news.put_nowait(approvals)
+        self._news += approvals
 
     async def run(self) -> None:
         """Post and send for ever."""
-        async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
-            while True:
-                try:
-                    await self._post()
-                    await self._send(client)
-                except StateUnavailable:
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
+                while True:
+                    try:
+                        await self._post()
+                        await self._send(client)
+                    except StateUnavailable:
+                        pass  # what is to be told is kept until it can be posted
+                    except Exception as error:  # whatever it is, others are to be told still
+                        alarm("notify_failed", f"telling people of approvals failed: {type(error).__name__}")
                     await asyncio.sleep(INTERVAL)
-                except Exception as error:  # whatever it is, others are to be told still
-                    alarm("notify_failed", f"telling people of approvals failed: {type(error).__name__}")
-                    await asyncio.sleep(INTERVAL)
+        finally:
+            for task in self._sending:
+                task.cancel()
+            await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _post(self) -> None:
-        approvals: list[Approval] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(INTERVAL):
-                approvals += await self._news.get()
-        while not self._news.empty():
-            approvals += self._news.get_nowait()
-        policies, now = self._policies(), time.time()
-        if not policies.admin.hooks:
-            return
-        if any(h for h in policies.admin.hooks if "escalated" in h.on):
-            approvals += await self._state.run(lambda store: store.approvals_in("pending"))
+        """Post what has changed, and what has been escalated since the last look."""
+        news, hooks, now = list(self._news), self._policies().admin.hooks, time.time()
+        told = [(approval, event) for approval in news for event in events(approval)]
+        looks = now - self._looked >= LOOK and any("escalated" in hook.on for hook in hooks)
+        if looks:
+            pending = await self._state.run(lambda store: store.approvals_in("pending"))
+            told += [(a, "escalated") for a in pending if any(self._looked < at <= now for at in escalations(a))]
         letters = [
-            Letter(f"{a.id} {event} {hook.name}", hook.name, event, a.id, due=now)
-            for a in approvals
-            for event in events(a, now)
-            for hook in policies.admin.hooks
-            if event in hook.on and (not hook.connections or a.connection in hook.connections)
+            Letter(f"{approval.id} {event} {hook.name}", hook.name, event, approval.id, due=now)
+            for approval, event in told
+            for hook in hooks
+            if event in hook.on and (not hook.connections or approval.connection in hook.connections)
         ]
         if letters:
-            try:
-                await self._state.run(lambda store: store.post(letters))
-            except StateUnavailable:
-                self._news.put_nowait(approvals)  # to be posted once it can be
-                raise
+            await self._state.run(lambda store: store.post(letters))
+        del self._news[: len(news)]  # only now: what could not be posted is posted the next time
+        self._looked = now if looks else self._looked
 
     async def _send(self, client: httpx.AsyncClient) -> None:
+        """Begin to send what is due; nobody waits for another's answer."""
         policies = self._policies()
         hooks = {hook.name: hook for hook in policies.admin.hooks}
-        if not hooks:
+        if not hooks or len(self._sending) >= MOST_SENDING:
             return
 
         def due(store: Store) -> list[tuple[Letter, Approval | None]]:
             return [(x, store.approval(x.approval)) for x in store.due_letters(time.time(), LEASE)]
 
-        found = await self._state.run(due)
-        await asyncio.gather(*(self._try(client, hooks.get(x.hook), x, a, policies) for x, a in found))
+        for letter, approval in await self._state.run(due):
+            trying = self._try(client, hooks.get(letter.hook), letter, approval, policies)
+            task = asyncio.create_task(trying, name="letter")
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
     async def _try(
         self,
@@ -116,7 +123,7 @@ class Notifier:
         approval: Approval | None,
         policies: Policies,
     ) -> None:
-        """Try one letter, and keep how that went: one that fails, however it does, does not keep others waiting."""
+        """Try one letter, and keep how that went."""
         error = ""
         if hook is None or approval is None:
             error = "there is no such hook, or approval, any more"
@@ -135,22 +142,22 @@ class Notifier:
         dead = bool(error) and not again
         if dead:
             alarm("dead_letter", f"{letter.hook} was not told of {letter.event} {letter.approval}: {error}")
-        await self._state.run(lambda store: store.letter_tried(letter, due, error, dead=dead))
+        with contextlib.suppress(StateUnavailable):  # then it is tried again when its lease ends
+            await self._state.run(lambda store: store.letter_tried(letter, due, error, dead=dead))
 
 
-def events(approval: Approval, now: float) -> list[str]:
-    """What there is to tell of *approval* at Unix time *now*."""
-    found = ["asked"]
-    if approval.state == "pending":
-        after = [d.terms.escalate_after for d in approval.demands if d.terms.escalate_after]
-        if after and now >= approval.asked + min(after):
-            found.append("escalated")
-    elif approval.decided:
-        found = ["denied" if approval.state == "denied" else "approved"]
-    elif approval.state == "expired":
+def escalations(approval: Approval) -> list[float]:
+    """When *approval* is escalated, as Unix times."""
+    return [approval.asked + d.terms.escalate_after for d in approval.demands if d.terms.escalate_after]
+
+
+def events(approval: Approval) -> list[str]:
+    """What there is to tell of *approval*, but for its escalation, which nobody causes."""
+    found = {"pending": ["asked"], "approved": ["approved"], "denied": ["denied"]}.get(approval.state, [])
+    if approval.state == "used":
+        found = ["approved"]
+    elif approval.state == "expired" and not approval.decided:
         found = ["expired"]
-    else:
-        found = []
     return [*found, *(["break_glass"] if approval.break_glass else [])]
 
 
@@ -159,9 +166,9 @@ async def _deliver(
 ) -> None:
     """Send one letter. Raises `NotSent`."""
     url = f"{policies.admin.url}/approvals/{approval.id}"
-    message = message_of(letter.event, approval, url)
+    message = message_of(letter.event, approval, url, needs(approval, policies.directory))
     if hook.kind == "email":
-        await _in_thread(_mail, hook, letter, message)
+        await asyncio.to_thread(_mail, hook, letter, message)
     elif hook.kind == "command":
         await _run(hook, message)
     else:
@@ -189,9 +196,11 @@ def signature(secret: str, message_id: str, at: int, body: bytes) -> dict[str, s
     }
 
 
-def message_of(event: str, approval: Approval, url: str) -> dict[str, Any]:
+def message_of(event: str, approval: Approval, url: str, missing: str = "") -> dict[str, Any]:
     """What is told: enough to know whether to look, and where."""
     shown = approval.shown
+    to = [who(d.terms.escalate_to) for d in approval.demands if d.terms.escalate_after]
+    escalated_to = "; ".join(to) if event == "escalated" else ""
     what = {
         "documents": shown.documents,
         "indexes": list(shown.indexes) or None,
@@ -211,8 +220,8 @@ def message_of(event: str, approval: Approval, url: str) -> dict[str, Any]:
         "reason": approval.decided_why() or approval.reason or None,
         "decided_by": [vote.by.name for vote in approval.decisive] if approval.decided else [],
         "break_glass": approval.break_glass,
-        "reviewers": "; ".join(who(d.terms.reviewers) for d in approval.demands),
-        "escalated_to": "; ".join(who(d.terms.escalate_to) for d in approval.demands if d.terms.escalate_after) or None,
+        "needs": missing or None,
+        "escalated_to": escalated_to or None,
         "asked": int(approval.asked),
         "expires": math.ceil(approval.expires),
         "url": url,
@@ -237,7 +246,7 @@ def _title(message: dict[str, Any]) -> str:
 def _facts(message: dict[str, Any]) -> list[tuple[str, str]]:
     names = (
         ("Rule", "rules"), ("Says", "message"), ("Documents", "documents"), ("Indexes", "indexes"), ("Query", "query"),
-        ("Model", "model"), ("Decided by", "decided_by"), ("Reason", "reason"), ("Reviewers", "reviewers"),
+        ("Model", "model"), ("Decided by", "decided_by"), ("Reason", "reason"), ("Needs", "needs"),
         ("Escalated to", "escalated_to"),
     )  # fmt: skip
     found = [(title, message.get(name)) for title, name in names]
@@ -294,10 +303,6 @@ _SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-async def _in_thread(send: Callable[..., None], *arguments: Any) -> None:
-    await asyncio.to_thread(send, *arguments)
-
-
 def _mail(hook: Hook, letter: Letter, message: dict[str, Any]) -> None:
     mail = hook.mail
     assert mail is not None
@@ -337,8 +342,10 @@ async def _run(hook: Hook, message: dict[str, Any]) -> None:
         async with asyncio.timeout(TIMEOUT):
             await process.communicate(json.dumps(message).encode())
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise NotSent(f"the command did not end within {TIMEOUT:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         raise NotSent(f"the command ended with {process.returncode}")

@@ -6,7 +6,9 @@ It holds nothing that a worker needs: while it is down, requests wait, and nothi
 import asyncio
 import contextlib
 import logging
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -35,6 +37,15 @@ SWEEP = 2.0
 KEEP = 7 * 86400.0
 
 
+class _Server(uvicorn.Server):
+    """uvicorn, without its own signal handlers: they would end the process before what waits is written."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to this process."""
+        yield
+
+
 class Admin:
     """One admin process."""
 
@@ -58,7 +69,9 @@ class Admin:
             self._api.app(), host=listener.host, port=listener.port, log_level="warning", access_log=False,
             server_header=False, proxy_headers=False, limit_concurrency=500, timeout_graceful_shutdown=2,
         )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = _Server(config)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end, server)
         tasks = [
             asyncio.create_task(self._watch_policies(), name="policies"),
             asyncio.create_task(self._sweep(), name="sweep"),
@@ -74,6 +87,10 @@ class Admin:
             await self._refreshing.stop()
             await asyncio.to_thread(self._state.stop)
             await asyncio.to_thread(self._log.close)
+
+    def _end(self, server: "_Server") -> None:
+        self._api.close()
+        server.should_exit = True
 
     def _changed(self, approvals: list[Approval]) -> None:
         self._api.changed(approvals)
@@ -96,12 +113,16 @@ class Admin:
     async def _sweep(self) -> None:
         forgotten = 0.0
         while True:
-            with contextlib.suppress(StateUnavailable):
+            try:
                 for approval in await self._state.run(_run_out):
                     self._log.approval(approval)
                 if time.monotonic() - forgotten > 3600:
                     forgotten = time.monotonic()
                     await self._state.run(lambda store: store.forget_approvals(time.time() - KEEP))
+            except StateUnavailable:
+                pass  # the thread that has it says so
+            except Exception as error:  # it must go on
+                alarm("admin_failed", f"looking for what has run out failed: {type(error).__name__}")
             await asyncio.sleep(SWEEP)
 
     async def _watch_policies(self) -> None:

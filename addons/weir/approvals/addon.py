@@ -7,30 +7,27 @@ state, which one request can do, once.
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from dataclasses import replace as replace_
 
 import msgspec
 from mitmproxy import connection as connections
-from mitmproxy import http
 from msgspec.structs import replace
 
-from weir.alarms import alarm
-from weir.approvals import lifecycle
+from weir.approvals import answers, asking, lifecycle
 from weir.approvals.binding import content_digest, demands, keyed, request_binding
-from weir.approvals.lifecycle import NotPossible, Undecided
 from weir.approvals.model import OPEN, Approval, Demand, Person, Shown, Vote
 from weir.approvals.shelf import Kept, Shelf
-from weir.auth.challenges import base_url
 from weir.auth.metadata import APPROVALS
 from weir.config.model import HeldSettings
 from weir.exchange import Document, Exchange
 from weir.garbage import Garbage
-from weir.home import derived_key
+from weir.home import HomeError, derived_key
 from weir.identifiers import Uuid7
 from weir.policies import Policies
 from weir.policy.rules import Rule
@@ -42,8 +39,6 @@ from weir.state.watcher import StateUnavailable, Watcher
 
 #: Seconds beyond its hold for which a request that waits is taken to be there, though its worker does not say so.
 GRACE = 5.0
-#: Seconds after which a caller may ask again.
-_RETRY = 10
 _PREFER_WAIT = re.compile(r"wait *= *\"?([0-9]{1,5})\"?")
 
 
@@ -91,8 +86,10 @@ class Approvals:
                 if approval.keeper == self._worker
             ]
 
-        for approval in await self._ask_state(work):
-            self._record(approval)
+        try:
+            self._record_all(await self._state.run(work))
+        except StateUnavailable:
+            raise HomeError("the shared state cannot be asked; see the lines above") from None
 
     def stop(self) -> None:
         """Let nobody wait any longer: what is asked for stays, and the same request can be sent again."""
@@ -107,7 +104,7 @@ class Approvals:
             if waiter is not None:
                 waiter.approval = approval
                 waiter.woken.set()
-            if approval.kind == "response" and approval.state not in OPEN:
+            if approval.kind == "response" and approval.state not in (*OPEN, "used"):  # which may be given back
                 self._shelf.drop(approval.id)
 
     def reloaded(self) -> None:
@@ -147,45 +144,29 @@ class Approvals:
             exchange.binding = request_binding(*arguments)
 
     async def take(self, exchange: Exchange, rules: Sequence[Rule], content: str = "") -> bool:
-        """Whether *rules* are satisfied: by approvals that cover them again, or by one that is used up by this."""
+        """Whether *rules* are satisfied: by one that is used up by this, or by approvals that cover them again."""
         principal, connection = exchange.principal, exchange.connection
         assert principal is not None and connection is not None
         wanted = demands(self._key, rules, principal, connection.name, exchange.facts)
-        rest, covering = self._uncovered(wanted, self._people(exchange))
-        if not rest:
-            exchange.approved_by += covering
-            return True
-        exchange.demands = rest
-        digests = frozenset(demand.digest for demand in rest)
-        now, people, mine = time.time(), self._people(exchange), exchange.approval
+        snapshot, people = self._snapshot(), self._people(exchange)
+        mine = exchange.approval.id if exchange.approval is not None else ""
+        exchange.demands, covering = _uncovered(wanted, snapshot, people, mine)
+        if exchange.demands:
+            template = self._template(exchange, content)
 
-        snapshot = self._snapshot()
+            def work(store: Store) -> asking.Found:
+                current = _current_votes(store, snapshot)
+                return asking.take(store, template, mine, time.time(), people, current, exchange.tried)
 
-        def work(store: Store) -> Approval | None:
-            found = [mine] if mine is not None else store.approvals_of(exchange.binding)
-            current = _current_votes(store, snapshot)
-            for approval in found:
-                if approval.content != content:
-                    continue
-                try:
-                    return store.change_approval(
-                        approval.id,
-                        lambda a: lifecycle.take(a, exchange.request_id, digests, content, now, people, current),
-                    )
-                except Undecided as error:
-                    alarm("approval_undecided", f"the approval {approval.id} is not used: {error}")
-                    store.change_approval(approval.id, lambda a: lifecycle.make_void(a, now))
-                except (NotPossible, KeyError):
-                    continue
-            return None
-
-        taken = await self._ask_state(work)
-        if taken is None:
-            return False
+            found = await self._ask_state(work)
+            self._record_all(found.void)
+            if found.approval is None:
+                return False
+            exchange.granted += (found.approval,)
+            covering += (found.approval,)
+            self._record(found.approval)
         exchange.approval = None
-        exchange.granted += (taken,)
-        exchange.approved_by += (*covering, taken)
-        self._record(taken)
+        exchange.approved_by += tuple(a for a in covering if a.id not in {b.id for b in exchange.approved_by})
         return True
 
     async def wait(
@@ -218,20 +199,27 @@ class Approvals:
             hold = 0.0
         if not exchange.hold_until:
             exchange.hold_until = time.monotonic() + hold
-        async with self._place(client, exchange, len(exchange.raw_body) + len(keep.content if keep else b"")):
+        async with self._place(client, exchange, _size(exchange, keep)):
             approval = await self._asked(exchange, show, content)
             if not content:
                 exchange.drop_body()
             if keep is not None:
-                self._keep(exchange, keep, approval)
+                await self._keep(exchange, keep, approval)
             waiter = _Waiter(exchange, client, approval)
             self._waiters[approval.id] = waiter
             try:
+                await self._refresh(waiter)
                 await self._outcome(waiter, async_=at_once)
             finally:
                 self._waiters.pop(approval.id, None)
         async with self._turn:  # those released by one decision go on one at a time, and others in between
             await asyncio.sleep(0)
+
+    async def _refresh(self, waiter: _Waiter) -> None:
+        """What was decided between asking and being listened to: nobody is told of it any more."""
+        now = await self._ask_state(lambda store: store.approval(waiter.approval.id))
+        if now is not None and now.changed > waiter.approval.changed:
+            waiter.approval = now
 
     async def _outcome(self, waiter: _Waiter, *, async_: bool) -> None:
         exchange = waiter.exchange
@@ -240,31 +228,33 @@ class Approvals:
             approval = exchange.approval = waiter.approval
             if waiter.left or (not waiter.client.connected and not exchange.replay):
                 await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
-                self._shelf.take(exchange.binding)
+                self._shelf.drop(approval.id)
                 raise Refusal(Kind.WITHDRAWN, "The caller left while the request waited for approval.")
             if exchange.problem is not None:  # revoked or stopped
                 await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
-                problem = exchange.problem
-                raise Refusal(problem.kind, problem.detail, rule=problem.rule, headers=problem.headers)
+                raise Refusal.of(exchange.problem)
             if approval.state == "denied":
-                self._shelf.take(exchange.binding)
-                raise _denied(approval)
+                self._shelf.drop(approval.id)
+                raise answers.denied(approval)
             if approval.state == "approved" or waiter.reloaded:
                 return
             if approval.state != "pending":
-                self._shelf.take(exchange.binding)
-                raise _over(approval)
+                self._shelf.drop(approval.id)
+                raise answers.over(approval)
             left = exchange.hold_until - time.monotonic()
             if left <= 0 or self._stopping:
-                exchange.approval = await self._change(approval, lambda a: lifecycle.let_go(a, exchange.request_id))
-                raise _pending(exchange, approval, async_=async_)
+                waiter.approval = await self._change(approval, lambda a: lifecycle.let_go(a, exchange.request_id))
+                if waiter.approval.state != "pending":  # decided at the last moment
+                    continue
+                exchange.approval = waiter.approval
+                raise answers.pending(exchange, approval, async_=async_)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, approval.expires - time.time() + 0.05)):
                     await waiter.woken.wait()
             if time.time() >= waiter.approval.expires:
                 waiter.approval = await self._change(waiter.approval, lambda a: lifecycle.expire(a, time.time()))
                 if waiter.approval.state == "pending":  # the state cannot be asked; it is over all the same
-                    raise _over(waiter.approval)
+                    raise answers.over(waiter.approval)
 
     async def refuse_again(self, exchange: Exchange) -> None:
         """Refuse a request whose response was denied, or is kept by another worker: its service is not asked twice."""
@@ -274,7 +264,7 @@ class Approvals:
                 continue
             exchange.approval = approval
             if approval.state == "denied":
-                raise _denied(approval)
+                raise answers.denied(approval)
             if approval.keeper != self._worker:
                 raise Refusal(
                     Kind.APPROVAL_PENDING,
@@ -288,66 +278,51 @@ class Approvals:
 
     async def _asked(self, exchange: Exchange, show: Callable[[], Shown], content: str) -> Approval:
         """The approval that this exchange waits for: the one that it, or the same request before it, asked for."""
-        principal, connection = exchange.principal, exchange.connection
+        template = self._template(exchange, content)
+        mine, most = exchange.approval.id if exchange.approval else "", self._limits(exchange).open
+        found = await self._ask_state(lambda store: asking.attach(store, template, mine, time.time()))
+        self._record_all(found.void)
+        if found.approval is None:
+            fresh = replace(template, shown=show())
+            try:
+                found = asking.Found(await self._ask_state(lambda store: store.add_approval(fresh, most)))
+            except TooManyOpen:
+                raise Refusal(
+                    Kind.TOO_MANY_HELD,
+                    f"Reviewers have not decided {most} of your requests yet. Wait until they have.",
+                    headers=(("Retry-After", str(answers.RETRY)),),
+                ) from None
+            assert found.approval is not None
+            self._record(found.approval)
+        exchange.approval = found.approval
+        return found.approval
+
+    def _template(self, exchange: Exchange, content: str) -> Approval:
+        """An approval of the exchange's `demands`, as it would be asked for now."""
+        principal, connection, now = exchange.principal, exchange.connection, time.time()
         assert principal is not None and connection is not None
-        wanted = tuple(exchange.demands)
-        digests = frozenset(demand.digest for demand in wanted)
-        now, mine = time.time(), exchange.approval
-        until = now + (exchange.hold_until - time.monotonic()) + GRACE
-        shown = show() if mine is None or not digests <= mine.digests else mine.shown
-        fresh = Approval(
+        return Approval(
             id=self._new_id(),
             kind="response" if content else "request",
             asked=now,
-            expires=now + min(demand.terms.expires for demand in wanted),
+            expires=now + min(demand.terms.expires for demand in exchange.demands),
             requester=Person.of(principal),
             connection=connection.name,
             binding=exchange.binding,
             content=content,
             keeper=self._worker if content else "",
             request_id=exchange.request_id,
-            demands=wanted,
-            shown=shown,
+            demands=tuple(exchange.demands),
             holder=exchange.request_id,
-            held_until=until,
+            held_until=now + max(0.0, exchange.hold_until - time.monotonic()) + GRACE,
         )
-        most = self._limits(exchange).open
-
-        def wait_for_it(approval: Approval) -> Approval:
-            return lifecycle.hold(approval, exchange.request_id, until, now)
-
-        def work(store: Store) -> tuple[Approval, bool]:
-            if mine is not None and (mine.binding != exchange.binding or not digests <= mine.digests):
-                store.change_approval(mine.id, lambda a: lifecycle.make_void(a, now))
-            for approval in store.approvals_of(exchange.binding):
-                if approval.content != content:
-                    continue
-                if approval.state == "denied" and now < approval.expires:
-                    return approval, False
-                if digests <= approval.digests:
-                    with contextlib.suppress(NotPossible, KeyError):
-                        return store.change_approval(approval.id, wait_for_it), False
-            return store.add_approval(fresh, most), True
-
-        try:
-            approval, new = await self._ask_state(work)
-        except TooManyOpen:
-            raise Refusal(
-                Kind.TOO_MANY_HELD,
-                f"Reviewers have not decided {most} of your requests yet. Wait until they have.",
-                headers=(("Retry-After", str(_RETRY)),),
-            ) from None
-        exchange.approval = approval
-        if new:
-            self._record(approval)
-        return approval
 
     @contextlib.asynccontextmanager
     async def _place(self, client: connections.Client, exchange: Exchange, size: int) -> AsyncIterator[None]:
         """A place among those who wait; refused where there is none."""
         assert exchange.principal is not None
         limits, key = self._limits(exchange), exchange.principal.key
-        retry = (("Retry-After", str(_RETRY)),)
+        retry = (("Retry-After", str(answers.RETRY)),)
         fresh = exchange.approval is None  # else it waited already, and is waiting again after a reload
         if fresh and self._of[key] >= limits.per_user:
             message = f"{limits.per_user} of your requests wait for reviewers already. Wait for one of them to end."
@@ -370,7 +345,7 @@ class Approvals:
 
     # Responses that are kept.
 
-    def content_of(self, exchange: Exchange, status: int, content_type: str, body: bytes) -> str:
+    def content_of(self, status: int, content_type: str, body: bytes) -> str:
         """The digest of a response."""
         return content_digest(self._key, status, content_type, body)
 
@@ -378,29 +353,35 @@ class Approvals:
         """The response to this exact request that waits here for its approval, or has it."""
         return self._shelf.find(exchange.binding, time.time())
 
-    def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
+    async def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
         assert exchange.principal is not None
         until = approval.asked + 2 * (approval.expires - approval.asked)  # to be decided, and then to be fetched
-        kept = replace_(keep, approval=approval.id, owner=exchange.principal.key, until=until)
+        kept = dataclasses.replace(keep, approval=approval.id, owner=exchange.principal.key, until=until)
         if not self._shelf.put(exchange.binding, kept, self._limits(exchange), time.time()):
+            exchange.approval = await self._change(approval, lambda a: lifecycle.make_void(a, time.time()))
             raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
 
     # Afterwards.
 
     async def end(self, exchange: Exchange, *, unreachable: bool) -> None:
-        """The exchange is over: what it took of which nothing was sent, or delivered, is given back."""
+        """The exchange is over: what it used up of which nothing was sent, or delivered, is given back."""
         granted, exchange.granted = exchange.granted, ()
         waited = exchange.approval
         if waited is not None and waited.state in OPEN and waited.holder == exchange.request_id:
             exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
+        known = {approval.id for approval in granted}
+        unused = [approval_id for approval_id in exchange.tried if approval_id not in known]
         for approval in granted:
-            if approval.kind == "response":
-                if exchange.problem is None:
-                    self._shelf.take(exchange.binding)
-                    continue
-            elif exchange.sent and not unreachable:
-                continue
-            await self._change(approval, lambda a: lifecycle.give_back(a, exchange.request_id))
+            if approval.kind == "response" and exchange.problem is None:
+                self._shelf.drop(approval.id)
+            elif approval.kind == "response" or not exchange.sent or unreachable:
+                unused.append(approval.id)
+        for approval_id in unused:
+            with contextlib.suppress(StateUnavailable, KeyError):
+                work = functools.partial(asking.give_back, approval_id=approval_id, request_id=exchange.request_id)
+                back = await self._state.run(work)
+                if back.state == "approved" and approval_id in known:
+                    self._record(back)
 
     async def status(self, exchange: Exchange) -> Document:
         """What its requester may know of an approval. Raises `Refusal` for anybody else's."""
@@ -409,43 +390,17 @@ class Approvals:
         approval = await self._ask_state(lambda store: store.approval(approval_id))
         if approval is None or approval.requester.key != exchange.principal.key:
             raise Refusal(Kind.UNKNOWN_APPROVAL, "You have asked for no approval of that id.")
-        now = time.time()
-        over = lifecycle.expire(approval, now) is not None
-        state = "expired" if over else approval.state
-        document = {
-            "approval_id": approval.id,
-            "status": state,
-            "rules": approval.rules,
-            "connection": approval.connection,
-            "asked": approval.asked,
-            "expires": approval.expires,
-            "decided": approval.decided or None,
-            "by": approval.decided_by() or None,
-            "reason": approval.decided_why() or None,
-            "until": approval.until or None,
-            "next": _NEXT.get(state, "This approval is over; sending the request again asks for another."),
-        }
+        document = answers.status(approval, time.time())
         headers = [("Cache-Control", "no-store")]
-        if state == "pending":
-            headers.append(("Retry-After", str(_RETRY)))
+        if document["status"] == "pending":
+            headers.append(("Retry-After", str(answers.RETRY)))
         return Document(msgspec.json.encode(document), tuple(headers))
 
     # The shared state.
 
-    def _uncovered(
-        self, wanted: Sequence[Demand], people: lifecycle.People
-    ) -> tuple[list[Demand], tuple[Approval, ...]]:
-        """Of *wanted* those that no approval covers again, and the approvals that cover the others."""
-        rest: list[Demand] = []
-        covering: list[Approval] = []
-        now, snapshot = time.time(), self._snapshot()
-        for demand in wanted:
-            found = snapshot.reuse(demand.covers, now) if demand.covers else None
-            if found is None or not lifecycle.stands(found, frozenset((demand.digest,)), people, snapshot.current):
-                rest.append(demand)
-            else:
-                covering.append(found)
-        return rest, tuple(covering)
+    def _record_all(self, approvals: Sequence[Approval]) -> None:
+        for approval in approvals:
+            self._record(approval)
 
     async def _change(self, approval: Approval, step: Callable[[Approval], Approval | None]) -> Approval:
         """Apply *step* where the state can be asked; where it cannot, what was held there runs out by itself."""
@@ -461,13 +416,13 @@ class Approvals:
         try:
             return await self._state.run(work)
         except StateUnavailable:
-            raise _unavailable() from None
+            raise answers.unavailable() from None
 
     def _snapshot(self) -> Snapshot:
         try:
             return self._state.snapshot()
         except StateUnavailable:
-            raise _unavailable() from None
+            raise answers.unavailable() from None
 
     @staticmethod
     def _people(exchange: Exchange) -> lifecycle.People:
@@ -479,6 +434,27 @@ class Approvals:
         policies: Policies | None = exchange.policies
         assert policies is not None
         return policies.held
+
+
+def _uncovered(
+    wanted: Sequence[Demand], snapshot: Snapshot, people: lifecycle.People, mine: str
+) -> tuple[list[Demand], tuple[Approval, ...]]:
+    """Of *wanted* those that no approval but *mine* covers again, and the approvals that cover the others."""
+    rest: list[Demand] = []
+    covering: dict[str, Approval] = {}
+    now = time.time()
+    for demand in wanted:
+        found = snapshot.reuse(demand.covers, now) if demand.covers else None
+        if (
+            found is None
+            or found.id == mine
+            or now >= found.since + demand.terms.reuse
+            or not lifecycle.stands(found, frozenset((demand.digest,)), people, snapshot.current)
+        ):
+            rest.append(demand)
+        else:
+            covering[found.id] = found
+    return rest, tuple(covering.values())
 
 
 def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | None]:
@@ -495,62 +471,8 @@ def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | 
     return current
 
 
-_NEXT = {
-    "pending": "Reviewers have not decided yet. Ask again later; once it is approved, send the same request again.",
-    "approved": "Send the same request again: it passes once.",
-    "denied": "Reviewers said no; see the reason.",
-    "used": "What was approved has been sent.",
-}
-
-
-def _unavailable() -> Refusal:
-    return Refusal(
-        Kind.STATE_UNAVAILABLE,
-        "The gateway cannot ask for approvals now, and passes nothing without. Try again later.",
-        headers=(("Retry-After", "5"),),
-    )
-
-
-def _denied(approval: Approval) -> Refusal:
-    why = approval.decided_why()
-    message = f"{approval.decided_by()} denied this{f': {why}' if why else ', without saying why'}."
-    return Refusal(Kind.APPROVAL_DENIED, message, rule=approval.rules[0], members=(("approval_id", approval.id),))
-
-
-def _over(approval: Approval) -> Refusal:
-    words = {"expired": "Nobody decided in time", "void": "The rule that asks for approval has changed"}
-    message = f"{words.get(approval.state, f'The approval is {approval.state}')}. Send the request again to ask anew."
-    members = (("approval_id", approval.id),)
-    return Refusal(Kind.APPROVAL_REQUIRED, message, rule=approval.rules[0], members=members)
-
-
-def _pending(exchange: Exchange, approval: Approval, *, async_: bool) -> Refusal:
-    url = f"{base_url(exchange)}{APPROVALS}{approval.id}"
-    members = (("approval_id", approval.id), ("status_url", url), *_review_url(exchange, approval))
-    message = approval.demands[0].message or f"The rule {approval.rules[0]} asks for a reviewer's approval."
-    detail = f"{message} It waits for one: {url} says when. Then send the same request again."
-    headers: tuple[tuple[str, str], ...] = (("Retry-After", str(_RETRY)), ("Location", url))
-    kind = Kind.APPROVAL_PENDING
-    if async_:
-        kind, headers = Kind.APPROVAL_ACCEPTED, (*headers, ("Preference-Applied", "respond-async"))
-    return Refusal(kind, detail, rule=approval.rules[0], headers=headers, members=members)
-
-
-def _review_url(exchange: Exchange, approval: Approval) -> tuple[tuple[str, str], ...]:
-    """Where reviewers decide, for the caller to pass on; not where it is known on this machine only."""
-    admin = exchange.policies.admin if exchange.policies else None
-    return (("review_url", f"{admin.url}/approvals/{approval.id}"),) if admin and admin.named else ()
-
-
-def respond(flow: http.HTTPFlow, kept: Kept) -> None:
-    """Let *kept* be what the service answered."""
-    flow.response = http.Response(
-        http_version=b"HTTP/1.1",
-        status_code=kept.status,
-        reason=b"",
-        headers=http.Headers(kept.fields),
-        content=kept.content,
-        trailers=None,
-        timestamp_start=time.time(),
-        timestamp_end=time.time(),
-    )
+def _size(exchange: Exchange, keep: Kept | None) -> int:
+    """Bytes that are kept of bodies while they wait."""
+    decoded = 0 if exchange.caller_body is exchange.raw_body else len(exchange.caller_body)
+    answer = len(keep.content) + exchange.received_bytes if keep is not None else 0
+    return len(exchange.raw_body) + decoded + answer

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from weir.approvals.model import OPEN, Approval, Demand, Person, Reviewers, Shown, Terms, Vote
+from weir.approvals.model import OPEN, Approval, Person, Reviewers, Shown, Terms, Vote
 
 #: Characters of a reason.
 LONGEST_REASON = 500
@@ -266,12 +266,9 @@ def give_back(approval: Approval, request_id: str) -> Approval | None:
 
 
 def expire(approval: Approval, now: float) -> Approval | None:
-    """It was not decided, or not used, in time. None where there is time."""
-    if (
-        approval.state not in OPEN
-        or now < approval.expires
-        or (approval.kind == "access" and approval.state != "pending")
-    ):
+    """It was not decided, or not used, in time. None where there is time; what it gives for a while has its own end."""
+    given = approval.state == "approved" and (approval.kind == "access" or now < approval.until)
+    if approval.state not in OPEN or now < approval.expires or given:
         return None
     return replace(approval, state="expired", ended=approval.expires, shown=brief(approval.shown))
 
@@ -281,8 +278,3 @@ def revoke(approval: Approval, now: float) -> Approval:
     if approval.state not in ("approved", "used") or now >= approval.until:
         raise NotPossible("it gives nothing that could be revoked")
     return replace(approval, state="revoked", ended=now, until=min(approval.until, now))
-
-
-def covered(demands: Iterable[Demand]) -> list[str]:
-    """What standing approvals of these demands are found by."""
-    return [demand.covers for demand in demands if demand.covers]

@@ -1,7 +1,9 @@
 """Responses that wait for their approval, in this worker's memory, bounded: what the repeated request receives."""
 
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
+
+from mitmproxy import http
 
 from weir.config.model import HeldSettings
 
@@ -46,18 +48,25 @@ class Shelf:
         self._kept[binding] = kept
         return True
 
-    def take(self, binding: str) -> None:
-        """The response to that request is not kept any longer."""
-        self._kept.pop(binding, None)
-
     def drop(self, approval: str) -> None:
-        """Nor the one that waits for that approval."""
+        """The response that waits for that approval is not kept any longer."""
         for binding in [b for b, k in self._kept.items() if k.approval == approval]:
             del self._kept[binding]
-
-    def __iter__(self) -> Iterator[Kept]:
-        return iter(self._kept.values())
 
 
 def _size(kept: list[Kept]) -> int:
     return sum(len(k.content) for k in kept)
+
+
+def respond(flow: http.HTTPFlow, kept: Kept) -> None:
+    """Let *kept* be what the service answered."""
+    flow.response = http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=kept.status,
+        reason=b"",
+        headers=http.Headers(kept.fields),
+        content=kept.content,
+        trailers=None,
+        timestamp_start=time.time(),
+        timestamp_end=time.time(),
+    )

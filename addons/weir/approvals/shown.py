@@ -1,6 +1,6 @@
 """What reviewers see of a request or a response: masked as the record is, inert, and cut where it is long. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -44,9 +44,9 @@ class _Cutter:
 
 
 def shown_request(
-    method: str, path: str, parameters: str, call: Call, body: Any, documents: str | None, scrub: Scrub
+    method: str, path: str, parameters: str, call: Call, body: Any, elsewhere: Collection[str], scrub: Scrub
 ) -> Shown:
-    """A request whose *call* and *body* have been masked. *documents* is the member of the body that holds them.
+    """A request whose *call* and *body* have been masked. *elsewhere* are members of the body that *call* shows whole.
 
     Nothing of the body is left out without being shown elsewhere, or named as cut.
     """
@@ -54,11 +54,10 @@ def shown_request(
     found = call.documents
     rest = body
     if isinstance(body, dict) and call.operation not in WRITES:
-        asked = set(call.query)
         rest = {
             name: value
             for name, value in body.items()
-            if not (name == documents and found is not None) and not (isinstance(value, str) and value in asked)
+            if name not in elsewhere or not (isinstance(value, list) or value in call.query)
         } or None
     longest = LONGEST_BODY if call.operation in WRITES else LONGEST_REST
     return Shown(

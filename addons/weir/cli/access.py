@@ -76,7 +76,7 @@ def list_(admin: Admin = "", as_json: AsJson = False) -> None:
         print(json.dumps(found, indent=1))
         return
     rows = [
-        (a["id"], _state(a), f"{a['requester']['issuer']}/{a['requester']['sub']}", a["connection"],
+        (a["id"][-8:], _state(a), f"{a['requester']['issuer']}/{a['requester']['sub']}", a["connection"],
          moment(a["since"] or None), moment(a["until"] or None), a["reason"])
         for a in found
     ]  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from weir.admin.process import Admin
 from weir.cli.fail import fail
 from weir.policies import Listener, folder_path, load
 
@@ -27,6 +26,8 @@ def admin(
 
       weir admin --policies /etc/weir
     """
+    from weir.admin.process import Admin  # noqa: PLC0415  # a web server, for this command alone
+
     logging.basicConfig(format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("weir").setLevel(logging.ERROR if quiet else logging.INFO)
     folder = folder_path(policies)

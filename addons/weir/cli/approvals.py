@@ -9,6 +9,7 @@ from rich.console import Console
 
 from weir.cli.desk import AdminApi
 from weir.cli.table import moment, print_list
+from weir.duration import duration
 from weir.text import inert
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -61,6 +62,8 @@ def list_(
         print(json.dumps(found, indent=1))
     else:
         print_list(_COLUMNS, [_row(a) for a in found], as_json=False)
+        if found:
+            print("see one with: weir approvals show ID")
 
 
 @app.command()
@@ -78,6 +81,7 @@ def watch(
     """
     api = AdminApi(admin)
     console = Console(stderr=True)
+    console.print(f"watching {api.url}", markup=False)
     first = api.get("/v1/approvals", state="pending")
     found, cursor = first["approvals"], first["cursor"]
     while True:
@@ -85,7 +89,8 @@ def watch(
             if as_json:
                 print(json.dumps(approval), flush=True)
             else:
-                print(inert("  ".join(str(v) for v in _row(approval) if v not in (None, "", []))), flush=True)
+                said = [f"by {v['by']['issuer']}/{v['by']['sub']}: {v['reason']}" for v in approval["votes"]]
+                print(inert("  ".join(str(v) for v in (*_row(approval), *said) if v not in (None, "", []))), flush=True)
         with console.status("waiting for approvals (Ctrl-C ends)"):
             try:
                 answer = api.get("/v1/approvals", after=cursor, wait=30)
@@ -180,7 +185,7 @@ def _row(approval: dict[str, Any]) -> tuple[Any, ...]:
     shown, who = approval["shown"], approval["requester"]
     rules = ", ".join(demand["rule"] for demand in approval["demands"])
     return (
-        approval["id"], approval["state"], moment(approval["asked"]), f"{who['issuer']}/{who['sub']}",
+        approval["id"][-8:], approval["state"], moment(approval["asked"]), f"{who['issuer']}/{who['sub']}",
         approval["connection"], shown["operation"], shown["documents"], rules, approval["missing"],
     )  # fmt: skip
 
@@ -197,11 +202,17 @@ def describe(approval: dict[str, Any]) -> list[str]:
     say("who", f"{who['issuer']}/{who['sub']}, in {', '.join(who['groups']) or 'no group'}")
     say("asks for", f"{shown['operation']} on {approval['connection']}  {shown['method']} {shown['path']}".rstrip())
     if approval["kind"] == "access":
-        say("for", f"{approval['seconds']} seconds")
+        say("for", duration(approval["seconds"]))
     say("with", shown["parameters"])
     say("because", approval["reason"])
     for demand in approval["demands"]:
         say("rule", f"{demand['rule']}: {demand['message']}" if demand["message"] else demand["rule"])
+    for covers in approval["covers"]:
+        length, same = duration(covers["seconds"]), ", ".join(covers["same"])
+        say("a yes", f"covers the caller's later requests that match {covers['rule']} for {length}"
+                     f"{f', with the same {same}' if same else ''}")  # fmt: skip
+    if approval["until"] and approval["state"] in ("approved", "used"):
+        say("until", f"{moment(approval['until'])}; end it with: weir approvals revoke {approval['id'][-8:]}")
     say("asked", f"{moment(approval['asked'])} ({_ago(time.time() - approval['asked'])} ago)")
     say("expires", moment(approval["expires"]))
     say("needs", approval["missing"])

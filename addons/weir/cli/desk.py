@@ -6,8 +6,11 @@ from typing import Any
 import httpx
 
 from weir.cli.fail import fail
+from weir.config.load import load_folder
+from weir.config.problems import ConfigError
 from weir.login import server, session
 from weir.login.server import LoginError
+from weir.policies import folder_path
 
 DEFAULT = "http://127.0.0.1:8081"
 TIMEOUT = 40.0
@@ -17,7 +20,10 @@ class AdminApi:
     """The API of one admin process, as one person. Ends the command where it is refused."""
 
     def __init__(self, admin: str) -> None:
-        """*admin* is its URL, else WEIR_ADMIN_URL, else what the gateway of WEIR_URL or the latest login says."""
+        """*admin* is its URL, else WEIR_ADMIN_URL, else what the gateway of WEIR_URL or the latest login says.
+
+        Without any of them it is that of the policies folder, or else the default of this machine.
+        """
         self._token, gateway = _token()
         url = admin or os.environ.get("WEIR_ADMIN_URL", "")
         if not url and gateway:
@@ -28,7 +34,7 @@ class AdminApi:
                     "set `admin: {url: …}` in gateway.yaml",
                     1,
                 )
-        self.url = server.gateway_url(url or DEFAULT)
+        self.url = server.gateway_url(url or _of_policies() or DEFAULT)
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """What is at *path*."""
@@ -54,6 +60,15 @@ class AdminApi:
         return document
 
 
+def _of_policies() -> str:
+    """The URL in the gateway.yaml of the policies folder, where there is one."""
+    try:
+        settings = load_folder(folder_path()).gateway.settings.admin
+    except ConfigError:
+        return ""
+    return settings.url or settings.listen
+
+
 def _token() -> tuple[str, str]:
     """The token, and the gateway that it is for, where that is known."""
     given = os.environ.get("WEIR_TOKEN", "")
@@ -61,6 +76,9 @@ def _token() -> tuple[str, str]:
         gateway = session.which("")
     except LoginError:
         if not given:
-            raise
+            raise LoginError(
+                "who are you? Run: weir login https://your-gateway; or set WEIR_TOKEN, for development to that of "
+                "`weir token --user NAME --group GROUP`"
+            ) from None
         return given, ""
     return session.token(gateway), gateway

@@ -17,6 +17,8 @@ from weir.state.database import NameTaken
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
+_Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _COLUMNS = ("id", "name", "groups", "created", "created_by", "expires", "last_used", "state")
 
@@ -38,7 +40,7 @@ def create(
     name: Annotated[str, typer.Option(help="Who will use it; one key a name.")],
     group: Annotated[list[str], typer.Option(help="A group that it is in, as policies write it; several are allowed.")],
     expires: Annotated[str, typer.Option(help="How long it is valid: 12h, 90d; or never.")] = "90d",
-    policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
+    policies: _Policies = "",
 ) -> None:
     """Make a key and print it. It is shown this once: only its digest is stored.
 
@@ -59,7 +61,7 @@ def create(
         fail(str(error))
     if not namespaces.keys:
         print("weir: note: gateway.yaml does not accept API keys; add `- keys` to its issuers", file=sys.stderr)
-    database = open_shared()
+    database = open_shared(policies)
     try:
         key, text = database.create_key(name, groups, ends, now)
     except NameTaken:
@@ -75,6 +77,7 @@ def create(
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    policies: _Policies = "",
 ) -> None:
     """List the keys, without their secrets. Times are UTC; last use is kept within some seconds.
 
@@ -84,7 +87,7 @@ def list_(
 
       weir keys list --all --json
     """
-    database = open_shared()
+    database = open_shared(policies)
     now = time.time()
     rows = []
     for key in database.list_keys():
@@ -97,19 +100,19 @@ def list_(
 
 
 @app.command()
-def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
+def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")], policies: _Policies = "") -> None:
     """Revoke a key: refused by every worker within a second, also on requests that are under way.
 
     [bold]Examples[/]
 
       weir keys revoke ci
     """
-    revoke_key(name)
+    revoke_key(name, policies)
 
 
-def revoke_key(name: str) -> None:
+def revoke_key(name: str, policies: str) -> None:
     """Revoke the key with that *name* or id, and say so; for ``weir revoke key`` too."""
-    database = open_shared()
+    database = open_shared(policies)
     count = database.revoke_key(name, time.time())
     database.close()
     if not count:

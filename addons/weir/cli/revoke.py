@@ -50,7 +50,7 @@ def jti(
 
       weir revoke jti 3f1c0c7e --issuer acme --reason "posted in a chat"
     """
-    _revoke("jti", issuer_named(issuer, policies), token_id, reason)
+    _revoke("jti", issuer_named(issuer, policies), token_id, reason, policies)
 
 
 @app.command(context_settings=_ANY_ID)
@@ -71,13 +71,14 @@ def subject(
 
       weir revoke subject mallory --issuer acme --block
     """
-    _revoke("subject", issuer_named(issuer, policies), sub, reason, block=block)
+    _revoke("subject", issuer_named(issuer, policies), sub, reason, policies, block=block)
 
 
 @app.command(context_settings=_ANY_ID)
 def session(
     session_id: Annotated[str, typer.Argument(help="The provider's `sid`, or a session_id of the recordings.")],
     reason: _Reason = "",
+    policies: _Policies = "",
 ) -> None:
     """Revoke a session: the provider's (`sid` in its tokens), or one of the recordings.
 
@@ -87,29 +88,32 @@ def session(
 
       weir revoke session 019fa1c2-7a51-7cc3-b1b5-3f8d9a1f0c11
     """
-    _revoke("session", "", session_id, reason)
+    _revoke("session", "", session_id, reason, policies)
 
 
 @app.command()
-def key(name: Annotated[str, typer.Argument(help="The key's name or id.")]) -> None:
+def key(name: Annotated[str, typer.Argument(help="The key's name or id.")], policies: _Policies = "") -> None:
     """Revoke an API key; the same as [bold]weir keys revoke[/].
 
     [bold]Examples[/]
 
       weir revoke key ci
     """
-    keys.revoke_key(name)
+    keys.revoke_key(name, policies)
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False) -> None:
+def list_(
+    policies: _Policies = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+) -> None:
     """List what is revoked. Keys are listed by [bold]weir keys list --all[/].
 
     [bold]Examples[/]
 
       weir revoke list --json
     """
-    database = open_shared()
+    database = open_shared(policies)
     rows = [(r.id, r.kind, r.iss or None, r.value, r.block, moment(r.at), r.by, r.reason or None)
             for r in database.revocations()]  # fmt: skip
     database.close()
@@ -117,14 +121,16 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON arr
 
 
 @app.command()
-def lift(number: Annotated[int, typer.Argument(help="The revocation's number in the list.")]) -> None:
+def lift(
+    number: Annotated[int, typer.Argument(help="The revocation's number in the list.")], policies: _Policies = ""
+) -> None:
     """Take a revocation back.
 
     [bold]Examples[/]
 
       weir revoke lift 3
     """
-    database = open_shared()
+    database = open_shared(policies)
     lifted = database.lift(number)
     database.close()
     if not lifted:
@@ -147,10 +153,10 @@ def issuer_named(issuer: str, policies: str) -> str:
     return known[issuer]
 
 
-def _revoke(kind: RevocationKind, iss: str, value: str, reason: str, *, block: bool = False) -> None:
+def _revoke(kind: RevocationKind, iss: str, value: str, reason: str, policies: str, *, block: bool = False) -> None:
     if not value or not value.isprintable() or value != value.strip():
         fail(f"{value!r} is not an id: it is empty, or has white space or control characters")
-    database = open_shared()
+    database = open_shared(policies)
     revocation = database.revoke(kind, iss, value, time.time(), block=block, reason=reason)
     database.close()
     print(

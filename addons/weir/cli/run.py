@@ -18,7 +18,8 @@ from weir.cli.admin import check_port
 from weir.cli.fail import fail
 from weir.policies import Policies, folder_path, load
 
-#: Seconds before the admin process is started again: twice as long each time, unless it ran for the second.
+#: Seconds before the admin process is started again: twice as long each time, and at most the second. One that has
+#: run for longer than that begins anew.
 _ADMIN_AGAIN = 1.0
 _ADMIN_STEADY = 30.0
 BUNDLE = Path(weir.__file__).resolve().parents[1] / "gateway.py"
@@ -122,7 +123,10 @@ def _supervise(workers: list[list[str]], admin: list[str] | None) -> int:
     wait = _ADMIN_AGAIN
     while not any(process.poll() is not None for process in processes):
         began = time.monotonic()
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        if ended is not None and ended.si_pid not in {p.pid for p in (*processes, *([beside] if beside else []))}:
+            os.waitpid(ended.si_pid, 0)  # an orphan that this process, as the first of a container, was given
+            continue
         if beside is None or beside.poll() is None or stopping:
             continue
         wait = _ADMIN_AGAIN if time.monotonic() - began > _ADMIN_STEADY else min(wait * 2, _ADMIN_STEADY)

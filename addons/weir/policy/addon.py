@@ -110,7 +110,10 @@ class Policy:
         if principal.groups_unknown:
             message = f"Your groups are not known, so you may not use {connection.name}: {principal.groups_unknown}."
         elif connection.on_request is not None:
-            message = f"You may use {connection.name} only for a while, once one of its reviewers has given you access."
+            message = (
+                f"You may use {connection.name} only for a while, once its reviewers have given you access: "
+                f"weir access request --connection {connection.name} --for 1h --reason …"
+            )
         exchange.decision = self._decide(exchange, "deny", "access", message, connection.file, connection.access_line)
         raise Refusal(Kind.ACCESS_DENIED, message, rule="access")
 
@@ -166,6 +169,7 @@ class Policy:
         connection = exchange.connection
         assert connection is not None
         exchange.demanded = ()
+        self._answered(exchange)
         await self._charge_afterwards(exchange, len(ranking.results))  # it was used, whatever is thought of it
         if connection.response_rules.rules:
             self._judge_response(exchange, connection, ranking, document)
@@ -210,6 +214,15 @@ class Policy:
 
     async def end(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
+        self._answered(exchange)
+        if exchange.sent:  # and never answered, or with something that could not be read
+            await self._charge_afterwards(exchange, 0)
+        if exchange.leases:
+            leases, exchange.leases = exchange.leases, ()
+            await self._settle(exchange, (), leases)
+
+    def _answered(self, exchange: Exchange) -> None:
+        """Tell the circuit breaker how its request went, once: it may be held for long after that."""
         entry, exchange.entry = exchange.entry, None
         if entry is not None and exchange.connection is not None:
             breaker = self._breakers.get(exchange.connection.name)
@@ -225,11 +238,6 @@ class Policy:
                     f"the connection {exchange.connection.name} is closed for {trip.over} s: at least "
                     f"{trip.share:.0%} of its answers were errors",
                 )
-        if exchange.sent:  # and never answered, or with something that could not be read
-            await self._charge_afterwards(exchange, 0)
-        if exchange.leases:
-            leases, exchange.leases = exchange.leases, ()
-            await self._settle(exchange, (), leases)
 
     async def _settle(self, exchange: Exchange, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
         assert exchange.store is not None

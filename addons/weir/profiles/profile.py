@@ -87,6 +87,12 @@ class Operation:
         """Whether it changes what is stored, or how the service behaves."""
         return self.name in WRITES
 
+    @property
+    def shown_members(self) -> frozenset[str]:
+        """The members of a body that hold its documents, or a text that is asked, and nothing else."""
+        found = [*(self.query.paths if self.query else ()), *((self.documents.path,) if self.documents else ())]
+        return frozenset(path.names[0] for path in found if path.names is not None and len(path.names) == 1)
+
     def read_call(self, body: Any, parameters: Parameters = {}, variables: Mapping[str, str] = {}) -> Call:  # noqa: B006
         """The `Call` of a request with that parsed *body*. Raises `ContentError`."""
         for path in self.refuse:

@@ -20,17 +20,12 @@ from weir.recorder.worker import WorkerLock, claim
 from weir.recorder.writer import RecorderUnavailable, Writer
 from weir.replay.key import HEADER
 from weir.routing.head import METHODS, forwarded_fields
-from weir.secret import Scrubber
+from weir.secret import Scrubber, without_keys
 
 UNROUTED = "_unrouted"
 
 #: Of a caller who has not said who they are, only these headers are kept.
 _HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"content-type", b"content-length"))
-#: Query parameters in which clients are known to send keys.
-_KEYS_IN_QUERY = re.compile(
-    rb"(?i)(?<=[?&])((?:access_|id_|auth_?)?token|(?:x-)?api[-_]?key|key|auth(?:orization)?|password|secret|sig(?:nature)?)=[^&]*"
-)
-_WORD = re.compile(rb"[A-Za-z0-9_.-]{20,}")
 _LONGEST_ERROR = 200
 _LONGEST_TEXT = 1000
 _MOST_RESULTS = 10_000
@@ -123,15 +118,15 @@ class Recorder:
             fields.append((b"Content-Length", b"%d" % len(body)))
         host = data.host
         if exchange.connection is None:  # no service is known: show where the caller meant to go
-            safe = _without_keys(scrub(host_header)).decode("latin-1")
+            safe = without_keys(scrub(host_header)).decode("latin-1")
             host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
         return RequestRecord(
             method=data.method if data.method in METHODS else b"INVALID",
             scheme=data.scheme,
             host=host,
             port=data.port,
-            target=_without_keys(scrub(data.path[:_LONGEST_TARGET])),
-            fields=tuple((n, _without_keys(v)) for n, v in scrub.fields(fields)),
+            target=without_keys(scrub(data.path[:_LONGEST_TARGET])),
+            fields=tuple((n, without_keys(v)) for n, v in scrub.fields(fields)),
             body=scrub(body),
         )
 
@@ -242,24 +237,6 @@ def _comment(line: JournalLine) -> str:
         return f"failed: {line.error} ({who})"
     by = f" by {line.rule}" if line.rule and line.effect != "allow" else ""
     return f"refused{by}: {line.problem} ({who})"
-
-
-def _without_keys(data: bytes) -> bytes:
-    """*data* of a head without keys in its query and without anything that looks like a JWT. Linear in its length."""
-    if b"?" in data:
-        data = _KEYS_IN_QUERY.sub(rb"\1=***", data)
-    return _WORD.sub(_hide_jwt, data) if b"eyJ" in data else data
-
-
-def without_keys(query: str) -> str:
-    """A URL's *query* without keys and tokens in it."""
-    return _without_keys(b"?" + query.encode("utf-8", "replace"))[1:].decode("utf-8", "replace")
-
-
-def _hide_jwt(word: re.Match[bytes]) -> bytes:
-    text = word[0]
-    start = text.find(b"eyJ")
-    return text if start < 0 or b"." not in text[start:] else text[:start] + b"***"
 
 
 def _cut(text: str | None) -> str | None:

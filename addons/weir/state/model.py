@@ -84,11 +84,15 @@ class Snapshot:
     def stopped(self, principal: Principal, session_id: str, connection: str) -> Stop | None:
         """The stop that this is under, if any."""
         for stop in self.stops:
-            if (
-                stop.scope == "all"
-                or (stop.scope == "connection" and stop.value == connection)
-                or (stop.scope == "user" and (stop.iss, stop.value) == principal.key)
-                or (stop.scope == "session" and stop.value in (session_id, principal.sid))
+            if stop.scope == "all" or (stop.scope == "connection" and stop.value == connection):
+                return stop
+        return self.personally_stopped(principal.key, (session_id, principal.sid))
+
+    def personally_stopped(self, key: tuple[str, str], sessions: tuple[str, ...]) -> Stop | None:
+        """The stop of this subject, (iss, sub), or of one of these sessions."""
+        for stop in self.stops:
+            if (stop.scope == "user" and (stop.iss, stop.value) == key) or (
+                stop.scope == "session" and stop.value in sessions
             ):
                 return stop
         return None
@@ -114,7 +118,7 @@ class Snapshot:
             return None
         if by.issued <= self.subjects.get(by.key, -1.0):
             return None
-        if any(stop.scope == "user" and (stop.iss, stop.value) == by.key for stop in self.stops):
+        if self.personally_stopped(by.key, (by.sid,)) is not None:
             return None
         known = self.groups.get(by.key)
         kept = by.groups if known is None else tuple(group for group in by.groups if group in known)

@@ -74,6 +74,13 @@ return due
 """
 
 
+# KEYS: letters, due ones. ARGV: a letter's id, the letter, when it is due.
+_POST = """
+if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1]) end
+return 1
+"""
+
+
 class StoreDown(OSError):
     """Redis does not answer."""
 
@@ -110,6 +117,7 @@ class RedisDatabase:
         )
         self._put_script = self._redis.register_script(_PUT)
         self._due_script = self._redis.register_script(_DUE)
+        self._post_script = self._redis.register_script(_POST)
         self._closed = threading.Event()
         try:
             self._redis.set(_key("generation"), 1, nx=True)
@@ -377,8 +385,8 @@ class RedisDatabase:
     def post(self, letters: Iterable[Letter]) -> None:
         """As in `Database`."""
         for letter in letters:
-            if self._redis.hsetnx(_key("letters"), letter.id, msgspec.json.encode(letter)):
-                self._redis.zadd(_key("due"), {letter.id: letter.due})
+            document = msgspec.json.encode(letter)
+            self._post_script(keys=[_key("letters"), _key("due")], args=[letter.id, document, letter.due])
 
     def due_letters(self, now: float, lease: float) -> list[Letter]:
         """As in `Database`."""

@@ -61,7 +61,7 @@ class Watcher:
         self._pace = INTERVAL
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failing = False
+        self._failing: type[Exception] | None = None  # why, while it does
 
     def snapshot(self) -> Snapshot:
         """What counts now. Raises `StateUnavailable`."""
@@ -106,7 +106,10 @@ class Watcher:
             self._changed = self._store.last_change()
             self._poll()
             self._pace = self._store.watch(self._wake)
-        except sqlite3.Error as error:
+        except HomeError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            self._store.close()
             raise HomeError(f"the shared state cannot be read ({error}); restore it from a backup") from None
         loop = asyncio.get_running_loop()
         arguments = (loop, on_change, on_approvals)
@@ -120,6 +123,10 @@ class Watcher:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        while not self._jobs.empty():  # what came while the thread ended
+            job = self._jobs.get()
+            if job is not None and not job.future.done():
+                job.future.cancel()
 
     def _wake(self) -> None:
         self._jobs.put(None)
@@ -148,21 +155,22 @@ class Watcher:
                         loop.call_soon_threadsafe(on_approvals, approvals)
                 if self._failing:
                     alarm("state_recovered", "the shared state can be read again")
-                    self._failing = False
+                    self._failing = None
                 if looked - flushed > FLUSH:
                     flushed = looked
                     self._flush()
             except Exception as error:  # whatever it is, the thread must live
                 self._suspect = True
-                if not self._failing:
+                kind = type(error)
+                if self._failing is not kind:
                     reason = str(error) if isinstance(error, sqlite3.Error | OSError) else type(error).__name__
                     alarm(
                         "state_unavailable",
                         f"the shared state cannot be read ({reason}); after {STALE:.0f} s every request is refused",
                     )
-                self._failing = True
+                self._failing = kind
         while self._work(0.0):
-            pass
+            pass  # whoever waits for something is not left waiting
         with contextlib.suppress(sqlite3.Error, OSError):
             self._flush()
         if self._store is not None:
@@ -230,9 +238,10 @@ class Watcher:
         if latest < self._highest_change:
             raise HomeError("it has forgotten approvals; restart the gateway to accept that")
         self._highest_change = latest
-        approvals = self._store.approvals_after(self._changed)
-        if approvals:
-            self._changed = approvals[-1].changed
+        approvals: list[Approval] = []
+        while more := self._store.approvals_after(self._changed):
+            approvals += more
+            self._changed = more[-1].changed
         self._read = began
         self._suspect = False
         return changed, approvals
