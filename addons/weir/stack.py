@@ -220,7 +220,7 @@ class Stack:
             await self._resume(exchange)
             self.profiles.again(exchange)
             await self.policy.request(exchange, again=True)
-        self._settle_approval(exchange)
+        await self._settle_approval(exchange)
 
     async def _kept(self, exchange: Exchange) -> Kept | None:
         """The response that waited for its approval, where this is the same request again."""
@@ -249,10 +249,9 @@ class Stack:
         await self.auth.again(exchange)
         self.policy.requestheaders(exchange)
 
-    def _settle_approval(self, exchange: Exchange) -> None:
+    async def _settle_approval(self, exchange: Exchange) -> None:
         """Have the decision name who approved; what comes after has its own wait."""
-        exchange.hold_until = 0.0
-        exchange.approval = None
+        await self.approvals.settle(exchange)
         if exchange.approved_by and exchange.decision is not None:
             by = "; ".join(
                 f"approved by {a.decided_by()}{f': {why}' if (why := a.decided_why()) else ''}"
@@ -356,7 +355,7 @@ class Stack:
             with reading.bounded(_reader, flow.client_conn):
                 await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
             await self._resume(exchange)
-        self._settle_approval(exchange)
+        await self._settle_approval(exchange)
         caller, record = self.masking.response(exchange, body, document)
         self.profiles.record(exchange, document)
         if exchange.method == "HEAD" or data.status_code in (204, 304):

@@ -59,6 +59,7 @@ def test_a_reload_judges_who_waits_again(
         own.admin.decide(asked["id"], carol)
     if outcome in ("released", "unrelated"):
         assert waiting.result().status == 200 and own.seen(user) == 1
+        assert own.admin.get(asked["id"], carol)["state"] == ("void" if outcome == "released" else "used")
         return
     if outcome == "asked anew":
         deadline = time.monotonic() + 10

@@ -215,6 +215,12 @@ class Approvals:
         async with self._turn:  # those released by one decision go on one at a time, and others in between
             await asyncio.sleep(0)
 
+    async def settle(self, exchange: Exchange) -> None:
+        """Nothing more is to be approved now. What was asked for and is not needed any more is void."""
+        waited, exchange.approval, exchange.hold_until = exchange.approval, None, 0.0
+        if waited is not None:
+            await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
+
     async def _refresh(self, waiter: _Waiter) -> None:
         """What was decided between asking and being listened to: nobody is told of it any more."""
         now = await self._ask_state(lambda store: store.approval(waiter.approval.id))
