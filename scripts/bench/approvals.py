@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=15)
     parser.add_argument("--held", type=int, default=1000)
     parser.add_argument("--decisions", type=int, default=100)
-    parser.add_argument("--state", default="sqlite", help="sqlite, or the URL of an empty Redis")
+    parser.add_argument("--state", default="sqlite", help="sqlite, or redis://…/N: the databases N and N + 1, empty")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "approvals.json")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -156,8 +157,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as name:
         port = free_port()
         upstream = subprocess.Popen([sys.executable, str(HERE / "upstream.py"), str(port)], stdout=subprocess.DEVNULL)
+        # The same kind of store, and another one: in Redis, the next database.
+        other = re.sub(r"/(\d+)$", lambda m: f"/{int(m[1]) + 1}", options.state)
         subjects = {
-            "none held": Subject(Path(name) / "none", port, "sqlite"),
+            "none held": Subject(Path(name) / "none", port, other),
             "held": Subject(Path(name) / "held", port, options.state),
         }
         try:
