@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from tests.end_to_end.gateway import CONNECTION, Answer, Gateway, Upstream, free_port, token, write_policies
+from weir.state.store import Store, open_store
 
 WEIR = Path(sys.executable).with_name("weir")
 
@@ -97,11 +98,20 @@ class Admin:
 
     def start(self) -> None:
         """Start it, and wait until it serves."""
+        self.begin()
+        self.ready()
+
+    def begin(self) -> None:
+        """Start it."""
         self.process = subprocess.Popen(
             [str(WEIR), "admin"], cwd=self.folder, env={**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def ready(self) -> None:
+        """Wait until it serves."""
+        assert self.process is not None
         deadline = time.monotonic() + 20
         while True:
             with contextlib.suppress(httpx.HTTPError):
@@ -176,6 +186,16 @@ class Site:
     gateway: Gateway
     admin: Admin
     upstream: Upstream
+    state: str = "sqlite"
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[Store]:
+        """Its shared state, for what commands do to it."""
+        opened = open_store(self.state)
+        try:
+            yield opened
+        finally:
+            opened.close()
 
     def seen(self, query: str) -> int:
         """How many requests with that query the service received."""
@@ -221,8 +241,11 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
         arguments = ()
     else:
         arguments = ("-n", "--set", "weir_listen=true", *arguments)
+        admin.begin()
     running = launch(folder, port, *arguments, **options)
-    return Site(running, admin, upstream)
+    if not options:
+        admin.ready()
+    return Site(running, admin, upstream, state)
 
 
 def weir(site: Site, *arguments: str, who: str = "", code: int = 0) -> Any:

@@ -30,9 +30,29 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Launch, service: Upst
     folder = tmp_path_factory.mktemp("approvals")
     with free_admin(folder) as admin:
         running = start_site(folder, launch, state, admin, service)
-        admin.start()
         yield running
         running.gateway.stop()
+
+
+def block(site: Site, user: str) -> None:
+    """What `weir revoke subject USER --block` does."""
+    with site.store() as store:
+        store.revoke("subject", "urn:weir:local", user, time.time(), block=True)
+
+
+def stop(site: Site, user: str) -> None:
+    """What `weir stop --user USER` does."""
+    with site.store() as store:
+        store.stop("user", "urn:weir:local", user, time.time(), "incident")
+
+
+def ask_access(site: Site, who: str, seconds: int) -> Any:
+    """Access to the connection ``window``, as it is asked for."""
+    answer = site.admin.ask(
+        "POST", "/v1/access", who, json={"connection": "window", "seconds": seconds, "reason": "debugging"}
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def passes(
@@ -161,6 +181,7 @@ def test_who_asks_does_not_decide(site: Site, carol: str) -> None:
 
     gateways.MINTED.append(made)
     assert site.admin.decide(asked["id"], made).status_code == 404
+    weir(site, "keys", "revoke", f"ci-{asked['id'][-6:]}")
     assert site.seen("self") == 0
     site.admin.decide(asked["id"], carol, "deny")
     assert waiting.result().problem == "approval-denied"
@@ -298,7 +319,7 @@ def test_who_is_revoked_while_they_wait_is_refused_at_once(site: Site, user: str
     waiting = Waiting(site.gateway, body=body(user), token=caller)
     asked = site.admin.of(user, carol)
     began = time.monotonic()
-    weir(site, "revoke", "subject", user, "--issuer", "local", "--block")
+    block(site, user)
     assert waiting.result().problem == "revoked" and waiting.done - began < 5
     assert site.admin.decide(asked["id"], carol).status_code == 409 and site.seen(user) == 0
 
@@ -306,7 +327,7 @@ def test_who_is_revoked_while_they_wait_is_refused_at_once(site: Site, user: str
 def test_a_stop_ends_a_wait(site: Site, user: str, caller: str, carol: str) -> None:
     waiting = Waiting(site.gateway, body=body(user), token=caller)
     site.admin.of(user, carol)
-    weir(site, "stop", "--user", user, "--issuer", "local", "--reason", "incident")
+    stop(site, user)
     assert waiting.result().problem == "stopped" and site.seen(user) == 0
 
 
@@ -319,7 +340,7 @@ def test_the_rights_of_reviewers_are_looked_at_again_at_release(
     reviewer = f"{user}-reviewer"
     assert site.admin.decide(approval, token_of(reviewer, "leads")).json()["state"] == "approved"
     if how == "revoked":
-        weir(site, "revoke", "subject", reviewer, "--issuer", "local", "--block")
+        block(site, reviewer)
         time.sleep(0.5)  # the bound within which every worker has read it
     else:
         time.sleep(1.1)  # a token's time of issue has whole seconds
@@ -475,9 +496,7 @@ def test_access_for_a_while(site: Site, user: str, caller: str, carol: str) -> N
 
 def test_a_window_ends_on_time(site: Site, user: str, caller: str, carol: str) -> None:
     small = {"model": "w", "query": user, "documents": ["d"]}
-    asked = weir(
-        site, "access", "request", "--connection", "window", "--for", "2s", "--reason", "x", "--json", who=caller
-    )
+    asked = ask_access(site, caller, 2)
     until = site.admin.decide(asked["id"], carol).json()["until"]
     statuses = []
     while (now := time.time()) < until + 0.5:
@@ -617,7 +636,7 @@ def test_a_stopped_reviewer_does_not_decide(site: Site, user: str, caller: str) 
     approval = site.gateway.call(body=body(user), token=caller, headers={"Prefer": "wait=0"}).json["approval_id"]
     fred = token_of(f"{user}-fred", "leads")
     assert site.admin.ask("GET", f"/v1/approvals/{approval}", fred).status_code == 200
-    weir(site, "stop", "--user", f"{user}-fred", "--issuer", "local", "--reason", "incident")
+    stop(site, f"{user}-fred")
     deadline = time.monotonic() + 5
     while (answer := site.admin.ask("GET", f"/v1/approvals/{approval}", fred)).status_code == 200:
         assert time.monotonic() < deadline
@@ -638,9 +657,7 @@ def test_a_revoked_reviewers_reuse_and_windows_end(site: Site, user: str, caller
     lead = token_of(reviewer, "leads")
     again = {**body(user, 1), "model": "again"}
     passes(site, user, caller, [lead], again)
-    asked = weir(
-        site, "access", "request", "--connection", "window", "--for", "1h", "--reason", "x", "--json", who=caller
-    )
+    asked = ask_access(site, caller, 3600)
     site.admin.decide(asked["id"], lead)
     small = {"model": "w", "query": user, "documents": ["d"]}
 
@@ -654,7 +671,7 @@ def test_a_revoked_reviewers_reuse_and_windows_end(site: Site, user: str, caller
     deadline = time.monotonic() + 5
     while calls() != [200, 200]:
         assert time.monotonic() < deadline
-    weir(site, "revoke", "subject", reviewer, "--issuer", "local", "--block")
+    block(site, reviewer)
     while calls() != [403, 403]:
         assert time.monotonic() < deadline
 

@@ -22,7 +22,6 @@ def own(tmp_path: Path, launch: Launch, upstream: Upstream, state: str) -> Itera
     """A site of the test's own."""
     with free_admin(tmp_path) as admin:
         running = start_site(tmp_path, launch, state, admin, upstream)
-        admin.start()
         yield running
         running.gateway.stop()
 
@@ -103,7 +102,7 @@ def test_a_gateway_that_stops_lets_nothing_through_and_forgets_nothing(
 
 def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, carol: str, launch: Launch) -> None:
     """SIGKILL between approval and sending: the worker is stopped, so that it cannot send; then it is killed."""
-    waiting = Waiting(own.gateway, body=body(user), token=caller)
+    waiting = Waiting(own.gateway, body=body(user), token=caller, headers={"Prefer": "wait=3"})
     asked = own.admin.of(user, carol)
     own.gateway.process.send_signal(signal.SIGSTOP)
     own.admin.decide(asked["id"], carol)
@@ -220,7 +219,6 @@ def test_a_redis_that_dies_lets_nothing_through_and_comes_back(
     redis = start_redis(tmp_path / "redis", port)
     with free_admin(tmp_path) as admin:
         site = start_site(tmp_path, launch, f"redis://127.0.0.1:{port}/0", admin, upstream)
-        admin.start()
         waiting = Waiting(site.gateway, body=body(user), token=caller)
         asked = admin.of(user, carol)
         redis.kill()
@@ -250,7 +248,6 @@ def test_a_redis_that_has_forgotten_is_not_believed(
     redis = start_redis(tmp_path / "redis", port)
     with free_admin(tmp_path) as admin:
         site = start_site(tmp_path, launch, f"redis://127.0.0.1:{port}/0", admin, upstream)
-        admin.start()
         request = {**body(user, 1), "model": "short"}
         admin.decide(site.gateway.call(body=request, token=caller).json["approval_id"], carol)
         copy = {p: p.read_bytes() for p in (tmp_path / "redis").rglob("*") if p.is_file()}

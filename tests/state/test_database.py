@@ -48,6 +48,7 @@ def test_nothing_is_revoked_at_first(database: Database) -> None:
         ("jti", "https://b.example", "t1", None, alice()),
         ("subject", "https://a.example", "alice", alice(NOW - 1), alice(NOW + 1)),
         ("subject", "https://b.example", "alice", None, alice()),
+        ("subject", "https://b.example", "alice", None, alice(-30.0)),  # a token that does not say when it was issued
         ("session", "", "s1", alice(), alice(sid="s2")),
         ("session", "", "", None, alice(sid="")),
     ],

@@ -116,7 +116,7 @@ class Snapshot:
         by = vote.by
         if (by.iss, by.token_id) in self.tokens or (by.sid and by.sid in self.sessions):
             return None
-        if by.issued <= self.subjects.get(by.key, -1.0):
+        if by.issued <= self.subjects.get(by.key, -inf):
             return None
         if self.personally_stopped(by.key, (by.sid,)) is not None:
             return None
@@ -132,7 +132,7 @@ class Snapshot:
             return True
         if self.sessions and (session_id in self.sessions or (principal.sid and principal.sid in self.sessions)):
             return True
-        return bool(self.subjects) and principal.issued <= self.subjects.get(principal.key, -1.0)
+        return bool(self.subjects) and principal.issued <= self.subjects.get(principal.key, -inf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,16 +110,18 @@ class RedisDatabase:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        # Nothing is tried again by itself: what was not answered may have been done, by a Redis that is another now.
-        never: Any = Retry(NoBackoff(), 0)
-        self._redis: Any = Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=never, retry_on_error=[]
-        )
-        self._put_script = self._redis.register_script(_PUT)
-        self._due_script = self._redis.register_script(_DUE)
-        self._post_script = self._redis.register_script(_POST)
-        self._closed = threading.Event()
         try:
+            # Nothing is tried again by itself: what was not answered may have been done, by a Redis that is another
+            # now. And one connection of its own, since a pool's would be made anew without a word.
+            never: Any = Retry(NoBackoff(), 0)
+            self._redis: Any = Redis.from_url(
+                url,
+                socket_timeout=TIMEOUT,
+                socket_connect_timeout=TIMEOUT,
+                retry=never,
+                retry_on_error=[],
+                single_connection_client=True,
+            )
             self._redis.set(_key("generation"), 1, nx=True)
             mine = hmac.digest(derived_key("state"), b"which master key", "sha256").hex().encode()
             self._redis.set(_key("master"), mine, nx=True)
@@ -127,6 +129,10 @@ class RedisDatabase:
         except RedisError as error:
             message = f"the Redis of `state:` cannot be used ({type(error).__name__}); start it, or change gateway.yaml"
             raise HomeError(message) from None
+        self._put_script = self._redis.register_script(_PUT)
+        self._due_script = self._redis.register_script(_DUE)
+        self._post_script = self._redis.register_script(_POST)
+        self._closed = threading.Event()
         with contextlib.suppress(RedisError):  # some do not tell
             if self._redis.config_get("appendonly").get("appendonly") == "no":
                 logger.warning(
