@@ -5,6 +5,7 @@ Never pass a secret, a token or a body: messages are written to logs as they are
 
 import logging
 from collections import Counter
+from pathlib import Path
 
 from weir.text import inert
 
@@ -18,3 +19,11 @@ def alarm(name: str, message: str, *, level: int = logging.ERROR) -> None:
     """Log *message* and count it under *name*. mitmdump exits at an ERROR before it has started: then use WARNING."""
     counters[name] += 1
     logger.log(level, inert(f"weir: {message}"))
+
+
+def place(error: BaseException) -> str:
+    """Where in our code *error* was raised: nothing of what was worked on is quoted."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    return f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"

@@ -117,7 +117,7 @@ class Exchange:
     binding: str = ""  # what an approval of this request is bound to
     hold_until: float = 0.0  # monotonic seconds
     approval: Approval | None = None  # that is waited for
-    tried: list[str] = field(default_factory=list)  # approvals that it may have used up
+    tried: list[str] = field(default_factory=list)  # approvals that it may have used up without hearing of it
     granted: tuple[Approval, ...] = ()  # those that it has
     approved_by: tuple[Approval, ...] = ()  # those, and the ones that cover it again
     kept: bool = False  # its response waited here

@@ -7,10 +7,11 @@ into the next `Policies`, or into the reason why the old ones stay. Nothing here
 import asyncio
 import os
 import pwd
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from weir.alarms import alarm, place
 from weir.config.problems import ConfigError, Mistake
 from weir.home import HomeError
 from weir.policies import Policies, load
@@ -33,10 +34,10 @@ class Refused:
 def fingerprint(folder: Path) -> Fingerprint:
     """What the files of a policies folder look like from outside: names, times, sizes and inodes. Blocks."""
     found: list[tuple[str, int, int, int]] = []
-    for place, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if f != "tests" and not f.startswith(".")][:_MOST_FILES]
         for name in files[:_MOST_FILES]:
-            path = os.path.join(place, name)
+            path = os.path.join(where, name)
             try:
                 about = os.stat(path)
                 found.append((path, about.st_mtime_ns, about.st_size, about.st_ino))
@@ -59,6 +60,17 @@ async def changes(folder: Path) -> AsyncIterator[str]:
             seen = now
             yield await asyncio.to_thread(_owner, changed)
         settling = now
+
+
+async def follow(folder: Path, put_in_place: Callable[[str], Awaitable[None]]) -> None:
+    """For ever: whenever *folder* has changed, *put_in_place*, told by whom."""
+    while True:
+        try:
+            async for by in changes(folder):
+                await put_in_place(by)
+        except Exception as error:  # it must go on looking
+            alarm("reload_refused", f"policies are not watched: {type(error).__name__} at {place(error)}")
+            await asyncio.sleep(INTERVAL)
 
 
 def next_policies(path: Path, current: Policies) -> Policies | Refused:

@@ -22,12 +22,13 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
-from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.server import ConnectionIO
 
 from weir import dispatch, hardening, native_answers, reading, reload
-from weir.alarms import alarm, counters
+from weir.alarms import alarm, counters, place
 from weir.approvals.addon import Approvals
 from weir.approvals.model import Shown
 from weir.approvals.shelf import Kept, respond
@@ -49,6 +50,7 @@ from weir.policy.addon import Policy
 from weir.policy.observed import request_trace, response_trace
 from weir.problems import Kind, Problem, Refusal, gateway_error
 from weir.profiles.addon import Profiles
+from weir.profiles.model import Call
 from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
@@ -261,7 +263,9 @@ class Stack:
             exchange.decision = dataclasses.replace(exchange.decision, message=f"{by}{broken}")
 
     def _show_request(self, exchange: Exchange) -> Shown:
-        call, body = self.masking.shown_request(exchange)
+        return self._shown(exchange, *self.masking.shown_request(exchange))
+
+    def _shown(self, exchange: Exchange, call: Call, body: Any) -> Shown:
         scrub = self.credentials.scrubber(exchange)
         elsewhere = exchange.operation.shown_members if exchange.operation is not None else ()
         parameters = without_keys(f"?{exchange.query}".encode())[1:].decode("utf-8", "replace")
@@ -271,10 +275,11 @@ class Stack:
         """A response as reviewers see it: read once more, so that masking it changes nothing."""
         connection, operation = exchange.connection, exchange.operation
         assert connection is not None
-        request, scrub = self._show_request(exchange), self.credentials.scrubber(exchange)
+        call, masked = self.masking.shown_request(exchange)
+        request, scrub = self._shown(exchange, call, masked), self.credentials.scrubber(exchange)
         document = self.masking.shown_response(exchange, self.profiles.read(body, content_type))
         ranking = self.profiles.response(exchange, body, content_type, document)
-        documents = self.masking.shown_request(exchange)[0].documents or []
+        documents = call.documents or []
 
         def texts(entry: object, index: int | None) -> list[str]:
             assert operation is not None
@@ -403,7 +408,7 @@ class Stack:
 
     def _failed(self, exchange: Exchange, hook: str, error: Exception) -> None:
         """A room broke: refuse, and say so in the log without quoting what the room was working on."""
-        what = f"{type(error).__name__} in {hook} at {_place(error)}"
+        what = f"{type(error).__name__} in {hook} at {place(error)}"
         alarm("room_failed", f"{what}; request {exchange.request_id} is refused")
         exchange.error = what
         exchange.problem = gateway_error()
@@ -452,7 +457,7 @@ class Stack:
             unreachable = exchange.problem is not None and exchange.problem.kind is Kind.UPSTREAM_UNREACHABLE
             await self.approvals.end(exchange, unreachable=unreachable and _never_connected(flow))
         except Exception as error:
-            alarm("room_failed", f"{type(error).__name__} in end at {_place(error)}; request {exchange.request_id}")
+            alarm("room_failed", f"{type(error).__name__} in end at {place(error)}; request {exchange.request_id}")
 
     def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
         """An exchange that is not in the record has no answer but a refusal."""
@@ -505,7 +510,11 @@ class Stack:
             return
         self._policies = policies
         await self._refreshing.begin(policies.issuers)
-        self._tasks.append(asyncio.create_task(self._watch_policies(policies.folder), name="policies"))
+        self._tasks.append(
+            asyncio.create_task(
+                reload.follow(policies.folder, functools.partial(self._reload, policies.folder)), name="policies"
+            )
+        )
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, policies.folder)
         self._garbage.start()
@@ -524,15 +533,6 @@ class Stack:
         )
 
     # Policies that change.
-
-    async def _watch_policies(self, folder: Path) -> None:
-        while True:
-            try:
-                async for by in reload.changes(folder):
-                    await self._reload(folder, by)
-            except Exception as error:  # it must go on looking
-                alarm("reload_refused", f"policies are not watched: {type(error).__name__} at {_place(error)}")
-                await asyncio.sleep(reload.INTERVAL)
 
     def _hang_up(self, folder: Path) -> None:
         self._tasks.append(asyncio.create_task(self._reload(folder, "SIGHUP"), name="reload"))
@@ -553,7 +553,7 @@ class Stack:
             except hardening.HardeningError as error:
                 found = reload.Refused((str(error),))
             except Exception as error:  # whatever it is, what runs goes on
-                found = reload.Refused((f"{type(error).__name__} at {_place(error)}",))
+                found = reload.Refused((f"{type(error).__name__} at {place(error)}",))
             if isinstance(found, reload.Refused):
                 message = "\n".join(found.mistakes)
                 self._refreshing.keep(old.issuers)
@@ -639,20 +639,25 @@ async def _listen(modes: list[str]) -> bool:
     return not closed
 
 
+def _transport(client: Client, connection: Connection) -> ConnectionIO | None:
+    """mitmproxy's side of *connection*: that of *client*, or one to a service that was made for it."""
+    for handler in ctx.master.addons.get("proxyserver").connections.values():
+        if handler.client is client:
+            return handler.transports.get(connection)  # type: ignore[no-any-return]
+    return None
+
+
 def _end_upstream(flow: http.HTTPFlow) -> None:
     """Close the connection to the service that *flow* waits for."""
-    for handler in ctx.master.addons.get("proxyserver").connections.values():
-        transport = handler.transports.get(flow.server_conn) if handler.client is flow.client_conn else None
-        if transport is not None and transport.handler is not None:
-            transport.handler.cancel("revoked")
+    transport = _transport(flow.client_conn, flow.server_conn)
+    if transport is not None and transport.handler is not None:
+        transport.handler.cancel("revoked")
 
 
 def _reader(client: Client) -> Any:
     """The stream from which mitmproxy reads what *client* sends."""
-    for handler in ctx.master.addons.get("proxyserver").connections.values():
-        if handler.client is client and client in handler.transports:
-            return handler.transports[client].reader
-    return None
+    transport = _transport(client, client)
+    return transport.reader if transport is not None else None
 
 
 def _never_connected(flow: http.HTTPFlow) -> bool:
@@ -669,14 +674,6 @@ def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:
                 f"--mode {mode.full_spec} listens beyond loopback while the issuer 'local' is trusted; "
                 "name a loopback host, or remove 'local' from gateway.yaml"
             )
-
-
-def _place(error: BaseException) -> str:
-    """Where in our code *error* was raised: nothing of what was worked on is quoted."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    return f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
 
 
 def _check_allowances() -> None:

@@ -57,9 +57,7 @@ class Desk:
         else:
             known = await self._state.run(lambda store: store.know_reviewer(person))
             self._known[person.key] = (person.issued, person.groups)
-        if known is None:
-            return person
-        return replace(person, groups=tuple(group for group in person.groups if group in known))
+        return person.keeping(known)
 
     async def list(self, policies: Policies, person: Person, state: State | None, after: int = 0) -> list[Approval]:
         """Approvals that *person* may see, oldest first; all that are kept where no *state* is named.

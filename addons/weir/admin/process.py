@@ -73,7 +73,7 @@ class Admin:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, server)
         tasks = [
-            asyncio.create_task(self._watch_policies(), name="policies"),
+            asyncio.create_task(reload.follow(self._folder, self._reload), name="policies"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._notifier.run(), name="notify"),
         ]
@@ -124,15 +124,6 @@ class Admin:
             except Exception as error:  # it must go on
                 alarm("admin_failed", f"looking for what has run out failed: {type(error).__name__}")
             await asyncio.sleep(SWEEP)
-
-    async def _watch_policies(self) -> None:
-        while True:
-            try:
-                async for by in reload.changes(self._folder):
-                    await self._reload(by)
-            except Exception as error:  # it must go on looking
-                alarm("reload_refused", f"policies are not watched: {type(error).__name__}")
-                await asyncio.sleep(reload.INTERVAL)
 
     async def _reload(self, by: str) -> None:
         old = self._policies

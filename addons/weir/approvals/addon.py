@@ -159,6 +159,7 @@ class Approvals:
                 return asking.take(store, template, mine, time.time(), people, current, exchange.tried)
 
             found = await self._ask_state(work)
+            exchange.tried.clear()  # the answer was heard
             self._record_all(found.void)
             if found.approval is None:
                 return False
@@ -375,19 +376,15 @@ class Approvals:
         waited = exchange.approval
         if waited is not None and waited.state in OPEN and waited.holder == exchange.request_id:
             exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
-        known = {approval.id for approval in granted}
-        unused = [approval_id for approval_id in exchange.tried if approval_id not in known]
         for approval in granted:
             if approval.kind == "response" and exchange.problem is None:
                 self._shelf.drop(approval.id)
             elif approval.kind == "response" or not exchange.sent or unreachable:
-                unused.append(approval.id)
-        for approval_id in unused:
+                await self._change(approval, lambda a: lifecycle.give_back(a, exchange.request_id))
+        for approval_id in exchange.tried:
+            work = functools.partial(asking.give_back, approval_id=approval_id, request_id=exchange.request_id)
             with contextlib.suppress(StateUnavailable, KeyError):
-                work = functools.partial(asking.give_back, approval_id=approval_id, request_id=exchange.request_id)
-                back = await self._state.run(work)
-                if back.state == "approved" and approval_id in known:
-                    self._record(back)
+                await self._state.run(work)
 
     async def status(self, exchange: Exchange) -> Document:
         """What its requester may know of an approval. Raises `Refusal` for anybody else's."""
@@ -471,8 +468,7 @@ def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | 
         if found is None:
             return None
         known = store.known_groups(vote.by.key)  # of their newest token; the snapshot may not have it yet
-        kept = found.by.groups if known is None else tuple(group for group in found.by.groups if group in known)
-        return replace(found, by=replace(found.by, groups=kept))
+        return replace(found, by=found.by.keeping(known))
 
     return current
 

@@ -21,6 +21,7 @@ _NEXT = {
 
 
 def unavailable() -> Refusal:
+    """The shared state does not answer: 503."""
     return Refusal(
         Kind.STATE_UNAVAILABLE,
         "The gateway cannot ask for approvals now, and passes nothing without. Try again later.",
@@ -29,12 +30,14 @@ def unavailable() -> Refusal:
 
 
 def denied(approval: Approval) -> Refusal:
+    """Somebody said no: 403, with who and why."""
     why = approval.decided_why()
     message = f"{approval.decided_by()} denied this{f': {why}' if why else ', without saying why'}."
     return Refusal(Kind.APPROVAL_DENIED, message, rule=approval.rules[0], members=(("approval_id", approval.id),))
 
 
 def over(approval: Approval) -> Refusal:
+    """It has expired, or is void or revoked: 403."""
     words = {"expired": "Nobody decided in time", "void": "The rule that asks for approval has changed"}
     message = f"{words.get(approval.state, f'The approval is {approval.state}')}. Send the request again to ask anew."
     members = (("approval_id", approval.id),)
@@ -42,6 +45,7 @@ def over(approval: Approval) -> Refusal:
 
 
 def pending(exchange: Exchange, approval: Approval, *, async_: bool) -> Refusal:
+    """Nobody has said enough yet: 403, or 202 for a caller who did not want to wait; with where its status is."""
     url = f"{base_url(exchange)}{APPROVALS}{approval.id}"
     members = (("approval_id", approval.id), ("status_url", url), *_review_url(exchange, approval))
     message = approval.demands[0].message or f"The rule {approval.rules[0]} asks for a reviewer's approval."

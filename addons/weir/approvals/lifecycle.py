@@ -53,9 +53,8 @@ def counts(vote: Vote, terms: Terms, asked: float, people: People) -> bool:
     return (
         may_review(person, terms.reviewers, at, people)
         or not set(terms.all_of).isdisjoint(person.groups)
-        or (terms.escalate_after > 0 and at >= asked + terms.escalate_after
-            and may_review(person, terms.escalate_to, at, people))
-    )  # fmt: skip
+        or _escalated(terms, asked, vote, people)
+    )
 
 
 def met(approval: Approval, people: People) -> bool:
@@ -91,7 +90,7 @@ def _enough(terms: Terms, approval: Approval, humans: Sequence[list[Vote]], peop
         human
         for human in humans
         if any(
-            may_review(vote.by, terms.reviewers, vote.at, people) or _escalated(terms, approval, vote, people)
+            may_review(vote.by, terms.reviewers, vote.at, people) or _escalated(terms, approval.asked, vote, people)
             for vote in human
         )
     ]
@@ -119,15 +118,15 @@ def _one_of_each(terms: Terms, humans: Sequence[list[Vote]], approval: Approval,
         return any(
             place(groups[1:], free - {n})
             for n in free
-            if any(groups[0] in vote.by.groups or _escalated(terms, approval, vote, people) for vote in humans[n])
+            if any(groups[0] in vote.by.groups or _escalated(terms, approval.asked, vote, people) for vote in humans[n])
         )
 
     return place(terms.all_of, frozenset(range(len(humans))))
 
 
-def _escalated(terms: Terms, approval: Approval, vote: Vote, people: People) -> bool:
-    """Whether *vote* is of one to whom it has been escalated by then."""
-    late = terms.escalate_after > 0 and vote.at >= approval.asked + terms.escalate_after
+def _escalated(terms: Terms, asked: float, vote: Vote, people: People) -> bool:
+    """Whether *vote* is of one to whom what was asked for at *asked* has been escalated by then."""
+    late = terms.escalate_after > 0 and vote.at >= asked + terms.escalate_after
     return late and may_review(vote.by, terms.escalate_to, vote.at, people)
 
 
@@ -241,8 +240,7 @@ def take(
         raise NotPossible("the rule that asks for it is another now")
     if approval.content != content:
         raise NotPossible("it is of another response")
-    votes = tuple(vote for vote in map(current, approval.votes) if vote is not None)
-    if not met(replace(approval, votes=votes), people):
+    if not stands(approval, digests, people, current):
         raise Undecided("those who approved it may not any more")
     return replace(approval, state="used", used_by=request_id, used=now, ended=now, holder="", held_until=0.0)
 
@@ -253,7 +251,7 @@ def brief(shown: Shown) -> Shown:
 
 
 def stands(approval: Approval, digests: frozenset[str], people: People, current: Callable[[Vote], Vote | None]) -> bool:
-    """Whether what it gives for a while is given still: by the same rules, and by people who still may."""
+    """Whether the yes holds still: for these rules, and by people who still may."""
     votes = tuple(vote for vote in map(current, approval.votes) if vote is not None)
     return digests <= approval.digests and met(replace(approval, votes=votes), people)
 

@@ -4,6 +4,7 @@ These are stored and sent as JSON. Everything that a caller wrote stands in `Sho
 Times are Unix seconds, durations seconds.
 """
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -38,6 +39,12 @@ class Person(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """As policies name a user: the issuer's name and the subject."""
         return f"{self.issuer}/{self.sub}"
+
+    def keeping(self, known: Collection[str] | None) -> "Person":
+        """The same, with only those groups that are *known* of them still; with all, where nothing is known."""
+        if known is None:
+            return self
+        return msgspec.structs.replace(self, groups=tuple(group for group in self.groups if group in known))
 
     @classmethod
     def of(cls, principal: Principal) -> "Person":

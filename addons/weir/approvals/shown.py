@@ -31,8 +31,9 @@ class _Cutter:
     def text(self, name: str, text: str, longest: int = LONGEST_TEXT) -> str:
         # Cut before it is worked on, since it can be as long as a body; with room, so that no half of a secret stays.
         scrubbed = self._scrub(text[: longest * 2 + 20_000].encode("utf-8", "replace")).decode("utf-8", "replace")
-        shown = inert(scrubbed[:longest])[:longest]
-        if len(text) > longest or len(shown) < len(inert(scrubbed)):
+        shown = inert(scrubbed[:longest])
+        if max(len(text), len(scrubbed), len(shown)) > longest:
+            shown = shown[:longest]
             self.cut.append(f"{name}: the first {len(shown)} of {max(len(text), len(scrubbed))} characters")
             return f"{shown}…"
         return shown

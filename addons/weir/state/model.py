@@ -120,9 +120,7 @@ class Snapshot:
             return None
         if self.personally_stopped(by.key, (by.sid,)) is not None:
             return None
-        known = self.groups.get(by.key)
-        kept = by.groups if known is None else tuple(group for group in by.groups if group in known)
-        return replace(vote, by=replace(by, groups=kept))
+        return replace(vote, by=by.keeping(self.groups.get(by.key)))
 
     def revoked(self, principal: Principal, session_id: str) -> bool:
         """Whether *principal*'s token, or the session *session_id*, is revoked."""

@@ -54,7 +54,6 @@ class Watcher:
         self._highest_change = -1
         self._suspect = False  # the store did not answer: it may be another, or an older one
         self._read = -STALE * 2
-        self._where = "sqlite"
         self._store: Store | None = None
         self._used: dict[str, float] = {}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -100,7 +99,6 @@ class Watcher:
         where: str = "sqlite",
     ) -> None:
         """Read, and begin to watch; both are called on the running event loop. Raises `HomeError`."""
-        self._where = where
         self._store = open_store(where)
         try:
             self._changed = self._store.last_change()
