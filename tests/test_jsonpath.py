@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir.jsonpath import PathError, compile_path
+from weir.jsonpath import PathError, Paths, compile_path
 
 DOCUMENT = {
     "results": [{"document": {"user_id": "a", "email": "x"}}, {"document": {"email": "y"}}, "stray"],
@@ -36,6 +36,13 @@ DOCUMENT = {
         ("$.missing.further", []),
         ("$.a.b.c", []),
         ("$..[0]", [DOCUMENT["results"][0], 1]),  # type: ignore[index]
+        ("$.results[?@.document.email == 'y'].document.email", ["y"]),
+        ("$.results[?@.document.user_id && @.document.email].document.email", ["x"]),
+        ("$.results[?!@.document.user_id]", [{"document": {"email": "y"}}, "stray"]),
+        ("$.a.b[?@ >= 2]", [2, 3]),
+        ("$.a.b[?(@ == 1 || @ == 3)]", [1, 3]),
+        ("$..[?@.email == 'x']", [{"user_id": "a", "email": "x"}]),
+        ("$.results[?@..user_id].document.user_id", ["a"]),
     ],
 )
 def test_finds_what_the_rfc_says(path: str, found: list[Any]) -> None:
@@ -45,8 +52,9 @@ def test_finds_what_the_rfc_says(path: str, found: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "a.b", "$.", "$.a - b", "$.a + $.b", "$.a[?(@.b > 1)]", "$.a[\\b]", "$['*']", "$.a.`len`", "$.a where b",
-     "$.a|$.b", "$['a\\'b']", "$.a[", "$..", "$.a[?b]", "$ .. "],
+    ["", "a.b", "$.", "$.a - b", "$.a + $.b", "$.a[\\b]", "$['*']", "$.a.`len`", "$.a where b", "$.a|$.b",
+     "$['a\\'b']", "$.a[", "$..", "$.a[?b]", "$ .. ", "$.a-b", "$.a[?@.b = 1]", "$.a[?@.b =~ 'x']", "$.a[?(@.b & @.c)]",
+     "$.a[?'x' == @.b]", "$.a[?1 == 1]", "$.a[?$.b]", "$.a[?@.b == $.c]", "$.a[?length(@.b) > 1]", "$.a[?@.* == 1]"],
 )  # fmt: skip
 def test_refuses_what_is_not_plain_jsonpath(path: str) -> None:
     with pytest.raises(PathError):
@@ -102,6 +110,25 @@ STEPS = st.sampled_from(
         "[0:3:0]",
         "[1,0]",
         "[0,0]",
+        "[?@.a]",
+        "[?!@.a]",
+        "[?@.a == 1]",
+        "[?@.a != 'x']",
+        "[?@ < 2]",
+        "[?@ >= 'x']",
+        "[?@.a == @.b]",
+        "[?@.a <= @['b c']]",
+        "[?@.a == null]",
+        "[?@ != true]",
+        "[?@[0] == 1]",
+        "[?@.a && @.b]",
+        "[?@.a || @.b == 2]",
+        "[?@.a && (@.b || @[1])]",
+        "[?@.*]",
+        "[?@..a]",
+        "..[?@.a]",
+        "[?@ == -1]",
+        "[?@.a > 0.5]",
     ]
 )
 DOCUMENTS = st.recursive(
@@ -127,3 +154,17 @@ def test_what_is_accepted_means_what_rfc_9535_says(steps: list[str], document: A
     if not path.selects_document:
         assert [container[key] for container, key in path.slots(document)] == found
     assert path.first(document, "none") == (found[0] if found else "none")
+
+
+@settings(max_examples=200, deadline=None)
+@given(paths=st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=1, max_size=5), document=DOCUMENTS)
+def test_many_paths_in_one_walk_find_what_each_finds_alone(paths: list[list[str]], document: Any) -> None:
+    compiled = []
+    for steps in paths:
+        try:
+            compiled.append(compile_path("$" + "".join(steps)))
+        except PathError:
+            continue
+    together = Paths(compiled).slots(document)
+    for number, path in enumerate(compiled):
+        assert [(id(c), k) for n, c, k in together if n == number] == [(id(c), k) for c, k in path.slots(document)]

@@ -1,18 +1,21 @@
 """JSONPath as policies may use it: parsed by jsonpath-ng at load, walked by our own closures.
 
 Supported, with the meaning of RFC 9535: ``$``, ``.name``, ``['name']``, ``['a','b']``, ``[0]``,
-``[-1]``, ``[1:3]``, ``[*]``, ``.*`` and ``..``. Whatever else jsonpath-ng would accept (filters,
-arithmetic, sorting, regular expressions) it reads otherwise than the RFC, or runs slowly, or fails to
-update; it is refused at load with the reason. jsonpath-ng's own ``update`` is never called.
+``[-1]``, ``[1:3]``, ``[*]``, ``.*``, ``..`` and filters like ``[?@.type == 'email' && @.verified]``. Whatever
+else jsonpath-ng would accept (arithmetic, sorting, regular expressions) it reads otherwise than the RFC, or runs
+slowly, or fails to update; it is refused at load with the reason. jsonpath-ng's own ``update`` is never called.
 """
 
+import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import jsonpath_rfc9535
 from jsonpath_ng import jsonpath as tree
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.parser import JsonPathParser
+from jsonpath_ng.ext import filter as filters
+from jsonpath_ng.ext.parser import ExtendedJsonPathParser
 
 #: A parsed JSON value.
 Json = Any
@@ -24,14 +27,18 @@ _Keys = Callable[[Json], Iterator[Any]]
 
 
 class _Step(NamedTuple):
-    """One selector: the keys that it selects in a node (for writing), and the values in many nodes at once (fast)."""
+    """One selector: the keys that it selects in a node (for writing), and the values in many nodes at once (fast).
 
+    *name* is its normalised spelling: two steps of one name select the same.
+    """
+
+    name: str
     keys: _Keys
     values: _Select
 
 
 _WHOLE_SLICE = re.compile(r"\[\s*:\s*:?\s*\]")
-_parser = JsonPathParser()
+_parser = ExtendedJsonPathParser()
 
 
 class PathError(ValueError):
@@ -45,7 +52,7 @@ class Path:
     document order. Selecting in a value of another type selects nothing and raises nothing.
     """
 
-    __slots__ = ("_among", "_inner", "_last", "names", "text")
+    __slots__ = ("_among", "_inner", "_last", "names", "steps", "text")
 
     def __init__(
         self,
@@ -54,8 +61,10 @@ class Path:
         last: _Step | None,
         names: tuple[str, ...] | None = None,
         among: _Select | None = None,
+        steps: tuple[tuple[bool, _Step], ...] = (),
     ) -> None:
         self.text = text
+        self.steps = steps  # each with whether it selects from all descendants
         self._among = among  # of a path that begins with a descent: the rest of it, from all nodes
         self.names = names  # of a path that is nothing but member names
         self._inner = inner
@@ -107,17 +116,19 @@ def compile_path(text: str) -> Path:
         ("\\", "escapes in names are read differently by different libraries"),
         ("'*'", "a member named '*' cannot be told from the wildcard"),
         ('"*"', "a member named '*' cannot be told from the wildcard"),
-        ("?", "filters are not supported"),
-        ("|", "unions of paths are not supported; write two paths"),
     ):
         if forbidden in text:
             raise PathError(f"{text!r}: {why}")
     if _WHOLE_SLICE.search(text):
         raise PathError(f"{text!r}: a slice of everything cannot be told from the wildcard; write [*]")
+    hint = "a name with other characters than letters, digits and _ is written ['name']"
+    try:
+        jsonpath_rfc9535.compile(text)
+    except jsonpath_rfc9535.JSONPathError as error:
+        raise PathError(f"{text!r} is not a JSONPath of RFC 9535 ({str(error).splitlines()[0]}); {hint}") from None
     try:
         parsed = _parser.parse(text)
     except (JSONPathError, ValueError, AttributeError, TypeError) as error:
-        hint = "a name with other characters than letters, digits and _ is written ['name']"
         raise PathError(f"{text!r} is not a JSONPath ({str(error).splitlines()[0]}); {hint}") from None
     steps = _steps(text, parsed)
     if not steps:
@@ -131,7 +142,67 @@ def compile_path(text: str) -> Path:
         among = steps[0][1].values
         for descend_again, later in steps[1:]:
             among = _then(later.values, _descending(among) if descend_again else among)
-    return Path(text, _descending(select) if descend else select, step, _names(parsed), among)
+    return Path(text, _descending(select) if descend else select, step, _names(parsed), among, tuple(steps))
+
+
+class Paths:
+    """Many expressions as one walk: what they begin with in common is walked once."""
+
+    __slots__ = ("_roots",)
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._roots: list[_Branch] = []
+        for number, path in enumerate(paths):
+            branches = self._roots
+            for position, (descend, step) in enumerate(path.steps):
+                branch = next((b for b in branches if (b.descend, b.step.name) == (descend, step.name)), None)
+                if branch is None:
+                    branch = _Branch(descend, step)
+                    branches.append(branch)
+                if position == len(path.steps) - 1:
+                    branch.ends.append(number)
+                branches = branch.branches
+
+    def slots(self, document: Json, nodes: list[Json] | None = None) -> list[tuple[int, Any, Any]]:
+        """Every (number of the expression, container, key), as `Path.slots` gives them for each alone.
+
+        *nodes* are the document's `descendants`, where they are known.
+        """
+        found: list[tuple[int, Any, Any]] = []
+        self._walk(self._roots, [document], nodes, found)
+        return found
+
+    def _walk(
+        self, branches: "list[_Branch]", at: list[Json], below: list[Json] | None, found: list[tuple[int, Any, Any]]
+    ) -> None:
+        for branch in branches:
+            if branch.descend:
+                if below is None:
+                    below = _descending(lambda nodes: nodes)(at)
+                nodes = below
+            else:
+                nodes = at
+            if branch.ends:
+                keys = branch.step.keys
+                for node in nodes:
+                    for key in keys(node):
+                        found += [(number, node, key) for number in branch.ends]
+            if branch.branches:
+                values = branch.step.values(nodes)
+                if values:
+                    self._walk(branch.branches, values, None, found)
+
+
+class _Branch:
+    """One step of several paths that have all before it in common."""
+
+    __slots__ = ("branches", "descend", "ends", "step")
+
+    def __init__(self, descend: bool, step: _Step) -> None:
+        self.descend = descend
+        self.step = step
+        self.ends: list[int] = []  # the paths that end here
+        self.branches: list[_Branch] = []
 
 
 def descendants(document: Json) -> list[Json]:
@@ -169,9 +240,13 @@ def _last(text: str, node: tree.JSONPath, *, descend: bool) -> list[tuple[bool, 
         names = tuple(node.fields)
         if names == ("*",):
             return [(descend, _EVERY)]
-        return [(descend, _member(names[0]) if len(names) == 1 else _each(_members(names)))]
+        return [(descend, _member(names[0]) if len(names) == 1 else _each(f"{names!r}", _members(names)))]
     if isinstance(node, tree.Index):
-        return [(descend, _each(_indices(tuple(node.indices))))]
+        indices = tuple(node.indices)
+        return [(descend, _each(f"{indices!r}", _indices(indices)))]
+    if isinstance(node, filters.Filter):
+        conditions = [_condition(text, expression) for expression in node.expressions]
+        return [(descend, _each(f"{node!r}", _filtered(_all_of(conditions))))]
     if isinstance(node, tree.Wildcard):
         return [(descend, _EVERY)]
     if isinstance(node, tree.Slice):
@@ -179,7 +254,8 @@ def _last(text: str, node: tree.JSONPath, *, descend: bool) -> list[tuple[bool, 
             return [(descend, _EVERY)]
         if node.step == 0:
             raise PathError(f"{text!r}: a step of 0 selects nothing")
-        return [(descend, _each(_slice(slice(node.start, node.end, node.step))))]
+        part = slice(node.start, node.end, node.step)
+        return [(descend, _each(f"{part!r}", _slice(part)))]
     raise PathError(f"{text!r}: {type(node).__name__} is not supported; name members, indexes or wildcards")
 
 
@@ -204,8 +280,8 @@ def _descending(select: _Select) -> _Select:
     return all_nodes
 
 
-def _each(keys: _Keys) -> _Step:
-    return _Step(keys, lambda nodes: [node[key] for node in nodes for key in keys(node)])
+def _each(name: str, keys: _Keys) -> _Step:
+    return _Step(name, keys, lambda nodes: [node[key] for node in nodes for key in keys(node)])
 
 
 def _member(name: str) -> _Step:
@@ -216,7 +292,13 @@ def _member(name: str) -> _Step:
             pass
         return [node[name] for node in nodes if type(node) is dict and name in node]
 
-    return _Step(_members((name,)), values)
+    return _Step(repr((name,)), _member_keys(name), values)
+
+
+def _member_keys(name: str) -> _Keys:
+    found = (name,)
+    nothing = ()
+    return lambda node: found if type(node) is dict and name in node else nothing
 
 
 def _members(names: tuple[str, ...]) -> _Keys:
@@ -242,7 +324,7 @@ def _every_value(nodes: list[Json]) -> list[Json]:
     return found
 
 
-_EVERY = _Step(_every_key, _every_value)
+_EVERY = _Step("*", _every_key, _every_value)
 
 
 def _indices(indices: tuple[int, ...]) -> _Keys:
@@ -259,3 +341,109 @@ def _slice(part: slice) -> _Keys:
         return iter(range(*part.indices(len(node)))) if type(node) is list else iter(())
 
     return keys
+
+
+# Filters (RFC 9535, 2.3.5): a condition says yes or no of one candidate.
+
+_Condition = Callable[[Json], bool]
+_NOTHING = object()
+_ORDERED: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
+}  # fmt: skip
+
+
+def _filtered(condition: _Condition) -> _Keys:
+    def keys(node: Json) -> Iterator[Any]:
+        if type(node) is dict:
+            return iter([key for key, value in node.items() if condition(value)])
+        return iter([i for i, value in enumerate(node) if condition(value)] if type(node) is list else ())
+
+    return keys
+
+
+def _all_of(conditions: list[_Condition]) -> _Condition:
+    return conditions[0] if len(conditions) == 1 else lambda value: all(holds(value) for holds in conditions)
+
+
+def _condition(text: str, node: Any) -> _Condition:
+    """One part of a filter. Raises `PathError` for what jsonpath-ng and the RFC do not mean alike."""
+    if isinstance(node, filters.And):
+        return _all_of([_condition(text, operand) for operand in node.operands])
+    if isinstance(node, filters.Or):
+        either = [_condition(text, operand) for operand in node.operands]
+        return lambda value: any(holds(value) for holds in either)
+    if not isinstance(node, filters.Expression):
+        raise PathError(f"{text!r}: {type(node).__name__} is not supported in a filter")
+    if node.op in (None, "!"):
+        find, negated = _relative(text, node.target), node.op == "!"
+        return lambda value: bool(find([value])) is not negated
+    left = _singular(text, node.target)
+    right = _singular(text, node.value) if isinstance(node.value, tree.JSONPath) else _literal(node.value)
+    if node.op in ("==", "!="):
+        wanted = node.op == "=="
+        return lambda value: _equal(left(value), right(value)) is wanted
+    if node.op not in _ORDERED:
+        raise PathError(f"{text!r}: {node.op} is not supported in a filter")
+    ordered, or_equal = _ORDERED[node.op], node.op in ("<=", ">=")
+
+    def compare(value: Json) -> bool:
+        a, b = left(value), right(value)
+        if (_is_number(a) and _is_number(b)) or (type(a) is str and type(b) is str):
+            return ordered(a, b)
+        return or_equal and _equal(a, b)
+
+    return compare
+
+
+def _literal(value: Any) -> Callable[[Json], Any]:
+    return lambda candidate: value
+
+
+def _relative(text: str, node: tree.JSONPath) -> _Select:
+    """A query from the candidate, ``@``, on."""
+    left = node
+    while isinstance(left, tree.Child | tree.Descendants):
+        left = left.left
+    if not isinstance(left, tree.This):
+        raise PathError(f"{text!r}: in a filter, write the query that begins with @ first, and none that begins with $")
+    select: _Select = lambda nodes: nodes  # noqa: E731
+    for descend, step in _relative_steps(text, node):
+        select = _then(step.values, _descending(select) if descend else select)
+    return select
+
+
+def _relative_steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Step]]:
+    if isinstance(node, tree.This):
+        return []
+    if isinstance(node, tree.Child | tree.Descendants):
+        descend = isinstance(node, tree.Descendants)
+        return _relative_steps(text, node.left) + _last(text, node.right, descend=descend)
+    raise PathError(f"{text!r}: {type(node).__name__} is not supported in a filter")
+
+
+def _singular(text: str, node: tree.JSONPath) -> Callable[[Json], Any]:
+    """A query that selects one value at most; `_NOTHING` where it selects none."""
+    find = _relative(text, node)
+
+    def value(candidate: Json) -> Any:
+        found = find([candidate])
+        return found[0] if found else _NOTHING
+
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Equality of JSON values: True is not 1, and nothing equals only nothing."""
+    if _is_number(a) and _is_number(b):
+        return bool(a == b)
+    if type(a) is not type(b):
+        return False
+    if type(a) is list:
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if type(a) is dict:
+        return a.keys() == b.keys() and all(_equal(value, b[key]) for key, value in a.items())
+    return bool(a == b)
