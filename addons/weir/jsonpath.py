@@ -23,7 +23,7 @@ Json = Any
 Slot = tuple[Any, Any]
 
 _Select = Callable[[list[Json]], list[Json]]
-_Keys = Callable[[Json], Iterator[Any]]
+_Keys = Callable[[Json], Iterable[Any]]
 
 
 class _Step(NamedTuple):
@@ -296,8 +296,8 @@ def _member(name: str) -> _Step:
 
 
 def _member_keys(name: str) -> _Keys:
-    found = (name,)
-    nothing = ()
+    found: tuple[str, ...] = (name,)
+    nothing: tuple[str, ...] = ()
     return lambda node: found if type(node) is dict and name in node else nothing
 
 

@@ -106,7 +106,7 @@ def test_one_mistake(tmp_path: Path, change: tuple[str, str], expected: list[str
         ("rules: [{name: a, when: {docs: 1}, effect: deny}]", "reranker.yaml:8:26: rules[0].when.docs: there is no fact 'docs'. Did you mean 'documents'?"),
         ("rules: [{name: a, when: {user: x}, effect: deny}, {name: a, when: {user: x}, effect: deny}]", "reranker.yaml:8:52: rules[1].name: 'a' is already the name of a rule above"),
         ("rules: [{name: a, when: {user: x}, effect: deny, mesage: x}]", "reranker.yaml:8:50: rules[0].mesage: there is no such setting. Did you mean 'message'?"),
-        ("masks: [{fields: ['$.a', '$.b[?(@.c)]'], with: hash}]", "reranker.yaml:8:26: masks[0].fields[1]: '$.b[?(@.c)]': filters are not supported"),
+        ("masks: [{fields: ['$.a', '$.b[?@.c = 1]'], with: hash}]", "reranker.yaml:8:26: masks[0].fields[1]: '$.b[?@.c = 1]' is not a JSONPath of RFC 9535"),
         ("masks: [{fields: ['$.a'], with: rot13}]", "reranker.yaml:8:27: masks[0].with: 'rot13' is not one of 'redact', 'hash', 'partial' or 'drop'"),
         ("masks: [{fields: [], with: hash}]", "reranker.yaml:8:10: masks[0].fields: must not be empty"),
         ("unknown_operations: maybe", "reranker.yaml:8:1: unknown_operations: 'maybe' is not one of 'refuse' or 'allow'"),
