@@ -5,7 +5,6 @@ duplicate members, NaN, infinities, several values, other encodings than those l
 padded compression. Nothing here knows mitmproxy.
 """
 
-import math
 import re
 import zlib
 from typing import Any
@@ -63,8 +62,13 @@ def decode(body: bytes, encoding: str, limit: int = MAX_DECODED) -> bytes:
 def parse(body: bytes) -> Any:
     """The one JSON value in *body*, read so that every conforming parser agrees on it."""
     value = _value(body)
-    _refuse_infinity([value], MAX_CONTAINERS)  # 1e400 parses to infinity
+    _refuse_infinity([[value]], MAX_CONTAINERS)  # 1e400 parses to infinity
     return value
+
+
+def parse_answer(body: bytes) -> Any:
+    """The same of a response: read once and written never, so that a number out of range is only infinite."""
+    return _value(body)
 
 
 def parse_lines(body: bytes) -> list[Any]:
@@ -79,7 +83,7 @@ def parse_lines(body: bytes) -> list[Any]:
             raise ContentError(f"line {number} of the NDJSON body is blank or has a carriage return in it")
         try:
             value = _value(text)
-            left = _refuse_infinity([value], left)
+            left = _refuse_infinity([[value]], left)
         except ContentError as error:
             raise ContentError(f"line {number}: {error}") from None
         values.append(value)
@@ -127,20 +131,16 @@ def parse_parameters(query: str) -> dict[str, list[str]]:
     return found
 
 
-def _refuse_infinity(container: Any, most: int) -> int:
-    """How many of *most* lists and objects are left. Texts, which are most of a body, cost one comparison."""
-    stack = [container]
-    while stack:
-        node = stack.pop()
-        most -= 1
-        for item in node.values() if type(node) is dict else node:
-            kind = type(item)
-            if kind is str:
-                continue
-            if kind is dict or kind is list:
-                stack.append(item)
-            elif kind is float and math.isinf(item):
-                raise ContentError("a number in the body is out of range")
+def _refuse_infinity(nodes: list[Any], most: int) -> int:
+    """How many of *most* lists and objects are left, below *nodes*. Level by level, which is the fastest walk."""
+    while nodes:
+        values: list[Any] = []
+        for node in nodes:
+            values += node.values() if type(node) is dict else node
+        if [v for v in values if type(v) is float and v - v != 0]:
+            raise ContentError("a number in the body is out of range")
+        nodes = [v for v in values if type(v) is dict or type(v) is list]
+        most -= len(nodes)
         if most < 0:
             raise ContentError(f"the body holds more than {MAX_CONTAINERS} lists and objects")
     return most

@@ -14,6 +14,7 @@ from weir.auth.dpop import Proof
 from weir.auth.model import Principal
 from weir.connection import Connection
 from weir.masking.masks import MaskedField
+from weir.masking.streaming import ResponseStream
 from weir.policies import Policies
 from weir.policy.breaker import Entry
 from weir.policy.facts import Facts
@@ -85,6 +86,7 @@ class Exchange:
     own_path: str = ""  # one of the gateway's own documents was asked for
     described: Connection | None = None  # by that document
     client_request_id: str = ""
+    chunked: bool = True  # the caller reads chunked bodies: not so HTTP/1.0
     # auth
     token: Secret | None = None
     proof: Proof | None = None  # of the key that the token is bound to
@@ -127,6 +129,7 @@ class Exchange:
     error: str = ""
     masked: list[MaskedField] = field(default_factory=list)
     masked_request: bool = False
+    masked_target: bool = False
     recorded_model: str | None = None  # as the record may hold it
     recorded_indexes: tuple[str, ...] = ()  # the same
     request_record: RequestRecord | None = None
@@ -136,6 +139,7 @@ class Exchange:
     tokens: int | None = None  # that the response says were used
     received_bytes: int = 0  # of the response's body, decoded
     sent: float = 0.0  # perf_counter when the request was let go
+    stream: ResponseStream | None = None  # of a response that is let through while it comes
     answer: http.Response | None = None  # the problem or document as it was put into the flow
     # authority, read by Gate
     judged: bool = False

@@ -53,8 +53,14 @@ class Gate:
             flow.response = exchange.answer = exchange.own_answer()
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """No response is streamed past the rooms that have yet to see it."""
-        if flow.response is not None:
+        """No response is streamed but through the rooms that mask it and keep it for the record."""
+        if flow.response is None:
+            return
+        exchange = self._find(flow)
+        through_rooms = (
+            exchange is not None and exchange.judged and not exchange.settled and exchange.stream is not None
+        )
+        if not through_rooms or flow.response.stream is not (exchange and exchange.stream):
             flow.response.stream = False
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -64,6 +70,9 @@ class Gate:
         exchange = self._find(flow)
         if exchange is None:
             self._refuse(flow, exchange, "a response that no room has seen")
+        elif exchange.stream is not None:
+            if exchange.settled or not exchange.recorded:
+                flow.kill()  # its end is withheld: the caller has not got the whole
         elif exchange.settled:
             if flow.response is not exchange.answer or flow.response is None:
                 flow.response = exchange.answer = exchange.own_answer()

@@ -35,6 +35,7 @@ class _Step(NamedTuple):
     name: str
     keys: _Keys
     values: _Select
+    member: str | None = None  # the one that it selects, where it is a member's name
 
 
 _WHOLE_SLICE = re.compile(r"\[\s*:\s*:?\s*\]")
@@ -150,9 +151,10 @@ class Paths:
 
     __slots__ = ("_roots",)
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[tuple[Path, int]]) -> None:
+        """*paths*, each with the number by which `slots` names it."""
         self._roots: list[_Branch] = []
-        for number, path in enumerate(paths):
+        for path, number in paths:
             branches = self._roots
             for position, (descend, step) in enumerate(path.steps):
                 branch = next((b for b in branches if (b.descend, b.step.name) == (descend, step.name)), None)
@@ -163,34 +165,32 @@ class Paths:
                     branch.ends.append(number)
                 branches = branch.branches
 
-    def slots(self, document: Json, nodes: list[Json] | None = None) -> list[tuple[int, Any, Any]]:
-        """Every (number of the expression, container, key), as `Path.slots` gives them for each alone.
-
-        *nodes* are the document's `descendants`, where they are known.
-        """
+    def slots(self, document: Json) -> list[tuple[int, Any, Any]]:
+        """Every (number of the expression, container, key), as `Path.slots` gives them for each alone, in any order."""
         found: list[tuple[int, Any, Any]] = []
-        self._walk(self._roots, [document], nodes, found)
+        self._walk(self._roots, [document], found)
         return found
 
-    def _walk(
-        self, branches: "list[_Branch]", at: list[Json], below: list[Json] | None, found: list[tuple[int, Any, Any]]
-    ) -> None:
+    def _walk(self, branches: "list[_Branch]", at: list[Json], found: list[tuple[int, Any, Any]]) -> None:
+        below: list[Json] | None = None
         for branch in branches:
+            nodes = at
             if branch.descend:
                 if below is None:
-                    below = _descending(lambda nodes: nodes)(at)
+                    below = _containers(at)
                 nodes = below
-            else:
-                nodes = at
             if branch.ends:
-                keys = branch.step.keys
-                for node in nodes:
-                    for key in keys(node):
-                        found += [(number, node, key) for number in branch.ends]
+                name = branch.step.member
+                if name is not None:
+                    holders = [node for node in nodes if type(node) is dict and name in node]
+                    found += [(number, node, name) for node in holders for number in branch.ends]
+                else:
+                    keys = branch.step.keys
+                    found += [(number, node, key) for node in nodes for key in keys(node) for number in branch.ends]
             if branch.branches:
                 values = branch.step.values(nodes)
                 if values:
-                    self._walk(branch.branches, values, None, found)
+                    self._walk(branch.branches, values, found)
 
 
 class _Branch:
@@ -203,6 +203,19 @@ class _Branch:
         self.step = step
         self.ends: list[int] = []  # the paths that end here
         self.branches: list[_Branch] = []
+
+
+def _containers(nodes: list[Json]) -> list[Json]:
+    """Every object and list at or below *nodes*, level by level, which is faster than in document order."""
+    found: list[Json] = []
+    level = [node for node in nodes if type(node) is dict or type(node) is list]
+    while level:
+        found += level
+        values: list[Json] = []
+        for node in level:
+            values += node.values() if type(node) is dict else node
+        level = [value for value in values if type(value) is dict or type(value) is list]
+    return found
 
 
 def descendants(document: Json) -> list[Json]:
@@ -292,13 +305,7 @@ def _member(name: str) -> _Step:
             pass
         return [node[name] for node in nodes if type(node) is dict and name in node]
 
-    return _Step(repr((name,)), _member_keys(name), values)
-
-
-def _member_keys(name: str) -> _Keys:
-    found: tuple[str, ...] = (name,)
-    nothing: tuple[str, ...] = ()
-    return lambda node: found if type(node) is dict and name in node else nothing
+    return _Step(repr((name,)), _members((name,)), values, name)
 
 
 def _members(names: tuple[str, ...]) -> _Keys:

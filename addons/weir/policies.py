@@ -5,6 +5,7 @@ is the SHA-256 of the canonical settings, carried by every decision.
 """
 
 import hashlib
+import hmac
 import importlib.util
 import json
 import os
@@ -27,8 +28,12 @@ from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you
 from weir.connection import Connection, OnRequest
 from weir.credentials.credential import compile_credential
 from weir.duration import seconds
-from weir.home import HomeError, derived_key
+from weir.home import HomeError
+from weir.masking.detectors.custom import compile_detector
+from weir.masking.detectors.model import Detector
+from weir.masking.keys import masking_keys
 from weir.masking.masks import Masks, compile_masks
+from weir.masking.strategies import Tokens
 from weir.policy.compile import compile_category, compile_limits, compile_rules, compile_trip
 from weir.policy.redis_store import check_url
 from weir.profiles.profile import Profile, compile_profile, load_profile, names
@@ -171,6 +176,10 @@ def load(
     for name, entry in gateway.settings.categories.items():
         with at(errors, "categories", name):
             categories[name] = compile_category(entry, path)
+    detectors: dict[str, tuple[Detector, ...]] = {}
+    for name, detector in gateway.settings.detectors.items():
+        with at(errors, "detectors", name):
+            detectors[name] = compile_detector(name, detector, path)
     trusts_local = "local" in gateway.settings.issuers
     if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
         errors.append(
@@ -181,7 +190,7 @@ def load(
             )
         )
     try:
-        mask_key = derived_key("masking")
+        mask_keys = masking_keys()
     except HomeError as error:
         raise ConfigError([Mistake(gateway.file, 1, 1, str(error))]) from None
     mistakes += [gateway.mistake(error) for error in errors]
@@ -197,7 +206,7 @@ def load(
     for document in folder.connections:
         errors = []
         connection = _connection(
-            document, folder, namespaces, profiles, categories, directory, mask_key, environment, errors
+            document, folder, namespaces, profiles, categories, directory, mask_keys, detectors, environment, errors
         )
         if connection is not None and connection.match in taken:
             errors.append(
@@ -213,7 +222,7 @@ def load(
     if mistakes:
         raise ConfigError(mistakes)
     return Policies(
-        version=_version(folder, categories),
+        version=_version(folder, categories, detectors),
         folder=path,
         listeners=listeners,
         recordings=Path(gateway.settings.recordings),
@@ -285,7 +294,7 @@ def _namespaces(settings: GatewaySettings) -> Namespaces:
     return Namespaces(tuple(by_name), "keys" in settings.issuers)
 
 
-def _version(folder: Folder, categories: Mapping[str, str]) -> str:
+def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[str, tuple[Detector, ...]]) -> str:
     settings = {
         "gateway": folder.gateway.settings.model_dump(mode="json", by_alias=True),
         "connections": {
@@ -294,6 +303,10 @@ def _version(folder: Folder, categories: Mapping[str, str]) -> str:
         "profiles": {d.settings.profile: d.settings.model_dump(mode="json") for d in folder.profiles},
         "schedules": {Path(d.file).stem: d.settings.model_dump(mode="json") for d in folder.schedules},
         "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
+        "detectors": {
+            name: hashlib.sha256("".join(d.gate for d in those).encode()).hexdigest()
+            for name, those in detectors.items()
+        },
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -363,7 +376,8 @@ def _connection(
     profiles: Mapping[str, Profile],
     categories: Mapping[str, str],
     directory: Directory,
-    mask_key: bytes,
+    mask_keys: list[bytes],
+    detectors: Mapping[str, tuple[Detector, ...]],
     environment: Mapping[str, str],
     errors: list[SettingError],
 ) -> Connection | None:
@@ -393,7 +407,8 @@ def _connection(
     limits = compile_limits(document, errors)
     rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, directory.schedules, errors)
     with at(errors, "masks"):
-        masks = compile_masks(settings.masks, mask_key)
+        keys = [hmac.digest(key, settings.connection.encode(), "sha256") for key in mask_keys]
+        masks = compile_masks(settings.masks, Tokens(keys), issuers.resolve, detectors)
     if profile is None or upstream is None or match is None:
         return None
     return Connection(

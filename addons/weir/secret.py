@@ -97,6 +97,19 @@ class Scrubber:
                 data = data.replace(spelling, b"***")
         return data
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest spelling."""
+        return max(map(len, self._spellings), default=0)
+
+    def unbroken(self, data: bytes, end: int) -> int:
+        """The last place up to *end* at which *data* can be cut without cutting a spelling in two."""
+        for spelling in self._spellings:
+            place = data.find(spelling, max(0, end - len(spelling) + 1), end + len(spelling) - 1)
+            if 0 <= place < end:
+                end = place
+        return end
+
     def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The same for the values of header fields: the list itself where nothing was found."""
         joined = b"\n".join([value for _, value in fields])

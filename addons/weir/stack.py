@@ -45,6 +45,8 @@ from weir.gate import Gate
 from weir.home import HomeError, operator_name
 from weir.identifiers import Uuid7
 from weir.masking.addon import Masking
+from weir.masking.streaming import ResponseStream
+from weir.masking.walk import MaskingError
 from weir.policies import Policies, folder_path, load
 from weir.policy.addon import Policy
 from weir.policy.observed import request_trace, response_trace
@@ -265,18 +267,18 @@ class Stack:
     def _show_request(self, exchange: Exchange) -> Shown:
         return self._shown(exchange, *self.masking.shown_request(exchange))
 
-    def _shown(self, exchange: Exchange, call: Call, body: Any) -> Shown:
+    def _shown(self, exchange: Exchange, call: Call, body: Any, query: str) -> Shown:
         scrub = self.credentials.scrubber(exchange)
         elsewhere = exchange.operation.shown_members if exchange.operation is not None else ()
-        parameters = without_keys(f"?{exchange.query}".encode())[1:].decode("utf-8", "replace")
+        parameters = without_keys(f"?{query}".encode())[1:].decode("utf-8", "replace")
         return shown_request(exchange.method, exchange.path, parameters, call, body, elsewhere, scrub)
 
     def _show_response(self, exchange: Exchange, body: bytes, content_type: str) -> Shown:
         """A response as reviewers see it: read once more, so that masking it changes nothing."""
         connection, operation = exchange.connection, exchange.operation
         assert connection is not None
-        call, masked = self.masking.shown_request(exchange)
-        request, scrub = self._shown(exchange, call, masked), self.credentials.scrubber(exchange)
+        call, masked, query = self.masking.shown_request(exchange)
+        request, scrub = self._shown(exchange, call, masked, query), self.credentials.scrubber(exchange)
         document = self.masking.shown_response(exchange, self.profiles.read(body, content_type))
         ranking = self.profiles.response(exchange, body, content_type, document)
         documents = call.documents or []
@@ -291,7 +293,8 @@ class Stack:
     def _copy_request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         body = self.masking.record_request(exchange)
         scrub = self.credentials.scrubber(exchange)
-        exchange.request_record = self.recorder.copy_request(flow, exchange, body, scrub)
+        record = self.recorder.copy_request(flow, exchange, body, scrub)
+        exchange.request_record = self.masking.record_head(exchange, record)
         exchange.trace = request_trace(exchange, scrub)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -303,6 +306,85 @@ class Stack:
             exchange.problem = Problem(
                 Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response."
             )
+        if exchange.settled or flow.is_replay == "response":
+            return
+        try:
+            self._stream(flow, exchange)
+        except Refusal as refusal:
+            exchange.problem = refusal.problem
+        except Exception as error:
+            self._failed(exchange, "responseheaders", error)
+
+    def _stream(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Have the response let through while it comes, where nothing has to see the whole of it before."""
+        assert flow.response is not None and exchange.connection is not None
+        data, status = flow.response.data, flow.response.status_code
+        whole = exchange.method == "HEAD" or status in (204, 205, 206, 304) or not exchange.chunked
+        if whole or exchange.connection.response_rules.rules:
+            return
+        head, fields, reason = _checked_head(data)
+        if head.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+            return
+        content_type = head.get(b"content-type", b"").decode("ascii", "replace")
+        pieces = self.masking.pieces(exchange, content_type)
+        if pieces is None:
+            return
+        caller, record, report = pieces
+        exchange.upstream_status = status
+        _, fields = self.credentials.response(exchange, b"", fields, None)
+        fields, recorded = self.masking.response_headers(exchange, fields)
+        exchange.stream = ResponseStream(
+            content_type,
+            caller,
+            record,
+            report,
+            tuple(recorded),
+            self.credentials.scrubber(exchange),
+            functools.partial(self.credentials.reflected, exchange),
+            functools.partial(self._stream_failed, flow, exchange),
+        )
+        data.headers.fields = (*fields, (b"Transfer-Encoding", b"chunked"), *self._own_fields(exchange))
+        data.reason = reason
+        flow.response.stream = exchange.stream
+
+    def _stream_failed(self, flow: http.HTTPFlow, exchange: Exchange, error: Exception) -> None:
+        """Nothing more is let through of a stream that cannot be masked; `error` follows."""
+        if isinstance(error, MaskingError):
+            exchange.problem = Problem(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be masked: {error}.")
+            exchange.error = "ended: the rest cannot be masked"
+        else:
+            self._failed(exchange, "stream", error)
+        _end_upstream(flow)
+
+    async def _end_of_stream(self, exchange: Exchange) -> None:
+        """All of the stream has come, and been let through but for its end."""
+        stream = exchange.stream
+        assert stream is not None
+        exchange.response_record = self._streamed(exchange)
+        body = exchange.response_record.body
+        ranking = self.profiles.response(exchange, body, stream.content_type, None)
+        await self.policy.response(exchange, ranking, None)
+
+    def _streamed(self, exchange: Exchange) -> ResponseRecord:
+        """The record of what was let through."""
+        stream = exchange.stream
+        assert stream is not None
+        exchange.received_bytes = stream.received
+        exchange.masked += stream.report.fields()
+        status = exchange.upstream_status
+        reason = status_codes.RESPONSES.get(status, "").encode()
+        body = bytes(stream.body)
+        fields = (*stream.fields, (b"Content-Length", b"%d" % len(body)))
+        return ResponseRecord(status, reason, fields, body)
+
+    def _own_fields(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        """What the gateway adds to a response's head for its caller."""
+        duration = (time.perf_counter() - exchange.started) * 1000
+        return [
+            *((n.encode(), v.encode()) for n, v in exchange.limit_headers),
+            (b"X-Request-Id", exchange.request_id.encode()),
+            (b"Server-Timing", b"weir;dur=%.1f" % duration),
+        ]
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Scrub, mask and record the response; deliver it only once it is recorded."""
@@ -312,36 +394,31 @@ class Stack:
         if exchange is None:
             return  # Gate refuses it
         try:
-            if not exchange.settled:
+            if exchange.stream is not None:
+                await self._end_of_stream(exchange)
+            elif not exchange.settled:
                 await self._read_response(flow, exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except Exception as error:
             self._failed(exchange, "response", error)
         finally:
-            if exchange.settled:
+            if exchange.settled and exchange.stream is None:
                 self._answer(flow, exchange)
             await self._record(flow, exchange)
 
     async def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         assert flow.response is not None
         data = flow.response.data
-        head = {name.lower(): value for name, value in data.headers.fields}
         exchange.upstream_status = data.status_code
         if flow.is_replay == "response":
             exchange.replay = "response"
-        reason = status_codes.RESPONSES.get(data.status_code, "").encode()
         keep = Kept(data.status_code, data.headers.fields, data.content or b"")
-        names = [name.lower() for name, _ in data.headers.fields]
-        if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
-            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
-        if any(_CONTROL.search(value) for _, value in data.headers.fields):
-            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer has control characters in its headers.")
+        head, fields, reason = _checked_head(data)
         try:
             body = decode(data.content or b"", head.get(b"content-encoding", b"").decode("ascii", "replace"))
         except ContentError as error:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
-        fields = [(n, v) for n, v in data.headers.fields if n.lower() not in _NOT_DELIVERED]
         content_type = head.get(b"content-type", b"").decode("ascii", "replace")
         read, document = body, self.profiles.read(body, content_type)
         body, fields = self.credentials.response(exchange, body, fields, document)
@@ -361,18 +438,16 @@ class Stack:
                 await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
             await self._resume(exchange)
         await self._settle_approval(exchange)
-        caller, record = self.masking.response(exchange, body, document)
+        caller, record, document = self.masking.response(exchange, body, content_type, document)
+        fields, recorded_fields = self.masking.response_headers(exchange, fields)
         self.profiles.record(exchange, document)
         if exchange.method == "HEAD" or data.status_code in (204, 304):
             caller = record = b""  # whatever came: bytes after these heads would be read as another response
         else:
             fields.append((b"Content-Length", b"%d" % len(caller)))
-        exchange.response_record = ResponseRecord(data.status_code, reason, tuple(fields), record)
-        duration = (time.perf_counter() - exchange.started) * 1000
-        fields += [(n.encode(), v.encode()) for n, v in exchange.limit_headers]
-        fields.append((b"X-Request-Id", exchange.request_id.encode()))
-        fields.append((b"Server-Timing", b"weir;dur=%.1f" % duration))
-        data.headers.fields = tuple(fields)
+            recorded_fields = [*recorded_fields, (b"Content-Length", b"%d" % len(record))]
+        exchange.response_record = ResponseRecord(data.status_code, reason, tuple(recorded_fields), record)
+        data.headers.fields = (*fields, *self._own_fields(exchange))
         data.content = caller
         data.reason = reason
         data.trailers = None
@@ -383,7 +458,12 @@ class Stack:
         if exchange is None or exchange.recorded:
             return
         # mitmproxy quotes what it could not read; only what comes before a quotation is kept.
-        exchange.error = _QUOTATION.split(flow.error.msg if flow.error else "ended without a response")[0][:80]
+        said = _QUOTATION.split(flow.error.msg if flow.error else "ended without a response")[0][:80]
+        exchange.error = exchange.error or said
+        if exchange.stream is not None:
+            exchange.response_record = self._streamed(exchange)
+            await self._record(flow, exchange)
+            return
         if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
             exchange.problem = _ended_by(exchange)
         if exchange.problem is not None:
@@ -460,7 +540,9 @@ class Stack:
             alarm("room_failed", f"{type(error).__name__} in end at {place(error)}; request {exchange.request_id}")
 
     def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
-        """An exchange that is not in the record has no answer but a refusal."""
+        """An exchange that is not in the record has no answer but a refusal, and a stream no end."""
+        if exchange.stream is not None:
+            return  # Gate cuts it off
         exchange.problem = exchange.problem or problem
         exchange.answer = flow.response = exchange.own_answer()
         exchange.response_record = _refusal_record(exchange.answer)
@@ -691,6 +773,20 @@ def _ended_by(exchange: Exchange) -> Problem:
     if not exchange.sent:
         return Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
     return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
+
+
+def _checked_head(
+    data: http.ResponseData,
+) -> tuple[dict[bytes, bytes], list[tuple[bytes, bytes]], bytes]:
+    """A service's head by lower-case name, those of its fields that may be delivered, and the reason. May refuse."""
+    head = {name.lower(): value for name, value in data.headers.fields}
+    reason = status_codes.RESPONSES.get(data.status_code, "").encode()
+    names = [name.lower() for name, _ in data.headers.fields]
+    if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
+        raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
+    if any(_CONTROL.search(value) for _, value in data.headers.fields):
+        raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer has control characters in its headers.")
+    return head, [(n, v) for n, v in data.headers.fields if n.lower() not in _NOT_DELIVERED], reason
 
 
 def _refusal_record(answer: http.Response) -> ResponseRecord:

@@ -79,12 +79,12 @@ RANKING = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relev
 
 
 class Upstream:
-    """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes."""
+    """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes, or pieces of them."""
 
     def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.connections = 0
-        self.answer: Callable[[Seen], bytes] = lambda seen: json_answer(RANKING)
+        self.answer: Callable[[Seen], bytes | Iterator[bytes]] = lambda seen: json_answer(RANKING)
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -118,7 +118,10 @@ class Upstream:
                 self.seen.append(seen)
                 if not (answer := self.answer(seen)):
                     return
-                connection.sendall(answer)
+                for piece in (answer,) if isinstance(answer, bytes) else answer:
+                    if not piece:  # it breaks off
+                        return
+                    connection.sendall(piece)
 
     @contextlib.contextmanager
     def answering(self, answer: bytes) -> Iterator[None]:

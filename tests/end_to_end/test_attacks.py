@@ -227,7 +227,7 @@ def test_the_index_holds_whatever_was_sent(shared: tuple[Gateway, Upstream]) -> 
     [
         raw_answer(b'"123-45-6789"', "206 Partial Content", "Content-Type: application/json\r\n"),
         raw_answer(b'"123-45-6789"', headers="Content-Type: application/json\r\n"),
-        raw_answer(b'{"ssn":"123-45-6789"}', headers="Content-Type: text/plain\r\n"),
+        raw_answer(b'ssn: 123-45-6789', headers="Content-Type: text/plain\r\n"),
         raw_answer(b'{"ssn":"123-45-6789"}', headers="Content-Type: application/json\r\nContent-Type: text/plain\r\n"),
         b'{"ssn":"123-45-6789"}\r\n\r\n',
         b'HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n{"ssn":"123-45-6789"}',
@@ -253,7 +253,7 @@ def test_masked_facts_are_masked_in_the_journal_too(shared: tuple[Gateway, Upstr
     gateway, upstream = shared
     with upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.987654}], "ssn": "1"})):
         answer = gateway.call(body={**REQUEST, "model": "SECRETMODEL"}, token=token())
-    assert answer.json["results"][0]["relevance_score"] == "[REDACTED]"
+    assert answer.json["results"][0]["relevance_score"] == 0  # a number stays one
     for path in (gateway.recordings / "segments").rglob("*.*"):
         assert b"SECRETMODEL" not in path.read_bytes() and b"0.987654" not in path.read_bytes()
 

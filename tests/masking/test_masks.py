@@ -1,6 +1,5 @@
 """Masks hide what their paths find, leave the rest, and do nothing the second time."""
 
-import copy
 from typing import Any
 
 import pytest
@@ -9,20 +8,28 @@ from hypothesis import strategies as st
 
 from weir.config.model import MaskSettings
 from weir.config.problems import SettingError
+from weir.content import encode, parse
 from weir.jsonpath import compile_path
-from weir.masking.masks import REDACTED, Masks, apply, compile_masks
+from weir.masking.masker import mask_json
+from weir.masking.masks import MaskedField, Masks, View, compile_masks
+from weir.masking.strategies import REDACTED, Tokens
+from weir.masking.walk import Report
 
 KEY = b"k" * 32
 
 
 def masks(*entries: dict[str, Any], key: bytes = KEY) -> Masks:
-    return compile_masks([MaskSettings.model_validate(entry) for entry in entries], key)
+    return compile_masks([MaskSettings.model_validate(entry) for entry in entries], Tokens([key]))
 
 
 def masked(document: Any, *entries: dict[str, Any], key: bytes = KEY) -> Any:
-    document = copy.deepcopy(document)
-    apply(masks(*entries, key=key).all, document)
-    return document
+    return reported(document, *entries, key=key)[0]
+
+
+def reported(document: Any, *entries: dict[str, Any], key: bytes = KEY) -> tuple[Any, list[MaskedField]]:
+    report = Report()
+    body = encode(document)
+    return parse(mask_json(masks(*entries, key=key).record("response"), body, parse(body), report)), report.fields()
 
 
 def test_strategies() -> None:
@@ -71,21 +78,27 @@ def test_overlapping_paths_see_the_document_as_it_came() -> None:
 
 def test_the_report_counts_what_changed() -> None:
     document = {"r": [{"e": "a"}, {"e": "b"}, {}]}
-    compiled = masks({"fields": ["$.r[*].e", "$.none"], "with": "redact"})
-    assert [(m.path, m.strategy, m.count) for m in apply(compiled.all, document)] == [("$.r[*].e", "redact", 2)]
-    assert apply(compiled.all, document) == []
+    entry = {"fields": ["$.r[*].e", "$.none"], "with": "redact"}
+    once, report = reported(document, entry)
+    assert report == [MaskedField("$.r[*].e", "redact", 2, rule="masks[0]")]
+    assert reported(once, entry)[1] == []
 
 
 def test_views() -> None:
     compiled = masks(
-        {"fields": ["$.a"], "with": "redact"}, {"fields": ["$.b"], "with": "redact", "hide_from": ["upstream"]}
+        {"fields": ["$.a"], "with": "redact"},
+        {"fields": ["$.b"], "with": "redact", "hide_from": ["upstream"]},
+        {"fields": ["$.c"], "with": "redact", "in": ["response"], "reveal_to": {"groups": ["support"]}},
     )
-    assert [m.path.text for m in compiled.caller] == ["$.a"]
-    assert [m.path.text for m in compiled.upstream] == ["$.b"]
-    assert [m.path.text for m in compiled.all] == [
-        "$.a",
-        "$.b",
-    ]  # what anyone must not see, the record does not hold
+
+    def paths(view: View) -> list[str]:
+        return [path.text for _, path in view.named]
+
+    assert paths(compiled.caller(frozenset())) == ["$.a", "$.c"]
+    assert paths(compiled.caller(frozenset(["support", "others"]))) == ["$.a"]
+    assert paths(compiled.upstream()) == ["$.b"]
+    assert paths(compiled.record("request")) == ["$.a", "$.b"]
+    assert paths(compiled.record("response")) == ["$.a", "$.b", "$.c"]  # what anyone must not see, it does not hold
 
 
 json_values = st.recursive(

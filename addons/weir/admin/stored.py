@@ -14,7 +14,8 @@ from weir.approvals.model import Approval
 from weir.approvals.shown import LONGEST_BODY
 from weir.connection import Connection
 from weir.content import ContentError, encode, parse
-from weir.masking.masks import apply
+from weir.masking.masker import mask_document
+from weir.masking.walk import MaskingError
 from weir.profiles.paths import fill
 from weir.profiles.profile import Stored
 from weir.secret import Scrubber, spellings
@@ -99,14 +100,15 @@ async def _fetch(connection: Connection, path: str, stored: Stored) -> Any:
         document = parse(data)
     except ContentError:
         raise NotTold("what the service says is stored there cannot be read") from None
-    apply(connection.masks.all, document)
-    return stored.found.first(document, _ABSENT)
+    return stored.found.first(_masked(connection, document), _ABSENT)
 
 
 def _masked(connection: Connection, document: Any) -> Any:
     """Masks name fields of requests, and this is what one of them would send."""
-    apply(connection.masks.all, document)
-    return document
+    try:
+        return mask_document(connection.masks.record("request"), document)
+    except MaskingError:
+        raise NotTold("what is stored there cannot be masked") from None
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,10 @@ from pydantic import (
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
 
 
+#: As kinds are written: ``employee_id``.
+DetectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
 class Settings(BaseModel):
     """Every settings object: unknown keys are mistakes, and nothing changes after loading."""
 
@@ -105,6 +109,20 @@ class CategorySettings(Settings):
     file: str | None = None
 
 
+class DetectorSettings(Settings):
+    """Values that masks can name: a ``pattern`` (RE2), or a list of ``terms`` here or in a ``file`` with one a line.
+
+    With ``context``, one of these words must stand near before the value or be its name. ``checksum`` names a check
+    that the value's own digits must pass.
+    """
+
+    pattern: Annotated[str, StringConstraints(min_length=1)] | None = None
+    terms: list[Annotated[str, StringConstraints(min_length=1)]] = []
+    file: str | None = None
+    context: Strings = []
+    checksum: str | None = None
+
+
 class HookSettings(Settings):
     """Somebody who is told of approvals: one of ``webhook``, ``slack``, ``teams``, ``email``, ``command``.
 
@@ -170,6 +188,7 @@ class GatewaySettings(Settings):
     same_person: list[Annotated[list[str], Field(min_length=2)]] = []
     timezone: str = "UTC"  # of the facts hour and weekday
     categories: dict[Name, CategorySettings] = {}
+    detectors: dict[DetectorName, DetectorSettings] = {}
 
 
 class MatchSettings(Settings):
@@ -297,15 +316,35 @@ class RuleSettings(Settings):
     approval: ApprovalSettings | None = None
 
 
-class MaskSettings(Settings):
-    """Fields that must not be seen, what stands in their place, and from whom they are hidden."""
+class RevealSettings(Settings):
+    """Groups whose members see what others do not. The record stays masked."""
 
-    fields: Annotated[list[str], Field(min_length=1)]
-    with_: Annotated[Literal["redact", "hash", "partial", "drop"] | dict[Literal["replace"], str], Field(alias="with")]
+    groups: Annotated[Strings, Field(min_length=1)]
+
+
+class MaskSettings(Settings):
+    """What must not be seen, what stands in its place, and from whom it is hidden.
+
+    ``fields``, ``headers`` and ``query`` name places, ``detect`` kinds of values wherever they stand; with ``fields``
+    as well, only there. All bytes that are not masked are kept, which ``preserve: exact`` may say.
+    """
+
+    fields: list[str] = []
+    headers: Strings = []
+    query: Strings = []
+    detect: Strings = []
+    with_: Annotated[
+        Literal["redact", "hash", "partial", "drop"] | dict[Literal["replace"], str | int | float | bool | None],
+        Field(alias="with"),
+    ]
+    keep_last: Annotated[int, Field(ge=0, le=16)] | None = None
     hide_from: Annotated[list[Literal["upstream", "caller", "record"]], Field(min_length=1)] = [
         "caller",
         "record",
     ]
+    in_: Annotated[list[Literal["request", "response"]], Field(alias="in", min_length=1)] = ["request", "response"]
+    reveal_to: RevealSettings | None = None
+    preserve: Literal["exact"] = "exact"
 
 
 class ConnectionSettings(Settings):

@@ -57,9 +57,13 @@ class Credentials:
             if scrub(spelled_out) is not spelled_out:
                 clean = scrub(spelled_out)
         if clean is not body or clean_fields is not fields:
-            name = exchange.connection.name if exchange.connection else "?"
-            alarm(
-                "credential_reflected",
-                f"the upstream of {name} sent a credential back; it was removed (request {exchange.request_id})",
-            )
+            self.reflected(exchange)
         return clean, clean_fields
+
+    def reflected(self, exchange: Exchange) -> None:
+        """Say that a service sent a credential back."""
+        name = exchange.connection.name if exchange.connection else "?"
+        alarm(
+            "credential_reflected",
+            f"the upstream of {name} sent a credential back; it was removed (request {exchange.request_id})",
+        )

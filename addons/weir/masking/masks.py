@@ -1,150 +1,237 @@
-"""Masks: what stands in the place of a value that must not be seen. Pure, keyed, idempotent.
+"""The masks of a connection, compiled: which of them act on what is shown to whom."""
 
-mask(mask(x)) = mask(x) for every strategy, so that a recorded, masked body masks to itself. ``hash``
-gives equal tokens for equal values under one key; a token proves with a tag that this gateway made
-it, so nobody can pass a value off as already masked.
-"""
-
-import base64
-import hmac
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from weir.config.model import MaskSettings
-from weir.config.problems import SettingError
-from weir.content import encode
-from weir.jsonpath import Path, PathError, compile_path
+from weir.config.problems import SettingError, did_you_mean, placed
+from weir.jsonpath import Path, PathError, Paths, compile_path
+from weir.masking.detectors.engine import BUILT_IN, GROUPS, KINDS, Detectors
+from weir.masking.detectors.model import Detector
+from weir.masking.strategies import Strategy, Tokens, is_token, replacement, strategies
 
-REDACTED = "[REDACTED]"
-_TOKEN = re.compile(r"hash:([A-Za-z0-9_-]{22}):([A-Za-z0-9_-]{8})")
+Direction = Literal["request", "response"]
 
-_Replace = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """One field to hide: where, how, and from whom."""
-
-    path: Path
-    strategy: str
-    replace: _Replace | None  # None: drop the member
-    hidden_from: frozenset[str]
+#: Names that JSON spells in one way only, but for \\u escapes, which are undone first.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:@-]+")
+#: Combinations of paths that are kept ready.
+_MOST_PLANS = 256
 
 
 class MaskedField(msgspec.Struct, frozen=True):
-    """How many values one mask replaced, as it stands in the journal."""
+    """How many values one mask replaced, as it stands in the journal.
+
+    ``path`` is the field that was named (``header:x``, ``query:x`` of those), ``kind`` what was recognised.
+    """
 
     path: str
     strategy: str
     count: int
+    kind: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
-    """The masks of a connection by view. The record hides all that any view hides.
+class Mask:
+    """One entry of ``masks:``: what it hides, how, from whom, and in which direction.
 
-    ``record_beyond_caller`` are those that the record has on top of the caller's.
+    Where there are paths and kinds, only what is recognised within the named fields is hidden.
     """
 
-    all: tuple[Mask, ...] = ()
-    upstream: tuple[Mask, ...] = ()
-    caller: tuple[Mask, ...] = ()
-    record_beyond_caller: tuple[Mask, ...] = ()
+    rule: str
+    strategy: Strategy
+    paths: tuple[Path, ...]
+    headers: frozenset[str]
+    parameters: frozenset[str]
+    kinds: tuple[str, ...]
+    hidden_from: frozenset[str]
+    directions: frozenset[str]
+    revealed_to: frozenset[str]  # groups
 
 
-def apply(masks: Iterable[Mask], document: Any) -> list[MaskedField]:
-    """Mask *document* in place; which masks changed how many values. Collects places first, writes after."""
-    found = [(mask, mask.path.slots(document)) for mask in masks]
-    report = []
-    for mask, slots in found:
-        count = 0
-        for container, key in slots:
-            if mask.replace is None:
-                if isinstance(container, dict):
-                    count += container.pop(key, slots) is not slots
-                elif container[key] is not None:  # a list keeps its positions
-                    container[key] = None
-                    count += 1
-            else:
-                old = container.get(key) if isinstance(container, dict) else container[key]
-                new = mask.replace(old)
-                if new is not old and new != old:
-                    container[key] = new
-                    count += 1
-        if count:
-            report.append(MaskedField(mask.path.text, mask.strategy, count))
-    return report
+class View:
+    """The masks that act on one view of one direction, merged: one walk for their paths, one gate for their kinds."""
+
+    __slots__ = (
+        "_literals",
+        "_paths",
+        "detectors",
+        "headers",
+        "masks",
+        "named",
+        "parameters",
+        "strategy_of",
+        "tokens",
+        "within",
+    )
+
+    def __init__(self, masks: Iterable[Mask], detectors: Mapping[str, tuple[Detector, ...]], tokens: Tokens) -> None:
+        self.masks = tuple(masks)
+        self.tokens = tokens
+        #: The mask of each path, in the order in which `paths` numbers them.
+        self.named = tuple((mask, path) for mask in self.masks for path in mask.paths)
+        self._paths: dict[frozenset[str], Paths] = {}
+        self._literals = tuple(_literal(path) for _, path in self.named)
+        #: The mask of each kind that is hidden wherever it stands; of those in named fields, by number of the path.
+        self.strategy_of = {kind: mask for mask in reversed(self.masks) if not mask.paths for kind in mask.kinds}
+        self.within = tuple(dict.fromkeys(mask.kinds, mask) for mask, _ in self.named)
+        kinds = {kind for mask in self.masks for kind in mask.kinds}
+        chosen = (d for kind, those in detectors.items() if kind in kinds for d in those)
+        self.detectors = Detectors(chosen, filter(None, self._literals))
+        self.headers = {name: mask for mask in reversed(self.masks) for name in mask.headers}
+        self.parameters = {name: mask for mask in reversed(self.masks) for name in mask.parameters}
+
+    def __bool__(self) -> bool:
+        return bool(self.masks)
+
+    def slots(self, document: Any, present: Iterable[str] | None = None) -> list[tuple[int, Any, Any]]:
+        """Every (number in `named`, container, key) that masks name in *document*.
+
+        *present* are the literals of `detectors` that stand in its text, where that is known: paths whose last name
+        does not stand there select nothing.
+        """
+        if not self.named:
+            return []
+        known = frozenset(self._literals if present is None else present) - {""}
+        paths = self._paths.get(known)
+        if paths is None:
+            possible = [literal == "" or literal in known for literal in self._literals]
+            paths = Paths((path, number) for number, (_, path) in enumerate(self.named) if possible[number])
+            if len(self._paths) < _MOST_PLANS:
+                self._paths[known] = paths
+        return paths.slots(document)
+
+    @property
+    def recognises(self) -> bool:
+        """Whether anything is recognised by what it is."""
+        return bool(self.detectors.kinds)
 
 
-def compile_masks(settings: Iterable[MaskSettings], key: bytes) -> Masks:
-    """The masks that *settings* describe. Raises `SettingError` placed within the list."""
-    masks = []
-    strategies = _strategies(key)
-    for number, entry in enumerate(settings):
-        replace: _Replace | None
-        if isinstance(entry.with_, dict):
-            text = entry.with_["replace"]
-            if _TOKEN.fullmatch(text):
-                raise SettingError("a replacement must not look like a hash token", number, "with")
-            strategy, replace = "replace", _constant(text)
-        else:
-            strategy, replace = entry.with_, strategies[entry.with_]
-        for i, field in enumerate(entry.fields):
-            try:
-                path = compile_path(field)
-            except PathError as error:
-                raise SettingError(str(error), number, "fields", i) from None
-            if path.selects_document:
-                raise SettingError("'$' is the whole body; name a field", number, "fields", i)
-            masks.append(Mask(path, strategy, replace, frozenset(entry.hide_from)))
-    return Masks(
-        all=tuple(masks),
-        upstream=tuple(m for m in masks if "upstream" in m.hidden_from),
-        caller=tuple(m for m in masks if "caller" in m.hidden_from),
-        record_beyond_caller=tuple(m for m in masks if "caller" not in m.hidden_from),
+def _literal(path: Path) -> str:
+    """What stands in every text in which *path* selects anything; empty where that cannot be said."""
+    member = path.steps[-1][1].member
+    return f'"{member}"' if member is not None and _PLAIN_NAME.fullmatch(member) else ""
+
+
+class Masks:
+    """The masks of a connection by view. The record hides all that any view hides, whoever asks."""
+
+    __slots__ = ("_detectors", "_masks", "_tokens", "_views", "_watched")
+
+    def __init__(
+        self,
+        masks: Iterable[Mask] = (),
+        detectors: Mapping[str, tuple[Detector, ...]] | None = None,
+        tokens: Tokens | None = None,
+    ) -> None:
+        self._masks = tuple(masks)
+        self._detectors = detectors or {}
+        self._tokens = tokens or Tokens(())
+        self._views: dict[tuple[str, str, frozenset[str]], View] = {}
+        self._watched = frozenset(group for mask in self._masks for group in mask.revealed_to)
+
+    def __bool__(self) -> bool:
+        return bool(self._masks)
+
+    def record(self, direction: Direction) -> View:
+        """What the record does not hold."""
+        return self._view(direction, "record", frozenset(), lambda mask: True)
+
+    def upstream(self) -> View:
+        """What the service does not receive."""
+        return self._view("request", "upstream", frozenset(), lambda mask: "upstream" in mask.hidden_from)
+
+    def caller(self, groups: frozenset[str]) -> View:
+        """What a caller in *groups* does not receive."""
+        seen = groups & self._watched
+        return self._view(
+            "response", "caller", seen, lambda mask: "caller" in mask.hidden_from and not seen & mask.revealed_to
+        )
+
+    def _view(self, direction: Direction, name: str, groups: frozenset[str], acts: Callable[[Mask], bool]) -> View:
+        """Views are made once; callers whose groups reveal the same share one."""
+        known = self._views.get((direction, name, groups))
+        if known is None:
+            chosen = tuple(mask for mask in self._masks if direction in mask.directions and acts(mask))
+            same = (v for (d, _, _), v in self._views.items() if d == direction and v.masks == chosen)
+            known = next(same, None) or View(chosen, self._detectors, self._tokens)
+            self._views[(direction, name, groups)] = known
+        return known
+
+
+def compile_masks(
+    settings: Iterable[MaskSettings],
+    tokens: Tokens,
+    resolve_group: Callable[[str], str] = lambda group: group,
+    own: Mapping[str, tuple[Detector, ...]] | None = None,
+) -> Masks:
+    """The masks that *settings* describe; *own* are the policies' detectors by name. Raises `SettingError`."""
+    detectors = {kind: tuple(d for d in BUILT_IN if d.kind == kind) for kind in KINDS} | dict(own or {})
+    masks = [_mask(number, entry, tokens, resolve_group, detectors) for number, entry in enumerate(settings)]
+    compiled = Masks(masks, detectors, tokens)
+    for direction in ("request", "response"):
+        compiled.record(direction)  # made at load, not in the first request
+    return compiled
+
+
+def _mask(
+    number: int,
+    entry: MaskSettings,
+    tokens: Tokens,
+    resolve_group: Callable[[str], str],
+    detectors: Mapping[str, tuple[Detector, ...]],
+) -> Mask:
+    if not (entry.fields or entry.detect or entry.headers or entry.query):
+        raise SettingError("hides nothing: name fields, headers or query parameters, or what to detect", number)
+    if entry.detect and (entry.headers or entry.query):
+        raise SettingError("detect looks into every header and parameter; name those in a mask of their own", number)
+    paths = []
+    for i, field in enumerate(entry.fields):
+        try:
+            path = compile_path(field)
+        except PathError as error:
+            raise SettingError(str(error), number, "fields", i) from None
+        if path.selects_document:
+            raise SettingError("'$' is the whole body; name a field", number, "fields", i)
+        paths.append(path)
+    kinds: list[str] = []
+    for i, name in enumerate(entry.detect):
+        members = GROUPS.get(name) or ((name,) if name in detectors else None)
+        if members is None:
+            known = sorted({*GROUPS, *detectors})
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            raise SettingError(f"there is no detector {name!r}{hint}", number, "detect", i)
+        kinds += [kind for kind in (list(detectors) if name == "all" else members) if kind not in kinds]
+    revealed: list[str] = []
+    if entry.reveal_to is not None:
+        if "caller" not in entry.hide_from:
+            raise SettingError("reveals what no caller is denied; add caller to hide_from", number, "reveal_to")
+        for i, group in enumerate(entry.reveal_to.groups):
+            with placed(number, "reveal_to", "groups", i):
+                revealed.append(resolve_group(group))
+    return Mask(
+        rule=f"masks[{number}]",
+        strategy=_strategy(number, entry, tokens),
+        paths=tuple(paths),
+        headers=frozenset(name.lower() for name in entry.headers),
+        parameters=frozenset(entry.query),
+        kinds=tuple(kinds),
+        hidden_from=frozenset(entry.hide_from),
+        directions=frozenset(entry.in_),
+        revealed_to=frozenset(revealed),
     )
 
 
-def _strategies(key: bytes) -> dict[str, _Replace | None]:
-    return {"redact": _constant(REDACTED), "hash": _hasher(key), "partial": _partial, "drop": None}
-
-
-def _constant(text: str) -> _Replace:
-    return lambda value: text
-
-
-def _partial(value: Any) -> Any:
-    """All but the last four characters as ``*``, at most a quarter of the text shown."""
-    if isinstance(value, dict | list) or value is None or isinstance(value, bool):
-        return REDACTED
-    text = value if isinstance(value, str) else encode(value).decode()
-    if text == REDACTED:
-        return text
-    kept = min(4, len(text) // 4)
-    return "*" * (len(text) - kept) + text[len(text) - kept :]
-
-
-def _hasher(key: bytes) -> _Replace:
-    def tag(body: str) -> str:
-        return _base64(hmac.digest(key, b"tag:" + body.encode(), "sha256")[:6])
-
-    def replace(value: Any) -> Any:
-        if (
-            isinstance(value, str)
-            and (match := _TOKEN.fullmatch(value))
-            and hmac.compare_digest(match[2], tag(match[1]))
-        ):
-            return value
-        content = b"s" + value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"j" + encode(value)
-        body = _base64(hmac.digest(key, content, "sha256")[:16]).ljust(22, "A")
-        return f"hash:{body}:{tag(body)}"
-
-    return replace
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def _strategy(number: int, entry: MaskSettings, tokens: Tokens) -> Strategy:
+    if entry.keep_last is not None and entry.with_ != "partial":
+        raise SettingError("keep_last goes with `with: partial`", number, "keep_last")
+    if isinstance(entry.with_, dict):
+        new = entry.with_["replace"]
+        if isinstance(new, str) and is_token(new):
+            raise SettingError("a replacement must not look like a hash token", number, "with")
+        return replacement(new)
+    return (strategies(tokens) if entry.keep_last is None else strategies(tokens, entry.keep_last))[entry.with_]

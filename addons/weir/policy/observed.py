@@ -73,14 +73,16 @@ def request_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
     """What the clauses of the rules saw in a request whose body has been masked for the record."""
     shown = exchange.facts
     if exchange.masked_request:
-        shown = shown | _masked_call(exchange)
+        shown = shown | _masked_call(exchange) | {"path": _HIDDEN if exchange.masked_target else exchange.path}
+        if exchange.parsed:
+            shown = shown | {"body": exchange.body}
     return evidence.lines(exchange.judged_request, shown, scrub)
 
 
 def response_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
     """The same of a response; where anything is masked, its texts are not shown."""
     shown = exchange.facts
-    if exchange.connection is not None and exchange.connection.masks.all:
+    if exchange.connection is not None and exchange.connection.masks:
         shown = shown | {"body": _HIDDEN, "result_text": _HIDDEN}
         if exchange.masked_request:
             shown = shown | dict.fromkeys(OF_CALL, _HIDDEN)

@@ -5,7 +5,7 @@ from typing import Any
 
 from mitmproxy import http
 
-from weir.content import ContentError, decode, is_json, is_ndjson, parse, parse_lines, parse_parameters
+from weir.content import ContentError, decode, is_json, is_ndjson, parse, parse_answer, parse_lines, parse_parameters
 from weir.exchange import Exchange
 from weir.jsonpath import descendants
 from weir.problems import Kind, Refusal
@@ -35,7 +35,7 @@ class Profiles:
     def read(self, body: bytes, content_type: str) -> object:
         """The parsed response; None where it is not unambiguous JSON."""
         try:
-            return parse(body) if body and is_json(content_type) else None
+            return parse_answer(body) if body and is_json(content_type) else None
         except ContentError:
             return None
 

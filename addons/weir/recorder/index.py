@@ -37,7 +37,8 @@ _VIEWS = {
         FROM flows WHERE len(shadow) > 0""",
     "masked_fields": """
         SELECT request_id, time, connection, unnest(masked).path AS path,
-               unnest(masked).strategy AS strategy, unnest(masked).count AS count
+               unnest(masked).strategy AS strategy, unnest(masked).count AS count,
+               unnest(masked).kind AS kind, unnest(masked).rule AS rule
         FROM flows WHERE len(masked) > 0""",
 }
 

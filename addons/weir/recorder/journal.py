@@ -114,7 +114,7 @@ COLUMNS: dict[str, str] = {
     "replay": "VARCHAR",
     "error": "VARCHAR",
     "masked_request": "BOOLEAN",
-    "masked": "STRUCT(path VARCHAR, strategy VARCHAR, count BIGINT)[]",
+    "masked": "STRUCT(path VARCHAR, strategy VARCHAR, count BIGINT, kind VARCHAR, rule VARCHAR)[]",
     "results": "STRUCT(index BIGINT, score DOUBLE)[]",
 }
 

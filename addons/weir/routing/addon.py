@@ -27,6 +27,7 @@ class Routing:
         data = flow.request.data
         exchange.method = data.method.decode() if data.method in METHODS else "?"
         exchange.caller_target = data.path.decode("utf-8", "replace")
+        exchange.chunked = data.http_version != b"HTTP/1.0"
         peer = flow.client_conn.peername
         exchange.client_ip = str(peer[0]).removeprefix("::ffff:") if peer else ""  # as an IPv4 address where it is one
         try:

@@ -1,0 +1,125 @@
+"""Which form a body has, and how a body of each is masked."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from weir.content import ContentError, is_ndjson, parse_answer, parse_lines
+from weir.masking.masker import mask_form, mask_json, mask_lines, mask_text
+from weir.masking.masks import View
+from weir.masking.streams import EventMasker, LineMasker, PieceMasker, PlainMasker, Unmasked
+from weir.masking.walk import MaskingError, Report
+
+#: Media types that are text and are looked into as such.
+_TEXT = re.compile(
+    r"text/[a-z0-9.+-]+|application/(?:[a-z0-9.+-]+\+)?(?:xml|javascript|yaml|x-yaml|graphql|toml|sql|problem\+xml)|image/svg\+xml"
+)
+_LINES = ("application/x-jsonlines", "application/jsonl", "application/jsonlines")
+_CHARSETS = {
+    "": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "ascii": "ascii", "iso-8859-1": "latin-1",
+    "latin1": "latin-1", "windows-1252": "cp1252", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be",
+}  # fmt: skip
+
+
+class UnknownForm(Exception):
+    """A body whose values cannot be told apart. The text says what it is, without quoting it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """``json`` with its document, ``lines`` with those of its lines, ``events``, ``text`` or ``form`` in a charset."""
+
+    name: Literal["json", "lines", "events", "text", "form"]
+    document: Any = None
+    charset: str = "utf-8"
+
+
+def media_and_charset(content_type: str) -> tuple[str, str]:
+    """The media type of a Content-Type, and Python's name for its charset. Raises `UnknownForm`."""
+    media, _, parameters = content_type.lower().partition(";")
+    match = re.search(r"charset\s*=\s*\"?([^\s\";]*)", parameters)
+    charset = _CHARSETS.get(match[1] if match else "")
+    if charset is None:
+        raise UnknownForm("text in a charset that is not read")
+    return media.strip(), charset
+
+
+def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
+    """The form of *body*, whose JSON *document* is known if it is JSON. Raises `UnknownForm`.
+
+    What looks like JSON is JSON, whatever it says it is: clients sniff.
+    """
+    if document is not None:
+        return _of_json(view, document)
+    media, charset = media_and_charset(content_type)
+    if media == "text/event-stream":
+        return Form("events")
+    if (is_ndjson(content_type) and media not in ("application/json",)) or media in (
+        "application/x-jsonlines",
+        "application/jsonl",
+        "application/jsonlines",
+    ):
+        try:
+            return Form("lines", parse_lines(body))
+        except ContentError as error:
+            raise UnknownForm(str(error)) from None
+    if body.lstrip()[:1] in (b"{", b"[", b'"'):
+        try:
+            return _of_json(view, parse_answer(body))
+        except ContentError:
+            pass
+    if media == "application/json" or media.endswith("+json"):
+        raise UnknownForm("it is not unambiguous JSON")
+    if view.named:
+        raise UnknownForm("it is not JSON, in which fields have names")
+    if media == "application/x-www-form-urlencoded":
+        return Form("form", charset=charset)
+    if _TEXT.fullmatch(media):
+        return Form("text", charset=charset)
+    raise UnknownForm(f"{media[:60] or 'it has no content type'} is not text")
+
+
+def _of_json(view: View, document: Any) -> Form:
+    if view.named and not isinstance(document, dict | list):
+        raise UnknownForm("a value without fields")
+    return Form("json", document)
+
+
+def mask_body(view: View, form: Form, body: bytes, report: Report) -> bytes:
+    """*body*, masked; the same object where nothing is found. Raises `MaskingError`."""
+    if not view or not body:
+        return body
+    if form.name == "json":
+        return mask_json(view, body, form.document, report)
+    if form.name == "lines":
+        return mask_lines(view, body, form.document, report)
+    if form.name == "events":
+        masker = EventMasker(view, report)
+        masked = b"".join([*masker.feed(body), *masker.end()])
+        return body if masked == body else masked
+    try:
+        text = body.decode(form.charset)
+    except UnicodeDecodeError:
+        raise MaskingError(f"it is not {form.charset}") from None
+    masked_text = mask_form(view, text, report) if form.name == "form" else mask_text(view, text, report)
+    return body if masked_text is text or masked_text == text else masked_text.encode(form.charset, "xmlcharrefreplace")
+
+
+def piece_masker(view: View, content_type: str, report: Report) -> PieceMasker | None:
+    """What masks a body of *content_type* while it comes; None for what has to be looked at whole."""
+    try:
+        media, charset = media_and_charset(content_type)
+    except UnknownForm:
+        return None
+    if media == "text/event-stream" and charset == "utf-8":
+        return EventMasker(view, report) if view else Unmasked()
+    if is_lines(content_type, media):
+        return LineMasker(view, report) if view else Unmasked()
+    if media == "text/plain" and not view.named:
+        return PlainMasker(view, report, charset) if view else Unmasked()
+    return None
+
+
+def is_lines(content_type: str, media: str) -> bool:
+    """Whether it is newline-delimited JSON by name."""
+    return media in _LINES or (is_ndjson(content_type) and media != "application/json")

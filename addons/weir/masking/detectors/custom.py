@@ -1,0 +1,78 @@
+"""Detectors of a policy's own, in YAML: a pattern for RE2 or a list of terms, words near, a checksum by name."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import re2
+
+from weir.config.model import CategorySettings, DetectorSettings
+from weir.config.problems import SettingError, did_you_mean
+from weir.masking.detectors.checksums import BY_NAME
+from weir.masking.detectors.engine import GROUPS, KINDS
+from weir.masking.detectors.model import Candidate, Detector, word_gate, words
+from weir.policy.compile import compile_category
+
+_EDGES = " \t\r\n.,;:!?()[]{}<>\"'"
+#: Above every built-in kind: who names a value knows best.
+_RANK = 100
+
+
+class _Pattern:
+    """RE2 with the one method that finding needs."""
+
+    def __init__(self, pattern: Any) -> None:
+        self._pattern = pattern
+
+    def search(self, text: str, position: int = 0) -> Any:
+        """The next match that is not empty."""
+        for match in self._matches(text, position):
+            if match.end() > match.start():
+                return match
+        return None
+
+    def _matches(self, text: str, position: int) -> Iterator[Any]:
+        return self._pattern.finditer(text, position)  # type: ignore[no-any-return]
+
+
+def compile_detector(name: str, settings: DetectorSettings, folder: Path) -> tuple[Detector, ...]:
+    """The detector that *settings* describe. Raises `SettingError`."""
+    if name in KINDS or name in GROUPS:
+        raise SettingError("is the name of a built-in detector; choose another")
+    pattern = _pattern(settings, folder)
+    try:
+        compiled = re2.compile(pattern)
+    except re2.error as error:
+        raise SettingError(f"RE2 does not read it: {error}", "pattern") from None
+    if compiled.search("") is not None:
+        raise SettingError("matches nothing at all, so everything", "pattern")
+    check = None
+    if settings.checksum is not None:
+        check = BY_NAME.get(settings.checksum)
+        if check is None:
+            hint = did_you_mean(settings.checksum, BY_NAME) or f"; there are {', '.join(sorted(BY_NAME))}"
+            raise SettingError(f"there is no checksum {settings.checksum!r}{hint}", "checksum")
+    stems = [re.escape(word) for word in settings.context]
+    near = words(*stems) if stems else None
+
+    def found(c: Candidate) -> tuple[int, int] | None:
+        value = c.value.strip(_EDGES) if settings.pattern is None else c.value  # terms are matched with their edges
+        if (near is not None and not c.near(near)) or (check is not None and not check(value)):
+            return None
+        start = c.start + c.value.find(value)
+        return start, start + len(value)
+
+    # An anchor would not match where a body's texts are looked at together, so such a pattern is always tried.
+    anchored = re.search(r"[\^$]|\\[AzZbB]", pattern) is not None
+    gate = r"[\s\S]" if anchored else pattern
+    words_gate = word_gate(*stems) if stems and not anchored else ""
+    return (Detector(name, gate, _Pattern(compiled), found, _RANK, words_gate),)
+
+
+def _pattern(settings: DetectorSettings, folder: Path) -> str:
+    if (settings.pattern is None) == (not settings.terms and settings.file is None):
+        raise SettingError("name a pattern, or terms here or in a file")
+    if settings.pattern is not None:
+        return settings.pattern
+    return compile_category(CategorySettings(terms=settings.terms, file=settings.file), folder)

@@ -1,0 +1,104 @@
+"""Payment cards, bank accounts and addresses of crypto currencies."""
+
+import re
+
+from weir.masking.detectors.checksums import IBAN_LENGTHS, base58check, bech32, digits, iban, luhn
+from weir.masking.detectors.model import Candidate, Detector, whole, words
+
+_CARD = re.compile(r"(?<![\w.+/-])(?<!\d )\d(?:[ \u00a0-]?\d){11,18}(?![\w]|[.-]\d| \d)", re.ASCII)
+_CARD_STEMS = (
+    "cards?", "credit", "debit", "visa", "master ?card", "amex", "american express", "maestro", "discover", "jcb", "diners", "unionpay", "pan",
+    "cc", "ccn", "kreditkarten?", "kreditkartennummer", "kartennummer", "karte", "carte", "tarjeta", "carta", "cartão", "kaart(?:nummer)?", "kart[ayę]", "numer karty", "kort(?:et)?", "kortti(?:numero)?", "kortin(?: numero)?", "kredittkort(?:et)?", "kreditkort(?:et)?", "betaalkaart", "creditcard", "luottokortti",
+    "kortnummer", "payment", "numéro de carte", "カード", "카드", "卡号", "信用卡", "银行卡", "कार्ड",
+)  # fmt: skip
+_CARD_WORDS = words(*_CARD_STEMS)
+_NOT_CARDS = words(
+    "imei", "order", "tracking", "serial", "isbn", "ean", "gtin", "upc", "barcode", "timestamp", "snowflake"
+)
+#: Issuers' ranges (ISO/IEC 7812) with the lengths that they have.
+_ISSUERS = (
+    (re.compile(r"4"), (13, 16, 19)),
+    (re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
+    (re.compile(r"3[47]"), (15,)),
+    (re.compile(r"6011|64[4-9]|65"), (16, 19)),
+    (re.compile(r"35(?:2[89]|[3-8])"), (16, 17, 18, 19)),
+    (re.compile(r"2131|1800"), (15,)),
+    (re.compile(r"30[0-5]|3[689]|309"), (14, 16)),
+    (re.compile(r"62|81"), (16, 17, 18, 19)),
+    (re.compile(r"50[0-9]|5[6-9]|6[0-9]"), (12, 13, 14, 15, 16, 17, 18, 19)),
+)
+_GROUPED = re.compile(
+    r"\d{4}([ \u00a0-])\d{4}\1\d{5}|\d{4}([ \u00a0-])\d{4}\2\d{4}\2\d{1,4}(?:\2\d{1,3})?|\d{4}([ \u00a0-])\d{6}\3\d{4,5}|\d+"
+)
+
+
+def _card(c: Candidate) -> tuple[int, int] | None:
+    number = digits(c.value)
+    if not _GROUPED.fullmatch(c.value) or not luhn(number):
+        return None
+    known = any(len(number) in lengths and prefix.match(number) for prefix, lengths in _ISSUERS)
+    if not known or c.near(_NOT_CARDS, 24):
+        return None
+    certain = len(number) in (14, 15, 16) and (
+        number[0] in "345" or number[:2] in ("60", "64", "65", "22", "23", "24", "25", "26", "27", "62")
+    )
+    return (c.start, c.end) if certain or c.near(_CARD_WORDS) else None
+
+
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}", re.ASCII)
+
+
+def _iban(c: Candidate) -> tuple[int, int] | None:
+    """The longest beginning of the candidate that is one: what follows may look like more of it."""
+    length = IBAN_LENGTHS.get(c.value[:2].upper())
+    if length is None:
+        return None
+    count = 0
+    for place in range(c.start, c.end):
+        count += c.text[place].isalnum()
+        if count == length:
+            following = c.text[place + 1 : place + 2]
+            if following.isalnum() and following.isascii():
+                return None
+            return (c.start, place + 1) if iban(c.text[c.start : place + 1]) else None
+    return None
+
+
+_BASE58 = re.compile(r"(?<![A-Za-z0-9])[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25,34}(?![A-Za-z0-9])")
+_BECH32 = re.compile(r"(?<![A-Za-z0-9])(?:bc1|tb1|ltc1|BC1|addr1)[a-zA-Z0-9]{11,100}(?![A-Za-z0-9])")
+_ETHEREUM = re.compile(r"(?<![A-Za-z0-9])0x[0-9a-fA-F]{40}(?![A-Za-z0-9])")
+_MONERO = re.compile(r"(?<![A-Za-z0-9])[48][0-9AB][1-9A-HJ-NP-Za-km-z]{93}(?![A-Za-z0-9])")
+_COIN_STEMS = (
+    "bitcoin",
+    "btc",
+    "litecoin",
+    "ltc",
+    "dogecoin",
+    "doge",
+    "tron",
+    "wallet",
+    "crypto",
+    "blockchain",
+    "satoshis?",
+    "ethereum",
+    "eth",
+)
+_COINS = words(*_COIN_STEMS)
+
+
+def _base58(c: Candidate) -> tuple[int, int] | None:
+    return (c.start, c.end) if base58check(c.value) or (c.value[0] in "13LM" and c.near(_COINS)) else None
+
+
+def _bech32(c: Candidate) -> tuple[int, int] | None:
+    return (c.start, c.end) if bech32(c.value) or c.near(_COINS) else None
+
+
+DETECTORS = (
+    Detector("credit_card", r"(?:^|[^0-9.])(?:[3456]\d{3}|2[2-7]\d\d|62\d\d|2131|1800)[ \x{a0}-]?\d{4}[ \x{a0}-]?\d{2}[ \x{a0}-]?\d{2}", _CARD, _card, 78),
+    Detector("iban", rf"(?i)(?:^|[^a-z0-9])(?:{'|'.join(IBAN_LENGTHS)})\d{{2}}[ \x{{a0}}-]?[a-z0-9]{{4}}[ \x{{a0}}-]?[a-z0-9]{{3}}", _IBAN, _iban, 90),
+    Detector("crypto_address", r"(?:^|[^A-Za-z0-9])[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25,34}(?:[^A-Za-z0-9]|$)", _BASE58, _base58, 60),
+    Detector("crypto_address", r"(?:bc|tb|ltc|BC|addr)1[a-zA-Z0-9]{11}", _BECH32, _bech32, 60),
+    Detector("crypto_address", r"0x[0-9a-fA-F]{40}", _ETHEREUM, whole, 60),
+    Detector("crypto_address", r"[48][0-9AB][1-9A-HJ-NP-Za-km-z]{93}", _MONERO, whole, 60),
+)  # fmt: skip

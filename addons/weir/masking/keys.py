@@ -1,0 +1,59 @@
+"""The keys of ``hash``: in the gateway's own folder, never beside recordings, and rotated with overlap.
+
+Each connection's key is derived from these, so that tokens of one say nothing of another's. New tokens are made under
+the newest key; those of the ones before are recognised for as long as these are kept.
+"""
+
+import base64
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from weir.home import HomeError, derived_key, home, key_file
+
+FILE = "masking.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskingKey:
+    """One key: when it was made (Unix seconds), and its 32 bytes."""
+
+    made: float
+    secret: bytes
+
+
+def masking_keys() -> list[bytes]:
+    """Every key that is kept, the newest first. Raises `HomeError`."""
+    return [key.secret for key in _read()]
+
+
+def rotate(keep: float, now: float | None = None) -> list[MaskingKey]:
+    """Make a new key; forget those that were replaced more than *keep* seconds ago. The keys, the newest first."""
+    moment = time.time() if now is None else now
+    keys = [MaskingKey(moment, secrets.token_bytes(32)), *_read()]
+    kept = [key for i, key in enumerate(keys) if i == 0 or moment - keys[i - 1].made < keep]
+    _write(kept)
+    return kept
+
+
+def _read() -> list[MaskingKey]:
+    first = json.dumps([{"made": 0, "secret": base64.b64encode(derived_key("masking")).decode()}])
+    content = key_file(FILE, first.encode())
+    try:
+        return [MaskingKey(float(k["made"]), base64.b64decode(k["secret"])) for k in json.loads(content)]
+    except (ValueError, KeyError, TypeError):
+        raise HomeError(f"{home() / FILE}: is not readable as keys; restore it, or remove it to begin anew") from None
+
+
+def _write(keys: list[MaskingKey]) -> None:
+    path: Path = home() / FILE
+    fresh = path.with_name(f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}")
+    content = json.dumps([{"made": k.made, "secret": base64.b64encode(k.secret).decode()} for k in keys])
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,90 @@
+"""A response that is let through while it comes: scrubbed and masked piece by piece, and kept for the record.
+
+It is what mitmproxy calls with every chunk. Whatever goes wrong in it ends the stream: nothing more is let through, and
+the caller's connection is cut, so that nobody takes what they have for the whole.
+"""
+
+from collections.abc import Callable
+
+from weir.content import MAX_DECODED
+from weir.masking.detectors.engine import without_escapes
+from weir.masking.streams import PieceMasker
+from weir.masking.walk import MaskingError, Report
+from weir.secret import Scrubber
+
+
+class ResponseStream:
+    """One response's body on its way; ``body`` is what the record will hold."""
+
+    def __init__(
+        self,
+        content_type: str,
+        caller: PieceMasker,
+        record: PieceMasker | None,
+        report: Report,
+        fields: tuple[tuple[bytes, bytes], ...],
+        scrub: Scrubber,
+        reflected: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.content_type = content_type
+        self.report = report
+        self.fields = fields  # of its head, as the record may hold them
+        self.body = bytearray()
+        self.received = 0
+        self.error: Exception | None = None
+        self._caller = caller
+        self._record = record  # None: the record holds what the caller receives
+        self._scrub = scrub
+        self._reflected = reflected
+        self._failed = failed
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        """What may be let through, now that *data* has come; ``b""`` is the end."""
+        if self.error is not None:
+            return []
+        try:
+            return self._feed(data)
+        except Exception as error:  # whatever it is, nothing more passes
+            self.error = error
+            self._failed(error)
+            return []
+
+    def _feed(self, data: bytes) -> list[bytes]:
+        self.received += len(data)
+        if self.received > MAX_DECODED:
+            raise MaskingError("the stream is longer than any answer may be")
+        whole = self._scrubbed(data)
+        out = self._caller.feed(whole) if whole else []
+        if not data:
+            out += self._caller.end()
+        record = out
+        if self._record is not None:
+            record = self._record.feed(whole) if whole else []
+            if not data:
+                record += self._record.end()
+        for piece in record:
+            self.body += piece
+        return [piece for piece in out if piece]
+
+    def _scrubbed(self, data: bytes) -> bytes:
+        """The lines that have ended, without reflected credentials; everything that is left at the end."""
+        self._rest += data
+        if data:
+            end = max(self._rest.rfind(b"\n"), self._rest.rfind(b"\r", 0, -1)) + 1
+            if not end and len(self._rest) > self._scrub.longest * 2:
+                end = len(self._rest) - self._scrub.longest
+                end = self._scrub.unbroken(self._rest, end)
+        else:
+            end = len(self._rest)
+        lines, self._rest = self._rest[:end], self._rest[end:]
+        clean = self._scrub(lines)
+        if clean is not lines:
+            self._reflected()
+        if b"\\" in clean:
+            plain = without_escapes(clean)
+            if self._scrub(plain) is not plain:
+                self._reflected()
+                raise MaskingError("the service sent a credential back, spelt with escapes")
+        return clean

@@ -1,0 +1,527 @@
+"""Masking of what comes piece by piece: server-sent events, lines of JSON, plain text.
+
+A text that is told in pieces is looked at as one. Of it, only what may still become part of a value is held back: the
+word that has not ended, and groups of digits, names of months and the like before it, which together could be a number
+or a date. However the bytes are cut into chunks, the same is let through.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Protocol
+
+from weir.content import ContentError, parse_answer
+from weir.masking.detectors.engine import DetectorError
+from weir.masking.detectors.model import TABLE, Span
+from weir.masking.masker import mask_json, mask_line, mask_text
+from weir.masking.masks import Mask, View
+from weir.masking.walk import MaskingError, Report, changes_of, words_of
+
+#: Bytes of one event or line, and characters of one value, that are held at most.
+LARGEST_EVENT = 8 << 20
+LARGEST_VALUE = 1 << 20
+#: Characters of an unbroken word beyond which it is no value that is known, but data.
+_LONGEST_WORD = 8192
+#: Characters of groups that together may be one value.
+_LONGEST_GROUPS = 160
+
+#: Groups that go on with more groups: with a digit, a month, a word within a date, letters of an account number.
+_JOINED = re.compile(
+    r"\S*\d\S*|(?-i:[(+°′″'\"NSEWO,.;/·-]{1,4}|[A-Z]{1,4},?)|(?:of|de|del|den|do|the|x|ext\.?|extension|poste|durchwahl)"
+    r"|(?:\S*[^\w\s])?(?:jan|feb|f[ée]v|mar|m[äa]r|maart|apr|avr|abr|may|mai|maj|mei|mag|jun|jui|giu|jul|lug|aug|ao[ûu]|ago|sep|set|o[ck]t|ott|out|nov|de[csz]|d[ée]c|dic|ene|gen"
+    r"|sty|lut|kwi|cze|lip|sie|wrz|pa[źz]|lis|gru|tammi|helmi|maalis|huhti|touko|kes[äa]|hein[äa]|elo|syys|loka|marras|joulu|[\u0900-\u097f])[^\s\d]{0,12}",
+    re.IGNORECASE,
+)
+_DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
+_KEY_BEGIN = "-----BEGIN "
+_KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_LONGEST_KEY = 20_000
+
+
+class PieceMasker(Protocol):
+    """What masks a body piece by piece. Both methods raise `MaskingError`."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """What may be let through, now that *data* has come."""
+
+    def end(self) -> list[bytes]:
+        """What is left."""
+
+
+class TextStream:
+    """One text that comes in pieces."""
+
+    __slots__ = ("_before", "_held", "_key", "_report", "_strategies", "_view", "_width")
+
+    def __init__(self, view: View, report: Report, key: str, strategies: dict[str, Mask]) -> None:
+        self._view = view
+        self._report = report
+        self._key = key
+        self._strategies = strategies
+        self._before = ""  # what was let through last, as it came
+        self._held = ""
+        self._width = view.detectors.width
+
+    def feed(self, text: str, last: bool = False) -> str:
+        """What may be let through, now that *text* has come; everything, if it is the *last*."""
+        self._held += text
+        held = self._held
+        if not held:
+            return ""
+        cut = len(held) if last else self._settled(held)
+        if cut == 0 and len(held) < _LONGEST_WORD:
+            return ""
+        spans = self._found(held)
+        if not last:
+            if cut < len(held) - _LONGEST_WORD and _open_key(held) < 0:
+                cut = len(held) - _LONGEST_WORD
+            for span in reversed(spans):
+                if span.start < cut < span.end:
+                    cut = span.start
+            if len(held) - cut > LARGEST_VALUE:
+                raise MaskingError("a value in a stream is longer than any may be")
+        out = self._masked(held, cut, [s for s in spans if s.start < cut])
+        self._before = (self._before + held[:cut])[-TABLE:]
+        self._held = held[cut:]
+        return out
+
+    def _settled(self, held: str) -> int:
+        """The place before which nothing can become part of a value any more."""
+        if self._width:
+            return max(0, min(self._boundary(held), len(held) - self._width))
+        return self._boundary(held)
+
+    def _boundary(self, held: str) -> int:
+        place = _open_key(held)
+        if place >= 0:
+            return place
+        place = len(held)
+        floor = max(0, place - _LONGEST_GROUPS)
+        ended = held[-1].isspace()
+        while place > floor:
+            end = place
+            while end > floor and held[end - 1].isspace():
+                end -= 1
+            start = end
+            while start > 0 and not held[start - 1].isspace():
+                start -= 1
+            word = held[start:end]
+            if ended and not _JOINED.fullmatch(word):
+                break
+            place, ended = start, True
+        if (match := _DATE_TAIL.search(held, max(0, len(held) - 60))) is not None:
+            place = min(place, _start_of_word(held, match.start()))
+        return place
+
+    def _found(self, held: str) -> list[Span]:
+        """What is found in *held*, with what was before it in view; places are those in *held*."""
+        try:
+            before = len(self._before)
+            spans = self._view.detectors.find(self._before + held, self._key)
+        except DetectorError as error:
+            raise MaskingError(str(error)) from None
+        return [Span(max(0, s.start - before), s.end - before, s.kind, s.rank) for s in spans if s.end > before]
+
+    def _masked(self, held: str, cut: int, spans: list[Span]) -> str:
+        if not spans:
+            return held[:cut]
+        parts, position = [], 0
+        for start, end, new in changes_of(self._view, held, spans, self._strategies, self._report):
+            parts += [held[position:start], new]
+            position = end
+        return "".join([*parts, held[position:cut]])
+
+
+def _open_key(held: str) -> int:
+    """Where a private key begins that has not ended; -1 where there is none. A beginning may be cut itself."""
+    place = held.rfind(_KEY_BEGIN)
+    if place < 0 or len(held) - place > _LONGEST_KEY:
+        return -1
+    head = held[place + len(_KEY_BEGIN) :][:60]
+    is_key = "PRIVATE KEY" in head or ("-" not in head.removesuffix("-") and "\n" not in head)
+    return place if is_key and _KEY_END.search(held, place) is None else -1
+
+
+def _start_of_word(text: str, place: int) -> int:
+    while place > 0 and not text[place - 1].isspace():
+        place -= 1
+    return place
+
+
+# Which texts of a document are told in pieces.
+
+_PIECES = frozenset((
+    "text", "content", "token", "response", "completion", "generated_text", "output_text", "partial_json", "arguments",
+    "thinking", "reasoning", "reasoning_content", "refusal", "transcript", "output", "answer",
+))  # fmt: skip
+_WHOLE = frozenset((
+    "id", "role", "type", "event_type", "name", "model", "object", "finish_reason", "stop_reason", "stop_sequence",
+    "status", "call_id", "item_id", "signature", "encrypted_content", "system_fingerprint", "language",
+))  # fmt: skip
+_COMPLETE = frozenset(
+    (
+        "documents",
+        "results",
+        "citations",
+        "sources",
+        "annotations",
+        "hits",
+        "item",
+        "part",
+        "usage",
+        "meta",
+        "metadata",
+        "error",
+    )
+)
+_IDENTITY = ("index", "item_id", "output_index", "content_index", "summary_index")
+_LAST = ("stop", "end", "done", "completed", "finished")
+
+_Channel = tuple[Any, ...]
+
+
+class _Told:
+    """One piece of a text in one document."""
+
+    __slots__ = ("channel", "container", "ends", "key", "name", "text")
+
+    def __init__(self, channel: _Channel, container: Any, key: Any, name: str, text: str, ends: bool) -> None:
+        self.channel = channel
+        self.container = container
+        self.key = key
+        self.name = name
+        self.text = text
+        self.ends = ends
+
+
+def _told(document: Any, lines: bool) -> tuple[list[_Told], Any]:
+    """The pieces in *document*; and what ends with it: True for all, or the index of a choice, or None."""
+    if type(document) is not dict:
+        return [], None
+    kind = document.get("type") or document.get("event_type") or ""
+    kind = kind.lower() if isinstance(kind, str) else ""
+    whole = kind.endswith(_LAST) or (lines and not isinstance(document.get("done"), bool))
+    pieces: list[_Told] = []
+    if not whole or "delta" in document or "choices" in document:
+        base = (kind, *(document.get(name) for name in _IDENTITY if not isinstance(document.get(name), dict | list)))
+        _collect(document, base, False, whole or (lines and "done" not in document), pieces, False)
+    ends: Any = True if kind.endswith(_LAST) or document.get("done") is True else None
+    return pieces, ends
+
+
+def _collect(node: Any, channel: _Channel, delta: bool, only_delta: bool, pieces: list[_Told], ends: bool) -> None:
+    if type(node) is dict:
+        ends = ends or isinstance(node.get("finish_reason"), str) or isinstance(node.get("stop_reason"), str)
+        for name, value in node.items():
+            if name in _COMPLETE:
+                continue
+            below = delta or name in ("delta", "deltas")
+            if type(value) is str:
+                if name not in _WHOLE and (below or (not only_delta and name in _PIECES)):
+                    pieces.append(_Told((*channel, name), node, name, name, value, ends))
+            elif type(value) is dict or type(value) is list:
+                _collect(value, (*channel, name), below, only_delta, pieces, ends)
+    else:
+        for i, item in enumerate(node):
+            if type(item) is dict:
+                index = item.get("index")
+                place = index if type(index) is int else i
+                _collect(item, (*channel, place), delta, only_delta, pieces, ends)
+
+
+def _finished(document: Any) -> list[Any]:
+    """The indexes of choices that end in *document*, whether or not they have a piece in it."""
+    choices = document.get("choices") if type(document) is dict else None
+    if type(choices) is not list:
+        return []
+    return [
+        choice.get("index", i)
+        for i, choice in enumerate(choices)
+        if type(choice) is dict and isinstance(choice.get("finish_reason"), str)
+    ]
+
+
+class _Pieces:
+    """The texts of one stream, and how documents that tell pieces of them are written."""
+
+    def __init__(self, view: View, report: Report, lines: bool) -> None:
+        self._view = view
+        self._report = report
+        self._lines = lines
+        self._streams: dict[_Channel, TextStream] = {}
+        self._last: dict[_Channel, bytes] = {}  # a document with a piece of it, to write more with
+
+    def masked(self, body: bytes) -> tuple[list[bytes], bytes]:
+        """Documents to be written before this one, and this one."""
+        document = parse_answer(body)
+        told, ends = _told(document, self._lines) if self._view.recognises else ([], None)
+        instead: dict[tuple[int, Any], str] = {}
+        named = self._named(document)
+        over = _finished(document) if self._streams or told else []
+        here = set()
+        for piece in told:
+            strategies = named.get((id(piece.container), piece.key), self._view.strategy_of)
+            if strategies is None or not strategies:
+                continue
+            here.add(piece.channel)
+            last = piece.ends or ends is True
+            stream = self._streams.get(piece.channel)
+            if stream is None:
+                if not piece.text:
+                    continue
+                stream = self._streams[piece.channel] = TextStream(
+                    self._view, self._report, words_of(piece.name), strategies
+                )
+            shown = stream.feed(piece.text, last)
+            instead[id(piece.container), piece.key] = shown
+            if last:
+                del self._streams[piece.channel]
+            else:
+                self._last[piece.channel] = body
+        before = []
+        if over or ends is True:
+            before = self._flush([c for c in self._streams if c not in here and (ends is True or _choice(c) in over)])
+        mask = mask_line if self._lines else mask_json
+        return before, mask(self._view, body, document, self._report, instead)
+
+    def _named(self, document: Any) -> dict[tuple[int, Any], dict[str, Mask] | None]:
+        """For places that masks name: what is looked for there; None where all of it is replaced."""
+        if not self._view.named:
+            return {}
+        found: dict[tuple[int, Any], dict[str, Mask] | None] = {}
+        for number, container, key in self._view.slots(document):
+            mask, _ = self._view.named[number]
+            known = found.get((id(container), key), self._view.strategy_of)
+            found[id(container), key] = None if known is None or not mask.kinds else known | self._view.within[number]
+        return found
+
+    def end(self) -> list[bytes]:
+        """Documents with all that is held."""
+        return self._flush(list(self._streams))
+
+    def _flush(self, channels: list[_Channel]) -> list[bytes]:
+        written = []
+        for channel in channels:
+            left = self._streams.pop(channel).feed("", last=True)
+            if not left:
+                continue
+            body = self._last[channel]
+            document = parse_answer(body)
+            told, _ = _told(document, self._lines)
+            instead = {(id(p.container), p.key): left if p.channel == channel else "" for p in told}
+            written.append(mask_json(self._view, body, document, Report(), instead))
+        return written
+
+
+def _choice(channel: _Channel) -> Any:
+    """The index of the choice whose text *channel* is."""
+    for name, place in pairwise(channel):
+        if name == "choices":
+            return place
+    return None
+
+
+_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+
+
+class EventMasker:
+    """Server-sent events (WHATWG HTML, 9.2). Events in which nothing changes keep their bytes."""
+
+    def __init__(self, view: View, report: Report) -> None:
+        self._view = view
+        self._report = report
+        self._pieces = _Pieces(view, report, lines=False)
+        self._plain: dict[str, TextStream] = {}
+        self._rest = b""
+        self._lines: list[tuple[bytes, bytes]] = []  # of the event that has not ended: each with its end
+        self._known: dict[bytes, bytes] = {}  # lines that come again and again
+        self._template: list[tuple[bytes, bytes]] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that have ended, masked."""
+        self._rest += data
+        out: list[bytes] = []
+        position = 0
+        for match in _LINE_END.finditer(self._rest):
+            line, end = self._rest[position : match.start()], match[0]
+            position = match.end()
+            self._lines.append((line, end))
+            if not line:
+                out += self._event()
+        self._rest = self._rest[position:]
+        if len(self._rest) + sum(len(line) for line, _ in self._lines) > LARGEST_EVENT:
+            raise MaskingError("an event is longer than any may be")
+        return out
+
+    def end(self) -> list[bytes]:
+        """What is left: an event without its end, and the texts that were held."""
+        if self._rest:
+            line = self._rest.rstrip(b"\r")
+            self._lines.append((line, self._rest[len(line) :]))
+            self._rest = b""
+        out = self._event() if self._lines else []
+        return [*out, *self._flush()]
+
+    def _flush(self) -> list[bytes]:
+        out = [self._written(self._template, body) for body in self._pieces.end()]
+        for name, stream in list(self._plain.items()):
+            left = stream.feed("", last=True)
+            if left:
+                out.append(self._plain_event(name, left))
+        self._plain.clear()
+        return out
+
+    def _event(self) -> list[bytes]:
+        lines, self._lines = self._lines, []
+        data = [_value(line) for line, _ in lines if _is_data(line)]
+        if not data:
+            return [self._written(lines, None)]
+        body = b"\n".join(data)
+        if body.strip() == b"[DONE]":
+            return [*self._flush(), self._written(lines, None)]
+        document_like = body.lstrip()[:1] in (b"{", b"[", b'"')
+        if document_like:
+            try:
+                before, masked = self._pieces.masked(body)
+            except ContentError as error:
+                raise MaskingError(f"an event is not unambiguous JSON: {error}") from None
+            self._template = lines
+            return [
+                *(self._written(lines, b) for b in before),
+                self._written(lines, None if masked is body or masked == body else masked),
+            ]
+        if self._view.named:
+            raise MaskingError("an event is not JSON, in which fields have names")
+        return self._text(lines, body)
+
+    def _text(self, lines: list[tuple[bytes, bytes]], body: bytes) -> list[bytes]:
+        """An event whose data is text: a piece of what others of its name tell."""
+        if not self._view.recognises:
+            return [self._written(lines, None)]
+        name = next((_value(line).decode("utf-8", "replace") for line, _ in lines if line.startswith(b"event:")), "")
+        stream = self._plain.get(name)
+        if stream is None:
+            stream = self._plain[name] = TextStream(self._view, self._report, "", self._view.strategy_of)
+        text = _decoded(body)
+        shown = stream.feed(text)
+        if shown == text:
+            return [self._written(lines, None)]
+        return [self._written(lines, shown.encode())] if shown else []
+
+    def _plain_event(self, name: str, text: str) -> bytes:
+        head = f"event: {name}\n" if name else ""
+        return (head + "".join(f"data: {line}\n" for line in text.split("\n")) + "\n").encode()
+
+    def _written(self, lines: list[tuple[bytes, bytes]], body: bytes | None) -> bytes:
+        """*lines* of an event with *body* as its data, or its own; other fields masked as texts."""
+        parts: list[bytes] = []
+        placed = False
+        for line, end in lines:
+            if not _is_data(line):
+                parts += [self._field(line), end]
+            elif body is None:
+                parts += [line, end]
+            elif not placed:
+                placed = True
+                for piece in body.split(b"\n"):
+                    parts += [b"data: ", piece, end]
+        return b"".join(parts)
+
+    def _field(self, line: bytes) -> bytes:
+        if not line or not self._view.recognises:
+            return line
+        known = self._known.get(line)
+        if known is None:
+            text = _decoded(line)
+            masked = mask_text(self._view, text, self._report)
+            known = line if masked is text else masked.encode()
+            if len(self._known) < 64:
+                self._known[line] = known
+        return known
+
+
+def _is_data(line: bytes) -> bool:
+    return line.startswith(b"data:") or line == b"data"
+
+
+def _value(line: bytes) -> bytes:
+    value = line.partition(b":")[2]
+    return value[1:] if value.startswith(b" ") else value
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise MaskingError("it is not UTF-8") from None
+
+
+class LineMasker:
+    """Newline-delimited JSON: each line is let through when it has ended."""
+
+    def __init__(self, view: View, report: Report) -> None:
+        self._pieces = _Pieces(view, report, lines=True)
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that have ended, masked."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LARGEST_EVENT:
+            raise MaskingError("a line is longer than any may be")
+        return [out + b"\n" for line in lines for out in self._line(line)]
+
+    def end(self) -> list[bytes]:
+        """A last line without its end, and the texts that were held."""
+        rest, self._rest = self._rest, b""
+        out = b"\n".join(self._line(rest)) if rest else b""
+        return [*([out] if out else []), *(body + b"\n" for body in self._pieces.end())]
+
+    def _line(self, line: bytes) -> Iterator[bytes]:
+        text = line[:-1] if line.endswith(b"\r") else line
+        if not text.strip():
+            yield line
+            return
+        try:
+            before, masked = self._pieces.masked(text)
+        except ContentError as error:
+            raise MaskingError(f"a line is not unambiguous JSON: {error}") from None
+        yield from before
+        yield masked + line[len(text) :]
+
+
+class PlainMasker:
+    """Text of which values are recognised; paths have no meaning in it."""
+
+    def __init__(self, view: View, report: Report, charset: str = "utf-8") -> None:
+        self._decoder = codecs.getincrementaldecoder(charset)()
+        self._charset = charset
+        self._stream = TextStream(view, report, "", view.strategy_of)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """What has ended, masked."""
+        return self._let(data, False)
+
+    def end(self) -> list[bytes]:
+        """What was held."""
+        return self._let(b"", True)
+
+    def _let(self, data: bytes, last: bool) -> list[bytes]:
+        try:
+            text = self._decoder.decode(data, last)
+        except UnicodeDecodeError:
+            raise MaskingError(f"it is not {self._charset}") from None
+        shown = self._stream.feed(text, last)
+        return [shown.encode(self._charset, "xmlcharrefreplace")] if shown else []
+
+
+class Unmasked:
+    """Nothing is masked: everything is let through as it comes."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """*data* itself."""
+        return [data]
+
+    def end(self) -> list[bytes]:
+        """Nothing."""
+        return []

@@ -1,0 +1,267 @@
+"""One JSON document with its spelling, walked in order: what masks name in it, and what is recognised in its texts."""
+
+import re
+import time
+from bisect import bisect_right
+from collections import Counter
+from itertools import accumulate
+from typing import Any
+
+from weir.masking.detectors.engine import DetectorError, is_spelt_otherwise
+from weir.masking.detectors.model import Detector, Span
+from weir.masking.masks import Mask, MaskedField, View
+from weir.masking.spelling import Change, Spelling, SpellingError
+from weir.masking.strategies import DROP
+
+#: Seconds that one body may take.
+BUDGET = 10.0
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+")
+#: Names under which values of any kind stand: the name around them says more.
+_GENERIC = frozenset(("value", "number", "no", "text", "content", "data", "raw", "val", "address", "code", "id", "key"))
+_LABELS = ("type", "name", "label", "key", "field", "kind", "title")
+
+
+class MaskingError(Exception):
+    """A body could not be masked. The text says why, without quoting it."""
+
+
+class Report:
+    """How many values each mask replaced."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str, str]] = Counter()
+
+    def add(self, mask: Mask, path: str = "", kind: str = "") -> None:
+        """One value more."""
+        self._counts[path, mask.strategy.name, kind, mask.rule] += 1
+
+    def fields(self) -> list[MaskedField]:
+        """As it stands in the journal."""
+        return [
+            MaskedField(path, strategy, count, kind, rule)
+            for (path, strategy, kind, rule), count in self._counts.items()
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+
+def words_of(name: str) -> str:
+    """A member's name as words: ``dateOfBirth`` and ``date_of_birth`` are ``date Of Birth`` and ``date of birth``."""
+    return _CAMEL.sub(" ", name)
+
+
+def changes_of(view: View, text: str, spans: list[Span], strategies: dict[str, Mask], report: Report) -> list[Change]:
+    """What has to be replaced in *text*, in which *spans* were found; in order."""
+    tokens = view.tokens.within(text)
+    changes: list[Change] = []
+    for span in spans:
+        mask = strategies.get(span.kind)
+        if mask is None or any(start < span.end and span.start < end for start, end in tokens):
+            continue
+        old = text[span.start : span.end]
+        new = mask.strategy.text(old, span.kind)
+        if new != old:
+            report.add(mask, kind=span.kind)
+            changes.append((span.start, span.end, new))
+    return changes
+
+
+def applied(text: str, changes: list[Change]) -> str:
+    """*text* with *changes*, which are in order and apart, made."""
+    if not changes:
+        return text
+    parts, position = [], 0
+    for start, end, new in changes:
+        parts += [text[position:start], new]
+        position = end
+    return "".join([*parts, text[position:]])
+
+
+#: A text or number of a document, or a member's name: its token, the names it stands under, itself, what hides what is
+#: found in it, its value (None for a name), and the object whose member it names.
+_Leaf = tuple[int, str, str, dict[str, Mask], Any, int]
+
+
+class Walk:
+    """One walk over one document."""
+
+    def __init__(
+        self,
+        view: View,
+        fired: tuple[Detector, ...],
+        slots: list[tuple[int, Any, Any]],
+        report: Report,
+        instead: dict[tuple[int, Any], str],
+    ) -> None:
+        self._view = view
+        self._fired = fired
+        self._report = report
+        self._instead = instead
+        self._edits: list[tuple[str, tuple[Any, ...]]] = []  # calls of `Spelling`
+        self._leaves: list[_Leaf] = []
+        self._token = 0
+        self._quiet: set[str] = set()  # names in which nothing is found
+        self._written: Counter[tuple[int, str]] = Counter()
+        self._targets: dict[int, dict[Any, list[int]]] = {}
+        for number, container, key in slots:
+            numbers = self._targets.setdefault(id(container), {}).setdefault(key, [])
+            if number not in numbers:
+                numbers.append(number)
+
+    def masked(self, text: str, document: Any) -> str:
+        """*text*, whose parsed form is *document*, masked; itself where nothing had to be."""
+        self._value(document, "", "", self._view.strategy_of if self._fired else {})
+        if self._leaves:
+            self._recognise(time.monotonic() + BUDGET)
+        if not self._edits:
+            return text
+        spelling = Spelling(text)
+        if self._token != len(spelling.spans):
+            raise SpellingError("the body is not what was read from it")
+        for method, arguments in self._edits:
+            getattr(spelling, method)(*arguments)
+        return spelling.written()
+
+    def _value(self, value: Any, key: str, around: str, strategies: dict[str, Mask]) -> None:
+        kind = type(value)
+        if kind is dict:
+            self._object(value, key, strategies)
+        elif kind is list:
+            self._list(value, key, around, strategies)
+        else:
+            if strategies and value not in (None, True, False, ""):
+                self._leaf(value, key, around, strategies)
+            self._token += 1
+
+    def _leaf(self, value: Any, key: str, around: str, strategies: dict[str, Mask]) -> None:
+        named = f"{around} {key}" if key.lower() in _GENERIC else key
+        text = value if type(value) is str else str(value)
+        self._leaves.append((self._token, named, text, strategies, value, 0))
+
+    def _list(self, value: list[Any], key: str, around: str, strategies: dict[str, Mask]) -> None:
+        self._token += 1
+        targets = self._targets.get(id(value))
+        for i, item in enumerate(value):
+            if self._instead and (id(value), i) in self._instead:
+                self._replaced(item, self._instead[id(value), i])
+            elif targets is not None and i in targets:
+                self._slot(item, key, around, strategies, targets[i], listed=True)
+            else:
+                self._value(item, key, around, strategies)
+        self._token += 1
+
+    def _object(self, value: dict[str, Any], key: str, strategies: dict[str, Mask]) -> None:
+        self._token += 1
+        targets = self._targets.get(id(value))
+        around = key
+        if strategies and not _GENERIC.isdisjoint(value):
+            labels = [label for name in _LABELS if isinstance(label := value.get(name), str) and len(label) < 40]
+            around = " ".join([key, *labels])
+        members: list[tuple[int, int, bool]] = []
+        for name, item in value.items():
+            first = self._token
+            if strategies and name not in self._quiet:
+                self._name(name, strategies, id(value))
+            self._token += 1
+            dropped = False
+            if self._instead and (id(value), name) in self._instead:
+                self._replaced(item, self._instead[id(value), name])
+            elif targets is not None and name in targets:
+                dropped = self._slot(item, name, around, strategies, targets[name], listed=False)
+            else:
+                self._value(item, name, around, strategies)
+            if targets is not None:
+                members.append((first, self._token - 1, dropped))
+        self._token += 1
+        if any(removed for _, _, removed in members):
+            self._edits.append(("remove", (members,)))
+
+    def _name(self, name: str, strategies: dict[str, Mask], owner: int) -> None:
+        """A member's name: names recur, so those in which nothing is found are remembered."""
+        if self._view.detectors.find(name):
+            self._leaves.append((self._token, "", name, strategies, None, owner))
+        else:
+            self._quiet.add(name)
+
+    def _replaced(self, old: str, new: str) -> None:
+        if new != old:
+            self._edits.append(("replace", (self._token, self._token, new)))
+        self._token += 1
+
+    def _slot(
+        self, old: Any, key: str, around: str, strategies: dict[str, Mask], numbers: list[int], listed: bool
+    ) -> bool:
+        """A value that masks name; whether its member is to be removed."""
+        first, new, whole = self._token, old, False
+        for number in numbers:
+            mask, path = self._view.named[number]
+            if mask.kinds:
+                strategies = strategies | self._view.within[number] if self._fired else strategies
+                continue
+            whole = True
+            changed = mask.strategy.value(new)
+            if changed is DROP and listed:  # a list keeps its positions
+                changed = None
+            if changed is DROP or (changed is not new and (type(changed) is not type(new) or changed != new)):
+                self._report.add(mask, path.text)
+                new = changed
+                if new is DROP:
+                    break
+        self._value(old, key, around, {} if whole else strategies)
+        if new is not DROP and new is not old:
+            self._edits.append(("replace", (first, self._token - 1, new)))
+        return new is DROP
+
+    def _recognise(self, deadline: float) -> None:
+        """Look into those texts in which a gate found something."""
+        pieces = [f"{leaf[1]}\n{leaf[2]}\x1e".encode("utf-8", "replace") for leaf in self._leaves]
+        ends = list(accumulate(map(len, pieces)))
+        joined = b"".join(pieces)
+        wanted: dict[int, list[Detector]] = {}
+        for detector in self._fired:
+            for start, end in self._view.detectors.places(detector, joined):
+                for i in range(bisect_right(ends, start), min(bisect_right(ends, end) + 1, len(ends))):
+                    found = wanted.setdefault(i, [])
+                    if detector not in found:
+                        found.append(detector)
+        for i, leaf in enumerate(self._leaves):
+            if is_spelt_otherwise(leaf[2]):
+                self._look(leaf, None)
+            elif i in wanted:
+                self._look(leaf, tuple(d for d in wanted[i] if d.kind in leaf[3]))
+            if i % 256 == 0 and time.monotonic() > deadline:
+                raise DetectorError("it takes too long")
+
+    def _look(self, leaf: _Leaf, detectors: tuple[Detector, ...] | None) -> None:
+        token, named, text, strategies, value, owner = leaf
+        spans = self._view.detectors.find(text, words_of(named), detectors)
+        if value is None or type(value) is str:
+            changes = changes_of(self._view, text, spans, strategies, self._report)
+            if changes and value is None:
+                changes = self._apart(owner, text, changes)
+            if changes:
+                self._edits.append(("replace_within", (token, changes)))
+            return
+        for span in spans:
+            mask = strategies.get(span.kind)
+            if mask is not None and not self._view.tokens.known(value):
+                new = mask.strategy.value(value)
+                if new is DROP:
+                    new = None
+                if new != value:
+                    self._report.add(mask, kind=span.kind)
+                    self._edits.append(("replace", (token, token, new)))
+                return
+
+    def _apart(self, owner: int, text: str, changes: list[Change]) -> list[Change]:
+        """Names of members that become the same would be read as one: each but the first is numbered."""
+        name = (owner, applied(text, changes))
+        self._written[name] += 1
+        if self._written[name] == 1:
+            return changes
+        start, end, new = changes[-1]
+        return [*changes[:-1], (start, end, f"{new} {self._written[name]}")]
