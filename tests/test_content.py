@@ -2,9 +2,13 @@
 
 import gzip
 import json
+import tracemalloc
+import zlib
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,23 +45,53 @@ def test_gzip_with_several_members_is_read_whole() -> None:
     assert decode(b"plain", "") == decode(b"plain", "identity") == b"plain"
 
 
-@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "x-gzip", "hex", "rot13", "bz2", "identity, gzip", "deflate"])
+@pytest.mark.parametrize(
+    "encoding", ["compress", "gzip, gzip", "x-gzip", "hex", "rot13", "bz2", "identity, gzip", "br, zstd"]
+)
 def test_other_encodings_are_refused(encoding: str) -> None:
     with pytest.raises(ContentError, match="not accepted"):
         decode(gzip.compress(b"x"), encoding)
 
 
-@pytest.mark.parametrize(
-    "body", [gzip.compress(b"x" * 100, mtime=0)[:-4], b"not gzip", gzip.compress(b"x", mtime=0) + b"trailing"]
-)
-def test_damaged_gzip_is_refused(body: bytes) -> None:
-    with pytest.raises(ContentError):
-        decode(body, "gzip")
+ENCODERS = {
+    "gzip": gzip.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+    "deflate": zlib.compress,
+}
 
 
-def test_a_bomb_is_refused_before_it_fills_memory() -> None:
-    with pytest.raises(ContentError, match="far more than it may"):
-        decode(gzip.compress(b"\0" * 200_000_000), "gzip", limit=1_000_000)
+@pytest.mark.parametrize("encoding", ENCODERS)
+@given(body=st.binary(max_size=3000), times=st.integers(1, 300))
+def test_encodings_are_undone(encoding: str, body: bytes, times: int) -> None:
+    assert decode(ENCODERS[encoding](body * times), encoding.upper()) == body * times
+
+
+def test_deflate_without_its_head_and_zstd_of_several_frames() -> None:
+    raw = zlib.compressobj(wbits=-15)
+    assert decode(raw.compress(b"bare") + raw.flush(), "deflate") == b"bare"
+    zstd = ENCODERS["zstd"]
+    assert decode(zstd(b"one ") + zstd(b"two"), "zstd") == b"one two"
+
+
+@pytest.mark.parametrize("encoding", ENCODERS)
+def test_damaged_encodings_are_refused(encoding: str) -> None:
+    whole = ENCODERS[encoding](bytes(range(256)) * 40)
+    for damaged in (whole[:-5], whole[: len(whole) // 2], b"nothing of the kind", whole + b"trailing"):
+        with pytest.raises(ContentError):
+            decode(damaged, encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODERS)
+def test_a_bomb_is_refused_before_it_fills_memory(encoding: str) -> None:
+    bomb = ENCODERS[encoding](b"\0" * 200_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentError, match="far more than it may"):
+            decode(bomb, encoding, limit=1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

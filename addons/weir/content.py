@@ -7,11 +7,14 @@ padded compression. Nothing here knows mitmproxy.
 
 import re
 import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_plus
 
+import brotli
 import jiter
 import msgspec
+import zstandard
 
 #: Decoded bodies larger than this are refused (bytes), and bodies that grow more than `MAX_RATIO` beyond `FREE`.
 MAX_DECODED = 32 * 1024 * 1024
@@ -23,6 +26,9 @@ MAX_VALUES = 1_000_000
 MAX_CONTAINERS = 100_000
 
 _CHUNK = 1 << 20
+_FEED = 1 << 14
+#: Bytes of zstd's window, as browsers take them (RFC 9659).
+_WINDOW = 8 << 20
 
 
 class ContentError(ValueError):
@@ -30,33 +36,97 @@ class ContentError(ValueError):
 
 
 def decode(body: bytes, encoding: str, limit: int = MAX_DECODED) -> bytes:
-    """Undo *encoding* (the Content-Encoding value; ``""``, ``identity`` or ``gzip``).
+    """Undo *encoding* (the Content-Encoding value; ``""`` and ``identity`` are none).
 
-    Memory stays under *limit* plus one chunk, whatever the body claims.
+    Memory stays under *limit* plus one chunk (of brotli two), whatever the body claims.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
-    if name != "gzip":
-        raise ContentError(f"content encoding {encoding[:40]!r} is not accepted; send identity or gzip")
+    pieces = _DECODERS.get(name)
+    if pieces is None:
+        accepted = ", ".join(_DECODERS)
+        raise ContentError(f"content encoding {encoding[:40]!r} is not accepted; send identity or {accepted}")
     output = bytearray()
+    for piece in pieces(body):
+        output += piece
+        if len(output) > limit or len(output) > FREE + MAX_RATIO * len(body):
+            raise ContentError("the body decodes to far more than it may")
+    return bytes(output)
+
+
+def _zlib(body: bytes, wbits: int, name: str, members: bool) -> Iterator[bytes]:
     rest = body
     while rest:
-        member = zlib.decompressobj(wbits=31)
+        member = zlib.decompressobj(wbits=wbits)
         try:
             while True:
-                output += member.decompress(rest, _CHUNK)
-                if len(output) > limit or len(output) > FREE + MAX_RATIO * len(body):
-                    raise ContentError("the body decodes to far more than it may")
+                yield member.decompress(rest, _CHUNK)
                 rest = member.unconsumed_tail
                 if member.eof or not rest:
                     break
         except zlib.error:
-            raise ContentError("the body is not valid gzip") from None
+            raise ContentError(f"the body is not valid {name}") from None
         if not member.eof:
-            raise ContentError("the gzip body is truncated")
+            raise ContentError(f"the {name} body is truncated")
         rest = member.unused_data
-    return bytes(output)
+        if rest and not members:
+            raise ContentError(f"the {name} body goes on after its end")
+
+
+def _deflate(body: bytes) -> Iterator[bytes]:
+    """With zlib's head, as it should be, or without, as it is often sent."""
+    zlib_head = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
+    return _zlib(body, 15 if zlib_head else -15, "deflate", members=False)
+
+
+def _brotli(body: bytes) -> Iterator[bytes]:
+    decoder = brotli.Decompressor()
+    try:
+        yield decoder.process(body, output_buffer_limit=_CHUNK)
+        while not decoder.is_finished():
+            piece = decoder.process(b"", output_buffer_limit=_CHUNK)
+            if not piece and decoder.can_accept_more_data():
+                raise ContentError("the br body is truncated")
+            yield piece
+    except brotli.error:
+        raise ContentError("the body is not valid br") from None
+
+
+def _zstd(body: bytes) -> Iterator[bytes]:
+    decoder = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    try:
+        with decoder.stream_reader(body, read_across_frames=True) as reader:
+            while piece := reader.read(_CHUNK):
+                yield piece
+        # The reader does not tell a frame that was cut from one that has ended.
+        if not _ends_with_a_frame(body):
+            raise ContentError("the zstd body is truncated")
+    except zstandard.ZstdError:
+        raise ContentError("the body is not valid zstd") from None
+
+
+def _ends_with_a_frame(body: bytes) -> bool:
+    rest = body
+    while rest:
+        frame = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        for start in range(0, len(rest), _FEED):
+            frame.decompress(rest[start : start + _FEED])
+            if frame.eof:
+                rest = frame.unused_data + rest[start + _FEED :]
+                break
+        else:
+            return False
+    return True
+
+
+#: The encodings that are read, each as pieces of what it decodes to.
+_DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    "gzip": lambda body: _zlib(body, 31, "gzip", members=True),
+    "br": _brotli,
+    "zstd": _zstd,
+    "deflate": _deflate,
+}
 
 
 def parse(body: bytes) -> Any:

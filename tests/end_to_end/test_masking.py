@@ -69,7 +69,9 @@ def told(body: bytes) -> str:
 
 def ask(gateway: Gateway, *groups: str) -> socket.socket:
     """A chat request on a connection of its own, whose answer is read piece by piece."""
-    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}], "metadata": {"tenant": "acme"}})
+    body = json.dumps(
+        {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}], "metadata": {"tenant": "acme"}}
+    )
     connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
     head = f"POST /chat/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nAuthorization: Bearer {token('alice', *groups)}\r\n"
     connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
@@ -128,7 +130,9 @@ def test_those_to_whom_it_is_revealed_see_it_and_the_record_does_not(site: Gatew
     with upstream.answering(answer):
         body_of = {
             group: site.call(
-                "/chat/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, token=token("carol", group)
+                "/chat/v1/chat/completions",
+                {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
+                token=token("carol", group),
             ).body
             for group in ("support", "search")
         }
@@ -165,7 +169,7 @@ def test_a_stream_that_its_service_breaks_off_is_recorded_as_far_as_it_came(site
         data += read_until(connection, b"0\r\n\r\n")
     assert b"half" in data and not data.endswith(b"0\r\n\r\n")
     site.wait_for("v1/chat/completions")
-    ((status, error, text),) = [
+    ((status, _, text),) = [
         (f.response.status_code if f.response else 0, f.error, told((f.response and f.response.content) or b""))
         for f in site.flows()
     ]

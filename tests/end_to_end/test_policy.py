@@ -385,7 +385,7 @@ def test_a_stream_says_its_tokens_at_its_end_and_one_that_does_not_is_estimated(
 
 
 def test_an_answer_that_is_refused_has_been_paid_for(policed: Gateway, service: Upstream) -> None:
-    with service.answering(raw_answer(b"x" * 900, headers="Content-Encoding: br\r\n")):
+    with service.answering(raw_answer(b"x" * 900, headers="Content-Encoding: compress\r\n")):
         first = policed.call("/limited/v1/chat/completions", CHAT, token=token("unlucky"))
     assert first.problem == "upstream-unreadable"
     answer = policed.call("/limited/v1/chat/completions", CHAT, token=token("unlucky"))
@@ -442,7 +442,7 @@ def test_a_breaker_opens_at_errors_and_closes_after_a_success(policed: Gateway, 
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert rerank(policed, path="/reranker/v2/rerank").status == 200
-    with service.answering(raw_answer(b"x", headers="Content-Encoding: br\r\n")):
+    with service.answering(raw_answer(b"x", headers="Content-Encoding: compress\r\n")):
         found = {rerank(policed, path="/trips/v2/rerank").problem for _ in range(6)}
     assert found == {"upstream-unreadable"}, "what only the gateway cannot read says nothing of the service"
 

@@ -59,7 +59,7 @@ HOSTILE = {
     "UTF-16": lambda: head(f"Content-Length: {len(BODY.decode().encode('utf-16'))}") + BODY.decode().encode("utf-16"),
     "deep": lambda: head("Content-Length: 100000") + b"[" * 100_000,
     "multipart": lambda: head(LENGTH, "Content-Type: multipart/form-data; boundary=x") + BODY,
-    "unknown encoding": lambda: head(LENGTH, "Content-Encoding: br") + BODY,
+    "unknown encoding": lambda: head(LENGTH, "Content-Encoding: compress") + BODY,
     "an encoding of encodings": lambda: head(LENGTH, "Content-Encoding: gzip, gzip") + BODY,
     "bomb": lambda: head(f"Content-Length: {len(BOMB)}", "Content-Encoding: gzip") + BOMB,
     "too large": lambda: head("Content-Length: 40000000") + b"x" * 100,
