@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,23 @@ import pytest
 from tests.end_to_end import gateway as gateways
 from tests.end_to_end.gateway import CREDENTIAL, Gateway, Upstream, free_port, recorded_flows, start, write_policies
 
+#: What takes longest, from the longest on: begun last, it would keep one core busy while the others have nothing left.
+LONG = (
+    "end_to_end/test_approvals_ending.py", "end_to_end/test_approvals.py", "end_to_end/test_start.py",
+    "end_to_end/test_identity.py", "end_to_end/test_policy.py", "end_to_end/test_login.py", "end_to_end/test_rerank.py",
+    "end_to_end/test_replay.py", "end_to_end/test_demo.py", "cli/test_policy_tools.py", "cli/test_cli.py",
+    "end_to_end/test_attacks.py", "auth/test_provider.py", "end_to_end/test_closed.py",
+)  # fmt: skip
+
+#: What a token or a credential consists of, and what it looks like in base64.
+SECRET = rb"[A-Za-z0-9_.~+/=-]"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; `--no-loadscope-reorder` has them begun in this order."""
+    begun = {Path(__file__).parent / file: n for n, file in enumerate(LONG)}
+    items.sort(key=lambda item: begun.get(item.path, len(LONG)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def weir_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -20,6 +38,7 @@ def weir_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ["WEIR_HOME"] = str(home)
     for name in ("WEIR_POLICIES", "WEIR_TOKEN"):
         os.environ.pop(name, None)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of the many processes would compile everything again
     yield home
     del os.environ["WEIR_HOME"]
 
@@ -33,14 +52,20 @@ def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
     assert len(secrets) > 1 or not started, "the tests used no token, so this check would prove nothing"
     needles = {s.encode() for s in secrets} | {base64.b64encode(s.encode()).rstrip(b"=")[:-1] for s in secrets}
     needles |= {s.rpartition(".")[2].encode() for s in secrets}  # a JWT's signature alone
+    assert all(re.fullmatch(SECRET + rb"+", needle) for needle in needles), "a secret that could not be found"
+    word = re.compile(SECRET + b"{%d,}" % min(map(len, needles)))  # a needle is always within one of these
+    words: dict[bytes, Path] = {}  # each once: the same body a thousand times is searched once for thousands of secrets
     for gateway in started:
         haystacks = ["".join(gateway.log).encode()]
         haystacks += [p.read_bytes() for p in gateway.recordings.rglob("*") if p.is_file()]
         for flow in recorded_flows(gateway.recordings):
             haystacks += [m.content for m in (flow.request, flow.response) if m is not None and m.content]
         for haystack in haystacks:
-            for needle in needles:
-                assert needle not in haystack, f"a secret of the tests is in a log or recording of {gateway.folder}"
+            words |= dict.fromkeys(word.findall(haystack), gateway.folder)
+    text = b"\n".join(words)
+    for needle in needles:
+        found = needle in text and next(folder for one, folder in words.items() if needle in one)
+        assert not found, f"a secret of the tests is in a log or recording of {found}"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The tools by which someone trusts a policy: check, explain, test, diff, schema, profiles."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -11,6 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
+
+from weir.cli.main import main
 
 WEIR = Path(sys.executable).with_name("weir")
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -36,6 +40,28 @@ def folder(tmp_path: Path) -> Path:
 
 
 def weir(folder: Path, *arguments: str, code: int = 0) -> str:
+    """What the command says, run in this process: to start one keeps a core busy for over a second."""
+    said, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with (
+        contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors),
+        pytest.MonkeyPatch.context() as patched,
+    ):  # fmt: skip
+        patched.setattr(sys, "argv", [str(WEIR), *arguments])
+        try:
+            main()
+            found: object = 0
+        except SystemExit as end:
+            found = end.code or 0
+    text = ""
+    for stream in (said, errors):
+        stream.seek(0)
+        text += stream.read()
+    assert found == code, text
+    return text
+
+
+def started(folder: Path, *arguments: str, code: int = 0) -> str:
+    """As `weir`, in a process of its own: each command at least once."""
     done = subprocess.run([str(WEIR), *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -101,7 +127,7 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
     (policies / "gateway.yaml").write_text(
         GATEWAY + "timezone: Mars\ncategories: {empty: {terms: []}}\nlimits: sqlite\n"
     )
-    said = weir(folder, "check", code=2)
+    said = started(folder, "check", code=2)
     for expected in (
         "policies/c.yaml:3:1: profile: there is no profile 'coher'. Did you mean 'cohere'?",
         "policies/c.yaml:7:26: rules[0].when.documnts: there is no fact 'documnts'. Did you mean 'documents'?",
@@ -155,8 +181,8 @@ def test_a_variable_that_is_not_set_is_a_warning_for_check_only(folder: Path) ->
     assert "warning: the environment variable NOT_SET_HERE is not set here; the gateway needs it" in weir(
         folder, "check"
     )
-    weir(folder, "check", "--strict", code=1)
-    assert "NOT_SET_HERE is not set" in weir(folder, "run", code=2)
+    started(folder, "check", "--strict", code=1)
+    assert "NOT_SET_HERE is not set" in started(folder, "run", code=2)
 
 
 # weir explain
@@ -221,7 +247,7 @@ def test_what_cannot_be_explained(folder: Path, text: str, expected: str) -> Non
 
 
 def test_an_unknown_id_or_file_says_so(folder: Path) -> None:
-    assert "cannot be read" in weir(folder, "explain", "nothing.json", code=2)
+    assert "cannot be read" in started(folder, "explain", "nothing.json", code=2)
     weir(folder, "explain", "019fa1c2-7a51-7cc3-b1b5-3f8d9a1f0c11", code=2)
 
 
@@ -245,7 +271,7 @@ def test_cases_pass_fail_and_are_reported(folder: Path) -> None:
     assert "there is no connection 'd'" in said and "3 cases, 2 failed" in said
     report = ET.parse(folder / "report.xml").getroot()
     assert report.attrib["failures"] == "2" and len(report.findall("testcase/failure")) == 2
-    assert "1 cases, 0 failed" in weir(folder, "test", "passes")
+    assert "1 cases, 0 failed" in started(folder, "test", "passes")
     assert "no case has 'nothing' in its name" in weir(folder, "test", "nothing", code=2)
 
 
@@ -294,7 +320,7 @@ def test_diff_says_what_changes(folder: Path) -> None:
         "  'an ordinary rerank passes' (reranker): allow -> deny by document-cap",
     ):
         assert expected in said, said
-    assert weir(folder, "diff", "old", "old") == "nothing changes\n"
+    assert started(folder, "diff", "old", "old") == "nothing changes\n"
     assert json.loads(weir(folder, "diff", "old", "new", "--json"))["cases"]
 
 
@@ -310,7 +336,7 @@ SHIPPED = {
 
 @pytest.mark.parametrize("what", SHIPPED)
 def test_schemas_accept_what_is_shipped_and_not_what_is_misspelt(folder: Path, what: str) -> None:
-    schema = json.loads(weir(folder, "schema", what))
+    schema = json.loads(started(folder, "schema", what))
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     assert SHIPPED[what]
@@ -343,7 +369,7 @@ def test_profiles_are_listed_and_shown_with_the_folders_own(folder: Path) -> Non
     )
     assert shown[0]["path"] == "/shop/{index}/suggest" and "index" in shown[0]["facts"]
     assert {"/_bulk", "/{index}/_search"} <= {row["path"] for row in shown}
-    assert "there is no profile 'coher'. Did you mean 'cohere'?" in weir(folder, "profiles", "show", "coher", code=2)
+    assert "there is no profile 'coher'. Did you mean 'cohere'?" in started(folder, "profiles", "show", "coher", code=2)
     (folder / "policies/profiles").mkdir()
     (folder / "policies/profiles/mine.yaml").write_text(
         weir(folder, "profiles", "show", "cohere", "--yaml").replace("profile: cohere", "profile: mine")
@@ -391,7 +417,7 @@ def test_what_cannot_be_written_or_sent_is_said(folder: Path) -> None:
 
 
 def test_someone_is_started_again_whatever_became_of_their_issuer(folder: Path) -> None:
-    weir(folder, "stop", "--user", "gone-user", "--issuer", "https://gone.example", "--reason", "left")
-    assert "gone-user" in weir(folder, "status")
-    assert "started the user gone-user" in weir(folder, "start", "--user", "gone-user")
+    started(folder, "stop", "--user", "gone-user", "--issuer", "https://gone.example", "--reason", "left")
+    assert "gone-user" in started(folder, "status")
+    assert "started the user gone-user" in started(folder, "start", "--user", "gone-user")
     weir(folder, "start", "--user", "gone-user", "--issuer", "https://gone.example", code=1)

@@ -176,6 +176,7 @@ def test_several_workers_send_an_approved_request_once(
     with free_admin(tmp_path) as admin:
         site = start_site(tmp_path, launch, state, admin, upstream, "run", "--workers", "2")
         site.gateway.wait_for("weir: admin on")
+        admin.ready()  # it says so before it listens
         site.gateway.wait_for("as worker w1")
         for n in range(5):
             request = {**body(f"{user} {n}", 1), "model": "short"}
@@ -192,6 +193,7 @@ def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
     with free_admin(tmp_path) as admin:
         site = start_site(tmp_path, launch, state, admin, upstream, "run")
         site.gateway.wait_for("weir: admin on")
+        admin.ready()
         waiting = Waiting(site.gateway, body=body(user), token=caller)
         asked = site.admin.of(user, carol)
         (pid,) = [int(p) for p in subprocess.run(["pgrep", "-P", str(site.gateway.process.pid), "-f", "weir.cli.main admin"],
@@ -286,6 +288,7 @@ def test_a_response_that_another_worker_keeps_is_not_asked_for_twice(
     with free_admin(tmp_path) as admin:
         site = start_site(tmp_path, launch, state, admin, upstream, "run", "--workers", "2")
         site.gateway.wait_for("weir: admin on")
+        admin.ready()
         site.gateway.wait_for("as worker w1")
         with upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.05}]})):
             approval = site.gateway.call(body=body(user, 1), token=caller).json["approval_id"]

@@ -556,8 +556,8 @@ def folder(policed: Gateway) -> Iterator[Path]:
     text = path.read_text()
     yield path
     if path.read_text() != text:
-        path.write_text(text)
         seen = len([line for line in policed.log if "reloaded by" in line])
+        path.write_text(text)
         wait(lambda: len([line for line in policed.log if "reloaded by" in line]) > seen)
 
 

@@ -83,7 +83,7 @@ def test_keys(database: Database) -> None:
     assert database.list_keys()[0].last_used == NOW + 2
     assert (
         text.encode() not in database.path.read_bytes()
-        and text.split("_")[2].encode() not in database.path.read_bytes()
+        and text.split("_", 2)[2].encode() not in database.path.read_bytes()
     )
     generation = database.generation()
     assert database.revoke_key("ci", NOW) == 1 and database.revoke_key("ci", NOW) == 0

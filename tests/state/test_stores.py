@@ -160,10 +160,10 @@ def test_one_principal_asks_for_so_many(store: Store) -> None:
 
 def test_what_is_given_for_a_while_is_in_the_snapshot(store: Store) -> None:
     generation = store.generation()
-    store.add_approval(window(ALICE, "reranker", NOW, NOW + 600), 9)
+    store.add_approval(window(ALICE, "reranker", NOW, NOW + 9999), 9)
     assert store.generation() > generation
     windows = store.snapshot()[1].windows[(*ALICE.key, "reranker")]
-    assert [(w.id, w.until, w.decided_by()) for w in windows] == [("w-1", NOW + 600, "acme/lead")]
+    assert [(w.id, w.until, w.decided_by()) for w in windows] == [("w-1", NOW + 9999, "acme/lead")]
     store.change_approval("w-1", lambda a: lifecycle.revoke(a, NOW + 1))
     assert store.snapshot()[1].windows == {}
 
