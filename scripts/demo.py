@@ -163,6 +163,20 @@ class Gateway:
             process.wait(20)
 
 
+#: A language model behind the same gateway; the demo's reranker plays it.
+CHAT = """
+version: 1
+connection: chat
+profile: openai
+upstream: http://127.0.0.1:{port}
+match: {{path: /chat}}
+credential: {{header: Authorization, value: "Bearer ${{env:RERANKER_API_KEY}}"}}
+access: {{groups: [search]}}
+masks:
+  - {{detect: [all], with: redact}}
+"""
+
+
 def prepare(folder: Path, reranker: Reranker) -> Gateway:
     """The repository's own policies, on ports that are free here."""
     gateway = Gateway(folder, reranker.api_key)
@@ -178,6 +192,7 @@ def prepare(folder: Path, reranker: Reranker) -> Gateway:
         text = path.read_text()
         expect(old in text, f"{old} in policies/{name}")
         path.write_text(text.replace(old, new))
+    (folder / "policies" / "chat.yaml").write_text(CHAT.format(port=reranker.port))
     return gateway
 
 
@@ -196,6 +211,11 @@ def rerank(client: cohere.ClientV2, documents: list[Any]) -> Any:
     return client.rerank(model="bm25", query=QUESTION, documents=documents, top_n=3, request_options=options)  # type: ignore[arg-type]
 
 
+def _ends(text: str) -> str:
+    """How *text* begins and ends."""
+    return text if len(text) <= 70 else f"{text[:36]} … {text[-31:]}"
+
+
 def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     """The scenes with gateway and reranker running."""
 
@@ -210,10 +230,14 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     )
     ranking = rerank(client(alice), TICKETS)
     for result in ranking.results:
-        happened(f"{result.relevance_score:.3f}  {result.document['user_id']}  {result.document['text'][:58]}")
+        happened(f"{result.relevance_score:.3f}  {result.document['user_id']}  {_ends(result.document['text'])}")
     hashes = {r.document["user_id"] for r in ranking.results}
     expect(all(h.startswith("hash:") for h in hashes), "hashes where the user ids were")
-    why("her token names a group in `access`; user ids are hashed by `masks`, equal ids to equal hashes")
+    texts = [r.document["text"] for r in ranking.results]
+    expect(any("[PHONE]" in text or "[CREDIT_CARD]" in text for text in texts), "a masked number in a document")
+    why(
+        "her token names a group in `access`; `masks` hash user ids, equal ids to equal hashes, and hide what they recognise"
+    )
 
     scene(2, "The credential that the reranker saw, and alice did not")
     _, headers, body = reranker.seen[-1]
@@ -264,6 +288,21 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
             break
     why("limits: 60/minute per user, 8 at once; alice's own allowance is untouched")
 
+    scene(7, "A streamed answer, masked while it comes")
+    said = "Sure. Write to dana.k@example.com or call +49 30 901820, and have DE89 3704 0044 0532 0130 00 at hand."
+    asked("alice: POST /v1/chat/completions, stream: true; the model tells what it knows, five letters at a time")
+    shown, events = "", 0
+    chat = {"model": "m", "stream": True, "messages": [{"role": "user", "content": said}]}
+    url, bearer = gateway.url.replace("/reranker", "/chat"), {"Authorization": f"Bearer {alice}"}
+    with http.stream("POST", f"{url}/v1/chat/completions", json=chat, headers=bearer) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                events += 1
+                shown += json.loads(line[6:])["choices"][0]["delta"].get("content", "")
+    happened(f"in {events} events: {shown}")
+    expect(shown == "Sure. Write to [EMAIL] or call [PHONE], and have [IBAN] at hand.", "a masked stream")
+    why("values are recognised across events; only the word that could still become one is held back")
+
 
 def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     """The scenes in which somebody must say yes."""
@@ -290,7 +329,7 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         expect(thread.is_alive() and len(reranker.seen) == before, "a request that waits, and nothing upstream")
         return thread, found[0]
 
-    scene(7, "A wide rerank waits for a human, who says yes")
+    scene(8, "A wide rerank waits for a human, who says yes")
     asked("dana (group search): rerank 300 documents with the cohere SDK, as ever")
     thread, approval = waits((TICKETS * 50)[:300])
     short = approval["id"][-8:]
@@ -306,7 +345,7 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     happened(f"the record: {row['outcome']}, decided by {row['by']} after {row['latency']:.1f} s: {row['reason']}")
     why("wide-reranks: require_approval; bound to this exact request, judged again, and used once")
 
-    scene(8, "And one to which she says no")
+    scene(9, "And one to which she says no")
     asked("dana: rerank 400 documents")
     thread, approval = waits((TICKETS * 50)[:400])
     short = approval["id"][-8:]
@@ -323,7 +362,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     recording = sorted((gateway.folder / "recordings/segments/reranker").glob("*/*.mitm"))[0]
     shown = recording.relative_to(gateway.folder)
 
-    scene(9, "The recordings, in stock mitmdump")
+    scene(10, "The recordings, in stock mitmdump")
     asked(f"mitmdump -nr {shown}")
     lines = gateway.command("mitmdump", "-nr", str(recording)).splitlines()
     for line in [*lines[:2], f"… {len(lines) // 2} requests in all, refused ones included"]:
@@ -333,7 +372,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     alice = gateway.token("alice", "search")
     port, key = reranker.port, reranker.api_key
     reranker.stop()
-    scene(10, "Served back with mitmdump -S while the reranker is down")
+    scene(11, "Served back with mitmdump -S while the reranker is down")
     asked("alice: the first rerank again, with nothing behind the gateway but its recording")
     with gateway.running(
         *LISTEN, "-S", str(recording), "--set", "keepserving=true", "--set", "server_replay_extra=404"
@@ -346,7 +385,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     why("replay compares a keyed digest of the request, so that masked recordings match; policy still decides")
 
     again = Reranker(key, port).start()
-    scene(11, "The same session sent again with mitmdump -C by an operator")
+    scene(12, "The same session sent again with mitmdump -C by an operator")
     asked("olga (group search), token in WEIR_TOKEN, weir_replay_allow=masked: send every recorded request again")
     before = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
     olga = gateway.token("olga", "search")
@@ -369,13 +408,13 @@ QUESTIONS = {
     "What was ranked first, by model?": "SELECT model, index AS document, round(avg(score), 3) AS score, count(*) AS times "
     "FROM rankings WHERE rank = 1 GROUP BY ALL ORDER BY times DESC LIMIT 3",
     "How long did a session last, and how much was in it?": "SELECT user, requests, refused, documents, seconds FROM sessions ORDER BY requests DESC LIMIT 4",
-    "What was hidden?": "SELECT path, strategy, sum(count) AS hidden FROM masked_fields GROUP BY ALL ORDER BY hidden DESC",
+    "What was hidden?": "SELECT coalesce(nullif(kind, ''), path) AS what, strategy, sum(count) AS hidden FROM masked_fields GROUP BY ALL ORDER BY hidden DESC, what",
 }
 
 
 def sql(gateway: Gateway) -> None:
     """Five questions in SQL."""
-    scene(12, "Five questions in SQL")
+    scene(13, "Five questions in SQL")
     for question, query in QUESTIONS.items():
         asked(question)
         console.print(f'    [dim]weir sql "{escape(query)}"[/]')

@@ -1,7 +1,7 @@
 """A small real reranker for trying Weir: BM25 over the documents that it is sent. Standard library only.
 
-Speaks Cohere's shape (POST /v2/rerank, /v1/rerank) and Text Embeddings Inference's (POST /rerank),
-and insists on its API key, as a hosted service would:
+Speaks Cohere's shape (POST /v2/rerank, /v1/rerank) and Text Embeddings Inference's (POST /rerank). Asked for a chat
+completion (POST /v1/chat/completions), it tells the last message back as a stream, a few letters at a time. It insists on its API key, as a hosted service would:
 
     RERANKER_API_KEY=secret python scripts/reranker.py --port 9400
 """
@@ -52,9 +52,26 @@ class Handler(BaseHTTPRequestHandler):
                 return self._answer(200, _cohere(request))
             if self.path == "/rerank":
                 return self._answer(200, _tei(request))
+            if self.path == "/v1/chat/completions":
+                return self._tell(request["messages"][-1]["content"])
         except (ValueError, KeyError, TypeError) as error:
             return self._answer(400, {"message": f"invalid request: {error}"})
         return self._answer(404, {"message": "not found"})
+
+    def _tell(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        pieces: list[dict[str, Any]] = [{"content": text[i : i + 5]} for i in range(0, len(text), 5)]
+        for delta in [*pieces, {}]:
+            choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
+            self._chunk(f"data: {json.dumps({'id': 'told', 'choices': [choice]})}\n\n")
+        self._chunk("data: [DONE]\n\n")
+        self._chunk("")
+
+    def _chunk(self, text: str) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(text.encode()), text.encode()))
 
     def _answer(self, status: int, document: Any) -> None:
         body = json.dumps(document).encode()

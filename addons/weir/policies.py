@@ -5,7 +5,6 @@ is the SHA-256 of the canonical settings, carried by every decision.
 """
 
 import hashlib
-import hmac
 import importlib.util
 import json
 import os
@@ -31,7 +30,7 @@ from weir.duration import seconds
 from weir.home import HomeError
 from weir.masking.detectors.custom import compile_detector
 from weir.masking.detectors.model import Detector
-from weir.masking.keys import masking_keys
+from weir.masking.keys import MaskingKey, connection_key, keys
 from weir.masking.masks import Masks, compile_masks
 from weir.masking.strategies import Tokens
 from weir.policy.compile import compile_category, compile_limits, compile_rules, compile_trip
@@ -123,6 +122,7 @@ class Policies:
     limits: str  # the store's URL, or "memory"
     timezone: ZoneInfo
     categories: Mapping[str, str]  # the pattern of each
+    detectors: Mapping[str, tuple[Detector, ...]]  # the policies' own
     profiles: Mapping[str, Profile]  # the folder's own
     state: str  # "sqlite", or the URL of a Redis
     directory: Directory
@@ -190,7 +190,7 @@ def load(
             )
         )
     try:
-        mask_keys = masking_keys()
+        mask_keys = keys()
     except HomeError as error:
         raise ConfigError([Mistake(gateway.file, 1, 1, str(error))]) from None
     mistakes += [gateway.mistake(error) for error in errors]
@@ -235,6 +235,7 @@ def load(
         limits=gateway.settings.limits,
         timezone=timezone,
         categories=categories,
+        detectors=detectors,
         profiles=profiles,
         state=gateway.settings.state,
         directory=directory,
@@ -376,7 +377,7 @@ def _connection(
     profiles: Mapping[str, Profile],
     categories: Mapping[str, str],
     directory: Directory,
-    mask_keys: list[bytes],
+    mask_keys: list[MaskingKey],
     detectors: Mapping[str, tuple[Detector, ...]],
     environment: Mapping[str, str],
     errors: list[SettingError],
@@ -407,8 +408,8 @@ def _connection(
     limits = compile_limits(document, errors)
     rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, directory.schedules, errors)
     with at(errors, "masks"):
-        keys = [hmac.digest(key, settings.connection.encode(), "sha256") for key in mask_keys]
-        masks = compile_masks(settings.masks, Tokens(keys), issuers.resolve, detectors)
+        tokens = Tokens([connection_key(key.secret, settings.connection) for key in mask_keys])
+        masks = compile_masks(settings.masks, tokens, issuers.resolve, detectors)
     if profile is None or upstream is None or match is None:
         return None
     return Connection(

@@ -169,7 +169,7 @@ def test_a_stream_that_its_service_breaks_off_is_recorded_as_far_as_it_came(site
         data += read_until(connection, b"0\r\n\r\n")
     assert b"half" in data and not data.endswith(b"0\r\n\r\n")
     site.wait_for("v1/chat/completions")
-    ((status, _, text),) = [
+    ((status, text),) = [
         (f.response.status_code if f.response else 0, f.error, told((f.response and f.response.content) or b""))
         for f in site.flows()
     ]

@@ -16,6 +16,7 @@ from weir.cli import (
     explain,
     keys,
     login,
+    masking,
     policy_tests,
     profiles,
     revoke,
@@ -57,6 +58,7 @@ app.command("exec")(execute.execute)
 app.command("sql")(sql.sql)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(access.app, name="access")
+app.add_typer(masking.app, name="masking")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(revoke.app, name="revoke")

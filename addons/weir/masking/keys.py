@@ -5,6 +5,7 @@ the newest key; those of the ones before are recognised for as long as these are
 """
 
 import base64
+import hmac
 import json
 import os
 import secrets
@@ -25,9 +26,14 @@ class MaskingKey:
     secret: bytes
 
 
-def masking_keys() -> list[bytes]:
+def keys() -> list[MaskingKey]:
     """Every key that is kept, the newest first. Raises `HomeError`."""
-    return [key.secret for key in _read()]
+    return _read()
+
+
+def connection_key(secret: bytes, connection: str) -> bytes:
+    """The key of one connection's tokens."""
+    return hmac.digest(secret, connection.encode(), "sha256")
 
 
 def rotate(keep: float, now: float | None = None) -> list[MaskingKey]:

@@ -57,6 +57,7 @@ class View:
     """The masks that act on one view of one direction, merged: one walk for their paths, one gate for their kinds."""
 
     __slots__ = (
+        "_available",
         "_literals",
         "_paths",
         "detectors",
@@ -72,6 +73,7 @@ class View:
     def __init__(self, masks: Iterable[Mask], detectors: Mapping[str, tuple[Detector, ...]], tokens: Tokens) -> None:
         self.masks = tuple(masks)
         self.tokens = tokens
+        self._available = detectors
         #: The mask of each path, in the order in which `paths` numbers them.
         self.named = tuple((mask, path) for mask in self.masks for path in mask.paths)
         self._paths: dict[frozenset[str], Paths] = {}
@@ -87,6 +89,10 @@ class View:
 
     def __bool__(self) -> bool:
         return bool(self.masks)
+
+    def only(self, mask: Mask) -> "View":
+        """What one of its masks does alone."""
+        return View((mask,), self._available, self.tokens)
 
     def slots(self, document: Any, present: Iterable[str] | None = None) -> list[tuple[int, Any, Any]]:
         """Every (number in `named`, container, key) that masks name in *document*.

@@ -9,9 +9,11 @@ import codecs
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from weir.content import ContentError, parse_answer
+import msgspec
+
+from weir.content import ContentError, encode, parse_answer
 from weir.masking.detectors.engine import DetectorError
 from weir.masking.detectors.model import TABLE, Span
 from weir.masking.masker import mask_json, mask_line, mask_text
@@ -34,6 +36,7 @@ _JOINED = re.compile(
     re.IGNORECASE,
 )
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
+_SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
 _KEY_BEGIN = "-----BEGIN "
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _LONGEST_KEY = 20_000
@@ -72,7 +75,7 @@ class TextStream:
         cut = len(held) if last else self._settled(held)
         if cut == 0 and len(held) < _LONGEST_WORD:
             return ""
-        spans = self._found(held)
+        spans = [] if self._is_plain(held) else self._found(held)
         if not last:
             if cut < len(held) - _LONGEST_WORD and _open_key(held) < 0:
                 cut = len(held) - _LONGEST_WORD
@@ -86,6 +89,11 @@ class TextStream:
         self._held = held[cut:]
         return out
 
+    def _is_plain(self, held: str) -> bool:
+        """Whether there is nothing but short words in *held*, of which no built-in detector makes anything."""
+        whole = not self._before or self._before[-1].isspace()
+        return whole and not self._width and _SHORT_WORDS.fullmatch(held) is not None
+
     def _settled(self, held: str) -> int:
         """The place before which nothing can become part of a value any more."""
         if self._width:
@@ -96,20 +104,12 @@ class TextStream:
         place = _open_key(held)
         if place >= 0:
             return place
-        place = len(held)
-        floor = max(0, place - _LONGEST_GROUPS)
-        ended = held[-1].isspace()
-        while place > floor:
-            end = place
-            while end > floor and held[end - 1].isspace():
-                end -= 1
-            start = end
-            while start > 0 and not held[start - 1].isspace():
-                start -= 1
-            word = held[start:end]
+        place, ended = len(held), held[-1].isspace()
+        for word in reversed(held[-_LONGEST_GROUPS:].split()):
             if ended and not _JOINED.fullmatch(word):
                 break
-            place, ended = start, True
+            place, ended = held.rindex(word, 0, place), True
+        place = _start_of_word(held, place)  # the first may have been cut
         if (match := _DATE_TAIL.search(held, max(0, len(held) - 60))) is not None:
             place = min(place, _start_of_word(held, match.start()))
         return place
@@ -175,6 +175,8 @@ _COMPLETE = frozenset(
         "error",
     )
 )
+#: Documents that differ only in a piece of text, which services send one after another.
+_MOST_FRAMES = 4
 _IDENTITY = ("index", "item_id", "output_index", "content_index", "summary_index")
 _LAST = ("stop", "end", "done", "completed", "finished")
 
@@ -242,6 +244,30 @@ def _finished(document: Any) -> list[Any]:
     ]
 
 
+class _Frame(NamedTuple):
+    """A document without values, around the one piece of a text in it."""
+
+    before: bytes
+    after: bytes
+    channel: _Channel
+
+
+def _is_spelling(body: bytes, document: Any) -> bool:
+    """Whether *body* spells *document*: the text that was taken out of it was the piece, and nothing like it."""
+    try:
+        return bool(parse_answer(body) == document)
+    except ContentError:
+        return False
+
+
+def _string(literal: bytes) -> str | None:
+    """The text that one JSON string is; None where *literal* is anything else or more."""
+    try:
+        return msgspec.json.decode(literal, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 class _Pieces:
     """The texts of one stream, and how documents that tell pieces of them are written."""
 
@@ -251,9 +277,13 @@ class _Pieces:
         self._lines = lines
         self._streams: dict[_Channel, TextStream] = {}
         self._last: dict[_Channel, bytes] = {}  # a document with a piece of it, to write more with
+        self._frames: list[_Frame] = []  # the last ones, the latest first
 
     def masked(self, body: bytes) -> tuple[list[bytes], bytes]:
         """Documents to be written before this one, and this one."""
+        framed = self.framed(body)
+        if framed is not None:
+            return [], framed
         document = parse_answer(body)
         told, ends = _told(document, self._lines) if self._view.recognises else ([], None)
         instead: dict[tuple[int, Any], str] = {}
@@ -282,8 +312,41 @@ class _Pieces:
         before = []
         if over or ends is True:
             before = self._flush([c for c in self._streams if c not in here and (ends is True or _choice(c) in over)])
+        if len(instead) == 1 and not self._view.named:
+            framed = self._as_frame(body, document, told, instead)
+            if framed is not None:
+                return before, framed
         mask = mask_line if self._lines else mask_json
         return before, mask(self._view, body, document, self._report, instead)
+
+    def framed(self, body: bytes) -> bytes | None:
+        """A document like one before, but for its piece of text; None where it is none."""
+        for frame in self._frames:
+            if body.startswith(frame.before) and body.endswith(frame.after) and frame.channel in self._streams:
+                text = _string(body[len(frame.before) : len(body) - len(frame.after)])
+                if text is not None:
+                    shown = self._streams[frame.channel].feed(text)
+                    self._last[frame.channel] = body
+                    return body if shown == text else b"".join((frame.before, encode(shown), frame.after))
+        return None
+
+    def _as_frame(
+        self, body: bytes, document: Any, told: list[_Told], instead: dict[tuple[int, Any], str]
+    ) -> bytes | None:
+        """*body* with its one piece replaced, where all around it is clean; such a frame is remembered."""
+        piece = next(p for p in told if (id(p.container), p.key) in instead)
+        spelt = encode(piece.text)
+        if not piece.text or body.count(spelt) != 1:
+            return None
+        before, _, after = body.partition(spelt)
+        empty = b"".join((before, b'""', after))
+        piece.container[piece.key] = ""
+        if not _is_spelling(empty, document) or mask_json(self._view, empty, document, Report()) is not empty:
+            piece.container[piece.key] = piece.text
+            return None
+        if piece.channel in self._streams:
+            self._frames = [_Frame(before, after, piece.channel), *self._frames[: _MOST_FRAMES - 1]]
+        return b"".join((before, encode(instead[id(piece.container), piece.key]), after))
 
     def _named(self, document: Any) -> dict[tuple[int, Any], dict[str, Mask] | None]:
         """For places that masks name: what is looked for there; None where all of it is replaced."""
@@ -340,6 +403,16 @@ class EventMasker:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that have ended, masked."""
+        if (
+            not self._rest
+            and not self._lines
+            and data[:6] == b"data: "
+            and data.count(b"\n") == 2
+            and data[-2:] == b"\n\n"
+        ):
+            framed = self._pieces.framed(data[6:-2])  # one event, like the one before: most often it is
+            if framed is not None:
+                return [b"data: %s\n\n" % framed]
         self._rest += data
         out: list[bytes] = []
         position = 0

@@ -1,0 +1,163 @@
+"""What masking adds to a stream: 50 clients at 100 tokens a second each, direct, through the gateway, and masked.
+
+    python scripts/bench/streams.py [--clients 50] [--rate 100] [--seconds 6] [--rounds 3] [--workers 1]
+
+Service and clients are one process, which notes when each event was written and when it was read. The three ways take
+turns in every round, so that a noisy machine hits all alike; medians. "first word" is the time from sending the request
+to the first word of the answer, which the service thinks about for 200 ms.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "addons"), str(ROOT)]
+
+WORDS = "the quick brown fox jumps over a lazy dog and some more words follow until the answer is done".split()
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+POLICY = """
+version: 1
+connection: {name}
+profile: openai
+upstream: http://127.0.0.1:{upstream}
+match: {{path: /{name}}}
+access: {{groups: [search]}}
+"""
+MASKS = "masks:\n  - {detect: [all], with: redact}\n"
+#: When each event of a client's stream was written, by client.
+WRITTEN: dict[str, list[float]] = {}
+#: Before the first word, as a model thinks.
+THINKS = 0.2
+
+
+def event(text: str, finish: str | None = None) -> bytes:
+    """One chunk with one event."""
+    choice = {"index": 0, "delta": {"content": text} if text else {}, "logprobs": None, "finish_reason": finish}
+    document = {
+        "id": "chatcmpl-9xA7bK2",
+        "object": "chat.completion.chunk",
+        "created": 1760000000,
+        "model": "m",
+        "choices": [choice],
+    }
+    data = f"data: {json.dumps(document)}\n\n".encode()
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: float, seconds: float) -> None:
+    """A model that tells words at a rate."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        request = json.loads(await reader.readexactly(length))
+        written = WRITTEN.setdefault(request["user"], [])
+        await asyncio.sleep(THINKS)
+        writer.write(HEAD)
+        begun = time.monotonic()
+        for i in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, begun + i / rate - time.monotonic()))
+            written.append(time.monotonic())
+            writer.write(event(f" {WORDS[i % len(WORDS)]}"))
+        done = b"data: [DONE]\n\n"
+        written.append(time.monotonic())
+        writer.write(event("", "stop") + b"%x\r\n%s\r\n0\r\n\r\n" % (len(done), done))
+        await writer.drain()
+    finally:
+        writer.close()
+
+
+async def ask(port: int, path: str, token: str, user: str) -> tuple[float, list[float]]:
+    """Seconds to the first word, and milliseconds that each event took."""
+    document = {"model": "m", "stream": True, "user": user, "messages": [{"role": "user", "content": "hi"}]}
+    body = json.dumps(document).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    started = time.monotonic()
+    writer.write(
+        f"POST {path}/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    first, took = 0.0, []
+    try:
+        async with asyncio.timeout(120):
+            while line := await reader.readline():
+                if line.startswith(b"data: {"):
+                    if len(took) < len(WRITTEN[user]):  # what was held is an event more, before the last
+                        took.append((time.monotonic() - WRITTEN[user][len(took)]) * 1000)
+                    if not first and WORDS[0].encode() in line:
+                        first = time.monotonic() - started
+                elif line.startswith(b"data: [DONE]"):
+                    break
+    finally:
+        writer.close()
+    return first, took
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Everything."""
+    os.environ["WEIR_HOME"] = tempfile.mkdtemp(prefix="weir-bench-")
+    from tests.end_to_end.gateway import GATEWAY, free_port, token
+
+    folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
+    server = await asyncio.start_server(lambda r, w: serve(r, w, options.rate, options.seconds), "127.0.0.1", 0)
+    upstream, port = server.sockets[0].getsockname()[1], free_port()
+    policies = folder / "policies"
+    policies.mkdir()
+    (policies / "gateway.yaml").write_text(GATEWAY.format(port=port, recordings=folder / "recordings"))
+    (policies / "plain.yaml").write_text(POLICY.format(name="plain", upstream=upstream))
+    (policies / "masked.yaml").write_text(POLICY.format(name="masked", upstream=upstream) + MASKS)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "weir.cli.main", "run", "--workers", str(options.workers), cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "addons")}, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    bearer = token("bench", "search")
+    ways = {"direct": (upstream, ""), "unmasked": (port, "/plain"), "masked": (port, "/masked")}
+    try:
+        for _ in range(200):
+            try:
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                break
+            except OSError:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+        firsts: dict[str, list[float]] = {way: [] for way in ways}
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(options.rounds):
+            for way, (to, path) in ways.items():
+                WRITTEN.clear()
+                asking = [ask(to, path, bearer, str(i)) for i in range(options.clients)]
+                for first, took in await asyncio.gather(*asking):
+                    firsts[way].append(first)
+                    times[way] += took
+        for way in ways:
+            took = sorted(times[way])
+            print(
+                f"{way:<9} events {len(took):>7}  event p50 {statistics.median(took):6.2f} ms  p95 {took[int(len(took) * 0.95)]:7.2f} ms"
+                f"   first word p50 {statistics.median(firsts[way]) * 1000:6.1f} ms"
+            )
+        added = statistics.median(times["masked"]) - statistics.median(times["unmasked"])
+        ratio = statistics.median(firsts["masked"]) / statistics.median(firsts["unmasked"])
+        print(
+            f"masking adds {added:.2f} ms to an event at the median; the first word comes after {ratio:.2f}x the time"
+        )
+    finally:
+        process.terminate()
+        await process.wait()
+        server.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--rate", type=float, default=100)
+    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1)
+    asyncio.run(run(parser.parse_args()))
