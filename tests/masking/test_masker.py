@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tests.masking.making import everything, masked_bytes, spelt, view
 
 from weir.content import parse
+from weir.masking import keys
 from weir.masking.bodies import UnknownForm, form_of, mask_body
 from weir.masking.masker import mask_headers, mask_json, mask_target
 from weir.masking.spelling import Spelling
@@ -246,6 +248,18 @@ def test_a_detector_that_raises_lets_nothing_through(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("weir.masking.walk.BUDGET", -1.0)
     with pytest.raises(MaskingError):
         mask_json(masked_by, body, parse(body), Report())
+
+
+def test_keys_are_forgotten_when_they_have_been_replaced_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIR_HOME", str(tmp_path))
+    (first,) = keys.keys()
+    second, *_ = keys.rotate(keep=100, now=1000.0)
+    third, *_ = kept = keys.rotate(keep=100, now=1050.0)
+    assert kept == [third, second, first]
+    assert keys.rotate(keep=100, now=1120.0)[1:] == [third, second], "the first was replaced 120 seconds ago"
+    assert len({first.secret, second.secret, third.secret}) == 3
 
 
 def test_old_tokens_are_recognised_after_a_rotation() -> None:

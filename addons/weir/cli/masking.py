@@ -12,7 +12,7 @@ from rich.progress import Progress
 from weir.cli.fail import fail
 from weir.cli.table import moment, print_list
 from weir.config.load import load_folder
-from weir.config.problems import SettingError, did_you_mean
+from weir.config.problems import did_you_mean
 from weir.connection import Connection
 from weir.duration import seconds
 from weir.masking import coverage
@@ -157,8 +157,8 @@ def rotate_(
     """
     try:
         rotate(seconds(keep))
-    except SettingError as error:
-        fail(f"--keep: {error.message}")
+    except ValueError as error:
+        fail(f"--keep: {error}")
     rows = [(i == 0, moment(key.made) if key.made else "at first") for i, key in enumerate(keys())]
     print_list(("new tokens", "made"), rows, as_json=as_json)
 
