@@ -33,13 +33,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path += [str(ROOT), str(HERE)]
 
-from throughput import BIN, CONNECTION, free_port, measure, wait_for, wrk_script  # noqa: E402
+from throughput import BIN, CONNECTION, free_port, measure, wait_for, wrk_script
 
-from weir.approvals import lifecycle  # noqa: E402
-from weir.approvals.model import Approval, Person, Vote  # noqa: E402
-from weir.approvals.people import Directory  # noqa: E402
-from weir.auth.local import mint  # noqa: E402
-from weir.state.store import Store, open_store  # noqa: E402
+from weir.approvals import lifecycle
+from weir.approvals.model import Approval, Person, Vote
+from weir.approvals.people import Directory
+from weir.auth.local import mint
+from weir.state.store import Store, open_store
 
 GATEWAY = """\
 version: 1

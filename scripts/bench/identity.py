@@ -37,14 +37,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path += [str(ROOT), str(HERE)]
 
-from tests.auth.misbehaving import Behaviour, Provider  # noqa: E402
-from throughput import BIN, CONNECTION, free_port, measure, wait_for, wrk_script  # noqa: E402
+from tests.auth.misbehaving import Behaviour, Provider
+from throughput import BIN, CONNECTION, free_port, measure, wait_for, wrk_script
 
-from weir.auth.claims import ClaimRules  # noqa: E402
-from weir.auth.issuer import Issuer  # noqa: E402
-from weir.auth.keys import read_key_set  # noqa: E402
-from weir.auth.verifier import Verifier  # noqa: E402
-from weir.jsonpath import compile_path  # noqa: E402
+from weir.auth.claims import ClaimRules
+from weir.auth.issuer import Issuer
+from weir.auth.keys import read_key_set
+from weir.auth.verifier import Verifier
+from weir.jsonpath import compile_path
 
 GATEWAY = """\
 version: 1

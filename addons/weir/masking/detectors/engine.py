@@ -81,8 +81,8 @@ class Detectors:
         compiled = {pattern: _bytes(pattern) for pattern in gates}
         self._gates = {d: compiled[d.gate] for d in self._detectors}
         self._words = {d: compiled[d.words] for d in self._detectors if d.words}
-        self._gate = Gate([*gates, *(re2.escape(text) for text in self._literals)])
-        self._first_literal = len(gates)
+        self._gate = Gate([*gates, _OTHER_DIGITS.pattern, *(re2.escape(text) for text in self._literals)])
+        self._first_literal = len(gates) + 1
         #: Characters that values of detectors with words in them may have: of those, streams hold so many back.
         self.width = max((d.width for d in self._detectors), default=0)
 
@@ -95,6 +95,10 @@ class Detectors:
         found = self._gate.found(text)
         if not found:
             return (), []
+        if self._first_literal - 1 in found:
+            plain = text.decode("utf-8", "replace").translate(_PLAIN).encode()
+            found |= self._gate.found(plain)
+            text = b"\n".join((text, plain))
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
         fired = tuple(
             d
@@ -195,10 +199,7 @@ _UNICODE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 
 
 def escaped_levels(body: bytes, document: Any) -> Iterator[bytes]:
-    """*body*, whose parsed form is *document*, as gates are to see it: without escapes, and with those of JSON in texts undone.
-
-    Digits of other scripts stand as plain ones in a further copy.
-    """
+    """*body*, whose parsed form is *document*, as gates are to see it: without escapes, then without those in texts."""
     text = encode(document) if b"\\u" in body else body
     for level in range(_DEEPEST + 1):
         if level and b"\\" not in text:
@@ -206,8 +207,6 @@ def escaped_levels(body: bytes, document: Any) -> Iterator[bytes]:
         if b"\\" in text:
             text = without_escapes(text)
         yield text
-        if not text.isascii() and _OTHER_DIGITS.search(decoded := text.decode("utf-8", "replace")):
-            yield decoded.translate(_PLAIN).encode()
 
 
 def without_escapes(text: bytes) -> bytes:
