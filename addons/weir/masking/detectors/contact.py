@@ -5,7 +5,7 @@ import re
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_valid_number
 
 from weir.masking.detectors.checksums import digits
-from weir.masking.detectors.model import Candidate, Detector, word_gate, words
+from weir.masking.detectors.model import EDGE, Candidate, Detector, word_gate, words
 
 # E-mail. The local part is bounded and begins where nothing of it stands before, so that the search is linear.
 
@@ -53,14 +53,14 @@ def _email(c: Candidate) -> tuple[int, int] | None:
 # Telephone numbers.
 
 _STEMS = (
-    "phones?", "fone", "telephones?", "tel", "tele?fon[oae]?s?", "telefonnummer", "tel[eé]phone", "tel[eé]fonos?", "cells", "cellular(?:es)?", "llamar(?:me|nos|le)?", "kom", "kontakt telefoniczny", "拨打", "联系", "व्हाट्स", "व्हाट्सऐप", "tél", "mobile?s?", "mob", "cell", "cellphone",
+    "phones?", "fone", "telephones?", "tel", "tele?fon[oae]?s?", "telefonnummer", "t[eé]l[eé]phones?", "tel[eé]fonos?", "telefonisch", "telefónico", "cells", "cellular(?:es)?", "llamar(?:me|nos|le)?", "kom", "kontakt telefoniczny", "拨打", "联系", "व्हाट्स", "व्हाट्सऐप", "tél", "mobile?s?", "mob", "cell", "cellphone",
     "cellular", "fax", "call", "called", "calling", "dial", "ring(?: me| us)", "text(?: me| us| him| her)?(?: at| on)", "sms", "whatsapp", "hotline", "helpline",
     "voicemail", "msisdn", "handy", "rufnummer", "mobil", "mobilnummer", "handynummer", "anrufen", "portable", "appeler", "appelez",
     "joindre", "móvil", "movil", "celular", "llamar?", "llame", "llámame", "cellulare", "chiamare", "chiama", "numero di telefono", "bel",
     "bellen", "telefoonnummer", "mobiel", "gsm", "komórka", "komórkowy", "komórki", "zadzwoń", "numer telefonu", "pod numer", "telefone", "ligue", "ligar",
     "telemóvel", "ringa?(?: mig| oss)?(?: på)?", "mobilnr", "tlf", "telefonnr", "puhelin", "puh", "puhelinnumero", "soita", "soittakaa", "matkapuhelin", "ext", "extension",
-    "pager", "switchboard", "phone ?n(?:o|r|um|umber)", "contact (?:number|no|nr|me|us|him|her|them|info)", "reach(?:ed)?(?: me| us| him| her| them)?(?: at| on)",
-    "電話", "携帯", "전화", "연락처", "휴대폰", "핸드폰", "手机", "电话", "联系方式", "फोन", "फ़ोन", "मोबाइल", "दूरभाष",
+    "pager", "switchboard", "phone ?n(?:o|r|um|umber)", "contact(?:s|ez|e|ar|are|o|os|eer)?(?: ?(?:number|no|nr|num|me|us|him|her|them|info))?", "contattar[ei]|contatt[aio]|contáct[ae]nos", "erreichen", "comunicarse", "(?:my|his|her|our|their|your|mi|mon|il mio) (?:number|número|numéro|numero)(?: is| es| est| è)?", "contattare il numero", "reach(?:ed)?(?: me| us| him| her| them| you)?(?: at| on)",
+    "電話", "携帯", "전화", "연락처", "휴대폰", "핸드폰", "手机", "电话", "联系方式", "फोन", "फ़ोन", "मोबाइल", "दूरभाष", "संपर्क", "सम्पर्क", "कॉल", "ఫోన్", "మొబైల్", "సంప్రదింపు", "కాల్",
 )  # fmt: skip
 _WORDS = words(*_STEMS)
 #: Near these a number is something else.
@@ -74,8 +74,8 @@ _OTHERS = words(
 )  # fmt: skip
 _EXTENSION = r"(?:[ ,;]{0,3}(?:x|ext\.?|extension|#|poste|durchwahl|dw)[ .:]{0,2}\d{1,6})?"
 _NUMBER = re.compile(
-    r"(?<![\w+.#$€£¥/@%-])(?<!\d[,:])(?:(?:\+|\(\+|00(?=[ .-]?[1-9]))[ ]?\(?\d{1,4}\)?|\(\d{1,5}\)|\d)"
-    r"(?:[ \u00a0.\-/()‐‑–]{0,3}\d){5,14}(?![\d])" + _EXTENSION + r"(?![\w@%€$]|[.:/-]\d|,\d{3}(?!\d))",
+    r"(?<![\w+.#$€£¥/@%-])(?:(?<!\d[,:])|(?=\+|(?:1[-. ])?\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?!\d)))(?:(?:\+|\(\+|00(?=[ .-]?[1-9]))[ ]?\(?\d{1,4}\)?|\(\d{1,5}\)|\d)"
+    r"(?:[ \u00a0.\-/()‐‑–]{0,3}\d){5,14}(?![\d])" + _EXTENSION + r"(?![\w@%€$]|[.:/-]\d|,\d{3}(?!\d|\.\d))",
     re.IGNORECASE | re.ASCII,
 )
 _DATE = re.compile(
@@ -90,6 +90,7 @@ _TELLING = re.compile(
     r"|\(\d\d\) ?9?\d{4}-\d{4}|\d\d 9\d{4}-\d{4}"  # Brazil
     r"|01[016789]-?\d{3,4}-?\d{4}|1[3-9]\d[ -]\d{4}[ -]\d{4}"  # Korea, China
 )  # fmt: skip
+_DECIMAL = re.compile(r"\d+\.\d{1,2}")
 _BARE_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
@@ -98,6 +99,8 @@ def _phone(c: Candidate) -> tuple[int, int] | None:
     number = digits(re.split(r"(?i)[ ,;]*(?:x|e|#|p|d)", value, maxsplit=1)[0])
     place = (c.start, c.end)
     if not 6 <= len(number) <= 17 or len(set(number)) == 1:
+        return None
+    if _DECIMAL.fullmatch(value) or (value.startswith("00") and value.isdigit() and not c.near(_WORDS)):
         return None
     bare = value.lstrip("(")
     if bare.startswith("+") or (bare.startswith("00") and len(number) >= 10):
@@ -133,16 +136,22 @@ def _international(number: str) -> bool:
     return False
 
 
-_EDGE = r"(?:^|[^0-9A-Za-z./-])"
 _PHONE_GATES = (
     r"(?:^|[^0-9A-Za-z])\+ ?\(?\d(?:[ ().\-/\x{a0}‐‑–]{0,3}\d){6}",
-    rf"{_EDGE}\(?0\d{{1,5}}\)?[ .\-/]{{1,3}}\d{{2,4}}[ .-]?\d{{2}}",
-    rf"{_EDGE}\(?\d{{3}}[ .)-]{{1,2}}\d{{3}}[ .-]\d{{4}}|{_EDGE}1[ .-]\(?\d{{3}}|\(\d\d\) ?9?\d{{4}}|{_EDGE}\d\d 9\d{{4}}-\d{{4}}",
-    rf"{_EDGE}(?:01[016789]\d|07\d{{3}}|0[67]\d{{2}}|00[1-9])[\d -]{{5}}|{_EDGE}1[3-9]\d[ -]\d{{4}}[ -]",
+    rf"{EDGE}\(?0\d{{1,5}}\)?[ .\-/]{{1,3}}\d{{2,4}}[ .-]?\d{{2}}",
+    rf"{EDGE}\(?\d{{3}}[ .)-]{{1,2}}\d{{3}}[ .-]\d{{4}}|{EDGE}1[ .-]\(?\d{{3}}|\(\d\d\) ?9?\d{{4}}|{EDGE}\d\d 9\d{{4}}-\d{{4}}",
+    rf"{EDGE}(?:01[016789]\d|07\d{{3}}|0[67]\d{{2}}|00[1-9])[\d -]{{5}}|{EDGE}1[3-9]\d[ -]\d{{4}}[ -]",
 )  # fmt: skip
 
 DETECTORS = (
     Detector("email", r"[^\s@]@[^\s@]", _EMAIL, _email, 80),
     *(Detector("phone", g, _NUMBER, _phone, 40) for g in _PHONE_GATES),
-    Detector("phone", r"\d(?:[ ().\-/\x{a0}‐‑–]{0,3}\d){6}", _NUMBER, _phone, 40, words=word_gate(*_STEMS)),
+    Detector(
+        "phone",
+        rf"{EDGE}[(+]{{0,2}}\d(?:[ ().\-/\x{{a0}}‐‑–]{{0,3}}\d){{6}}",
+        _NUMBER,
+        _phone,
+        40,
+        words=word_gate(*_STEMS),
+    ),
 )

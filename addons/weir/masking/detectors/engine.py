@@ -30,6 +30,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 #: Candidates in one text: more than these are no text but an attack.
 MOST_CANDIDATES = 200_000
 _GATE_MEMORY = 256 << 20
+#: Gates that are searched for as one, when it has to be told which of all are there.
+_GROUP = 8
 #: Levels of JSON within texts of JSON that are undone.
 _DEEPEST = 3
 #: Bytes after a word within which a value may begin for it to count, and that a gate may take of it.
@@ -42,18 +44,19 @@ class DetectorError(Exception):
 
 
 class Gate:
-    """RE2 patterns that are searched for together, in time linear in the text."""
+    """RE2 patterns that are searched for together, in time linear in the text: which of them are there.
+
+    An automaton of many that tells them apart has a state for every set that it has seen; in texts that repeat nothing,
+    such as identifiers and base 64, it makes new ones at every byte. So it is for words only, and patterns that candidates
+    may begin with by chance are searched for as one, which most often finds nothing (see `Detectors`).
+    """
 
     __slots__ = ("_last", "_set")
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        options = re2.Options()
-        options.never_capture = True
-        options.max_mem = _GATE_MEMORY
-        self._set = re2.Set.SearchSet(options)
-        self._last = -1
+        self._set = re2.Set.SearchSet(_options())
         for pattern in patterns:
-            self._last = self._set.Add(pattern)
+            self._set.Add(pattern)
         self._last = self._set.Add("")  # matches everything: where it is missing, the search has failed
         self._set.Compile()
 
@@ -66,23 +69,39 @@ class Gate:
         return found
 
 
+def _options() -> Any:
+    options = re2.Options()
+    options.never_capture = True
+    options.max_mem = _GATE_MEMORY
+    return options
+
+
 class Detectors:
     """Those of some kinds, ready to be used."""
 
-    __slots__ = ("_detectors", "_first_literal", "_gate", "_gates", "_literals", "_needs", "_words", "kinds", "width")
+    __slots__ = (
+        "_any", "_detectors", "_first_literal", "_gate", "_gates", "_groups", "_literals", "_near", "_words", "kinds", "width",
+    )  # fmt: skip
 
     def __init__(self, detectors: Iterable[Detector], literals: Iterable[str] = ()) -> None:
         """*literals* are looked for in the same pass: `present` says which are there."""
         self._detectors = tuple(detectors)
         self._literals = tuple(dict.fromkeys(literals))
         self.kinds = tuple(dict.fromkeys(d.kind for d in self._detectors))
-        gates = list(dict.fromkeys(g for d in self._detectors for g in (d.gate, d.words) if g))
-        self._needs = tuple(frozenset(gates.index(g) for g in (d.gate, d.words) if g) for d in self._detectors)
-        compiled = {pattern: _bytes(pattern) for pattern in gates}
+        alone = list(dict.fromkeys(d.gate for d in self._detectors if not d.words))
+        words = list(dict.fromkeys(d.words for d in self._detectors if d.words))
+        compiled = {pattern: _bytes(pattern) for d in self._detectors for pattern in (d.gate, d.words) if pattern}
         self._gates = {d: compiled[d.gate] for d in self._detectors}
         self._words = {d: compiled[d.words] for d in self._detectors if d.words}
-        self._gate = Gate([*gates, _OTHER_DIGITS.pattern, *(re2.escape(text) for text in self._literals)])
-        self._first_literal = len(gates) + 1
+        #: Gates that need no word: all as one, then in groups, then each.
+        self._any = _bytes("|".join(f"(?:{gate})" for gate in alone)) if alone else None
+        self._groups = [
+            (_bytes("|".join(f"(?:{gate})" for gate in group)), {gate: compiled[gate] for gate in group})
+            for group in (alone[i : i + _GROUP] for i in range(0, len(alone), _GROUP))
+        ]
+        self._near = {d: words.index(d.words) for d in self._detectors if d.words}
+        self._gate = Gate([*words, _OTHER_DIGITS.pattern, *(re2.escape(text) for text in self._literals)])
+        self._first_literal = len(words) + 1
         #: Characters that values of detectors with words in them may have: of those, streams hold so many back.
         self.width = max((d.width for d in self._detectors), default=0)
 
@@ -93,28 +112,44 @@ class Detectors:
     def fired_and_present(self, text: bytes) -> tuple[tuple[Detector, ...], list[str]]:
         """The same, and those of the literals that are in *text*."""
         found = self._gate.found(text)
-        if not found:
-            return (), []
         if self._first_literal - 1 in found:
-            plain = text.decode("utf-8", "replace").translate(_PLAIN).encode()
-            found |= self._gate.found(plain)
-            text = b"\n".join((text, plain))
+            text = b"\n".join((text, text.decode("utf-8", "replace").translate(_PLAIN).encode()))
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
+        gates = self._found_alone(text)
+        if not gates and not found:
+            return (), present
         fired = tuple(
             d
-            for d, needs in zip(self._detectors, self._needs, strict=True)
-            if needs <= found and (not d.words or self._follows(d, text))
+            for d in self._detectors
+            if (self._near[d] in found and self._follows(d, text) if d.words else d.gate in gates)
         )
         return fired, present
+
+    def _found_alone(self, text: bytes) -> set[str]:
+        """The gates without words that are found in *text*."""
+        if self._any is None or self._any.search(text) is None:
+            return set()
+        return {
+            gate
+            for group, gates in self._groups
+            if group.search(text) is not None
+            for gate, pattern in gates.items()
+            if pattern.search(text) is not None
+        }
 
     def _follows(self, detector: Detector, text: bytes) -> bool:
         """Whether its gate is found near after its words."""
         words, gate = self._words[detector], self._gates[detector]
-        searched = 0
-        for match in words.finditer(text):
-            if gate.search(text, max(searched, match.start()), match.end() + _NEAR) is not None:
-                return True
-            searched = max(searched, match.end() + _NEAR - _LONGEST_GATE)
+        first = gate.search(text)
+        if first is None:
+            return False
+        searched = first.start()
+        for match in words.finditer(text, max(0, searched - _NEAR)):
+            end = match.end() + _NEAR
+            if end > searched:
+                if gate.search(text, max(searched, match.start()), end) is not None:
+                    return True
+                searched = max(searched, end - _LONGEST_GATE)
         return False
 
     def places(self, detector: Detector, text: bytes) -> Iterator[tuple[int, int]]:
@@ -164,23 +199,26 @@ class Detectors:
 
 
 def _bytes(pattern: str) -> Any:
-    options = re2.Options()
-    options.max_mem = _GATE_MEMORY
-    return re2.compile(pattern.encode(), options=options)
+    return re2.compile(pattern.encode(), options=_options())
 
 
 def resolve(spans: list[Span]) -> list[Span]:
     """Of those that overlap, the one of higher rank, then the longer; of one kind, both together."""
-    taken: list[Span] = []
+    taken: list[Span] = []  # in order and without overlap
+    starts: list[int] = []
     for span in sorted(spans, key=lambda s: (-s.rank, s.start - s.end, s.start)):
-        for i, other in enumerate(taken):
-            if other.start < span.end and span.start < other.end:
-                if other.kind == span.kind:
-                    taken[i] = Span(min(other.start, span.start), max(other.end, span.end), other.kind, other.rank)
-                break
-        else:
-            taken.append(span)
-    return sorted(taken, key=lambda s: s.start)
+        i = bisect.bisect_right(starts, span.start)
+        if i and taken[i - 1].end > span.start:
+            i -= 1
+        if i == len(taken) or taken[i].start >= span.end:
+            taken.insert(i, span)
+            starts.insert(i, span.start)
+        elif taken[i].kind == span.kind:
+            other = taken[i]
+            after = taken[i + 1].start if i + 1 < len(taken) else span.end
+            taken[i] = Span(min(other.start, span.start), max(other.end, min(span.end, after)), other.kind, other.rank)
+            starts[i] = taken[i].start
+    return taken
 
 
 # Other spellings.

@@ -3,13 +3,13 @@
 import re
 
 from weir.masking.detectors.checksums import IBAN_LENGTHS, base58check, bech32, digits, iban, luhn
-from weir.masking.detectors.model import Candidate, Detector, whole, words
+from weir.masking.detectors.model import EDGE, Candidate, Detector, whole, words
 
 _CARD = re.compile(r"(?<![\w.+/-])(?<!\d )\d(?:[ \u00a0-]?\d){11,18}(?![\w]|[.-]\d| \d)", re.ASCII)
 _CARD_STEMS = (
     "cards?", "credit", "debit", "visa", "master ?card", "amex", "american express", "maestro", "discover", "jcb", "diners", "unionpay", "pan",
     "cc", "ccn", "kreditkarten?", "kreditkartennummer", "kartennummer", "karte", "carte", "tarjeta", "carta", "cartão", "kaart(?:nummer)?", "kart[ayę]", "numer karty", "kort(?:et)?", "kortti(?:numero)?", "kortin(?: numero)?", "kredittkort(?:et)?", "kreditkort(?:et)?", "betaalkaart", "creditcard", "luottokortti",
-    "kortnummer", "payment", "numéro de carte", "カード", "카드", "卡号", "信用卡", "银行卡", "कार्ड",
+    "kortnummer", "payment", "pay", "paid", "numéro de carte", "カード", "카드", "卡号", "信用卡", "银行卡", "कार्ड", "కార్డ్",
 )  # fmt: skip
 _CARD_WORDS = words(*_CARD_STEMS)
 _NOT_CARDS = words(
@@ -22,6 +22,7 @@ _ISSUERS = (
     (re.compile(r"3[47]"), (15,)),
     (re.compile(r"6011|64[4-9]|65"), (16, 19)),
     (re.compile(r"35(?:2[89]|[3-8])"), (16, 17, 18, 19)),
+    (re.compile(r"35"), (16,)),
     (re.compile(r"2131|1800"), (15,)),
     (re.compile(r"30[0-5]|3[689]|309"), (14, 16)),
     (re.compile(r"62|81"), (16, 17, 18, 19)),
@@ -45,7 +46,7 @@ def _card(c: Candidate) -> tuple[int, int] | None:
     return (c.start, c.end) if certain or c.near(_CARD_WORDS) else None
 
 
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}", re.ASCII)
+_IBAN = re.compile(r"(?<![A-Za-z0-9_.+/-])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}", re.ASCII)
 
 
 def _iban(c: Candidate) -> tuple[int, int] | None:
@@ -64,12 +65,12 @@ def _iban(c: Candidate) -> tuple[int, int] | None:
     return None
 
 
-_BASE58 = re.compile(r"(?<![A-Za-z0-9])[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25,34}(?![A-Za-z0-9])")
-_BECH32 = re.compile(r"(?<![A-Za-z0-9])(?:bc1|tb1|ltc1|BC1|addr1)[a-zA-Z0-9]{11,100}(?![A-Za-z0-9])")
+_BASE58 = re.compile(r"(?<![A-Za-z0-9_.+/-])[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25,40}(?![A-Za-z0-9])")
+_BECH32 = re.compile(r"(?<![A-Za-z0-9_.+/-])(?:bc1|tb1|ltc1|BC1|addr1)[a-zA-Z0-9]{11,100}(?![A-Za-z0-9])")
 _ETHEREUM = re.compile(r"(?<![A-Za-z0-9])0x[0-9a-fA-F]{40}(?![A-Za-z0-9])")
-_MONERO = re.compile(r"(?<![A-Za-z0-9])[48][0-9AB][1-9A-HJ-NP-Za-km-z]{93}(?![A-Za-z0-9])")
+_MONERO = re.compile(r"(?<![A-Za-z0-9_.+/-])[48][0-9AB][1-9A-HJ-NP-Za-km-z]{93}(?![A-Za-z0-9])")
 _COIN_STEMS = (
-    "bitcoin",
+    "bitcoins?",
     "btc",
     "litecoin",
     "ltc",
@@ -82,6 +83,10 @@ _COIN_STEMS = (
     "satoshis?",
     "ethereum",
     "eth",
+    "portafoglio",
+    "monedero",
+    "बिटकॉइन",
+    "బిట్‌కాయిన్",
 )
 _COINS = words(*_COIN_STEMS)
 
@@ -95,10 +100,10 @@ def _bech32(c: Candidate) -> tuple[int, int] | None:
 
 
 DETECTORS = (
-    Detector("credit_card", r"(?:^|[^0-9.])(?:[3456]\d{3}|2[2-7]\d\d|62\d\d|2131|1800)[ \x{a0}-]?\d{4}[ \x{a0}-]?\d{2}[ \x{a0}-]?\d{2}", _CARD, _card, 78),
-    Detector("iban", rf"(?i)(?:^|[^a-z0-9])(?:{'|'.join(IBAN_LENGTHS)})\d{{2}}[ \x{{a0}}-]?[a-z0-9]{{4}}[ \x{{a0}}-]?[a-z0-9]{{3}}", _IBAN, _iban, 90),
-    Detector("crypto_address", r"(?:^|[^A-Za-z0-9])[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25,34}(?:[^A-Za-z0-9]|$)", _BASE58, _base58, 60),
-    Detector("crypto_address", r"(?:bc|tb|ltc|BC|addr)1[a-zA-Z0-9]{11}", _BECH32, _bech32, 60),
+    Detector("credit_card", EDGE + r"(?:[3456]\d{3}|2[2-7]\d\d|62\d\d|2131|1800)[ \x{a0}-]?\d{4}[ \x{a0}-]?\d{2}[ \x{a0}-]?\d{2}", _CARD, _card, 78),
+    Detector("iban", rf"(?i){EDGE}(?:{'|'.join(IBAN_LENGTHS)})\d{{2}}[ \x{{a0}}-]?[a-z0-9]{{4}}[ \x{{a0}}-]?[a-z0-9]{{3}}", _IBAN, _iban, 90),
+    Detector("crypto_address", EDGE + r"[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25}", _BASE58, _base58, 60),
+    Detector("crypto_address", EDGE + r"(?:bc|tb|ltc|BC|addr)1[a-zA-Z0-9]{11}", _BECH32, _bech32, 60),
     Detector("crypto_address", r"0x[0-9a-fA-F]{40}", _ETHEREUM, whole, 60),
-    Detector("crypto_address", r"[48][0-9AB][1-9A-HJ-NP-Za-km-z]{93}", _MONERO, whole, 60),
+    Detector("crypto_address", EDGE + r"[48][0-9AB][1-9A-HJ-NP-Za-km-z]{93}", _MONERO, whole, 60),
 )  # fmt: skip

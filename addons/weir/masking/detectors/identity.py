@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from weir.masking.detectors import checksums
-from weir.masking.detectors.model import AHEAD, Candidate, Detector, checked, checked_near, word_gate, words
+from weir.masking.detectors.model import AHEAD, EDGE, Candidate, Detector, checked, checked_near, word_gate, words
 
 _SSN_STEMS = ("ssn", "ss(?:#| ?n(?:o|um|umber))", "social[ _-]?sec(?:urity)?", "tax ?id", "tin", "itin")
 _SSN = words(*_SSN_STEMS)
@@ -18,15 +18,13 @@ def _digits(pattern: str) -> re.Pattern[str]:
 
 def _written(kind: str, form: str, check: Callable[[str], bool]) -> Detector:
     """A number in a form that is telling by itself."""
-    return Detector(kind, f"(?i)(?:^|[^0-9.])(?:{form})", _digits(form), checked(check), 75)
+    return Detector(kind, f"(?i){EDGE}(?:{form})", _digits(form), checked(check), 75)
 
 
 def _bare(kind: str, form: str, check: Callable[[str], bool], *stems: str) -> Detector:
     """A number that could be any other: its words must stand near."""
     found = _digits(form)
-    return Detector(
-        kind, f"(?i)(?:^|[^0-9.])(?:{form})", found, checked_near(check, words(*stems)), 76, word_gate(*stems)
-    )
+    return Detector(kind, f"(?i){EDGE}(?:{form})", found, checked_near(check, words(*stems)), 76, word_gate(*stems))
 
 
 _NATIONAL = (
@@ -46,7 +44,7 @@ _NATIONAL = (
     _written("fr_nir", r"[1-478]\d{2}(?:0[1-9]|1[0-2]|[2-9]\d)(?:\d{2}|2[AB])\d{6} ?\d{2}", checksums.fr_nir),
     _bare("gb_nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", checksums.gb_nhs, "nhs", "national[ _-]?health", "patient(?: ?(?:no|number|id))?"),
     _written("in_aadhaar", r"[2-9]\d{3} \d{4} \d{4}|[2-9]\d{3}-\d{4}-\d{4}", checksums.in_aadhaar),
-    _bare("in_aadhaar", r"[2-9]\d{3}[ -]?\d{4}[ -]?\d{4}", checksums.in_aadhaar, "aadha?ar", "adha?ar", "uidai", "uid", "आधार"),
+    _bare("in_aadhaar", r"[2-9]\d{3}[ -]?\d{4}[ -]?\d{4}", checksums.in_aadhaar, "aadha?ar", "adha?ar", "uidai", "uid", "आधार", "ఆధార్"),
     _written("it_codice_fiscale", r"[A-Z]{3} ?[A-Z]{3} ?\d[0-9LMNPQRSTUV] ?[ABCDEHLMPRST][0-9LMNPQRSTUV]{2} ?[A-Z][0-9LMNPQRSTUV]{3} ?[A-Z]", checksums.it_codice_fiscale),
     _written("kr_rrn", r"\d{2}[01]\d[0-3]\d-[1-8]\d{6}", checksums.kr_rrn),
     _bare("kr_rrn", r"\d{2}[01]\d[0-3]\d-?[1-8]\d{6}", checksums.kr_rrn, "주민", "주민등록번호", "rrn", "resident[ _-]?registration", "jumin"),
@@ -91,12 +89,12 @@ _BIRTH_STEMS = (
     "geburt", "née?(?: le)?", "naissance", "anniversaire", "nacid[oa]s?", "nacimiento", "nació", "nací", "cumpleaños", "nat[oa](?: il)?", "nascita", "compleanno",
     "geboortedatum", "geboorte", "geboortedag", "verjaardag", "ur", "urodzon[yae]", "urodzenia", "urodził", "urodziła", "urodziny", "nascid[oa]", "nasci", "nascimento", "nasceu",
     "nasc", "aniversário", "född", "födelsedatum", "födelsedag", "fødselsdato", "fødselsdag", "født", "syntynyt", "syntymäaika", "syntymäpäivä", "syntyi", "synt",
-    "生年月日", "誕生日", "生まれ", "생년월일", "출생", "생일", "태어", "出生", "生日", "生于", "जन्म", "janm",
+    "生年月日", "誕生日", "生まれ", "생년월일", "출생", "생일", "태어", "出生", "生日", "生于", "जन्म", "janm", "పుట్టిన",
 )  # fmt: skip
 _BIRTH = words(*_BIRTH_STEMS)
 _NOT_BIRTH = words(
     "orders?", "ordered", "shipped", "shipping", "delivered", "due", "invoices?", "created", "updated", "issued", "published", "expir(?:y|es|ed|ation)",
-    "released?", "meeting", "signed", "hired", "joined", "paid", "deadline", "valid", "since", "until", "founded", "rechnung", "bestellt", "geliefert",
+    "released?", "meeting", "signed", "hired?", "hiring", "start(?:ed|s)?", "joined", "paid", "deadline", "valid", "since", "until", "founded", "rechnung", "bestellt", "geliefert",
     "timestamp", "version", "appointment", "termin", "visit", "visited",
 )  # fmt: skip
 #: Words that follow a date, and the letter of a family tree before one.
@@ -130,7 +128,7 @@ DETECTORS = (
     Detector("date_of_birth", _BORN_GATE, _DATE, _birth, 72),
     Detector(
         "date_of_birth",
-        r"(?i)\d{1,4}[-/.] ?\d{1,2}[-/.]|\d/\d{1,2} (?:19|20)\d\d|\d ?(?:st|nd|rd|th|\.|º|er|-?ego)?(?:[ -]|of|del?|d['’]){1,4}[a-zäéûźśjn]{3}|[a-zé]{3}\.?[ -]\d|(?:19|20)\d{6}|[年년]|\d [^\x00-\x7f]",
+        rf"(?i){EDGE}(?:\d{{1,4}}[-/.] ?\d{{1,2}}[-/. ]|\d{{1,2}} ?(?:st|nd|rd|th|\.|º|er|-?ego)?(?:[ -]|of|del?|d['’]){{1,4}}[a-zäéûźśjn]|(?:19|20)\d{{6}}|\d{{1,4}} [^\x00-\x7f]|\d{{4}} [a-z])|[a-zé]{{3}}\.?[ -]\d|[年년]",
         _DATE,
         _birth,
         72,

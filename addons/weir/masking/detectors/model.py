@@ -24,6 +24,10 @@ AHEAD = 16
 #: Characters above a row of a table in which the names of its columns are looked for.
 TABLE = 1500
 
+#: Where a number may begin, in a gate. Gates begin at an edge: a candidate that may begin anywhere keeps the automaton of
+#: all gates busy with new states in texts that repeat nothing, such as identifiers and base 64.
+EDGE = "(?:^|[^0-9A-Za-z_.+/-])"
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
 _MARKS = " \t>*|-#\"'"
 
@@ -163,7 +167,8 @@ def words(*stems: str) -> Words:
 def word_gate(*stems: str) -> str:
     """The same as a gate, which reads the names of members as they stand: ``patientSsn`` has the word in it too."""
     spaced, joined = scripts(stems)
-    inner = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii())
+    inner = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii() and len(w) >= 4)
+    ends = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii() and len(w) < 4)
     short = [w for w in spaced if len(w) < 5]
     long = [w for w in spaced if len(w) >= 5]
     return "|".join([
@@ -171,6 +176,7 @@ def word_gate(*stems: str) -> str:
         *([rf"(?i:(?:^|[^a-z])(?:{'|'.join(long)}))"] if long else []),
         *([rf"(?:^|[^A-Za-z])(?:{'|'.join(short)})[A-Z]"] if short else []),
         *([f"[a-z0-9](?:{inner})"] if inner else []),
+        *([f"[a-z](?:{ends})\""] if ends else []),
         *joined,
     ])  # fmt: skip
 

@@ -21,7 +21,7 @@ def _varied(c: Candidate) -> tuple[int, int] | None:
 
 def _token(kind: str, form: str) -> Detector:
     """*form*, standing alone."""
-    return Detector(kind, form, re.compile(f"{_EDGE}(?:{form}){_END}"), _varied, 92)
+    return Detector(kind, f"(?:^|[^A-Za-z0-9_])(?:{form})", re.compile(f"{_EDGE}(?:{form}){_END}"), _varied, 92)
 
 
 _VENDORS = (
@@ -82,32 +82,44 @@ def _is_jwt(text: str) -> bool:
 # What stands after a word for password or key.
 
 _PASSWORD_STEMS = (
-    "pass", "password", "passwd", "passphrase", "pwd", "passcode", "pass word", "passwort", "kennwort", "mot[ _-]de[ _-]passe", "mdp", "contraseña", "contrasena", "clave(?: de acceso)?", "zugangspasswort", "ww", "salasanal?la", "adgangskode", "senha", "parola d'ordine", "parola chiave",
-    "wachtwoord", "hasł[oaem]{1,2}", "lösenord(?:et)?", "salasana", "passord(?:et)?", "パスワード", "暗証番号", "暗証コード", "कूटशब्द", "비밀번호", "암호", "密码", "密碼", "口令", "पासवर्ड",
+    "pass", "password", "passwd", "pw", "passphrase", "pwd", "passcode", "pass word", "passwort", "kennwort", "mot[ _-]de[ _-]passe", "mdp", "contraseña", "contrasena", "clave(?: de acceso)?", "zugangspasswort", "ww", "salasanal?la", "adgangskode", "senha", "parola d'ordine", "parola chiave",
+    "wachtwoord", "hasł[oaem]{1,2}", "lösenord(?:et)?", "salasana", "passord(?:et)?", "パスワード", "暗証番号", "暗証コード", "कूटशब्द", "비밀번호", "암호", "密码", "密碼", "口令", "पासवर्ड", "పాస్‌వర్డ్", "పాస్వర్డ్",
 )  # fmt: skip
 _KEY_STEMS = (
-    "secret", "client[ _-]?secret", "api[ _-]?key", "apikey", "api[ _-]?token", "api[ _-]?secret", "access[ _-]?key", "access[ _-]?token", "auth[ _-]?token", "refresh[ _-]?token", "secret[ _-]?key",
+    "secret", "client[ _-]?secret", "api[ _-]?key", "apikey", "api[ _-]?token", "api[ _-]?secret", "access[ _-]?key", "access[ _-]?token", "auth[ _-]?token", "refresh[ _-]?token", "secret[ _-]?key(?:[ _-]?base)?",
     "private[ _-]?key", "bearer", "token", "credentials?", "signing[ _-]?key", "encryption[ _-]?key", "master[ _-]?key", "webhook[ _-]?secret", "session[ _-]?key", "schlüssel", "clé(?: api)?",
     "clave(?: api)?", "chave(?: api)?", "chiave(?: api)?", "app[ _-]?secret", "consumer[ _-]?secret", "shared[ _-]?secret", "密钥", "キー", "키", "authorization",
 )  # fmt: skip
-_JOINER = r"(?: mitt| ditt| din| mein| new| nueva| nuevo| nova| nouveau)?(?:[\"'`*)\]]{0,4}\s{0,2}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|:=|=>|->|[:=：＝]|は|은|는|是|为|改为|बदलकर|है)\s{0,2}){1,2}[\"'`*(\[]{0,3}"
+_JOINER = r"(?: mitt| ditt| din| mein| new| nueva| nuevo| nova| nouveau)?(?:[\"'`*)\]]{0,4}\s{0,2}(?:(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to)(?![A-Za-zÀ-ɏ0-9])|:=|=>|->|[:=：＝]|は|은|는|是|为|改为|बदलकर|है)\s{0,2}){1,2}[\"'`*(\[]{0,3}"
+
+#: As an element of XML or the value of an attribute.
+_ELEMENT = r"(?:[\"']?>(?=[^<>\s]{4,512}</)|[\"'] (?:value|val)=[\"'])"
+
+
+def _gated(stems: tuple[str, ...]) -> str:
+    """Any of *stems*, as a gate: short ones, which base 64 has by chance, only where a word begins."""
+    short = "|".join(w for w in stems if len(w) < 5 and ord(w[0]) < 0x900)
+    names = "|".join(w.capitalize() for w in stems if len(w) < 5 and w.isascii())
+    others = "|".join(w for w in stems if len(w) >= 5 or ord(w[0]) >= 0x900)
+    return f"(?:^|[^A-Za-z])(?:{short})|[a-z](?-i:{names})|{others}"
 
 
 def _stems(stems: tuple[str, ...]) -> str:
     """Any of *stems*, beginning where no letter stands before; those of scripts without spaces anywhere."""
     spaced = "|".join(w for w in stems if ord(w[0]) < 0x900)
     joined = "|".join(w for w in stems if ord(w[0]) >= 0x900)
-    return rf"(?:(?<![A-Za-zÀ-ɏ])(?:{spaced})|(?-i:[A-Z]{{1,12}}(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY))|(?:{joined}))"
+    return rf"(?:(?<![A-Za-zÀ-ɏ])(?:{spaced})|(?-i:[A-Z]{{1,12}}(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY))|(?-i:(?<=[a-z0-9])(?:Password|Passwd|Passphrase|Pwd|Secret|SecretKey|AccessKey|ApiKey|Token))|(?:{joined}))"
 
 
 #: What may stand between a word and its secret, as a gate.
-_GAP = r"[^a-z0-9]{0,8}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|は|은|는|是|为|改为|बदलकर|है)?[^a-z0-9]{0,6}"
+_GAP = r"(?:[ ](?:below|immediately|now|again|today|instead)|[ ](?:for|of|to)(?:[ ][\w'-]{1,20}){1,4}|[\"'] (?:value|val)=)?[^a-z0-9]{0,8}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|は|은|는|是|为|改为|बदलकर|है)?[^a-z0-9]{0,6}"
 _AFTER_PASSWORD = re.compile(
-    rf"{_stems(_PASSWORD_STEMS)}(?:{_JOINER}|[\s\"'`*(]{{1,3}}(?=[!-~]{{0,64}}\d))([!#-&(-+\--;=?-_a-~]{{4,128}})",
+    rf"{_stems(_PASSWORD_STEMS)}(?:(?: (?:below|immediately|now|again|today|instead))?{_JOINER}|{_ELEMENT}|\s[\"'`](?=[^\s\"'`]{{6,64}}[\"'`])|[\s\"'`*(]{{1,3}}(?=[!-~]{{0,64}}\d))([!#-&(-+\--;=?-_a-~]{{4,128}})",
     re.IGNORECASE,
 )
 _AFTER_KEY = re.compile(
-    rf"{_stems(_KEY_STEMS)}{_JOINER}(?:bearer |basic )?([A-Za-z0-9_+/=.~:!@#$%^&*-]{{12,512}})", re.IGNORECASE
+    rf"{_stems(_KEY_STEMS)}(?:(?: (?:for|of|to)(?: [\w'-]{{1,20}}){{1,4}})?{_JOINER}|{_ELEMENT}|\s(?=[A-Za-z0-9_-]{{20}}))(?:bearer |basic )?([A-Za-z0-9_+/=.~:!@#$%^&*-]{{12,512}})",
+    re.IGNORECASE,
 )
 _SOLE = re.compile(r"\A\s{0,8}(?:[Bb]earer |[Bb]asic )?(\S{4,512})\s{0,8}\Z")
 _PASSWORD_NAMES = words(*_PASSWORD_STEMS)
@@ -121,6 +133,9 @@ _PLACEHOLDER = re.compile(
 )  # fmt: skip
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: Letters that no word has in this order: small ones before great ones, twice.
+_JUMBLED = re.compile(r"[a-z][A-Z].*[A-Z]{2}|[A-Z]{2}.*[a-z][A-Z]|[a-z][A-Z][a-z]?[A-Z].*[a-z]")
+_QUOTES = ('"', "'", "`")
 _TRAILING = ".,;:!?)]}\"'`"
 
 
@@ -139,18 +154,24 @@ def _is_password(value: str) -> bool:
         return False
     if value.isdigit():
         return False
+    if _JUMBLED.search(value) and len(value) >= 7 and value.isalpha():
+        return True
     letters_and_more = _classes(value) >= 2 and any(c.isdigit() or c in "!@#$%^&*_+=~?|/\\" for c in value)
-    return letters_and_more and not re.fullmatch(r"[^\W\d_]+[.\-/_][^\W\d_]+|[\w.]+\(.*|\d+(?:\.\d+)*[a-z]{0,2}", value)
+    return letters_and_more and not re.fullmatch(
+        r"[^\W\d_]+[.\-/_][^\W\d_]+|[A-Za-z_.]{3,}\(.*|\d+(?:\.\d+)*[a-z]{0,2}", value
+    )
 
 
 def _is_key(value: str) -> bool:
-    if len(value) < 12 or _PLACEHOLDER.search(value) or _UUID.fullmatch(value) or "://" in value:
+    if len(value) < 12 or _PLACEHOLDER.search(value[:64]) or _UUID.fullmatch(value) or "://" in value:
         return False
-    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value) and entropy(value) > 3.0
+    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value) and entropy(value[:128]) > 3.0
 
 
 def _trimmed(c: Candidate) -> tuple[int, int]:
     start, end = c.match.span(1)
+    if c.text[end : end + 1] in _QUOTES and c.text[start - 1 : start] == c.text[end : end + 1]:
+        return start, end
     while end > start and c.text[end - 1] in _TRAILING:
         end -= 1
     return start, end
@@ -197,13 +218,13 @@ def _celled(c: Candidate) -> tuple[int, int] | None:
 DETECTORS = (
     *(_token("vendor_token", form) for form in _VENDORS),
     *(_token("cloud_key", form) for form in _CLOUDS),
-    Detector("cloud_key", r"[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_gate(*_AWS_STEMS)),
+    Detector("cloud_key", r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_gate(*_AWS_STEMS)),
     Detector("cloud_key", r"(?:AccountKey|SharedAccessKey|SharedSecret)=", _AZURE, _group, 91),
     Detector("cloud_key", r"[?&;]sig=[A-Za-z0-9%+/=]{40}", _AZURE_SAS, _group, 91),
     Detector("private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", _PRIVATE_KEY, whole, 99),
-    Detector("jwt", r"ey[A-Za-z0-9_-]{8,200}\.|ey[A-Za-z0-9_-]{200}", _JWT, checked(_is_jwt), 96),
-    Detector("password", f"(?i)(?:{'|'.join(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
+    Detector("jwt", r"(?:^|[^A-Za-z0-9_-])(?:ey[A-Za-z0-9_-]{8,200}\.|ey[A-Za-z0-9_-]{200})", _JWT, checked(_is_jwt), 96),
+    Detector("password", f"(?i)(?:{_gated(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
     Detector("password", f"(?i)(?:{'|'.join(_KEY_STEMS)}){_GAP}[^\\s\"]{{12}}", _AFTER_KEY, _key, 84),
-    Detector("password", f"(?i)(?:{'|'.join((*_PASSWORD_STEMS, *_KEY_STEMS))}){_GAP}[^\\s\"]{{4}}", _SOLE, _named, 83),
+    Detector("password", f"(?i)(?:{_gated((*_PASSWORD_STEMS, *_KEY_STEMS))}){_GAP}[^\\s\"]{{4}}", _SOLE, _named, 83),
     Detector("password", r"[\t|;,] ?[^\s|;,]{6}", _CELL, _celled, 82, words=word_gate(*_PASSWORD_STEMS, "secret", "api[ _-]?key", "token")),
 )  # fmt: skip
