@@ -26,6 +26,7 @@ MAX_VALUES = 1_000_000
 MAX_CONTAINERS = 100_000
 
 _CHUNK = 1 << 20
+_QUOTED = re.compile(r'".*"', re.DOTALL)
 _FEED = 1 << 14
 #: Bytes of zstd's window, as browsers take them (RFC 9659).
 _WINDOW = 8 << 20
@@ -166,7 +167,8 @@ def _value(body: bytes) -> Any:
     try:
         return jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, partial_mode=False)
     except ValueError as error:
-        raise ContentError(f"the body is not unambiguous JSON: {str(error)[:120]}") from None
+        said = _QUOTED.sub("…", str(error))[:120]  # not what it quotes
+        raise ContentError(f"the body is not unambiguous JSON: {said}") from None
 
 
 def leaf_texts(value: Any) -> list[str]:

@@ -267,18 +267,19 @@ class Stack:
     def _show_request(self, exchange: Exchange) -> Shown:
         return self._shown(exchange, *self.masking.shown_request(exchange))
 
-    def _shown(self, exchange: Exchange, call: Call, body: Any, query: str) -> Shown:
+    def _shown(self, exchange: Exchange, call: Call, body: Any, target: str) -> Shown:
         scrub = self.credentials.scrubber(exchange)
         elsewhere = exchange.operation.shown_members if exchange.operation is not None else ()
+        path, _, query = target.partition("?")
         parameters = without_keys(f"?{query}".encode())[1:].decode("utf-8", "replace")
-        return shown_request(exchange.method, exchange.path, parameters, call, body, elsewhere, scrub)
+        return shown_request(exchange.method, path, parameters, call, body, elsewhere, scrub)
 
     def _show_response(self, exchange: Exchange, body: bytes, content_type: str) -> Shown:
         """A response as reviewers see it: read once more, so that masking it changes nothing."""
         connection, operation = exchange.connection, exchange.operation
         assert connection is not None
-        call, masked, query = self.masking.shown_request(exchange)
-        request, scrub = self._shown(exchange, call, masked, query), self.credentials.scrubber(exchange)
+        call, masked, target = self.masking.shown_request(exchange)
+        request, scrub = self._shown(exchange, call, masked, target), self.credentials.scrubber(exchange)
         document = self.masking.shown_response(exchange, self.profiles.read(body, content_type))
         ranking = self.profiles.response(exchange, body, content_type, document)
         documents = call.documents or []

@@ -7,7 +7,7 @@ from typing import Any
 from mitmproxy import http
 
 from weir.alarms import alarm, place
-from weir.content import ContentError, parse, parse_lines
+from weir.content import ContentError, parse, parse_answer, parse_lines
 from weir.exchange import Exchange, RequestRecord
 from weir.masking.bodies import Form, UnknownForm, form_of, mask_body, piece_masker
 from weir.masking.masker import mask_document, mask_headers, mask_target
@@ -87,11 +87,11 @@ class Masking:
         return masked
 
     def shown_request(self, exchange: Exchange) -> tuple[Call, Any, str]:
-        """The request's call, body and query as reviewers may see them: as the record holds them."""
+        """The request's call, body and target as reviewers may see them: as the record holds them."""
         connection = exchange.connection
         assert connection is not None
         view = connection.masks.record("request")
-        query = mask_target(view, f"?{exchange.query}".encode(), Report())[1:].decode("utf-8", "replace")
+        query = mask_target(view, f"{exchange.path}?{exchange.query}".encode(), Report()).decode("utf-8", "replace")
         if not exchange.parsed:
             hidden = view and exchange.caller_body
             return exchange.call, "(a body that cannot be masked)" if hidden else None, query
@@ -133,6 +133,8 @@ class Masking:
             form = form_of(everything, body, content_type, document)
             record = mask_body(everything, form, body, report)
             caller = record if callers is everything else mask_body(callers, form, body, Report())
+            if record is not body and document is not None:
+                document = parse_answer(record)
         except (UnknownForm, MaskingError) as error:
             detail = (
                 f"The service answered {exchange.upstream_status} with a body that cannot be masked ({error}), "
@@ -145,8 +147,6 @@ class Masking:
                 Kind.UPSTREAM_UNREADABLE, "The service's answer could not be masked, so it is not shown."
             ) from None
         exchange.masked += report.fields()
-        if record is not body and document is not None:
-            document = parse(record)
         return caller, record, document
 
     def pieces(self, exchange: Exchange, content_type: str) -> tuple[PieceMasker, PieceMasker | None, Report] | None:

@@ -17,7 +17,7 @@ _TEXT = re.compile(
 _LINES = ("application/x-jsonlines", "application/jsonl", "application/jsonlines")
 _CHARSETS = {
     "": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "ascii": "ascii", "iso-8859-1": "latin-1",
-    "latin1": "latin-1", "windows-1252": "cp1252", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be",
+    "latin1": "latin-1", "windows-1252": "cp1252",
 }  # fmt: skip
 
 
@@ -36,10 +36,12 @@ class Form:
 
 def media_and_charset(content_type: str) -> tuple[str, str]:
     """The media type of a Content-Type, and Python's name for its charset. Raises `UnknownForm`."""
-    media, _, parameters = content_type.lower().partition(";")
-    match = re.search(r"charset\s*=\s*\"?([^\s\";]*)", parameters)
-    charset = _CHARSETS.get(match[1] if match else "")
-    if charset is None:
+    media, *parameters = content_type.lower().split(";")
+    named = [
+        part.partition("=")[2].strip().strip('"') for part in parameters if part.partition("=")[0].strip() == "charset"
+    ]
+    charset = _CHARSETS.get(named[0] if named else "")
+    if charset is None or len(named) > 1:
         raise UnknownForm("text in a charset that is not read")
     return media.strip(), charset
 
@@ -122,4 +124,4 @@ def piece_masker(view: View, content_type: str, report: Report) -> PieceMasker |
 
 def is_lines(content_type: str, media: str) -> bool:
     """Whether it is newline-delimited JSON by name."""
-    return media in _LINES or (is_ndjson(content_type) and media != "application/json")
+    return media in _LINES or ("ndjson" in media and is_ndjson(content_type))

@@ -49,7 +49,10 @@ def _read() -> list[MaskingKey]:
     first = json.dumps([{"made": 0, "secret": base64.b64encode(derived_key("masking")).decode()}])
     content = key_file(FILE, first.encode())
     try:
-        return [MaskingKey(float(k["made"]), base64.b64decode(k["secret"])) for k in json.loads(content)]
+        keys = [MaskingKey(float(k["made"]), base64.b64decode(k["secret"], validate=True)) for k in json.loads(content)]
+        if not keys or any(len(key.secret) != 32 for key in keys):
+            raise ValueError("no keys, or short ones")
+        return keys
     except (ValueError, KeyError, TypeError):
         raise HomeError(f"{home() / FILE}: is not readable as keys; restore it, or remove it to begin anew") from None
 

@@ -6,7 +6,9 @@ A body in which nothing is found is given back as the same object. Whatever cann
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import re2
 
 from weir.content import encode, parse
 from weir.masking.detectors.engine import DetectorError, escaped_levels
@@ -17,6 +19,7 @@ from weir.masking.strategies import DROP
 from weir.masking.walk import MaskingError, Report, Walk, applied, changes_of, words_of
 
 _Fields = list[tuple[bytes, bytes]]
+_LOGPROBS = re2.compile(rb'"logprobs"\s*:\s*[\[{]')
 
 
 def mask_json(
@@ -41,7 +44,7 @@ def mask_json(
                 fired += tuple(d for d in here if d not in fired)
                 present = names if present is None else present  # names stand in the first
         slots = [*view.slots(document, present), *(more or ())]
-        if not fired and not slots and not instead:
+        if not fired and not slots and not instead and not (view.recognises and _LOGPROBS.search(body)):
             return body
         walk = Walk(view, fired, slots, report, instead or {})
         return walk.masked(body.decode(), document).encode()
@@ -98,13 +101,7 @@ def mask_target(view: View, target: bytes, report: Report) -> bytes:
         return target
     path, mark, query = target.decode("utf-8", "surrogateescape").partition("?")
     if view.recognises:
-        parts = path.split("/")
-        for i, part in enumerate(parts):
-            plain = unquote(part)
-            masked = mask_text(view, plain, report)
-            if masked is not plain:
-                parts[i] = quote(masked, safe="")
-        path = "/".join(parts)
+        path = "/".join(_masked_part(view, part, report) for part in path.split("/"))
     if query:
         query = "&".join(_parameter(view, part, report) for part in query.split("&"))
     return f"{path}{mark}{query}".encode("utf-8", "surrogateescape")
@@ -124,11 +121,22 @@ def _parameter(view: View, part: str, report: Report) -> str:
         if new is DROP or new != plain:
             report.add(mask, f"query:{unquote_plus(name)}")
         return f"{name}{equals}" if new is DROP else f"{name}{equals}{_quoted(new)}"
-    masked = mask_text(view, plain, report, unquote_plus(name))
-    if not equals:  # a part without a name
-        masked_name = mask_text(view, unquote_plus(name), report)
-        return name if masked_name == unquote_plus(name) else quote_plus(masked_name)
-    return part if masked is plain else f"{name}={quote_plus(masked)}"
+    if not view.recognises:
+        return part
+    new_name = _masked_part(view, name, report)
+    if not equals:
+        return new_name
+    return f"{new_name}={_masked_part(view, value, report, unquote_plus(name))}"
+
+
+def _masked_part(view: View, part: str, report: Report, key: str = "") -> str:
+    """A part of a target, in which only what is found is written anew."""
+    spaced = part.replace("+", " ")
+    masked = mask_text(view, spaced, report, key)
+    if masked is spaced or masked == spaced:
+        masked = mask_text(view, part, report, key)
+        return part if masked == part else quote(masked, safe="%+!$&'()*,;:@~")
+    return quote(masked, safe="%!$&'()*,;:@~").replace("%20", "+")
 
 
 def _quoted(value: Any) -> str:
@@ -138,7 +146,7 @@ def _quoted(value: Any) -> str:
 #: Headers in which no person's value stands, and numbers that look like one may.
 _STRUCTURAL = frozenset((
     b"host", b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"date", b"expires",
-    b"etag", b"last-modified", b"server", b"user-agent", b"accept", b"accept-encoding", b"accept-language",
+    b"etag", b"last-modified", b"server", b"accept", b"accept-encoding", b"accept-language",
     b"accept-charset", b"cache-control", b"vary", b"age", b"connection", b"keep-alive", b"strict-transport-security",
     b"x-request-id", b"server-timing", b"retry-after", b"if-none-match", b"if-modified-since", b"traceparent",
     b"x-weir-replay-key",
@@ -162,10 +170,6 @@ def mask_headers(view: View, fields: Iterable[tuple[bytes, bytes]], report: Repo
         elif view.recognises and lower not in _STRUCTURAL:
             plain = value.decode("utf-8", "surrogateescape")
             text = mask_text(view, plain, report, lower.decode("latin-1"))
-            if text is plain and "%" in plain:
-                decoded = unquote(plain)
-                again = mask_text(view, decoded, report, lower.decode("latin-1"))
-                text = plain if again is decoded else quote(again, safe="/:?&=;,+@ ")
             masked.append((name, value if text is plain else text.encode("utf-8", "surrogateescape")))
         else:
             masked.append((name, value))

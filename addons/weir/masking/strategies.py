@@ -48,7 +48,8 @@ class Tokens:
         if self.known(value):
             return value
         if _is_number(value):
-            body = int.from_bytes(hmac.digest(self._keys[0], b"n" + encode(value), "sha256")[:4]) >> 3
+            same = int(value) if isinstance(value, float) and value.is_integer() else value  # 1.0 is 1
+            body = int.from_bytes(hmac.digest(self._keys[0], b"n" + repr(same).encode(), "sha256")[:4]) >> 3
             return _NUMBER | body << _TAG_BITS | _number_tag(self._keys[0], body)
         content = b"s" + value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"j" + encode(value)
         text = _base64(hmac.digest(self._keys[0], content, "sha256")[:16]).ljust(22, "A")

@@ -65,16 +65,24 @@ class ResponseStream:
             if not data:
                 record += self._record.end()
         for piece in record:
-            self.body += piece
-        return [piece for piece in out if piece]
+            self.body += self._clean(piece)
+        return [self._clean(piece) for piece in out if piece]
+
+    def _clean(self, piece: bytes) -> bytes:
+        """*piece* without a credential that came in parts, which masking has joined."""
+        clean = self._scrub(piece)
+        if clean is not piece:
+            self._reflected()
+        return clean
 
     def _scrubbed(self, data: bytes) -> bytes:
         """The lines that have ended, without reflected credentials; everything that is left at the end."""
         self._rest += data
         if data:
             end = max(self._rest.rfind(b"\n"), self._rest.rfind(b"\r", 0, -1)) + 1
-            if not end and len(self._rest) > self._scrub.longest * 2:
-                end = len(self._rest) - self._scrub.longest
+            held = self._scrub.longest * 6  # as long as a spelling of it in escapes
+            if not end and len(self._rest) > held * 2:
+                end = len(self._rest) - held
                 end = self._scrub.unbroken(self._rest, end)
         else:
             end = len(self._rest)

@@ -25,6 +25,7 @@ LARGEST_EVENT = 8 << 20
 LARGEST_VALUE = 1 << 20
 #: Characters of an unbroken word beyond which it is no value that is known, but data.
 _LONGEST_WORD = 8192
+_STEP = 4096
 #: Characters of groups that together may be one value.
 _LONGEST_GROUPS = 160
 
@@ -37,6 +38,8 @@ _JOINED = re.compile(
 )
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
 _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
+_SPACE = re.compile(r"\s")
+_IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
 _KEY_BEGIN = "-----BEGIN "
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _LONGEST_KEY = 20_000
@@ -55,7 +58,7 @@ class PieceMasker(Protocol):
 class TextStream:
     """One text that comes in pieces."""
 
-    __slots__ = ("_before", "_held", "_key", "_report", "_strategies", "_view", "_width")
+    __slots__ = ("_before", "_held", "_key", "_look_at", "_report", "_strategies", "_unbroken", "_view", "_width")
 
     def __init__(self, view: View, report: Report, key: str, strategies: dict[str, Mask]) -> None:
         self._view = view
@@ -64,6 +67,8 @@ class TextStream:
         self._strategies = strategies
         self._before = ""  # what was let through last, as it came
         self._held = ""
+        self._look_at = _LONGEST_WORD
+        self._unbroken = False  # what is held is one word
         self._width = view.detectors.width
 
     def feed(self, text: str, last: bool = False) -> str:
@@ -72,8 +77,11 @@ class TextStream:
         held = self._held
         if not held:
             return ""
+        if self._unbroken and not last and len(held) < self._look_at and not _SPACE.search(text):
+            return ""  # one word still
         cut = len(held) if last else self._settled(held)
-        if cut == 0 and len(held) < _LONGEST_WORD:
+        self._unbroken = cut == 0 and not _SPACE.search(held)
+        if cut == 0 and not last and len(held) < self._look_at:
             return ""
         spans = [] if self._is_plain(held) else self._found(held)
         if not last:
@@ -87,6 +95,9 @@ class TextStream:
         out = self._masked(held, cut, [s for s in spans if s.start < cut])
         self._before = (self._before + held[:cut])[-TABLE:]
         self._held = held[cut:]
+        self._look_at = (
+            max(_LONGEST_WORD, len(self._held)) + _STEP
+        )  # data without spaces is not looked at with every piece
         return out
 
     def _is_plain(self, held: str) -> bool:
@@ -106,7 +117,7 @@ class TextStream:
             return place
         place, ended = len(held), held[-1].isspace()
         for word in reversed(held[-_LONGEST_GROUPS:].split()):
-            if ended and not _JOINED.fullmatch(word):
+            if ended and not _JOINED.fullmatch(word) and not _in_iban(held, place, word):
                 break
             place, ended = held.rindex(word, 0, place), True
         place = _start_of_word(held, place)  # the first may have been cut
@@ -143,6 +154,11 @@ def _open_key(held: str) -> int:
     return place if is_key and _KEY_END.search(held, place) is None else -1
 
 
+def _in_iban(held: str, place: int, word: str) -> bool:
+    """Whether *word*, the last before *place*, is the bank's code in an account number."""
+    return len(word) == 4 and word.isalnum() and _IBAN_HEAD.search(held, 0, held.rindex(word, 0, place)) is not None
+
+
 def _start_of_word(text: str, place: int) -> int:
     while place > 0 and not text[place - 1].isspace():
         place -= 1
@@ -152,13 +168,11 @@ def _start_of_word(text: str, place: int) -> int:
 # Which texts of a document are told in pieces.
 
 _PIECES = frozenset((
-    "text", "content", "token", "response", "completion", "generated_text", "output_text", "partial_json", "arguments",
-    "thinking", "reasoning", "reasoning_content", "refusal", "transcript", "output", "answer",
+    "text", "content", "token", "response", "completion", "output_text", "partial_json", "arguments", "thinking",
+    "reasoning", "reasoning_content", "refusal", "transcript", "output", "answer",
 ))  # fmt: skip
-_WHOLE = frozenset((
-    "id", "role", "type", "event_type", "name", "model", "object", "finish_reason", "stop_reason", "stop_sequence",
-    "status", "call_id", "item_id", "signature", "encrypted_content", "system_fingerprint", "language",
-))  # fmt: skip
+_REASONS = ("finish_reason", "stop_reason", "finishReason")
+_IN_DELTAS = frozenset(("delta", "value", "input"))
 _COMPLETE = frozenset(
     (
         "documents",
@@ -177,8 +191,14 @@ _COMPLETE = frozenset(
 )
 #: Documents that differ only in a piece of text, which services send one after another.
 _MOST_FRAMES = 4
-_IDENTITY = ("index", "item_id", "output_index", "content_index", "summary_index")
-_LAST = ("stop", "end", "done", "completed", "finished")
+_IDENTITY = (
+    "index", "item_id", "output_index", "content_index", "summary_index", "messageId", "message_id", "toolCallId",
+    "tool_call_id",
+)  # fmt: skip
+_LAST = re.compile(r"(?:^|[._-])(?:stop|end|done|completed|finished|incomplete|failed)$")
+#: Kinds of documents that are data in pieces, not text, and members in which a document is whole.
+_DATA = re.compile(r"audio|image|citation")
+_ENVELOPES = frozenset(("jsonrpc", "result"))
 
 _Channel = tuple[Any, ...]
 
@@ -199,28 +219,48 @@ class _Told:
 
 def _told(document: Any, lines: bool) -> tuple[list[_Told], Any]:
     """The pieces in *document*; and what ends with it: True for all, or the index of a choice, or None."""
+    if type(document) is list:
+        return [piece for item in document if type(item) is dict for piece in _told(item, lines)[0]], None
     if type(document) is not dict:
         return [], None
     kind = document.get("type") or document.get("event_type") or ""
     kind = kind.lower() if isinstance(kind, str) else ""
-    whole = kind.endswith(_LAST) or (lines and not isinstance(document.get("done"), bool))
+    last = _LAST.search(kind) is not None
+    whole = last or not _ENVELOPES.isdisjoint(document) or _DATA.search(kind) is not None
+    whole = whole or (lines and not isinstance(document.get("done"), bool))
+    identity = _identity(document, kind)
     pieces: list[_Told] = []
-    if not whole or "delta" in document or "choices" in document:
-        base = (kind, *(document.get(name) for name in _IDENTITY if not isinstance(document.get(name), dict | list)))
-        _collect(document, base, False, whole or (lines and "done" not in document), pieces, False)
-    ends: Any = True if kind.endswith(_LAST) or document.get("done") is True else None
-    return pieces, ends
+    if (not whole or "delta" in document or "choices" in document) and not _DATA.search(kind):
+        _collect(document, (kind, identity), False, whole, pieces, False)
+    if document.get("done") is True or (last and not any(part is not None for part in identity)):
+        return pieces, True
+    return pieces, identity if last else None
+
+
+def _identity(document: dict[str, Any], kind: str) -> tuple[Any, ...]:
+    """Which of several texts that are told side by side a document is about."""
+    names = (*_IDENTITY, "id") if kind.endswith("delta") else _IDENTITY
+    parts = [document.get(name) for name in names]
+    return tuple(None if isinstance(part, dict | list) else part for part in parts[: len(_IDENTITY)]) + tuple(
+        parts[len(_IDENTITY) :]
+    )
+
+
+def _is_reason(value: Any) -> bool:
+    return isinstance(value, str) and value not in ("", "null")
 
 
 def _collect(node: Any, channel: _Channel, delta: bool, only_delta: bool, pieces: list[_Told], ends: bool) -> None:
     if type(node) is dict:
-        ends = ends or isinstance(node.get("finish_reason"), str) or isinstance(node.get("stop_reason"), str)
+        ends = ends or any(_is_reason(node.get(name)) for name in _REASONS)
         for name, value in node.items():
             if name in _COMPLETE:
                 continue
             below = delta or name in ("delta", "deltas")
             if type(value) is str:
-                if name not in _WHOLE and (below or (not only_delta and name in _PIECES)):
+                if name in _PIECES or (below and name in _IN_DELTAS):
+                    if only_delta and not below:
+                        continue
                     pieces.append(_Told((*channel, name), node, name, name, value, ends))
             elif type(value) is dict or type(value) is list:
                 _collect(value, (*channel, name), below, only_delta, pieces, ends)
@@ -240,7 +280,7 @@ def _finished(document: Any) -> list[Any]:
     return [
         choice.get("index", i)
         for i, choice in enumerate(choices)
-        if type(choice) is dict and isinstance(choice.get("finish_reason"), str)
+        if type(choice) is dict and _is_reason(choice.get("finish_reason"))
     ]
 
 
@@ -295,7 +335,7 @@ class _Pieces:
             if strategies is None or not strategies:
                 continue
             here.add(piece.channel)
-            last = piece.ends or ends is True
+            last = piece.ends or ends is True or (ends is not None and piece.channel[1][: len(ends)] == ends)
             stream = self._streams.get(piece.channel)
             if stream is None:
                 if not piece.text:
@@ -310,8 +350,13 @@ class _Pieces:
             else:
                 self._last[piece.channel] = body
         before = []
-        if over or ends is True:
-            before = self._flush([c for c in self._streams if c not in here and (ends is True or _choice(c) in over)])
+        if over or ends is not None:
+            ended = [
+                c
+                for c in self._streams
+                if ends is True or _choice(c) in over or (ends is not None and c[1][: len(ends)] == ends)
+            ]
+            before = self._flush([c for c in ended if c not in here])
         if len(instead) == 1 and not self._view.named:
             framed = self._as_frame(body, document, told, instead)
             if framed is not None:
@@ -369,12 +414,35 @@ class _Pieces:
             left = self._streams.pop(channel).feed("", last=True)
             if not left:
                 continue
-            body = self._last[channel]
-            document = parse_answer(body)
+            document = parse_answer(self._last[channel])
             told, _ = _told(document, self._lines)
-            instead = {(id(p.container), p.key): left if p.channel == channel else "" for p in told}
-            written.append(mask_json(self._view, body, document, Report(), instead))
+            for piece in told:
+                piece.container[piece.key] = left if piece.channel == channel else ""
+            _strip(document)
+            body = encode(document)
+            mask = mask_line if self._lines else mask_json
+            kept = {(id(p.container), p.key): p.container[p.key] for p in told}
+            written.append(mask(self._view, body, document, Report(), kept))
         return written
+
+
+#: What is said once of a text, and not with every piece of it.
+_ONCE = ("name", "role", "usage", "finish_reason", "stop_reason", "finishReason", "usageMetadata", "logprobs")
+
+
+def _strip(node: Any, depth: int = 0) -> None:
+    """Take from a document that is told again what clients would add up."""
+    if type(node) is dict:
+        for name in _ONCE:
+            node.pop(name, None)
+        if depth and "function" in node:  # a call of a tool
+            node.pop("id", None)
+            node.pop("type", None)
+        for value in node.values():
+            _strip(value, depth + 1)
+    elif type(node) is list:
+        for item in node:
+            _strip(item, depth + 1)
 
 
 def _choice(channel: _Channel) -> Any:
@@ -397,14 +465,18 @@ class EventMasker:
         self._pieces = _Pieces(view, report, lines=False)
         self._plain: dict[str, TextStream] = {}
         self._rest = b""
+        self._parts: list[bytes] = []  # of a line that has not ended, after the rest
+        self._size = 0  # of the event that has not ended
+        self._begun = False
         self._lines: list[tuple[bytes, bytes]] = []  # of the event that has not ended: each with its end
         self._known: dict[bytes, bytes] = {}  # lines that come again and again
-        self._template: list[tuple[bytes, bytes]] = []
+        self._named_events = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that have ended, masked."""
         if (
             not self._rest
+            and not self._parts
             and not self._lines
             and data[:6] == b"data: "
             and data.count(b"\n") == 2
@@ -413,37 +485,54 @@ class EventMasker:
             framed = self._pieces.framed(data[6:-2])  # one event, like the one before: most often it is
             if framed is not None:
                 return [b"data: %s\n\n" % framed]
-        self._rest += data
+        if not self._begun:
+            self._begun = True
+            data = data.removeprefix(codecs.BOM_UTF8)
+        self._size += len(data)
+        if self._size > LARGEST_EVENT:
+            raise MaskingError("an event is longer than any may be")
+        if b"\n" not in data and b"\r" not in data and not self._rest.endswith(b"\r"):
+            self._parts.append(data)  # joined once, when the line ends
+            return []
+        whole = b"".join((self._rest, *self._parts, data))
+        self._parts.clear()
         out: list[bytes] = []
         position = 0
-        for match in _LINE_END.finditer(self._rest):
-            line, end = self._rest[position : match.start()], match[0]
+        for match in _LINE_END.finditer(whole):
+            line, end = whole[position : match.start()], match[0]
             position = match.end()
             self._lines.append((line, end))
             if not line:
                 out += self._event()
-        self._rest = self._rest[position:]
-        if len(self._rest) + sum(len(line) for line, _ in self._lines) > LARGEST_EVENT:
-            raise MaskingError("an event is longer than any may be")
+                self._size = len(whole) - position
+        self._rest = whole[position:]
         return out
 
     def end(self) -> list[bytes]:
         """What is left: an event without its end, and the texts that were held."""
-        if self._rest:
-            line = self._rest.rstrip(b"\r")
-            self._lines.append((line, self._rest[len(line) :]))
-            self._rest = b""
+        rest = b"".join((self._rest, *self._parts))
+        self._parts.clear()
+        self._rest = b""
+        if rest:
+            line = rest.rstrip(b"\r")
+            self._lines.append((line, rest[len(line) :]))
         out = self._event() if self._lines else []
         return [*out, *self._flush()]
 
     def _flush(self) -> list[bytes]:
-        out = [self._written(self._template, body) for body in self._pieces.end()]
+        out = [self._told_again(body) for body in self._pieces.end()]
         for name, stream in list(self._plain.items()):
             left = stream.feed("", last=True)
             if left:
                 out.append(self._plain_event(name, left))
         self._plain.clear()
         return out
+
+    def _told_again(self, body: bytes) -> bytes:
+        """An event of our own with what was held of a text; named by its type where the service's are."""
+        kind = parse_answer(body).get("type") if self._named_events else None
+        head = f"event: {kind}\n" if isinstance(kind, str) else ""
+        return b"%sdata: %s\n\n" % (head.encode(), body)
 
     def _event(self) -> list[bytes]:
         lines, self._lines = self._lines, []
@@ -459,9 +548,9 @@ class EventMasker:
                 before, masked = self._pieces.masked(body)
             except ContentError as error:
                 raise MaskingError(f"an event is not unambiguous JSON: {error}") from None
-            self._template = lines
+            self._named_events = any(line.startswith(b"event:") for line, _ in lines)
             return [
-                *(self._written(lines, b) for b in before),
+                *(self._told_again(b) for b in before),
                 self._written(lines, None if masked is body or masked == body else masked),
             ]
         if self._view.named:
@@ -473,6 +562,8 @@ class EventMasker:
         if not self._view.recognises:
             return [self._written(lines, None)]
         name = next((_value(line).decode("utf-8", "replace") for line, _ in lines if line.startswith(b"event:")), "")
+        if name:  # a message of its own, and no piece of what others tell
+            return [*self._flush(), self._written(lines, mask_text(self._view, _decoded(body), self._report).encode())]
         stream = self._plain.get(name)
         if stream is None:
             stream = self._plain[name] = TextStream(self._view, self._report, "", self._view.strategy_of)
@@ -480,7 +571,7 @@ class EventMasker:
         shown = stream.feed(text)
         if shown == text:
             return [self._written(lines, None)]
-        return [self._written(lines, shown.encode())] if shown else []
+        return [self._written(lines, shown.encode())]
 
     def _plain_event(self, name: str, text: str) -> bytes:
         head = f"event: {name}\n" if name else ""
@@ -535,20 +626,27 @@ class LineMasker:
 
     def __init__(self, view: View, report: Report) -> None:
         self._pieces = _Pieces(view, report, lines=True)
-        self._rest = b""
+        self._parts: list[bytes] = []  # of the line that has not ended
+        self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that have ended, masked."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LARGEST_EVENT:
+        self._size += len(data)
+        if self._size > LARGEST_EVENT:
             raise MaskingError("a line is longer than any may be")
+        self._parts.append(data)
+        if b"\n" not in data:  # joined once, when the line ends
+            return []
+        *lines, rest = b"".join(self._parts).split(b"\n")
+        self._parts, self._size = [rest], len(rest)
         return [out + b"\n" for line in lines for out in self._line(line)]
 
     def end(self) -> list[bytes]:
         """A last line without its end, and the texts that were held."""
-        rest, self._rest = self._rest, b""
-        out = b"\n".join(self._line(rest)) if rest else b""
-        return [*([out] if out else []), *(body + b"\n" for body in self._pieces.end())]
+        rest = b"".join(self._parts)
+        self._parts = []
+        out = list(self._line(rest)) if rest else []
+        return [b"\n".join([*out, *self._pieces.end()])]
 
     def _line(self, line: bytes) -> Iterator[bytes]:
         text = line[:-1] if line.endswith(b"\r") else line

@@ -81,9 +81,8 @@ def applied(text: str, changes: list[Change]) -> str:
     return "".join([*parts, text[position:]])
 
 
-#: A text or number of a document, or a member's name: its token, the names it stands under, itself, what hides what is
-#: found in it, its value (None for a name), and the object whose member it names.
-_Leaf = tuple[int, str, str, dict[str, Mask], Any, int]
+#: A text or number of a document: token, the names it stands under, its text, what hides what is found in it, and it.
+_Leaf = tuple[int, str, str, dict[str, Mask], Any]
 
 
 class Walk:
@@ -104,8 +103,8 @@ class Walk:
         self._edits: list[tuple[str, tuple[Any, ...]]] = []  # calls of `Spelling`
         self._leaves: list[_Leaf] = []
         self._token = 0
-        self._quiet: set[str] = set()  # names in which nothing is found
-        self._written: Counter[tuple[int, str]] = Counter()
+        self._member_names: dict[str, list[tuple[int, dict[str, Mask], dict[str, Any]]]] = {}  # where each stands
+        self._written: dict[int, set[str]] = {}  # the names that an object has, by its id
         self._targets: dict[int, dict[Any, list[int]]] = {}
         for number, container, key in slots:
             numbers = self._targets.setdefault(id(container), {}).setdefault(key, [])
@@ -114,9 +113,12 @@ class Walk:
 
     def masked(self, text: str, document: Any) -> str:
         """*text*, whose parsed form is *document*, masked; itself where nothing had to be."""
-        self._value(document, "", "", self._view.strategy_of if self._fired else {})
+        self._value(document, "", "", self._view.strategy_of)
+        deadline = time.monotonic() + BUDGET
         if self._leaves:
-            self._recognise(time.monotonic() + BUDGET)
+            self._recognise(deadline)
+        if self._member_names:
+            self._rename(deadline)
         if not self._edits:
             return text
         spelling = Spelling(text)
@@ -140,7 +142,7 @@ class Walk:
     def _leaf(self, value: Any, key: str, around: str, strategies: dict[str, Mask]) -> None:
         named = f"{around} {key}" if key.lower() in _GENERIC else key
         text = value if type(value) is str else str(value)
-        self._leaves.append((self._token, named, text, strategies, value, 0))
+        self._leaves.append((self._token, named, text, strategies, value))
 
     def _list(self, value: list[Any], key: str, around: str, strategies: dict[str, Mask]) -> None:
         self._token += 1
@@ -164,9 +166,14 @@ class Walk:
         members: list[tuple[int, int, bool]] = []
         for name, item in value.items():
             first = self._token
-            if strategies and name not in self._quiet:
-                self._name(name, strategies, id(value))
+            if strategies:
+                self._member_names.setdefault(name, []).append((self._token, strategies, value))
             self._token += 1
+            if strategies and name == "logprobs" and item:  # each token of a text beside it, in which values show
+                self._value(item, name, around, {})
+                self._edits.append(("replace", (first + 1, self._token - 1, None)))
+                members.append((first, self._token - 1, False))
+                continue
             dropped = False
             if self._instead and (id(value), name) in self._instead:
                 self._replaced(item, self._instead[id(value), name])
@@ -179,13 +186,6 @@ class Walk:
         self._token += 1
         if any(removed for _, _, removed in members):
             self._edits.append(("remove", (members,)))
-
-    def _name(self, name: str, strategies: dict[str, Mask], owner: int) -> None:
-        """A member's name: names recur, so those in which nothing is found are remembered."""
-        if self._view.detectors.find(name):
-            self._leaves.append((self._token, "", name, strategies, None, owner))
-        else:
-            self._quiet.add(name)
 
     def _replaced(self, old: str, new: str) -> None:
         if new != old:
@@ -236,13 +236,28 @@ class Walk:
             if i % 256 == 0 and time.monotonic() > deadline:
                 raise DetectorError("it takes too long")
 
+    def _rename(self, deadline: float) -> None:
+        """Look into the names of members, each once: most recur, and in most nothing is found."""
+        names = self._view.detectors
+        if not names.fired("\n".join(self._member_names).encode("utf-8", "replace")) and not any(
+            map(is_spelt_otherwise, self._member_names)
+        ):
+            return
+        for i, (name, places) in enumerate(self._member_names.items()):
+            spans = names.find(name) if name else []
+            if spans:
+                for token, strategies, owner in places:
+                    changes = changes_of(self._view, name, spans, strategies, self._report)
+                    if changes:
+                        self._edits.append(("replace_within", (token, self._apart(owner, name, changes))))
+            if i % 64 == 0 and time.monotonic() > deadline:
+                raise DetectorError("it takes too long")
+
     def _look(self, leaf: _Leaf, detectors: tuple[Detector, ...] | None) -> None:
-        token, named, text, strategies, value, owner = leaf
+        token, named, text, strategies, value = leaf
         spans = self._view.detectors.find(text, words_of(named), detectors)
-        if value is None or type(value) is str:
+        if type(value) is str:
             changes = changes_of(self._view, text, spans, strategies, self._report)
-            if changes and value is None:
-                changes = self._apart(owner, text, changes)
             if changes:
                 self._edits.append(("replace_within", (token, changes)))
             return
@@ -257,11 +272,14 @@ class Walk:
                     self._edits.append(("replace", (token, token, new)))
                 return
 
-    def _apart(self, owner: int, text: str, changes: list[Change]) -> list[Change]:
-        """Names of members that become the same would be read as one: each but the first is numbered."""
-        name = (owner, applied(text, changes))
-        self._written[name] += 1
-        if self._written[name] == 1:
-            return changes
+    def _apart(self, owner: dict[str, Any], text: str, changes: list[Change]) -> list[Change]:
+        """Names of members that become the same would be read as one: those that are there already are numbered."""
+        taken = self._written.setdefault(id(owner), set(owner))
+        name, number = applied(text, changes), 1
         start, end, new = changes[-1]
-        return [*changes[:-1], (start, end, f"{new} {self._written[name]}")]
+        while (
+            numbered := name if number == 1 else applied(text, [*changes[:-1], (start, end, f"{new} {number}")])
+        ) in taken:
+            number += 1
+        taken.add(numbered)
+        return changes if number == 1 else [*changes[:-1], (start, end, f"{new} {number}")]

@@ -14,6 +14,8 @@ from weir.masking.detectors.engine import GROUPS, KINDS
 from weir.masking.detectors.model import Candidate, Detector, word_gate, words
 from weir.policy.compile import compile_category
 
+#: Characters of a value of a policy's own that streams hold back, where its pattern does not tell.
+_WIDEST = 200
 _EDGES = " \t\r\n.,;:!?()[]{}<>\"'"
 #: Above every built-in kind: who names a value knows best.
 _RANK = 100
@@ -67,7 +69,14 @@ def compile_detector(name: str, settings: DetectorSettings, folder: Path) -> tup
     anchored = re.search(r"[\^$]|\\[AzZbB]", pattern) is not None
     gate = r"[\s\S]" if anchored else pattern
     words_gate = word_gate(*stems) if stems and not anchored else ""
-    return (Detector(name, gate, _Pattern(compiled), found, _RANK, words_gate),)
+    return (Detector(name, gate, _Pattern(compiled), found, _RANK, words_gate, _width(settings, pattern)),)
+
+
+def _width(settings: DetectorSettings, pattern: str) -> int:
+    """Characters of the longest value with spaces in it; 0 where it has none, so that a word's end is its end."""
+    if settings.pattern is None:
+        return max((len(term) for term in settings.terms), default=_WIDEST) if settings.file is None else _WIDEST
+    return _WIDEST if re.search(r"\s|\\s|\.|\[\^", pattern) else 0
 
 
 def _pattern(settings: DetectorSettings, folder: Path) -> str:

@@ -8,6 +8,7 @@ spelling lets a value through.
 import bisect
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import re2
@@ -100,7 +101,7 @@ class Detectors:
             for group in (alone[i : i + _GROUP] for i in range(0, len(alone), _GROUP))
         ]
         self._near = {d: words.index(d.words) for d in self._detectors if d.words}
-        self._gate = Gate([*words, _OTHER_DIGITS.pattern, *(re2.escape(text) for text in self._literals)])
+        self._gate = Gate([*words, _OTHERWISE, *(re2.escape(text) for text in self._literals)])
         self._first_literal = len(words) + 1
         #: Characters that values of detectors with words in them may have: of those, streams hold so many back.
         self.width = max((d.width for d in self._detectors), default=0)
@@ -113,7 +114,7 @@ class Detectors:
         """The same, and those of the literals that are in *text*."""
         found = self._gate.found(text)
         if self._first_literal - 1 in found:
-            text = b"\n".join((text, text.decode("utf-8", "replace").translate(_PLAIN).encode()))
+            text = b"\n".join((text, _otherwise(text.decode("utf-8", "replace")).encode()))
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
         gates = self._found_alone(text)
         if not gates and not found:
@@ -166,11 +167,12 @@ class Detectors:
         spans = self._search(text, key, detectors)
         if not text.isascii() and _OTHER_DIGITS.search(text):
             spans += self._search(text.translate(_PLAIN), key, None)
-        if "\\" in text and depth < _DEEPEST:
-            plain, places = unescaped(text)
-            if plain is not None:
-                inner = self.find(plain, key, None, depth + 1)
-                spans += [Span(places[s.start], places.end(s.end), s.kind, s.rank) for s in inner]
+        for mark, escape in _ESCAPES if depth < _DEEPEST else ():
+            if mark in text:
+                plain, places = unescaped(text, escape)
+                if plain is not None:
+                    inner = self.find(plain, key, None, depth + 1)
+                    spans += [Span(places[s.start], places.end(s.end), s.kind, s.rank) for s in inner]
         return resolve(spans) if len(spans) > 1 else spans
 
     def _search(self, text: str, key: str, detectors: tuple[Detector, ...] | None) -> list[Span]:
@@ -224,11 +226,25 @@ def resolve(spans: list[Span]) -> list[Span]:
 # Other spellings.
 
 _OTHER_DIGITS = re.compile("[٠-٩۰-۹०-९০-৯๐-๙０-９＠．－＋：]")
+#: What a gate looks for to know that something may be spelt otherwise.
+_OTHERWISE = rf"{_OTHER_DIGITS.pattern}|%(?:25|40|2[bBdDeE]|3[0-9])|&#(?:[0-9]|[xX])|[\x{{ad}}\x{{200b}}\x{{200c}}\x{{200d}}\x{{2060}}]"
 _PLAIN = {
     **{ord(zero) + i: str(i) for zero in "٠۰०০๐０" for i in range(10)},
     ord("＠"): "@", ord("．"): ".", ord("－"): "-", ord("＋"): "+", ord("："): ":",
 }  # fmt: skip
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
+#: Of URLs, and of HTML: one character of ASCII each. And characters without width, which stand for nothing.
+_PERCENT = re.compile(r"%([2-7][0-9a-fA-F])()")
+_ENTITY = re.compile(r"&#(?:[xX]0{0,4}([2-7][0-9a-fA-F])|0{0,4}([3-9][0-9]|1[01][0-9]|12[0-6]));")
+_WIDTHLESS = re.compile("()([\u00ad\u200b-\u200d\u2060\ufeff])")
+_ESCAPES = (
+    ("\\", _ESCAPE),
+    ("%", _PERCENT),
+    ("&#", _ENTITY),
+    ("\u200b", _WIDTHLESS),
+    ("\u00ad", _WIDTHLESS),
+    ("\u2060", _WIDTHLESS),
+)
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -267,27 +283,50 @@ def without_escapes(text: bytes) -> bytes:
 
 def is_spelt_otherwise(text: str) -> bool:
     """Whether *text* has escapes or digits of other scripts, in which gates see nothing."""
-    return "\\" in text or (not text.isascii() and _OTHER_DIGITS.search(text) is not None)
+    if any(mark in text for mark, _ in _ESCAPES):
+        return True
+    return not text.isascii() and _OTHER_DIGITS.search(text) is not None
 
 
-def unescaped(text: str) -> tuple[str | None, "Places"]:
-    """*text* with JSON's escapes undone, as of JSON within a text; None where there are none. And where it stood."""
+def _otherwise(text: str) -> str:
+    """*text* as gates are to see it: plain digits, and escapes of URLs and HTML undone, twice."""
+    text = text.translate(_PLAIN)
+    for _ in range(2):
+        for escape in (_PERCENT, _ENTITY, _WIDTHLESS):
+            text = escape.sub(partial(_meant, escape=escape), text)
+    return text
+
+
+def unescaped(text: str, escape: re.Pattern[str] = _ESCAPE) -> "tuple[str | None, Places]":
+    """*text* with escapes undone, as of JSON within a text; None where there are none. And where it stood."""
     parts: list[str] = []
     places = Places()
     position = length = 0
-    for match in _ESCAPE.finditer(text):
+    for match in escape.finditer(text):
         start, end = match.span()
         parts.append(text[position:start])
         length += start - position
-        char = chr(int(match[1], 16)) if match[1] else _SHORT.get(match[2], match[2])
+        char = _meant(match, escape)
         parts.append(char)
-        places.add(length, start, end)
-        length += 1
+        if char:
+            places.add(length, start, end)
+        else:
+            places.skip(length, start, end)
+        length += len(char)
         position = end
     if not parts:
         return None, places
     parts.append(text[position:])
     return "".join(parts), places
+
+
+def _meant(match: re.Match[str], escape: re.Pattern[str]) -> str:
+    """The character that an escape stands for."""
+    if escape is _WIDTHLESS:
+        return ""
+    if escape is _ENTITY:
+        return chr(int(match[1], 16) if match[1] else int(match[2]))
+    return chr(int(match[1], 16)) if match[1] else _SHORT.get(match[2], match[2])
 
 
 class Places:
@@ -305,6 +344,15 @@ class Places:
         self._at.append(at)
         self._before.append(before)
         self._after.append(after)
+
+    def skip(self, at: int, before: int, after: int) -> None:
+        """Nothing stands *at* for what stood from *before* to *after*: it belongs to the character before."""
+        if at:
+            start = self[at - 1]
+            if self._at and self._at[-1] == at - 1:
+                self._after[-1] = after
+            else:
+                self.add(at - 1, start, after)
 
     def __getitem__(self, place: int) -> int:
         i = bisect.bisect_left(self._at, place)
