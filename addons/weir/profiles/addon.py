@@ -97,8 +97,8 @@ def read_request(exchange: Exchange, content: bytes, encoding: str | None = None
     if found is None and not (connection.allow_unknown and not profile.paths.resembles(exchange.path)):
         raise Refusal(
             Kind.UNKNOWN_OPERATION,
-            f"This method and path are not an operation of the profile {profile.name!r}, and this connection lets only "
-            "those pass. `weir profiles show` lists them.",
+            f"{exchange.method} on this path is not an operation of the profile {profile.name!r}, and this connection "
+            "lets only those pass; `weir profiles show` lists them.",
         )
     exchange.operation = found.operation if found else None
     exchange.variables = found.variables if found else {}
