@@ -28,7 +28,7 @@ from tests.end_to_end.gateway import (
 )
 
 POLICY = """
-limits: [{rate: 600/minute, per: user, burst: 5}]
+limits: [{rate: 60/minute, per: user, burst: 5}]
 rules:
   - {name: no-huge-reranks, when: {documents: {gt: 1000}}, effect: deny, message: "At most 1,000 documents."}
   - {name: wide-reranks, when: {documents: {gt: 100}}, effect: deny, shadow: true}
@@ -88,7 +88,7 @@ def test_a_good_rerank(gateway: Gateway, upstream: Upstream) -> None:
     )
     assert re.fullmatch(r"weir;dur=[\d.]+", answer.headers["server-timing"])
     assert answer.headers["ratelimit"] == '"reranker-requests-per-user-1";r=4;t=1'
-    assert answer.headers["ratelimit-policy"] == '"reranker-requests-per-user-1";q=600;w=60'
+    assert answer.headers["ratelimit-policy"] == '"reranker-requests-per-user-1";q=60;w=60'
 
     (flow,) = gateway.flows()
     assert flow.id == answer.headers["x-request-id"]
