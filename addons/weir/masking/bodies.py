@@ -56,11 +56,7 @@ def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
     media, charset = media_and_charset(content_type)
     if media == "text/event-stream":
         return Form("events")
-    if (is_ndjson(content_type) and media not in ("application/json",)) or media in (
-        "application/x-jsonlines",
-        "application/jsonl",
-        "application/jsonlines",
-    ):
+    if is_lines(content_type, media):
         try:
             return Form("lines", parse_lines(body))
         except ContentError as error:
