@@ -5,6 +5,7 @@ Never pass a secret, a token or a body: messages are written to logs as they are
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from weir.text import inert
@@ -15,10 +16,18 @@ logger = logging.getLogger("weir")
 counters: Counter[str] = Counter()
 
 
+class Told:
+    """Who else hears of alarms; the recorder, once it runs. It must neither wait nor raise."""
+
+    by: Callable[[str, str], None] | None = None
+
+
 def alarm(name: str, message: str, *, level: int = logging.ERROR) -> None:
     """Log *message* and count it under *name*. mitmdump exits at an ERROR before it has started: then use WARNING."""
     counters[name] += 1
     logger.log(level, inert(f"weir: {message}"))
+    if Told.by is not None:
+        Told.by(name, message)
 
 
 def place(error: BaseException) -> str:

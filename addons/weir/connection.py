@@ -9,6 +9,7 @@ from weir.policy.breaker import Trip
 from weir.policy.limits import Concurrency, Limit
 from weir.policy.rules import Rules
 from weir.profiles.profile import Profile
+from weir.recorder.settings import Recording
 from weir.routing.model import Match, Upstream
 
 
@@ -39,6 +40,7 @@ class Connection:
     rules: Rules
     response_rules: Rules
     masks: Masks
+    record: Recording
     file: str
     access_line: int
 

@@ -144,6 +144,7 @@ class Exchange:
     # authority, read by Gate
     judged: bool = False
     recorded: bool = False
+    intended: bool = False  # the record says that it is about to be sent, or answered
 
     def drop_body(self) -> None:
         """Keep of the request's body only its bytes: it waits, and is read again when it goes on."""

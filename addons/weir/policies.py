@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -22,7 +23,7 @@ from weir.auth.issuer import Issuer, compile_issuer, local_issuer
 from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
 from weir.config.load import Document, Folder, load_folder
-from weir.config.model import ConnectionSettings, GatewaySettings, HeldSettings, OnRequestSettings
+from weir.config.model import ConnectionSettings, GatewaySettings, HeldSettings, OnRequestSettings, PublishSettings
 from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean
 from weir.connection import Connection, OnRequest
 from weir.credentials.credential import compile_credential
@@ -37,6 +38,8 @@ from weir.policy.compile import compile_category, compile_limits, compile_rules,
 from weir.policy.redis_store import check_url
 from weir.profiles.profile import Profile, compile_profile, load_profile, names
 from weir.profiles.settings import ProfileSettings
+from weir.recorder.folder import Recordings, group_id
+from weir.recorder.settings import Recording, compile_keep, compile_record
 from weir.routing.model import Match, Origin, is_loopback, parse_upstream
 from weir.routing.table import Table, compile_match
 from weir.state.model import KEYS_ISSUER, KEYS_NAME
@@ -113,6 +116,9 @@ class Policies:
     folder: Path
     listeners: tuple[Listener, ...]
     recordings: Path
+    readers: int | None  # the number of the group that may read recordings
+    keep: int | None  # seconds, of recordings of requests to no connection
+    checkpoints: tuple[Mapping[str, Any], ...]  # where they are sent: its settings, and how often in seconds
     verifier: Verifier
     issuers: Mapping[str, Issuer]  # by what they were made of
     trusts_local: bool
@@ -133,6 +139,11 @@ class Policies:
 
     def __repr__(self) -> str:
         return f"Policies({self.version[:12]})"
+
+    @property
+    def recorded(self) -> Recordings:
+        """The recordings folder, and who may read it."""
+        return Recordings(self.recordings, self.readers)
 
     @property
     def reviewed(self) -> bool:
@@ -172,6 +183,15 @@ def load(
     with at(errors, "state"):
         _store(gateway.settings.state, "sqlite")
     timezone = _timezone(gateway.settings, errors)
+    readers = keep = None
+    checkpoints: list[Mapping[str, Any]] = []
+    for i, target in enumerate(gateway.settings.checkpoints):
+        with at(errors, "checkpoints", i):
+            checkpoints.append(_target(target))
+    with at(errors, "record"):
+        keep = compile_keep(gateway.settings.record.keep)
+    with at(errors, "readers"):
+        readers = _readers(gateway.settings.readers)
     categories: dict[str, str] = {}
     for name, entry in gateway.settings.categories.items():
         with at(errors, "categories", name):
@@ -226,6 +246,9 @@ def load(
         folder=path,
         listeners=listeners,
         recordings=Path(gateway.settings.recordings),
+        readers=readers,
+        keep=keep,
+        checkpoints=tuple(checkpoints),
         verifier=Verifier(issuers),
         issuers={issuer.made_of: issuer for issuer in issuers},
         trusts_local=trusts_local,
@@ -385,7 +408,9 @@ def _connection(
     settings = document.settings
     profile = upstream = match = credential = trip = on_request = None
     access: list[str] = []
-    masks = Masks()
+    masks, record = Masks(), Recording()
+    with at(errors, "record"):
+        record = compile_record(settings.record, folder.gateway.settings.record.keep)
     with at(errors, "profile"):
         profile = profiles.get(settings.profile) or _find_profile(settings.profile, folder)
     with at(errors, "upstream"):
@@ -427,6 +452,7 @@ def _connection(
         rules=rules,
         response_rules=response_rules,
         masks=masks,
+        record=record,
         file=document.file,
         access_line=document.line("access"),
     )
@@ -462,6 +488,25 @@ def _store(url: str, word: str) -> str:
         except ValueError as error:
             raise SettingError(f"is not a URL of a Redis ({error})") from None
     return url
+
+
+def _target(settings: PublishSettings) -> dict[str, Any]:
+    """Where checkpoints are sent, and every how many ``seconds``. Raises `SettingError`."""
+    if settings.webhook is not None and urlsplit(settings.webhook).scheme not in ("http", "https"):
+        raise SettingError(f"{settings.webhook!r} is no URL; write e.g. https://audit.example/weir", "webhook")
+    if settings.store is not None and importlib.util.find_spec("obstore") is None:
+        raise SettingError("obstore is not installed; run: pip install 'weir[store]'", "store")
+    try:
+        return {**settings.model_dump(exclude={"every"}), "seconds": seconds(settings.every)}
+    except ValueError as error:
+        raise SettingError(str(error), "every") from None
+
+
+def _readers(name: str | None) -> int | None:
+    try:
+        return None if name is None else group_id(name)
+    except KeyError:
+        raise SettingError(f"this system has no group {name!r}; create it, or leave `readers` out") from None
 
 
 def _timezone(settings: GatewaySettings, errors: list[SettingError]) -> ZoneInfo:

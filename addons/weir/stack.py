@@ -202,6 +202,7 @@ class Stack:
             exchange.kept = True
             respond(flow, kept)
             return
+        await self.recorder.intent(flow, exchange, self.credentials.scrubber(exchange))
         self.credentials.request(flow, exchange)
         exchange.sent = time.perf_counter()
 
@@ -298,7 +299,7 @@ class Stack:
         exchange.request_record = self.masking.record_head(exchange, record)
         exchange.trace = request_trace(exchange, scrub)
 
-    def responseheaders(self, flow: http.HTTPFlow) -> None:
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse a response that would turn the connection into something that is not HTTP."""
         exchange = self._exchanges.get(flow)
         if exchange is None or flow.response is None or not flow.live:
@@ -310,26 +311,31 @@ class Stack:
         if exchange.settled or flow.is_replay == "response":
             return
         try:
-            self._stream(flow, exchange)
+            if self._stream(flow, exchange):
+                await self.recorder.intent(flow, exchange, self.credentials.scrubber(exchange), streams=True)
         except Refusal as refusal:
             exchange.problem = refusal.problem
+        except asyncio.CancelledError:
+            exchange.problem = _NOT_READY
         except Exception as error:
             self._failed(exchange, "responseheaders", error)
+        if exchange.settled:
+            exchange.stream, flow.response.stream = None, False  # nothing of it has been let through
 
-    def _stream(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+    def _stream(self, flow: http.HTTPFlow, exchange: Exchange) -> bool:
         """Have the response let through while it comes, where nothing has to see the whole of it before."""
         assert flow.response is not None and exchange.connection is not None
         data, status = flow.response.data, flow.response.status_code
         whole = exchange.method == "HEAD" or status in (204, 205, 206, 304) or not exchange.chunked
         if whole or exchange.connection.response_rules.rules:
-            return
+            return False
         head, fields, reason = _checked_head(data)
         if head.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
-            return
+            return False
         content_type = head.get(b"content-type", b"").decode("ascii", "replace")
         pieces = self.masking.pieces(exchange, content_type)
         if pieces is None:
-            return
+            return False
         caller, record, report = pieces
         exchange.upstream_status = status
         _, fields = self.credentials.response(exchange, b"", fields, None)
@@ -347,6 +353,7 @@ class Stack:
         data.headers.fields = (*fields, (b"Transfer-Encoding", b"chunked"), *self._own_fields(exchange))
         data.reason = reason
         flow.response.stream = exchange.stream
+        return True
 
     def _stream_failed(self, flow: http.HTTPFlow, exchange: Exchange, error: Exception) -> None:
         """Nothing more is let through of a stream that cannot be masked; `error` follows."""
@@ -644,6 +651,7 @@ class Stack:
                 alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
                 return
             self._policies = found
+            self.recorder.use(found)
             self.approvals.reloaded()
             if found.reviewed and not old.reviewed:
                 alarm(

@@ -30,7 +30,7 @@ def test_a_flow_comes_back_as_it_was(
     data = encoder.flow(
         flow_id="id-1", client=encoder.connection(template.client_conn), server=encoder.connection(template.server_conn),
         request=request, response=response, error="" if response else text, replay="request", marked=":no_entry:", comment=text,
-        metadata=text, times=times,
+        metadata=text.encode(), times=times,
     )  # fmt: skip
     (flow,) = io.FlowReader(stdio.BytesIO(data)).stream()
     assert isinstance(flow, http.HTTPFlow)

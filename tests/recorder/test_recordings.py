@@ -1,7 +1,9 @@
 """Segments, repair and index on real files: what was acknowledged is there, what is torn goes, readers see it all."""
 
 import asyncio
+import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -11,19 +13,43 @@ from mitmproxy import io
 from mitmproxy.test import tflow
 
 from weir.exchange import RequestRecord, ResponseRecord
-from weir.profiles.model import Result
-from weir.recorder import index
+from weir.recorder import index, live
+from weir.recorder.evidence import Log, Signer
 from weir.recorder.flowfile import FlowEncoder
-from weir.recorder.journal import COLUMNS, JournalLine, decode_line, encode_line, timestamp
-from weir.recorder.repair import Repairs, repair
+from weir.recorder.folder import FormatError, Recordings
+from weir.recorder.journal import (
+    COLUMNS,
+    SCHEMA_VERSION,
+    JournalLine,
+    RankedResult,
+    decode_line,
+    encode_line,
+    timestamp,
+)
+from weir.recorder.repair import Repairs
+from weir.recorder.repair import repair as repair_recordings
 from weir.recorder.worker import claim, try_claim
-from weir.recorder.writer import RecorderUnavailable, Writer
+from weir.recorder.writer import Entry, RecorderUnavailable, Writer
+
+
+def repair(root: Path, own_worker: str) -> Repairs:
+    recordings = Recordings(root)
+    return repair_recordings(recordings, Signer(recordings), own_worker)
+
+
+def a_writer(root: Path, worker: str, boot: str) -> Writer:
+    recordings = Recordings(root)
+    return Writer(recordings, Log(recordings, worker, Signer(recordings)), boot)
+
+
+def entry(line: JournalLine, flow: Callable[[], bytes] | None = None) -> Entry:
+    return Entry("c", line.request_id, line.time, encode_line(line), flow or (lambda: a_flow(line)))
 
 
 def a_line(number: int, worker: str = "w0") -> JournalLine:
     return JournalLine(
-        request_id=f"id-{number:04d}", time=timestamp(1_800_000_000.25 + number), duration_ms=1.5, worker=worker, connection="c",
-        method="POST", path="/v2/rerank", status=200, results=[Result(1, 0.5), Result(0, 0.25)], user="alice",
+        version=SCHEMA_VERSION, request_id=f"id-{number:04d}", time=timestamp(1_800_000_000.25 + number), duration_ms=1.5, worker=worker, connection="c",
+        method="POST", path="/v2/rerank", status=200, results=[RankedResult(1, 0.5), RankedResult(0, 0.25)], user="alice",
         session_id="s", documents=2,
     )  # fmt: skip
 
@@ -33,16 +59,22 @@ def a_flow(line: JournalLine) -> bytes:
     return encoder.flow(
         flow_id=line.request_id, client=encoder.connection(template.client_conn), server=encoder.connection(template.server_conn),
         request=RequestRecord(b"POST", b"http", "h", 80, b"/", (), b"{}"), response=ResponseRecord(200, b"OK", (), b"x" * 500),
-        error="", replay="", marked="", comment="", metadata=encode_line(line).decode(), times=(1.0, 2.0, 3.0, 4.0),
+        error="", replay="", marked="", comment="", metadata=encode_line(line), times=(1.0, 2.0, 3.0, 4.0),
     )  # fmt: skip
 
 
-def write(root: Path, count: int, worker: str = "w0", boot: str = "b") -> None:
+def write(root: Path, count: int, worker: str = "w0", boot: str = "b", *, seal: bool = False) -> None:
+    """Write *count* flows; without *seal*, as a process that is killed leaves them."""
+
     async def run() -> None:
-        writer = Writer(root, worker, boot)
+        writer = a_writer(root, worker, boot)
         lines = [a_line(n, worker) for n in range(count)]
-        await asyncio.gather(*(writer.record("c", lambda line=line: a_flow(line), line) for line in lines))  # type: ignore[misc]
-        await asyncio.to_thread(writer.close)
+        await asyncio.gather(*(writer.record(entry(line)) for line in lines))
+        if seal:
+            await asyncio.to_thread(writer.close)
+        else:
+            writer._end = lambda: None  # type: ignore[method-assign]
+            await asyncio.to_thread(writer.close)
 
     asyncio.run(run())
 
@@ -104,14 +136,14 @@ def test_a_torn_tail_is_cut_and_lost_lines_are_restored(tmp_path: Path, cut_flow
 
 
 def test_repair_keeps_its_hands_off_live_workers(tmp_path: Path) -> None:
-    other = try_claim(tmp_path, 1)
+    other = try_claim(Recordings(tmp_path), "w1")
     assert other is not None
     write(tmp_path, 2, "w1")
     flows, _ = segment(tmp_path)
     with flows.open("ab") as file:
         file.write(b"999:torn")
     size = flows.stat().st_size
-    own = claim(tmp_path)
+    own = claim(Recordings(tmp_path))
     assert own.worker == "w0"
     assert repair(tmp_path, own.worker).segments == 0 and flows.stat().st_size == size
     other.release()
@@ -121,7 +153,8 @@ def test_repair_keeps_its_hands_off_live_workers(tmp_path: Path) -> None:
 
 def test_the_index_is_current_and_survives_torn_lines(tmp_path: Path) -> None:
     write(tmp_path, 4)
-    database = index.create(tmp_path)
+    index.create(Recordings(tmp_path))
+    database = tmp_path / "index.duckdb"
     _, journal = segment(tmp_path)
     with duckdb.connect(str(database), read_only=True) as connection:
         query = 'SELECT count(*), min(time)::VARCHAR, any_value("user") FROM flows'
@@ -138,12 +171,12 @@ def test_the_index_is_current_and_survives_torn_lines(tmp_path: Path) -> None:
 
 def test_a_removed_segment_is_noticed_and_a_new_one_begun(tmp_path: Path) -> None:
     async def run() -> None:
-        writer = Writer(tmp_path, "w0", "b")
-        await writer.record("c", lambda: a_flow(a_line(0)), a_line(0))
+        writer = a_writer(tmp_path, "w0", "b")
+        await writer.record(entry(a_line(0)))
         for path in segment(tmp_path):
             path.unlink()
         await asyncio.sleep(0.06)  # longer than a look vouches for
-        await writer.record("c", lambda: a_flow(a_line(1)), a_line(1))
+        await writer.record(entry(a_line(1)))
         await asyncio.to_thread(writer.close)
 
     asyncio.run(run())
@@ -152,17 +185,17 @@ def test_a_removed_segment_is_noticed_and_a_new_one_begun(tmp_path: Path) -> Non
 
 def test_what_cannot_be_encoded_or_written_is_not_acknowledged(tmp_path: Path) -> None:
     async def run() -> None:
-        writer = Writer(tmp_path, "w0", "b")
-        await writer.record("c", lambda: a_flow(a_line(0)), a_line(0))
+        writer = a_writer(tmp_path, "w0", "b")
+        await writer.record(entry(a_line(0)))
         with pytest.raises(RecorderUnavailable):
-            await writer.record("c", lambda: a_flow(a_line(1))[: 1 // 0], a_line(1))
+            await writer.record(entry(a_line(1), lambda: bytes(1 // 0)))
         await writer.ready()
-        await writer.record("c", lambda: a_flow(a_line(2)), a_line(2))
+        await writer.record(entry(a_line(2)))
         os.rename(tmp_path / "segments", tmp_path / "gone")
         (tmp_path / "segments").write_text("in the way")
         await asyncio.sleep(0.06)
         with pytest.raises(RecorderUnavailable):
-            await writer.record("c", lambda: a_flow(a_line(3)), a_line(3))
+            await writer.record(entry(a_line(3)))
         await asyncio.to_thread(writer.close)
 
     asyncio.run(run())
@@ -171,19 +204,102 @@ def test_what_cannot_be_encoded_or_written_is_not_acknowledged(tmp_path: Path) -
     assert [line.request_id for line in lines_of(flows.with_suffix(".jsonl"))] == ["id-0000", "id-0002"]
 
 
-def test_recordings_of_an_earlier_version_are_read(tmp_path: Path) -> None:
-    """Neither its journals nor what it left in the index have a column that came later."""
-    journal = tmp_path / "segments" / "c" / "2026-01-01" / "w0-b-1.jsonl"
+def as_before_evidence(line: JournalLine, flow: bytes, segment: str) -> bytes:
+    """The line that the first version of the format had for *line*: every column, and none of those that came later."""
+    later = ("intent", "query_digest", "request_digest", "response_digest")
+    columns = {f.encode_name: getattr(line, f.name) for f in msgspec.structs.fields(JournalLine)}
+    place = {"segment": segment, "offset": 0, "length": len(flow), "sha256": hashlib.sha256(flow).hexdigest()}
+    kept = {name: value for name, value in columns.items() if name not in later}
+    return msgspec.json.encode({**kept, **place, "version": 1, "results": [{"index": 1, "score": 0.5}]}) + b"\n"
+
+
+def test_recordings_of_an_earlier_version_are_adopted(tmp_path: Path) -> None:
+    """They had neither links nor logs, and an index whose files lacked columns: all is found, and sealed from now on."""
+    segment, line = "c/2026-01-01/w0-b-000001", a_line(1)
+    journal = tmp_path / "segments" / f"{segment}.jsonl"
     journal.parent.mkdir(parents=True)
-    line = msgspec.json.decode(
-        encode_line(JournalLine(request_id="r1", time=timestamp(0), duration_ms=1, worker="w0", method="GET", path="/"))
-    )
-    del line["token_id"]
-    journal.write_bytes(msgspec.json.encode(line) + b"\n")
+    flow = a_flow(line)
+    journal.with_suffix(".mitm").write_bytes(flow)
+    journal.write_bytes(as_before_evidence(line, flow, segment))
     (tmp_path / "index").mkdir()
     with duckdb.connect() as connection:
         older = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items() if name != "token_id")
         connection.execute(f"COPY (SELECT {older} LIMIT 0) TO '{tmp_path}/index/empty.parquet' (FORMAT parquet)")
-    with duckdb.connect(str(index.create(tmp_path)), read_only=True) as connection:
-        assert connection.execute("SELECT request_id, token_id FROM flows").fetchall() == [("r1", None)]
-    assert decode_line(journal.read_bytes()).token_id is None
+    recordings = Recordings(tmp_path)
+    live.prepare(recordings)
+    assert repair(tmp_path, "w0") == Repairs()
+    index.create(recordings)
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        rows = connection.execute("SELECT request_id, token_id, query_digest, results[1].score FROM flows").fetchall()
+    assert rows == [("id-0001", None, None, 0.5)]
+    sealed = Log(recordings, "w0", Signer(recordings)).sealed[segment]
+    assert (sealed.lines, sealed.length) == (1, len(flow))
+
+
+def test_what_a_newer_version_wrote_is_left_alone(tmp_path: Path) -> None:
+    """A journal of it is neither read nor cut, and a folder of it is not written to."""
+    write(tmp_path, 2)
+    flows, journal = segment(tmp_path)
+    newer = journal.read_bytes().replace(b'"version":2', b'"version":3')
+    journal.write_bytes(newer)
+    recordings = Recordings(tmp_path)
+    repair(tmp_path, "w0")
+    assert journal.read_bytes() == newer and len(ids_of_flows(flows)) == 2
+    index.create(recordings)
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM flows").fetchall() == [(0,)]
+    (tmp_path / "format.json").write_text('{"format": 3, "id": "x"}')
+    with pytest.raises(FormatError, match="written by a newer weir"):
+        recordings.identify()
+
+
+def test_what_was_let_go_and_has_no_end_is_given_one_that_says_so(tmp_path: Path) -> None:
+    """Killed between sending and recording: the request is in the index at once, and after repair in the flows too."""
+
+    async def run() -> None:
+        writer = a_writer(tmp_path, "w0", "b")
+        lines = [a_line(n) for n in range(3)]
+        for line in lines:
+            line.intent = True
+            await writer.record(Entry("c", line.request_id, line.time, encode_line(line)))
+        await writer.record(entry(a_line(1)))
+        writer._end = lambda: None  # type: ignore[method-assign]
+        await asyncio.to_thread(writer.close)
+
+    asyncio.run(run())
+    recordings = Recordings(tmp_path)
+    index.create(recordings)
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        assert connection.execute("SELECT request_id FROM flows").fetchall() == [("id-0001",)]
+        open_ = "SELECT request_id FROM intents ORDER BY 1"
+        assert connection.execute(open_).fetchall() == [("id-0000",), ("id-0002",)]
+        assert repair(tmp_path, "w0") == Repairs(segments=1, interrupted=2)
+        assert connection.execute(open_).fetchall() == []
+        ended = connection.execute("SELECT request_id, status, error FROM flows ORDER BY 1").fetchall()
+    assert [(row[0], row[1]) for row in ended] == [("id-0000", 0), ("id-0001", 200), ("id-0002", 0)]
+    assert ended[0][2].startswith("interrupted") and ended[1][2] is None
+    assert sorted(ids_of_flows(segment(tmp_path)[0])) == ["id-0000", "id-0001", "id-0002"]
+    assert repair(tmp_path, "w0") == Repairs()
+
+
+def test_segments_end_by_lines_and_what_is_open_moves_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weir.recorder.segment.MAX_LINES", 3)
+
+    async def run() -> None:
+        writer = a_writer(tmp_path, "w0", "b")
+        stream = a_line(0)
+        stream.intent = True
+        await writer.record(Entry("c", stream.request_id, stream.time, encode_line(stream)))
+        for number in range(1, 8):
+            await writer.record(entry(a_line(number)))
+        await writer.record(entry(a_line(0)))
+        await asyncio.to_thread(writer.close)
+
+    asyncio.run(run())
+    journals = sorted((tmp_path / "segments").glob("c/*/*.jsonl"))
+    assert len(journals) > 2 and all(len(lines_of(path)) <= 3 for path in journals)
+    assert [line.request_id for line in lines_of(journals[-1]) if line.intent] in ([], ["id-0000"])
+    assert [lines_of(path)[0].intent for path in journals[:2]] == [True, True]
+    log = Log(Recordings(tmp_path), "w0", Signer(Recordings(tmp_path)))
+    assert [s.rpartition("/")[2] for s in log.sealed] == [path.stem for path in journals]
+    assert repair(tmp_path, "w0") == Repairs()

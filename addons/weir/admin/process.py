@@ -24,6 +24,7 @@ from weir.auth.refreshing import Refreshing
 from weir.policies import Policies, load
 from weir.recorder import approvals as lines
 from weir.recorder.events import EventLog
+from weir.recorder.evidence import Log, Signer
 from weir.state.store import Store
 from weir.state.watcher import StateUnavailable, Watcher
 
@@ -53,7 +54,8 @@ class Admin:
         self._folder = folder
         self._policies = load(folder)
         self._state = Watcher()
-        self._log = EventLog(self._policies.recordings, WORKER)
+        recordings = self._policies.recorded
+        self._log = EventLog(Log(recordings, WORKER, Signer(recordings)), signs=True)
         self._desk = Desk(self._state, self._log.approval, self._log.add)
         self._api = Api(lambda: self._policies, self._state, self._desk)
         self._notifier = Notifier(lambda: self._policies, self._state)

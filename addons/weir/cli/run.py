@@ -17,6 +17,7 @@ import weir
 from weir.cli.admin import check_port
 from weir.cli.fail import fail
 from weir.policies import Policies, folder_path, load
+from weir.recorder.folder import FormatError
 
 #: Seconds before the admin process is started again: twice as long each time, and at most the second. One that has
 #: run for longer than that begins anew.
@@ -72,10 +73,12 @@ def _mitmdump() -> str:
 def _check_recordings(policies: Policies) -> None:
     root = policies.recordings
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        policies.recorded.identify()
         probe = root / f".probe.{os.getpid()}"
         probe.touch(mode=0o600)
         probe.unlink()
+    except FormatError as error:
+        fail(str(error))
     except OSError as error:
         fail(f"{root}: cannot be written ({error.strerror}); make it writable, or change `recordings:` in gateway.yaml")
 

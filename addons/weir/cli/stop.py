@@ -17,6 +17,7 @@ from weir.config.problems import ConfigError
 from weir.home import operator_name
 from weir.policies import folder_path
 from weir.recorder import events
+from weir.recorder.folder import Recordings
 from weir.recorder.worker import running
 from weir.state.model import StopScope
 from weir.text import inert
@@ -179,7 +180,9 @@ def _tell(policies: str, kind: str, subject: str, message: str) -> None:
     """Write it into the recordings' events, where there are recordings."""
     try:
         for root in filter(Path.is_dir, _recordings(policies)):
-            events.append(root, events.now(events.COMMAND, kind, operator_name(), subject=subject, message=message))
+            events.append(
+                Recordings(root), events.now(events.COMMAND, kind, operator_name(), subject=subject, message=message)
+            )
     except OSError:
         print("(not written into the recordings' events: their folder cannot be used from here)")
 

@@ -172,6 +172,31 @@ class HeldSettings(Settings):
     open: Annotated[int, Field(ge=1)] = 50
 
 
+class KeepSettings(Settings):
+    """For how long recordings are kept where a connection does not say, and those of requests to no connection."""
+
+    keep: Duration | None = None
+
+
+class PublishSettings(Settings):
+    """Where checkpoints are sent, so that a changed or shortened log is noticed: one of the three.
+
+    ``git`` is a remote that this machine can push to, ``store`` a URL of an object store (``s3://bucket/prefix``).
+    """
+
+    webhook: str | None = None
+    git: str | None = None
+    branch: str = "checkpoints"
+    store: str | None = None
+    every: Duration = "1m"
+
+    @model_validator(mode="after")
+    def _one(self) -> "PublishSettings":
+        if sum(target is not None for target in (self.webhook, self.git, self.store)) != 1:
+            raise ValueError("name one of webhook, git and store")
+        return self
+
+
 class GatewaySettings(Settings):
     """``gateway.yaml``: what the gateway trusts and where it listens and records."""
 
@@ -180,6 +205,9 @@ class GatewaySettings(Settings):
     public_url: str | None = None
     issuers: list[IssuerEntry] = []
     recordings: str = "recordings"
+    readers: str | None = None  # the system's group that may read recordings
+    record: KeepSettings = KeepSettings()
+    checkpoints: list[PublishSettings] = []
     state: str = "sqlite"
     limits: str = "memory"
     admin: AdminSettings = AdminSettings()
@@ -347,6 +375,21 @@ class MaskSettings(Settings):
     preserve: Literal["exact"] = "exact"
 
 
+class RecordSettings(Settings):
+    """What is written of a connection's exchanges, when it counts as written, and for how long it is kept.
+
+    ``enabled: false`` leaves out what was let through; refusals are always recorded. ``digest`` writes keyed digests
+    in the place of bodies. ``synced`` acknowledges only what the disk has. With an intent, a line is written before
+    the request is sent: ``needed`` is for writes, for what was approved, and before a stream's first byte.
+    """
+
+    enabled: bool = True
+    bodies: Literal["full", "digest", "none"] = "full"
+    keep: Duration | None = None
+    durability: Literal["written", "synced"] = "written"
+    intent: Literal["needed", "always", "never"] = "needed"
+
+
 class ConnectionSettings(Settings):
     """One connection, top to bottom in the order in which a request meets it."""
 
@@ -365,3 +408,4 @@ class ConnectionSettings(Settings):
     approval: ApprovalSettings | None = None
     rules: list[RuleSettings] = []
     masks: list[MaskSettings] = []
+    record: RecordSettings = RecordSettings()

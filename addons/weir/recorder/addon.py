@@ -1,23 +1,32 @@
 """Recorder: takes the record's copies, and has them on disk before the caller has an answer."""
 
+import dataclasses
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 from mitmproxy import http
 
-from weir.alarms import alarm
+from weir.alarms import Told, alarm
 from weir.approvals.model import Approval
 from weir.exchange import Exchange, RequestRecord, ResponseRecord
+from weir.home import derived_key
 from weir.identifiers import Uuid7
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
-from weir.recorder import index
+from weir.profiles.model import WRITES
+from weir.recorder import index, live
+from weir.recorder.digests import Digests
 from weir.recorder.events import EventLog
+from weir.recorder.evidence import Log, Signer
 from weir.recorder.flowfile import FlowEncoder, check_format
-from weir.recorder.journal import JournalLine, encode_line, timestamp
+from weir.recorder.housekeeper import Housekeeper
+from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
 from weir.recorder.repair import repair
+from weir.recorder.settings import Recording
 from weir.recorder.worker import WorkerLock, claim
-from weir.recorder.writer import RecorderUnavailable, Writer
+from weir.recorder.writer import Entry, RecorderUnavailable, Writer
 from weir.replay.key import HEADER
 from weir.routing.head import METHODS, forwarded_fields
 from weir.secret import Scrubber, without_keys
@@ -28,7 +37,6 @@ UNROUTED = "_unrouted"
 _HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"content-type", b"content-length"))
 _LONGEST_ERROR = 200
 _LONGEST_TEXT = 1000
-_MOST_RESULTS = 10_000
 _MOST_INDEXES = 100
 _LONGEST_TARGET = 8000
 _PORT = re.compile(r":[0-9]*$")
@@ -45,6 +53,9 @@ class Recorder:
         self._lock: WorkerLock | None = None
         self._writer: Writer | None = None
         self._events: EventLog | None = None
+        self._housekeeper: Housekeeper | None = None
+        self._policies: Policies | None = None
+        self._digests = Digests(b"")
 
     @property
     def worker(self) -> str:
@@ -54,20 +65,45 @@ class Recorder:
     def start(self, policies: Policies) -> None:
         """Claim a worker id, mend what a crash left, make the index. Raises OSError or RuntimeError."""
         check_format()
-        root = policies.recordings
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = claim(root)
-        repairs = repair(root, self._lock.worker)
+        recordings = policies.recorded
+        signer = Signer(recordings)
+        live.prepare(recordings)
+        self._digests = Digests(derived_key("record"))
+        self._lock = claim(recordings)
+        repairs = repair(recordings, signer, self._lock.worker)
         if repairs.segments:
             alarm(
                 "recordings_repaired",
                 f"{repairs.segments} segments were torn by a crash: {repairs.lines_restored} lines "
                 f"restored, {repairs.bytes_cut} unacknowledged bytes cut",
             )
-        index.create(root)
+        index.create(recordings)
+        log = Log(recordings, self._lock.worker, signer)
+        self._policies = policies
+        self._housekeeper = Housekeeper(self._kept)
         boot = Uuid7()().replace("-", "")[:15]
-        self._writer = Writer(root, self._lock.worker, boot)
-        self._events = EventLog(root, self._lock.worker)
+        self._writer = Writer(recordings, log, boot, self._housekeeper.wake)
+        self._events = EventLog(log)
+        Told.by = self._alarmed
+
+    def use(self, policies: Policies) -> None:
+        """The policies have changed: what is kept for how long, and where checkpoints go."""
+        self._policies = policies
+
+    def _kept(self) -> dict[str, Any]:
+        policies = self._policies
+        assert policies is not None
+        return {
+            "root": str(policies.recordings.resolve()),
+            "readers": policies.readers,
+            "keep": {c.name: c.record.keep for c in policies.connections},
+            "default": policies.keep,
+            "publish": [dict(target) for target in policies.checkpoints],
+        }
+
+    def _alarmed(self, name: str, message: str) -> None:
+        if name != "event_lost":  # it would make another of itself
+            self.event("alarm", self.worker, subject=name, message=message)
 
     def event(self, kind: str, who: str, **about: str) -> None:
         """Have an administrative event written; *about* are fields of `events.Event`. Does not wait."""
@@ -81,28 +117,30 @@ class Recorder:
 
     def stop(self) -> None:
         """Write what waits and give the worker id back. Blocks for as long as the disk takes."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        Told.by = None
+        if self._housekeeper is not None:
+            self._housekeeper.stop()
+            self._housekeeper = None
         if self._events is not None:
             self._events.close()
             self._events = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Refuse what could not be recorded."""
+        if not _options(exchange).enabled:
+            return
         try:
             if self._writer is None:
                 raise RecorderUnavailable("the recorder is not running")
             await self._writer.ready()
         except RecorderUnavailable:
-            raise Refusal(
-                Kind.RECORDER_UNAVAILABLE,
-                "The gateway cannot record now, and passes nothing unrecorded. Try again later.",
-                headers=(("Retry-After", "5"),),
-            ) from None
+            raise _unavailable() from None
 
     def copy_request(self, flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubber) -> RequestRecord:
         """The record's copy of the request as it stands now, with *body* (masked already)."""
@@ -130,16 +168,39 @@ class Recorder:
             body=scrub(body),
         )
 
+    async def intent(self, flow: http.HTTPFlow, exchange: Exchange, scrub: Scrubber, *, streams: bool = False) -> None:
+        """Have it on record that the request is about to be sent, or its answer to stream, where that is asked for.
+
+        Raises `Refusal`.
+        """
+        options, call = _options(exchange), exchange.call
+        needed = streams or bool(call.stream) or call.operation in WRITES or bool(exchange.approved_by)
+        if exchange.intended or not options.enabled or options.intent == "never":
+            return
+        if options.intent == "always" or needed:
+            request = exchange.request_record
+            assert request is not None and exchange.connection is not None
+            line = self._line(flow, exchange, request, None, "", scrub)
+            line.intent = True
+            try:
+                await self._write(exchange.connection.name, line)
+            except RecorderUnavailable:
+                raise _unavailable() from None
+            exchange.intended = True
+
     async def record(self, flow: http.HTTPFlow, exchange: Exchange, scrub: Scrubber) -> None:
         """Write the exchange. Raises `RecorderUnavailable`; returns only once the bytes are written."""
-        if self._writer is None:
-            raise RecorderUnavailable("the recorder is not running")
+        options = _options(exchange)
+        if not options.enabled and exchange.problem is None:
+            return
         request = exchange.request_record
         if request is None:
             request = self.copy_request(flow, exchange, b"", scrub)
         response = exchange.response_record
         error = scrub(exchange.error.encode("utf-8", "replace")).decode("utf-8", "replace")[:_LONGEST_ERROR]
         line = self._line(flow, exchange, request, response, error, scrub)
+        if options.bodies != "full":
+            request, response = self._without_bodies(exchange, options, request, response, line)
         client, server = self._encoder.connection(flow.client_conn), self._encoder.connection(flow.server_conn)
         received, data = exchange.received, flow.request.data
         times = (
@@ -148,17 +209,50 @@ class Recorder:
             (flow.response.timestamp_start if flow.response else None) or received,
             time.time(),
         )
-        metadata = encode_line(line).decode()
+        metadata = encode_line(line)
+        marked, comment = ":no_entry:" if exchange.problem else "", _comment(line)
 
         def encode() -> bytes:
             return self._encoder.flow(
-                flow_id=exchange.request_id, client=client, server=server, request=request, response=response,
-                error="" if response else error, replay=line.replay or "",
-                marked=":no_entry:" if exchange.problem else "",
-                comment=_comment(line), metadata=metadata, times=times,
+                flow_id=line.request_id, client=client, server=server, request=request, response=response,
+                error="" if response else error, replay=line.replay or "", marked=marked, comment=comment,
+                metadata=metadata, times=times,
             )  # fmt: skip
 
-        await self._writer.record(line.connection or UNROUTED, encode, line)
+        size = len(request.body) + (len(response.body) if response else 0)
+        await self._write(line.connection or UNROUTED, line, metadata, encode, size, synced=options.synced)
+
+    async def _write(
+        self,
+        connection: str,
+        line: JournalLine,
+        encoded: bytes = b"",
+        encode: Callable[[], bytes] | None = None,
+        size: int = 0,
+        *,
+        synced: bool = False,
+    ) -> None:
+        if self._writer is None:
+            raise RecorderUnavailable("the recorder is not running")
+        entry = Entry(connection, line.request_id, line.time, encoded or encode_line(line), encode, size, synced)
+        await self._writer.record(entry)
+
+    def _without_bodies(
+        self,
+        exchange: Exchange,
+        options: Recording,
+        request: RequestRecord,
+        response: ResponseRecord | None,
+        line: JournalLine,
+    ) -> tuple[RequestRecord, ResponseRecord | None]:
+        """The two without bodies; what has none cannot be served back. Refusals of ours stay: they quote nobody."""
+        service = response is not None and exchange.problem is None
+        if options.bodies == "digest":
+            line.request_digest = self._digests.body(request.body)
+            line.response_digest = self._digests.body(response.body) if response is not None and service else None
+        fields = tuple(field for field in request.fields if field[0] != HEADER.encode())
+        bare = dataclasses.replace(request, body=b"", fields=fields)
+        return bare, dataclasses.replace(response, body=b"") if response is not None and service else response
 
     def _line(
         self,
@@ -173,6 +267,7 @@ class Recorder:
         decision, problem = exchange.decision, exchange.problem
         now = time.perf_counter()
         return JournalLine(
+            version=SCHEMA_VERSION,
             request_id=exchange.request_id,
             time=timestamp(exchange.received),
             duration_ms=round((now - exchange.started) * 1000, 3),
@@ -217,8 +312,25 @@ class Recorder:
             error=error or None,
             masked_request=exchange.masked_request,
             masked=exchange.masked,
-            results=list(exchange.ranking.results[:_MOST_RESULTS]),
+            query_digest=self._digests.query(call.query),
+            results=self._digests.results(exchange.ranking, call.documents),
         )
+
+
+def _unavailable() -> Refusal:
+    return Refusal(
+        Kind.RECORDER_UNAVAILABLE,
+        "The gateway cannot record now, and passes nothing unrecorded. Try again later.",
+        headers=(("Retry-After", "5"),),
+    )
+
+
+_DEFAULT = Recording()
+
+
+def _options(exchange: Exchange) -> Recording:
+    """How its connection is recorded; requests to none are recorded whole."""
+    return exchange.connection.record if exchange.connection is not None else _DEFAULT
 
 
 def _approvals(exchange: Exchange) -> list[str]:

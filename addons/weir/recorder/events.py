@@ -3,6 +3,7 @@
 Written by a thread, so that nobody waits for the disk; a line that cannot be written is an alarm and no more.
 """
 
+import fcntl
 import os
 import queue
 import threading
@@ -14,6 +15,8 @@ import msgspec
 from weir.alarms import alarm
 from weir.approvals.model import Approval
 from weir.recorder import approvals
+from weir.recorder.evidence import Log, Signer
+from weir.recorder.folder import Recordings
 from weir.recorder.journal import timestamp
 
 FILE = "events.jsonl"
@@ -49,20 +52,17 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def append(root: Path, event: Event) -> None:
-    """Write *event* below the recordings folder *root*. Blocks. Raises OSError."""
-    write_line(root, event.worker, FILE, msgspec.json.encode(event))
-
-
-def write_line(root: Path, worker: str, file: str, line: bytes) -> None:
-    """Write *line* to a file of *worker*'s log below the recordings folder *root*. Blocks. Raises OSError."""
-    folder = root / "log" / worker
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def append(recordings: Recordings, event: Event) -> None:
+    """Write *event* of a command, and sign that it was. Blocks. Raises OSError."""
+    folder = recordings.make(recordings.log(COMMAND))
+    lock = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
-        os.write(descriptor, line + b"\n")  # one write: whole lines, also of two processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        log = Log(recordings, COMMAND, Signer(recordings))
+        log.write(FILE, msgspec.json.encode(event))
+        log.checkpoint()
     finally:
-        os.close(descriptor)
+        os.close(lock)
 
 
 def now(worker: str, kind: str, who: str, **about: str) -> Event:
@@ -90,24 +90,25 @@ def last(root: Path, worker: str, kinds: frozenset[str]) -> Event | None:
 class EventLog:
     """The events, and the approvals, of one worker or of the admin process."""
 
-    def __init__(self, root: Path, worker: str) -> None:
-        self._root = root
-        self._worker = worker
+    def __init__(self, log: Log, *, signs: bool = False) -> None:
+        """Write beside *log*; with *signs*, nobody else signs checkpoints of it."""
+        self._log = log
+        self._signs = signs
         self._waiting: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="weir events", daemon=True)
         self._thread.start()
 
     def add(self, kind: str, who: str, **about: str) -> None:
         """Have an event written. Does not wait."""
-        self._put(FILE, msgspec.json.encode(now(self._worker, kind, who, **about)), kind)
+        self._put(FILE, msgspec.json.encode(now(self._log.worker, kind, who, **about)), kind)
 
     def approval(self, approval: Approval) -> None:
         """Have what became of *approval* written. Does not wait."""
-        self._put(approvals.FILE, approvals.encode(approval, self._worker), f"approval {approval.id}")
+        self._put(approvals.FILE, approvals.encode(approval, self._log.worker), f"approval {approval.id}")
 
     def approval_now(self, approval: Approval) -> None:
         """Write what became of *approval*. Blocks. Raises OSError."""
-        write_line(self._root, self._worker, approvals.FILE, approvals.encode(approval, self._worker))
+        self._log.write(approvals.FILE, approvals.encode(approval, self._log.worker))
 
     def _put(self, file: str, line: bytes, what: str) -> None:
         try:
@@ -123,6 +124,8 @@ class EventLog:
     def _run(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             try:
-                write_line(self._root, self._worker, *waiting)
+                self._log.write(*waiting)
+                if self._signs and self._waiting.empty():
+                    self._log.checkpoint()
             except OSError as error:
-                alarm("event_lost", f"a line of {waiting[0]} could not be written ({error.strerror})")
+                alarm("event_lost", f"a line of {waiting[0]} could not be written ({error.strerror or error})")

@@ -111,7 +111,7 @@ class FlowEncoder:
         replay: str,
         marked: str,
         comment: str,
-        metadata: str,
+        metadata: bytes,
         times: tuple[float, float, float, float],
     ) -> bytes:
         """One flow. *times* are the starts and ends of request and response, Unix seconds (0: none)."""
@@ -139,7 +139,7 @@ class FlowEncoder:
             k["intercepted"], _FALSE,
             k["is_replay"], _text(replay) if replay else _NULL,
             k["marked"], _text(marked),
-            k["metadata"], _dict(k["weir"], _text(metadata)),
+            k["metadata"], _dict(k["weir"], b"%d:%b;" % (len(metadata), metadata)),
             k["comment"], _text(comment),
             k["timestamp_created"], _float(start),
             k["backup"], _NULL,

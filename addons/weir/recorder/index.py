@@ -1,21 +1,32 @@
 """``index.duckdb``: views, and nothing else, over what the workers write.
 
 No process holds it open for writing, so any number of readers and workers go on at once. It is made
-anew at start, under another name, and put in place whole. The views are current by themselves: they
-read the live journals, and the sealed Parquet where a journal has been sealed.
+anew at start, under another name, and put in place whole. The views are current by themselves: they read the live
+journals, and the Parquet that `indexing` makes of sealed ones.
+
+What counts is decided by time alone. Every row of Parquet says ``since`` and ``until`` when it counts, and a live
+journal counts until the Parquet does that says it covers its segment. Files are on disk well before they begin to
+count, and stay well after they no longer do; so whichever moment a query began at, it finds each row once.
 """
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import duckdb
 
 from weir.recorder import approvals, events
-from weir.recorder.journal import COLUMNS
+from weir.recorder.dictionary import VIEWS
+from weir.recorder.folder import Recordings
+from weir.recorder.journal import COLUMNS, SCHEMA_VERSION
 
 #: Older DuckDB clients can open this format; the default of 2.0 they cannot.
 _STORAGE = "v1.4.0"
+#: What stands in the Parquet besides the journal's columns. Microseconds of Unix time; ``covers`` names a segment.
+MARKS = {"since": "BIGINT", "until": "BIGINT", "covers": "VARCHAR"}
+#: Always there: a glob must match something, and files of an older version may lack columns.
+SEED = "0-empty.parquet"
+
+_NOW = "epoch_us(now())"
 
 _VIEWS = {
     "sessions": """
@@ -23,11 +34,12 @@ _VIEWS = {
                any_value("user") AS "user", min(time) AS started, max(time) AS ended,
                date_diff('millisecond', min(time), max(time)) / 1000.0 AS seconds,
                count(*) AS requests, count(*) FILTER (problem IS NOT NULL) AS refused,
-               sum(documents) AS documents, sum(request_bytes + response_bytes) AS bytes
+               sum(documents)::BIGINT AS documents, sum(request_bytes + response_bytes)::BIGINT AS bytes
         FROM flows WHERE session_id IS NOT NULL GROUP BY session_id""",
     "rankings": """
-        SELECT request_id, time, connection, "user", model, unnest(range(1, len(results) + 1)) AS rank,
-               unnest(results).index AS index, unnest(results).score AS score
+        SELECT request_id, time, connection, "user", model, query_digest,
+               unnest(range(1, len(results) + 1)) AS rank, unnest(results).index AS index,
+               unnest(results).score AS score, unnest(results).document AS document
         FROM flows WHERE len(results) > 0""",
     "violations": """
         SELECT request_id, time, connection, "user", rule, effect, problem, message, true AS enforced
@@ -40,69 +52,160 @@ _VIEWS = {
                unnest(masked).strategy AS strategy, unnest(masked).count AS count,
                unnest(masked).kind AS kind, unnest(masked).rule AS rule
         FROM flows WHERE len(masked) > 0""",
+    "metrics_violations": """
+        SELECT connection, time::DATE AS day, count(*) AS requests,
+               count(*) FILTER (effect IN ('deny', 'limit', 'require_approval') AND problem IS NOT NULL) AS violations,
+               violations / requests AS rate
+        FROM flows WHERE connection IS NOT NULL GROUP BY ALL""",
+    "metrics_sessions": """
+        SELECT connection, started::DATE AS day, count(*) AS sessions, avg(requests) AS requests,
+               quantile_cont(seconds, 0.5) AS p50_seconds, quantile_cont(seconds, 0.95) AS p95_seconds
+        FROM sessions GROUP BY ALL""",
+    "metrics_masking": """
+        SELECT connection, time::DATE AS day, count(*) AS requests,
+               count(*) FILTER (len(masked) > 0) AS masked_requests,
+               masked_requests / requests AS coverage,
+               coalesce(sum(list_sum(list_transform(masked, lambda m: m.count))), 0)::BIGINT AS masked_values
+        FROM flows WHERE connection IS NOT NULL GROUP BY ALL""",
+    "metrics_approvals": """
+        SELECT rule, asked::DATE AS day, count(*) AS asked, count(latency) AS decided,
+               quantile_cont(latency, 0.5) AS p50_latency, quantile_cont(latency, 0.95) AS p95_latency
+        FROM (SELECT asked, latency, unnest(rules) AS rule FROM approvals) GROUP BY ALL""",
 }
 
 
-def create(root: Path) -> Path:
-    """Write ``index.duckdb`` for the recordings folder *root* and return its path."""
-    root = root.resolve()
-    empty = root / "segments" / "_none" / "_none"
-    empty.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (empty / "empty.jsonl").touch(mode=0o600)  # a glob must match something
-    (root / "log" / "_none").mkdir(mode=0o700, parents=True, exist_ok=True)
+def create(recordings: Recordings) -> None:
+    """Write ``index.duckdb``, and what its views need to find. Raises OSError, duckdb.Error."""
     for name in (events.FILE, approvals.FILE):
-        (root / "log" / "_none" / name).touch(mode=0o600)
-    (root / "index").mkdir(mode=0o700, exist_ok=True)
-    target = root / "index.duckdb"
-    fresh = root / f".index.{os.getpid()}.duckdb"
+        path = recordings.make(recordings.log("_none")) / name
+        os.close(recordings.open(path, os.O_WRONLY | os.O_CREAT))
+    recordings.make(recordings.index)
+    target = recordings.database
+    fresh = target.with_name(f".index.{os.getpid()}.duckdb")
     fresh.unlink(missing_ok=True)
     connection = duckdb.connect()
     try:
-        # Made anew each time: it has every column of this version, whatever older files lack.
-        seed = root / "index" / "empty.parquet"
-        columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
-        partial = seed.with_name(f".empty.{os.getpid()}")
-        connection.execute(f"COPY (SELECT {columns} LIMIT 0) TO {_quoted(str(partial))} (FORMAT parquet)")
-        os.replace(partial, seed)
-        connection.execute(f"ATTACH {_quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
+        seed(connection, recordings)
+        connection.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh")
-        connection.execute(f"CREATE VIEW flows AS {_flows(root)}")
-        connection.execute(f"CREATE VIEW events AS {_log(root, events.FILE, events.COLUMNS, 'kind')}")
-        lines = _log(root, approvals.FILE, approvals.COLUMNS, "approval_id")
+        root = recordings.root.resolve()
+        live = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
+        parquet = quoted(str(root / "index" / "*.parquet"))
+        connection.execute(f"CREATE VIEW flows AS {_flows(parquet, live)}")
+        connection.execute(f"CREATE VIEW intents AS {_intents(live)}")
+        connection.execute(f"CREATE VIEW events AS {_log(root / 'log', events.FILE, events.COLUMNS, 'kind')}")
+        lines = _log(root / "log", approvals.FILE, approvals.COLUMNS, "approval_id")
         connection.execute(f"CREATE VIEW approvals AS {_latest(lines)}")
         for name, query in _VIEWS.items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
+        _describe(connection)
         connection.execute("USE memory")
         connection.execute("DETACH fresh")
     finally:
         connection.close()
-    fresh.chmod(0o444)
+    recordings.share(fresh, 0o440)
+    fresh.chmod(0o444 if recordings.readers is None else 0o440)
     os.replace(fresh, target)
-    return target
 
 
-def _flows(root: Path) -> str:
-    """Sealed rows, and the rows of every live journal whose segment is not among the sealed ones.
+def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
+    """Make the empty Parquet anew: it has every column of this version, whatever older files lack."""
+    columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in (COLUMNS | MARKS).items())
+    write_parquet(connection, recordings, f"SELECT {columns} LIMIT 0", SEED)
 
-    One shared ``p`` (two scans can see two moments), explicit columns, and no line that is torn.
-    """
-    names = ", ".join(f'"{name}"' for name in COLUMNS)
-    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in COLUMNS.items())
-    parquet, journals = str(root / "index" / "*.parquet"), str(root / "segments" / "*" / "*" / "*.jsonl")
+
+def write_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> None:
+    """Have ``index/<name>`` hold what *query* gives, whole. Raises OSError, duckdb.Error."""
+    target = recordings.index / name
+    partial = prepare_parquet(connection, recordings, query, name)
+    os.replace(partial, target)
+
+
+def prepare_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> str:
+    """As `write_parquet`, but under another name, which is returned, on disk and not in place yet."""
+    partial = recordings.index / f".{name}.{os.getpid()}"
+    try:
+        connection.execute(
+            f"COPY ({query}) TO {quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v1)"
+        )
+        partial.chmod(recordings.file_mode)
+        recordings.share(partial, recordings.file_mode)
+        descriptor = os.open(partial, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, duckdb.Error):
+        partial.unlink(missing_ok=True)
+        raise
+    return str(partial)
+
+
+def journal_rows(files: str) -> str:
+    """The rows of the journals *files* (an SQL expression): no torn line, none of a newer version."""
+    columns = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in COLUMNS.items())
     return f"""
-        WITH p AS NOT MATERIALIZED (
-            SELECT {names} FROM read_parquet({_quoted(parquet)}, union_by_name=true)),
-        l AS (
-            SELECT {names} FROM read_json({_quoted(journals)}, format='newline_delimited',
-                columns={{{columns}}}, ignore_errors=true, maximum_object_size=67108864) WHERE request_id IS NOT NULL)
-        SELECT * FROM p UNION ALL
-        SELECT * FROM l WHERE segment NOT IN (SELECT DISTINCT segment FROM p WHERE segment IS NOT NULL)"""  # noqa: S608
+        SELECT {selected(_FILLED)} FROM read_json({files}, format='newline_delimited', columns={{{columns}}},
+            ignore_errors=true, maximum_object_size=67108864)
+        WHERE request_id IS NOT NULL AND version <= {SCHEMA_VERSION}"""  # noqa: S608
 
 
-def _log(root: Path, file: str, kinds: Mapping[str, str], required: str) -> str:
+#: What lines leave out where it is empty.
+_FILLED = {
+    "groups": "coalesce(groups, [])",
+    "indexes": "coalesce(indexes, [])",
+    "shadow": "coalesce(shadow, [])",
+    "trace": "coalesce(trace, [])",
+    "approvals": "coalesce(approvals, [])",
+    "masked": "coalesce(masked, [])",
+    "results": "coalesce(results, [])",
+    "status": "coalesce(status, 0)",
+    "request_bytes": "coalesce(request_bytes, 0)",
+    "response_bytes": "coalesce(response_bytes, 0)",
+    "offset": 'coalesce("offset", 0)',
+    "length": "coalesce(length, 0)",
+    "masked_request": "coalesce(masked_request, false)",
+    "intent": "coalesce(intent, false)",
+}
+
+
+def selected(instead: Mapping[str, str] = {}) -> str:
+    """The journal's columns, some of them by another expression."""
+    return ", ".join(f'{instead[name]} AS "{name}"' if name in instead else f'"{name}"' for name in COLUMNS)
+
+
+def _live(journals: str) -> str:
+    return journal_rows(quoted(journals))
+
+
+def _flows(parquet: str, live: str) -> str:
+    names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
+    return f"""
+        WITH sealed AS NOT MATERIALIZED (
+            SELECT * FROM read_parquet({parquet}, union_by_name=true) WHERE since <= {_NOW} AND until > {_NOW}),
+        {live}
+        SELECT {names} FROM sealed WHERE request_id IS NOT NULL
+        UNION ALL
+        SELECT {names} FROM live WHERE NOT intent
+            AND segment NOT IN (SELECT covers FROM sealed WHERE covers IS NOT NULL)"""  # noqa: S608
+
+
+def _intents(live: str) -> str:
+    names = ", ".join(
+        f'"{name}"'
+        for name in ("request_id", "time", "worker", "connection", "session_id", "issuer", "user", "method", "path",
+                     "operation", "model", "documents", "rule", "effect", "approvals", "policy_version", "segment")
+    )  # fmt: skip
+    return f"""
+        WITH {live}
+        SELECT {names} FROM live WHERE intent AND request_id NOT IN (SELECT request_id FROM live WHERE NOT intent)
+        QUALIFY row_number() OVER (PARTITION BY request_id) = 1"""  # noqa: S608
+
+
+def _log(log: os.PathLike[str], file: str, kinds: Mapping[str, str], required: str) -> str:
     """The lines of *file* of every worker; torn ones lack what is *required*."""
-    columns = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in kinds.items())
-    files = _quoted(str(root / "log" / "*" / file))
+    columns = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in kinds.items())
+    files = quoted(os.path.join(log, "*", file))
     return f"""
         SELECT * FROM read_json({files}, format='newline_delimited', columns={{{columns}}}, ignore_errors=true)
         WHERE {required} IS NOT NULL"""  # noqa: S608
@@ -117,5 +220,13 @@ def _latest(lines: str) -> str:
         FROM lines QUALIFY row_number() OVER (PARTITION BY approval_id ORDER BY changed DESC) = 1"""  # noqa: S608
 
 
-def _quoted(text: str) -> str:
+def _describe(connection: duckdb.DuckDBPyConnection) -> None:
+    for view, (about, columns) in VIEWS.items():
+        connection.execute(f"COMMENT ON VIEW {view} IS {quoted(about)}")
+        for column, text in columns.items():
+            connection.execute(f'COMMENT ON COLUMN {view}."{column}" IS {quoted(text)}')
+
+
+def quoted(text: str) -> str:
+    """*text* as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -2,6 +2,8 @@
 
 Lines are what the index reads and what evidence covers. The flow itself carries the same object
 (without its own place in the file) in ``metadata["weir"]``, so that a lost line can be made again.
+What a request does not have is left out. A line says which version of these columns wrote it; one of a newer version is
+not read (`decode_line` raises, the index leaves it out), one of an older version lacks what came later.
 """
 
 from datetime import UTC, datetime
@@ -10,15 +12,27 @@ import msgspec
 
 from weir.masking.masks import MaskedField
 from weir.policy.model import TraceLine
-from weir.profiles.model import Result
 
-SCHEMA_VERSION = 1
+#: 2 has `intent`, `query_digest`, `request_digest`, `response_digest`, and leaves out what is empty.
+SCHEMA_VERSION = 2
 
 
-class JournalLine(msgspec.Struct, kw_only=True):
-    """One request as the index knows it. Times are UTC; durations are milliseconds."""
+class RankedResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A result as the journal has it: `Result`, and the keyed digest of its document (64 bits, hexadecimal)."""
 
-    version: int = SCHEMA_VERSION
+    index: int | None = None
+    score: float | None = None
+    document: str | None = None
+
+
+class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One request as the index knows it. Times are UTC; durations are milliseconds.
+
+    An ``intent`` says that the request is about to be sent, or that the first byte of its answer is about to be
+    delivered; the same request has another line when it has ended.
+    """
+
+    version: int
     request_id: str
     time: str
     duration_ms: float
@@ -62,9 +76,13 @@ class JournalLine(msgspec.Struct, kw_only=True):
     problem: str | None = None
     replay: str | None = None
     error: str | None = None
+    intent: bool = False
+    query_digest: str | None = None
+    request_digest: str | None = None
+    response_digest: str | None = None
     masked_request: bool = False
     masked: list[MaskedField] = []
-    results: list[Result] = []
+    results: list[RankedResult] = []
 
 
 #: The same columns for DuckDB: detection would turn times into text and empty lists into JSON.
@@ -113,9 +131,13 @@ COLUMNS: dict[str, str] = {
     "problem": "VARCHAR",
     "replay": "VARCHAR",
     "error": "VARCHAR",
+    "intent": "BOOLEAN",
+    "query_digest": "VARCHAR",
+    "request_digest": "VARCHAR",
+    "response_digest": "VARCHAR",
     "masked_request": "BOOLEAN",
     "masked": "STRUCT(path VARCHAR, strategy VARCHAR, count BIGINT, kind VARCHAR, rule VARCHAR)[]",
-    "results": "STRUCT(index BIGINT, score DOUBLE)[]",
+    "results": "STRUCT(index BIGINT, score DOUBLE, document VARCHAR)[]",
 }
 
 _encoder = msgspec.json.Encoder()
@@ -127,9 +149,20 @@ def encode_line(line: JournalLine) -> bytes:
     return _encoder.encode(line)
 
 
+def placed(line: bytes, segment: str, offset: int = 0, length: int = 0, sha256: str = "") -> bytes:
+    """*line*, encoded before its place was known, with it. *segment* and *sha256* are of characters that JSON keeps."""
+    place = f',"segment":"{segment}"'
+    if length:
+        place += f',"offset":{offset},"length":{length},"sha256":"{sha256}"'
+    return line[:-1] + place.encode() + b"}"
+
+
 def decode_line(data: bytes | str) -> JournalLine:
-    """The reverse. Raises `msgspec.MsgspecError`."""
-    return _decoder.decode(data)
+    """The reverse. Raises `msgspec.MsgspecError`, also for what a newer version wrote."""
+    line = _decoder.decode(data)
+    if line.version > SCHEMA_VERSION:
+        raise msgspec.ValidationError(f"written by a newer version ({line.version}, this is {SCHEMA_VERSION})")
+    return line
 
 
 def timestamp(seconds: float) -> str:

@@ -4,24 +4,35 @@
 """
 
 import os
-from pathlib import Path
+import time
+from collections.abc import Sequence
 
-#: A segment is closed and a new one begun past this size (bytes of flows).
+from weir.recorder.checkpoint import Size
+from weir.recorder.evidence import Sealed
+from weir.recorder.folder import Recordings, datasync, write_all
+from weir.recorder.journal import timestamp
+from weir.recorder.merkle import Tree, leaf_hash
+
+#: A segment is sealed, and a new one begun, past one of these: bytes of flows, lines, seconds since it was begun.
 MAX_SIZE = 64 * 1024 * 1024
+MAX_LINES = 10_000
+MAX_AGE = 3600.0
 
 
 class Segment:
     """An open segment, owned by one thread of one process."""
 
-    def __init__(self, folder: Path, stem: str, name: str) -> None:
-        """Create *stem* in *folder*. ``name`` is how journal lines call it (relative to the recordings)."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(self, recordings: Recordings, name: str) -> None:
+        """Create it. ``name`` is how journal lines call it: connection, date and stem. Raises OSError."""
         self.name = name
-        self.flow_path = folder / f"{stem}.mitm"
-        self.journal_path = folder / f"{stem}.jsonl"
-        self._flows = _create(self.flow_path)
+        base = recordings.segments / name
+        self.flow_path = base.with_name(f"{base.name}.mitm")
+        self.journal_path = base.with_name(f"{base.name}.jsonl")
+        recordings.make(base.parent)
+        create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._flows = recordings.open(self.flow_path, create)
         try:
-            self._journal = _create(self.journal_path)
+            self._journal = recordings.open(self.journal_path, create)
         except OSError:
             os.close(self._flows)
             self.flow_path.unlink(missing_ok=True)
@@ -29,54 +40,83 @@ class Segment:
         self.size = 0
         self._journal_size = 0
         self.dirty = False
+        self._begun = time.monotonic()
+        self._tree = Tree()
+        self._times: tuple[str, str] = ("", "")  # of the first and last line
+        #: The lines of what was let go and has not ended, by request id.
+        self.open: dict[str, bytes] = {}
 
     def in_place(self) -> bool:
         """Whether both files still stand where readers look for them."""
         return _same(self._flows, self.flow_path) and _same(self._journal, self.journal_path)
 
-    def append(self, flows: bytes, lines: bytes) -> None:
-        """Write *flows*, then *lines*. Raises OSError with nothing written."""
+    @property
+    def full(self) -> bool:
+        """Whether it is time for another."""
+        return self.size >= MAX_SIZE or self._tree.size >= MAX_LINES or time.monotonic() - self._begun >= MAX_AGE
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it is too old."""
+        return max(0.0, self._begun + MAX_AGE - time.monotonic())
+
+    @property
+    def covered(self) -> Size:
+        """Its lines so far."""
+        return Size(self._tree.size, self._tree.root())
+
+    def append(self, flows: bytes | bytearray, lines: Sequence[bytes], first: str, last: str) -> None:
+        """Write *flows*, then *lines* (without newlines), of times *first* to *last*.
+
+        Raises OSError with nothing written.
+        """
+        journal = b"\n".join([*lines, b""])
         try:
-            _write(self._flows, flows)
-            _write(self._journal, lines)
+            write_all(self._flows, flows)
+            write_all(self._journal, journal)
         except OSError:
             os.ftruncate(self._flows, self.size)
             os.ftruncate(self._journal, self._journal_size)
             raise
         self.size += len(flows)
-        self._journal_size += len(lines)
+        self._journal_size += len(journal)
+        for line in lines:
+            self._tree.add(leaf_hash(line))
+        self._times = (self._times[0] or first, last)
         self.dirty = True
 
     def sync(self) -> None:
-        """Have the disk hold what was written."""
+        """Have the disk hold what was written. Raises OSError."""
         if self.dirty:
-            _datasync(self._flows)
-            _datasync(self._journal)
+            datasync(self._flows)
+            datasync(self._journal)
             self.dirty = False
 
+    def sealed(self) -> Sealed:
+        """What its worker's log says of it, once it is complete."""
+        return Sealed(
+            segment=self.name,
+            lines=self._tree.size,
+            root=self._tree.root().hex(),
+            length=self.size,
+            first=self._times[0],
+            last=self._times[1],
+            time=timestamp(time.time()),
+        )
+
+    def discard(self) -> None:
+        """Close and remove it: it was never used."""
+        self.close()
+        self.flow_path.unlink(missing_ok=True)
+        self.journal_path.unlink(missing_ok=True)
+
     def close(self) -> None:
-        """Sync and close."""
-        try:
-            self.sync()
-        finally:
-            os.close(self._flows)
-            os.close(self._journal)
+        """Close its files."""
+        os.close(self._flows)
+        os.close(self._journal)
 
 
-_datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
-
-
-def _create(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _same(descriptor: int, path: Path) -> bool:
+def _same(descriptor: int, path: os.PathLike[str]) -> bool:
     try:
         there, ours = os.stat(path), os.fstat(descriptor)
     except OSError:

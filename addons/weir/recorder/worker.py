@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from weir.recorder.folder import Recordings
+
 MAX_WORKERS = 256
 
 
@@ -20,17 +22,16 @@ class WorkerLock:
         os.close(self.descriptor)
 
 
-def try_claim(root: Path, number: int) -> WorkerLock | None:
-    """Claim worker *number* below the recordings folder; None while a live process has it."""
-    folder = root / "log" / f"w{number}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def try_claim(recordings: Recordings, worker: str) -> WorkerLock | None:
+    """Claim the id *worker*; None while a live process has it. Raises OSError."""
+    folder = recordings.make(recordings.log(worker))
+    descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
-    return WorkerLock(f"w{number}", descriptor)
+    return WorkerLock(worker, descriptor)
 
 
 def running(root: Path) -> list[str]:
@@ -47,9 +48,9 @@ def running(root: Path) -> list[str]:
     return found
 
 
-def claim(root: Path) -> WorkerLock:
+def claim(recordings: Recordings) -> WorkerLock:
     """Claim the lowest free id. Raises OSError."""
     for number in range(MAX_WORKERS):
-        if (lock := try_claim(root, number)) is not None:
+        if (lock := try_claim(recordings, f"w{number}")) is not None:
             return lock
-    raise OSError(f"{MAX_WORKERS} workers already write to {root}")
+    raise OSError(f"{MAX_WORKERS} workers already write to {recordings.root}")

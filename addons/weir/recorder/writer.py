@@ -1,8 +1,8 @@
 """The writer: one thread a worker that puts flows and lines on disk, off the event loop.
 
 A caller has its answer only after `Writer.record` returned: the operating system then has the bytes,
-and no crash of this process can lose them; the disk has them within `SYNC_INTERVAL`. What cannot be
-written raises `RecorderUnavailable`, and so does every request after it until writing works again.
+and no crash of this process can lose them; the disk has them within `SYNC_INTERVAL`, or already, where that was asked
+for. What cannot be written raises `RecorderUnavailable`, and so does every request after it until writing works again.
 """
 
 import asyncio
@@ -15,18 +15,25 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from weir.alarms import alarm
-from weir.recorder.journal import JournalLine, encode_line
-from weir.recorder.segment import MAX_SIZE, Segment
+from weir.recorder import live
+from weir.recorder.evidence import Log
+from weir.recorder.folder import Recordings
+from weir.recorder.journal import placed, timestamp
+from weir.recorder.segment import Segment
 
 #: Seconds between syncs to disk.
 SYNC_INTERVAL = 0.1
+#: Seconds between signed checkpoints, while anything is written.
+CHECKPOINT_INTERVAL = 5.0
 #: A check or write that succeeded this long ago (seconds) vouches for the next request.
 FRESH = 0.05
-#: Flows waiting to be written; more are refused.
+#: What may wait to be written, flows and bytes of bodies; more is refused.
 MAX_WAITING = 1000
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+#: Seconds after which a disk that does not answer counts as one that cannot be written to.
+PATIENCE = 10.0
 #: Free bytes below which the disk counts as full.
 RESERVE = 1024 * 1024
 _BATCH = 64
@@ -37,10 +44,21 @@ class RecorderUnavailable(Exception):
 
 
 @dataclass(slots=True)
-class _Entry:
+class Entry:
+    """What is to be written: a line, encoded without its place, and where the exchange has ended its flow too."""
+
     connection: str
-    encode: Callable[[], bytes]
-    line: JournalLine
+    request_id: str
+    time: str
+    line: bytes
+    encode: Callable[[], bytes] | None = None  # the flow, called in the writer's thread; without it, an intent
+    size: int = 0  # bytes of bodies that are kept in memory for it
+    synced: bool = False  # acknowledged only once the disk has it
+
+
+@dataclass(slots=True)
+class _Waiting:
+    entry: Entry
     done: asyncio.Future[None]
 
 
@@ -52,44 +70,64 @@ class _Check:
 class Writer:
     """Owns the worker's open segments. `record` and `ready` are for the event loop's thread."""
 
-    def __init__(self, root: Path, worker: str, boot: str) -> None:
-        self._root = root
-        self._worker = worker
+    def __init__(self, recordings: Recordings, log: Log, boot: str, sealed: Callable[[], None] = lambda: None) -> None:
+        """Write below *recordings*; *sealed* is called, in the writer's thread, when a segment is complete."""
+        self._recordings = recordings
+        self._log = log
         self._boot = boot
+        self._on_sealed = sealed
         self._sequence = 0
         self._segments: dict[str, Segment] = {}
         self._dates: dict[str, str] = {}
-        self._queue: queue.SimpleQueue[_Entry | _Check | None] = queue.SimpleQueue()
+        self._unsealed: list[Segment] = []  # closed, and not in the log yet because it could not be written
+        self._stuck = False
+        self._queue: queue.SimpleQueue[_Waiting | _Check | None] = queue.SimpleQueue()
         self._waiting = 0
+        self._waiting_bytes = 0
         self._vouched = 0.0  # monotonic time of the last success
         self._looked = 0.0  # and of the last look at what stands on disk
         self._broken = ""
+        self._next_checkpoint = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="weir recorder", daemon=True)
         self._thread.start()
 
     async def ready(self) -> None:
         """Return if a flow could be written now; raise `RecorderUnavailable` if not."""
-        if not self._broken and time.monotonic() - self._vouched < FRESH and self._waiting < MAX_WAITING:
+        if self._waiting >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
+            raise RecorderUnavailable(f"{self._waiting} flows ({self._waiting_bytes} bytes) are waiting to be written")
+        if not self._broken and time.monotonic() - self._vouched < FRESH:
             return
-        if self._waiting >= MAX_WAITING:
-            raise RecorderUnavailable(f"{self._waiting} flows are waiting to be written")
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(_Check(done))
-        await done
+        await self._answered(done)
 
-    async def record(self, connection: str, encode: Callable[[], bytes], line: JournalLine) -> None:
-        """Write one flow and its line. *encode* is called in the writer's thread."""
+    async def record(self, entry: Entry) -> None:
+        """Write *entry*. Raises `RecorderUnavailable`."""
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting += 1
-        self._queue.put(_Entry(connection, encode, line, done))
+        self._waiting_bytes += entry.size
+        self._queue.put(_Waiting(entry, done))
+        try:
+            await self._answered(done)
+        finally:
+            self._waiting -= 1
+            self._waiting_bytes -= entry.size
+
+    async def _answered(self, done: asyncio.Future[None]) -> None:
+        timer = self._loop.call_later(PATIENCE, self._give_up, done)
         try:
             await done
         finally:
-            self._waiting -= 1
+            timer.cancel()
+
+    def _give_up(self, done: asyncio.Future[None]) -> None:
+        if not done.done():
+            done.set_exception(RecorderUnavailable(f"the disk has not answered for {PATIENCE:.0f} s"))
+            alarm("recorder_unavailable", f"cannot record, so requests are refused: no answer in {PATIENCE:.0f} s")
 
     def close(self) -> None:
-        """Write what waits, sync, close. Blocks."""
+        """Write what waits, seal, sign. Blocks."""
         self._queue.put(None)
         self._thread.join()
 
@@ -97,17 +135,17 @@ class Writer:
 
     def _run(self) -> None:
         next_sync = time.monotonic() + SYNC_INTERVAL
+        self._next_checkpoint = time.monotonic()
         while True:
-            dirty = any(segment.dirty for segment in self._segments.values())
-            batch: list[_Entry | _Check | None] = []
+            batch: list[_Waiting | _Check | None] = []
             with contextlib.suppress(queue.Empty):
-                batch.append(self._queue.get(timeout=max(0.0, next_sync - time.monotonic()) if dirty else None))
+                batch.append(self._queue.get(timeout=self._idle(next_sync)))
                 while len(batch) < _BATCH:
                     batch.append(self._queue.get_nowait())
-            entries = [item for item in batch if isinstance(item, _Entry)]
+            waiting = [item for item in batch if isinstance(item, _Waiting) and not item.done.done()]
             checks = [item for item in batch if isinstance(item, _Check)]
-            if entries:
-                self._write(entries)
+            if waiting:
+                self._write(waiting)
             if checks:
                 self._check(checks)
             if time.monotonic() >= next_sync:
@@ -115,9 +153,14 @@ class Writer:
                 next_sync = time.monotonic() + SYNC_INTERVAL
             if None in batch:
                 break
-        for segment in self._segments.values():
-            with contextlib.suppress(OSError):
-                segment.close()
+        self._end()
+
+    def _idle(self, next_sync: float) -> float:
+        """Seconds until something is to be done though nothing comes."""
+        if self._unsealed or any(segment.dirty for segment in self._segments.values()):
+            return max(0.0, next_sync - time.monotonic())
+        ends = min((segment.seconds_left for segment in self._segments.values()), default=CHECKPOINT_INTERVAL)
+        return max(0.0, min(ends, CHECKPOINT_INTERVAL))
 
     def _look(self) -> None:
         """See that what is written to is still what readers find. Raises OSError where nothing can be written."""
@@ -125,61 +168,135 @@ class Writer:
         self._check_root()
         for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
             alarm("recording_gone", f"{self._segments[connection].flow_path} was removed while it was written")
-            self._segments.pop(connection).close()
+            self._retire(connection)  # its entry in the log says what is missing
         self._looked = time.monotonic()
 
-    def _write(self, entries: list[_Entry]) -> None:
-        by_connection: dict[str, list[_Entry]] = {}
-        for entry in entries:
-            by_connection.setdefault(entry.connection, []).append(entry)
+    def _write(self, waiting: list[_Waiting]) -> None:
+        by_connection: dict[str, list[_Waiting]] = {}
+        for item in waiting:
+            by_connection.setdefault(item.entry.connection, []).append(item)
         for connection, group in by_connection.items():
             try:
                 if time.monotonic() - self._looked > FRESH:
                     self._look()
-                segment = self._segment(connection, group[0].line.time[:10])
-                offset = segment.size
-                flows, lines = bytearray(), bytearray()
-                for entry in group:
-                    flow = entry.encode()
-                    line = entry.line
-                    line.segment, line.offset, line.length = segment.name, offset + len(flows), len(flow)
-                    line.sha256 = hashlib.sha256(flow).hexdigest()
-                    flows += flow
-                    lines += encode_line(line)
-                    lines += b"\n"
-                segment.append(bytes(flows), bytes(lines))
+                segment = self._segment(connection, group[0].entry.time[:10])
+                self._append(segment, [item.entry for item in group])
+                if any(item.entry.synced for item in group):
+                    segment.sync()
             except Exception as error:  # whatever it is, these flows are not recorded
                 self._fail(group, error)
             else:
                 self._succeed(group)
 
+    def _append(self, segment: Segment, entries: list[Entry]) -> None:
+        flows, lines = bytearray(), []
+        for entry in entries:
+            if entry.encode is None:
+                lines.append(placed(entry.line, segment.name))
+                continue
+            flow = entry.encode()
+            offset = segment.size + len(flows)
+            lines.append(placed(entry.line, segment.name, offset, len(flow), hashlib.sha256(flow).hexdigest()))
+            flows += flow
+        times = [entry.time for entry in entries]
+        segment.append(flows, lines, min(times), max(times))
+        for entry in entries:
+            if entry.encode is None:
+                segment.open[entry.request_id] = entry.line
+            else:
+                segment.open.pop(entry.request_id, None)
+
     def _segment(self, connection: str, date: str) -> Segment:
         segment = self._segments.get(connection)
-        if segment is not None:
-            if self._dates[connection] == date and segment.size < MAX_SIZE:
-                return segment
-            del self._segments[connection]
-            segment.close()
+        if segment is not None and self._dates[connection] >= date and not segment.full:
+            return segment
         self._sequence += 1
-        stem = f"{self._worker}-{self._boot}-{self._sequence:06d}"
-        name = f"{connection}/{date}/{stem}"
-        segment = Segment(self._root / "segments" / connection / date, stem, name)
-        self._segments[connection] = segment
+        name = f"{connection}/{date}/{self._log.worker}-{self._boot}-{self._sequence:06d}"
+        fresh = self._begin(name, segment.open if segment else {})
+        if segment is not None:
+            self._retire(connection)
+        self._segments[connection] = fresh
         self._dates[connection] = date
-        return segment
+        return fresh
+
+    def _begin(self, name: str, moved: dict[str, bytes]) -> Segment:
+        """A new segment, that readers find, with the lines of what has not *moved* on from the one before."""
+        live.prepare(self._recordings)
+        fresh = Segment(self._recordings, name)
+        try:
+            if moved:  # said again: only what was not sealed is looked at after a crash
+                now = timestamp(time.time())
+                fresh.append(b"", [placed(line, name) for line in moved.values()], now, now)
+                fresh.open.update(moved)
+            live.add(self._recordings, self._log.worker, name)
+        except OSError:
+            fresh.discard()
+            raise
+        return fresh
+
+    def _retire(self, connection: str) -> None:
+        self._unsealed.append(self._segments.pop(connection))
+        self._seal()
+
+    def _seal(self) -> None:
+        """Put what is complete into the log; what fails is tried again. The journal stays live meanwhile."""
+        while self._unsealed:
+            segment = self._unsealed[0]
+            try:
+                segment.sync()
+                self._log.append(segment.sealed())
+            except OSError as error:
+                if not self._stuck:
+                    alarm("not_sealed", f"{segment.name} is complete, not sealed ({error.strerror}); it is tried again")
+                self._stuck = True
+                return
+            self._stuck = False
+            self._unsealed.pop(0)
+            segment.close()
+            self._next_checkpoint = 0.0
+            self._on_sealed()
+
+    def _sync(self) -> None:
+        for segment in self._segments.values():
+            try:
+                segment.sync()
+            except OSError as error:
+                self._fail([], error)
+        for connection in [c for c, segment in self._segments.items() if segment.full and not segment.open]:
+            self._retire(connection)
+        self._seal()
+        if time.monotonic() >= self._next_checkpoint:
+            self._sign()
+
+    def _sign(self) -> None:
+        """A checkpoint over the log and what every open journal holds on disk."""
+        self._next_checkpoint = time.monotonic() + CHECKPOINT_INTERVAL
+        open_ = (*self._segments.values(), *self._unsealed)
+        try:
+            self._log.checkpoint({s.name: s.covered for s in open_ if not s.dirty and s.covered.lines})
+        except OSError as error:
+            alarm("not_signed", f"the checkpoint of {self._log.worker} could not be written ({error.strerror})")
+
+    def _end(self) -> None:
+        for connection in list(self._segments):
+            self._retire(connection)
+        self._sign()
+        for segment in self._unsealed:  # the next start seals it
+            segment.close()
 
     def _check_root(self) -> None:
         """Raise OSError where a new flow would not find room below the recordings folder."""
-        if not os.path.isdir(self._root):
-            raise OSError(f"{self._root} is gone; restore it")
-        if not os.access(self._root, os.W_OK | os.X_OK):
-            raise OSError(f"{self._root} is not writable; check its owner and whether it is mounted read-only")
-        disk = os.statvfs(self._root)
+        root = self._recordings.root
+        if not os.path.isdir(root):
+            raise OSError(f"{root} is gone; restore it")
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise OSError(f"{root} is not writable; check its owner and whether it is mounted read-only")
+        disk = os.statvfs(root)
         if disk.f_bavail * disk.f_frsize < RESERVE:
             raise OSError(self._full())
 
     def _full(self) -> str:
-        return f"the disk of {self._root} is full; free some space"
+        return f"the disk of {self._recordings.root} is full; free some space"
 
     def _check(self, checks: list[_Check]) -> None:
         try:
@@ -189,21 +306,14 @@ class Writer:
         else:
             self._succeed(checks)
 
-    def _sync(self) -> None:
-        for segment in self._segments.values():
-            try:
-                segment.sync()
-            except OSError as error:
-                self._fail([], error)
-
-    def _succeed(self, items: "list[_Entry] | list[_Check]") -> None:
+    def _succeed(self, items: "list[_Waiting] | list[_Check]") -> None:
         self._vouched = time.monotonic()
         if self._broken:
             self._broken = ""
             alarm("recorder_recovered", "recording works again")
         self._answer(items, None)
 
-    def _fail(self, items: "list[_Entry] | list[_Check]", error: Exception) -> None:
+    def _fail(self, items: "list[_Waiting] | list[_Check]", error: Exception) -> None:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = self._full() if full else str(error) or type(error).__name__
         if reason != self._broken:
@@ -211,7 +321,7 @@ class Writer:
             alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")
         self._answer(items, reason)
 
-    def _answer(self, items: "list[_Entry] | list[_Check]", reason: str | None) -> None:
+    def _answer(self, items: "list[_Waiting] | list[_Check]", reason: str | None) -> None:
         def answer() -> None:
             for item in items:
                 if not item.done.done():

@@ -1,0 +1,140 @@
+"""Checkpoints: what a worker's log holds at one moment, signed.
+
+The text is a tlog-checkpoint in a signed note (C2SP): origin, number of log entries, root over them; then one line for
+each journal that is still written, ``live <segment> <lines> <root>``, and for each administrative file,
+``file <name> <lines> <root>``; then ``time <UTC>``. Signed with Ed25519.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+_ED25519 = b"\x01"
+_DASH = "\N{EM DASH}"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint or key that cannot be read or does not verify; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many lines, and the root over them."""
+
+    lines: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is signed. ``live`` and ``files`` are by name."""
+
+    origin: str
+    log: Size
+    time: str
+    live: Mapping[str, Size] = field(default_factory=dict)
+    files: Mapping[str, Size] = field(default_factory=dict)
+
+    @property
+    def worker(self) -> str:
+        """Whose log it is of."""
+        return self.origin.rpartition("/")[2]
+
+    def text(self) -> str:
+        """What is signed, with its last newline."""
+        named = [("live", name, size) for name, size in sorted(self.live.items())]
+        named += [("file", name, size) for name, size in sorted(self.files.items())]
+        lines = [self.origin, str(self.log.lines), _base64(self.log.root)]
+        lines += [f"{kind} {name} {size.lines} {_base64(size.root)}" for kind, name, size in named]
+        return "\n".join([*lines, f"time {self.time}"]) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and the name under which it signs."""
+
+    name: str
+    public: bytes  # 32 bytes
+
+    @property
+    def hash(self) -> bytes:
+        """The four bytes by which signatures name it."""
+        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.hash.hex()}+{_base64(_ED25519 + self.public)}"
+
+
+def parse_key(text: str) -> Key:
+    """The key that `Key.__str__` wrote. Raises `CheckpointError`."""
+    try:
+        name, hash_, encoded = text.strip().split("+", 2)
+        raw = base64.b64decode(encoded, validate=True)
+        key = Key(name, raw[1:])
+        if raw[:1] != _ED25519 or len(raw) != 33 or key.hash.hex() != hash_:
+            raise ValueError("its parts do not fit")
+        return key
+    except ValueError:
+        raise CheckpointError("is not a public key of weir; `weir evidence key` prints one: name+hash+base64") from None
+
+
+def public_key(name: str, private: Ed25519PrivateKey) -> Key:
+    """The public key of *private*, which signs as *name*."""
+    return Key(name, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+
+def sign(checkpoint: Checkpoint, name: str, private: Ed25519PrivateKey) -> bytes:
+    """The signed note."""
+    text = checkpoint.text()
+    signature = public_key(name, private).hash + private.sign(text.encode())
+    return f"{text}\n{_DASH} {name} {_base64(signature)}\n".encode()
+
+
+def verify(note: bytes, key: Key) -> Checkpoint:
+    """The checkpoint that *note* holds, if *key* signed it. Raises `CheckpointError`."""
+    try:
+        text, _, signatures = note.decode().rpartition("\n\n")
+        text += "\n"
+        for line in signatures.splitlines():
+            dash, name, encoded = line.split(" ")
+            raw = base64.b64decode(encoded, validate=True)
+            if encoded != _base64(raw):
+                raise ValueError("written in another way")
+            if dash == _DASH and name == key.name and raw[:4] == key.hash:
+                Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
+                break
+        else:
+            raise CheckpointError("is not signed by this key")
+        found = _parse(text)
+        if found.text() != text or note != f"{text}\n{signatures}".encode():
+            raise ValueError("written in another way")
+        return found
+    except InvalidSignature:
+        raise CheckpointError("has a signature that does not fit") from None
+    except CheckpointError:
+        raise
+    except ValueError:
+        raise CheckpointError("is not readable as a checkpoint") from None
+
+
+def _parse(text: str) -> Checkpoint:
+    origin, size, root, *more, time = text.rstrip("\n").split("\n")
+    named: dict[str, dict[str, Size]] = {"live": {}, "file": {}}
+    for line in more:
+        kind, name, lines, hash_ = line.split(" ")
+        if kind not in named:
+            raise ValueError("another kind of line")
+        named[kind][name] = Size(int(lines), base64.b64decode(hash_, validate=True))
+    if not time.startswith("time "):
+        raise ValueError("without a time")
+    log = Size(int(size), base64.b64decode(root, validate=True))
+    return Checkpoint(origin, log, time[5:], named["live"], named["file"])
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

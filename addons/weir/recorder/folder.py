@@ -1,0 +1,162 @@
+"""The recordings folder: where things lie below it, in which format, and who may read them.
+
+Folders are 0700 and files 0600; with a readers' group, 0750 and 0640 of that group. What is replaced is written under
+another name first and renamed into place, so that nobody finds half of it.
+"""
+
+import grp
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Of the folder as a whole. 1 had neither `live` nor evidence; what is newer is not touched.
+FORMAT = 2
+FORMAT_FILE = "format.json"
+
+
+class FormatError(OSError):
+    """The folder is of a version that this one does not read; the message says what to do."""
+
+
+def group_id(name: str) -> int:
+    """The number of the group *name*. Raises KeyError."""
+    return grp.getgrnam(name).gr_gid
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """The folder at ``root``; ``readers`` is the group that may read it, if there is one."""
+
+    root: Path
+    readers: int | None = None
+
+    @property
+    def segments(self) -> Path:
+        """Flows and journals, by connection and date."""
+        return self.root / "segments"
+
+    @property
+    def live(self) -> Path:
+        """Links to the journals that the index reads as they are: one that is not sealed, or not indexed yet."""
+        return self.root / "live"
+
+    @property
+    def index(self) -> Path:
+        """Sealed journals as Parquet."""
+        return self.root / "index"
+
+    @property
+    def database(self) -> Path:
+        """The views."""
+        return self.root / "index.duckdb"
+
+    def log(self, worker: str) -> Path:
+        """Evidence, events and approvals of one worker."""
+        return self.root / "log" / worker
+
+    @property
+    def folder_mode(self) -> int:
+        """Of folders."""
+        return 0o700 if self.readers is None else 0o750
+
+    @property
+    def file_mode(self) -> int:
+        """Of files."""
+        return 0o600 if self.readers is None else 0o640
+
+    def make(self, folder: Path) -> Path:
+        """*folder*, made with all that is above it up to the root. Raises OSError."""
+        if not folder.is_dir():
+            if folder != self.root:
+                self.make(folder.parent)
+            else:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=self.folder_mode)
+            except FileExistsError:
+                return folder
+            self.share(folder, self.folder_mode)
+        return folder
+
+    def share(self, path: Path, mode: int) -> None:
+        """Give *path* to the readers. Raises OSError."""
+        if self.readers is not None:
+            os.chown(path, -1, self.readers)
+            path.chmod(mode)
+
+    def open(self, path: Path, flags: int) -> int:
+        """A descriptor of *path*, made readable to those who may. Raises OSError."""
+        descriptor = os.open(path, flags | os.O_CLOEXEC, self.file_mode)
+        if self.readers is not None and flags & os.O_CREAT:
+            os.fchown(descriptor, -1, self.readers)
+            os.fchmod(descriptor, self.file_mode)
+        return descriptor
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Have *path* hold *data*, whole, and on disk. Raises OSError."""
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            with os.fdopen(self.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Write *data* at the end of *path*, and have the disk hold it. Raises OSError with nothing written."""
+        descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                write_all(descriptor, data)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+            datasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def identify(self) -> str:
+        """The folder's own id, made with the folder. Raises `FormatError`, OSError."""
+        path = self.make(self.root) / FORMAT_FILE
+        if not path.exists():
+            known = json.dumps({"format": FORMAT, "id": secrets.token_hex(8)}).encode()
+            fresh = path.with_name(f".{FORMAT_FILE}.{os.getpid()}")
+            self.replace(fresh, known)
+            try:
+                os.link(fresh, path)  # of two that start at once one is first
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink(missing_ok=True)
+        return read_format(self.root)
+
+
+def read_format(root: Path) -> str:
+    """The id of the recordings folder *root*; empty where it is older than such ids. Raises `FormatError`."""
+    path = root / FORMAT_FILE
+    try:
+        found = json.loads(path.read_bytes())
+        version, name = int(found["format"]), str(found["id"])
+    except FileNotFoundError:
+        return ""
+    except (ValueError, KeyError, TypeError):
+        raise FormatError(f"{path} is not readable; restore it") from None
+    if version > FORMAT:
+        raise FormatError(f"{root} is of format {version}, written by a newer weir; this one reads up to {FORMAT}")
+    return name
+
+
+datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+def write_all(descriptor: int, data: bytes | bytearray) -> None:
+    """Write all of *data*. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,139 @@
+"""What is done beside the data path: sealed journals become Parquet, old recordings go, checkpoints are sent elsewhere.
+
+``python -m weir.recorder.housekeeping`` reads what is asked of it as JSON from standard input, does one round under the
+keeper's lock, and prints the seconds after which there is more to do. Whoever else holds the lock does it instead.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from weir.home import HomeError
+from weir.recorder import index, live, retention
+from weir.recorder.events import FILE as EVENTS
+from weir.recorder.events import now as event
+from weir.recorder.evidence import KEEPER, Log, Removed, Sealed, Signer, entries
+from weir.recorder.folder import Recordings
+from weir.recorder.indexing import GRACE, Indexer
+from weir.recorder.publish import publish
+
+#: Seconds between two runs of retention, and after which there is always another round.
+DAY = 86400.0
+HOUR = 3600.0
+_LAST = "retention.json"
+
+
+class Busy(Exception):
+    """Another process keeps these recordings now."""
+
+
+@contextlib.contextmanager
+def keeping(recordings: Recordings, *, wait: bool = False) -> Iterator[Log]:
+    """Hold the keeper's lock, with its log. Raises `Busy` unless told to *wait*, OSError."""
+    folder = recordings.make(recordings.log(KEEPER))
+    descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise Busy from None
+        yield Log(recordings, KEEPER, Signer(recordings))
+    finally:
+        os.close(descriptor)
+
+
+def sealed_segments(root: Path) -> list[str]:
+    """Every segment below the recordings folder *root* that is sealed and still kept, in order of sealing."""
+    found: dict[str, None] = {}
+    gone = set()
+    for _, entry in entries(root):
+        if isinstance(entry, Sealed):
+            found[entry.segment] = None
+        elif isinstance(entry, Removed):
+            gone.add(entry.segment)
+    return [segment for segment in found if segment not in gone]
+
+
+def keep_round(
+    recordings: Recordings,
+    keep: Mapping[str, int | None],
+    default: int | None,
+    targets: list[Mapping[str, Any]],
+) -> tuple[float, list[str]]:
+    """One round. The seconds until there is more to do, and what went wrong. Raises `Busy`, OSError, duckdb.Error."""
+    problems: list[str] = []
+    with keeping(recordings) as log:
+        if not recordings.database.exists():  # the folder was emptied
+            index.create(recordings)
+        indexer = Indexer(recordings)
+        try:
+            known = {entry.segment for _, entry in entries(recordings.root) if isinstance(entry, Sealed)}
+            linked = [segment for _, segment in live.segments(recordings.root)]
+            covered = indexer.covered()
+            waiting = [segment for segment in linked if segment in known and segment not in covered]
+            indexer.add(waiting)
+            while indexer.gather():
+                time.sleep(0.01)
+            indexer.tidy()
+            if _due(recordings, log):
+                try:
+                    removed = retention.retain(recordings, indexer, log, keep, default)
+                    for connection, count in _counted(removed).items():
+                        line = event(KEEPER, "expired", "retention", subject=connection, message=f"{count} segments")
+                        log.write(EVENTS, msgspec.json.encode(line))
+                except ValueError as error:
+                    problems.append(str(error))
+                recordings.replace(log.folder / _LAST, json.dumps(time.time()).encode())
+            log.checkpoint()
+            problems += publish(recordings, targets, time.time())
+            soon = any(slot.rows and slot.until < time.time() + DAY for slot in indexer.slots())
+            soon = soon or any(segment in known for _, segment in live.segments(recordings.root))
+        finally:
+            indexer.close()
+    seconds = [HOUR, *(float(target["seconds"]) for target in targets), *([GRACE + 5] if soon else [])]
+    return min(seconds), problems
+
+
+def _due(recordings: Recordings, log: Log) -> bool:
+    try:
+        last = float(json.loads((log.folder / _LAST).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        last = 0.0
+    return not 0 <= time.time() - last < DAY
+
+
+def _counted(removed: list[Sealed]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in removed:
+        connection = entry.segment.partition("/")[0]
+        counts[connection] = counts.get(connection, 0) + 1
+    return counts
+
+
+def main() -> None:
+    """One round, as standard input asks for it. Exit code 3 where another process is at it."""
+    asked = json.loads(sys.stdin.read())
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    recordings = Recordings(Path(asked["root"]), asked["readers"])
+    try:
+        seconds, problems = keep_round(recordings, asked["keep"], asked["default"], asked["publish"])
+    except Busy:
+        sys.exit(3)
+    except (OSError, HomeError, duckdb.Error) as error:
+        print(json.dumps({"again": 60.0, "problems": [f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"]}))
+        return
+    print(json.dumps({"again": seconds, "problems": problems}))
+
+
+if __name__ == "__main__":
+    main()

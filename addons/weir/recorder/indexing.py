@@ -1,0 +1,321 @@
+"""Sealed journals become Parquet, and small Parquet larger, while anybody reads.
+
+Rows of recent days are in slots, ``index/a-<number>.parquet``; when a day is over they are gathered in
+``index/d-<number>-<date>.parquet``, numbered so that the newest is listed first. Both names stay for good: a slot that
+is no longer needed is emptied and used again, and a day's file is replaced by another under the same name.
+
+Nothing here takes rows away from a reader. New rows say that they count from a moment that is still to come; those that
+they replace are given that moment as their end before it comes; and only `GRACE` seconds after it is anything emptied.
+Only the holder of the keeper's lock may call these functions.
+"""
+
+import glob
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from weir.recorder import live
+from weir.recorder.folder import Recordings
+from weir.recorder.index import journal_rows, prepare_parquet, quoted, write_parquet
+from weir.recorder.journal import COLUMNS
+
+#: Seconds that a query may take to find its files, and what they replace stays.
+GRACE = 60.0
+#: Seconds between writing rows and their counting, at least.
+DELAY = 2.0
+#: So many slots of about one size are gathered in one.
+GATHER = 8
+#: Segments that are made into one slot at a time.
+_BATCH = 64
+_FOREVER = 1 << 62
+_PENDING = "pending.json"
+_DATE = re.compile(r"d-\d{8}-(\d{4}-\d{2}-\d{2})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot: its rows and the segments it covers, the rows' days, and when the last begins and ends to count."""
+
+    name: str
+    rows: int
+    covers: int
+    covers_since: float
+    first: str  # date
+    last: str
+    since: float
+    until: float
+
+
+class Indexer:
+    """The Parquet of one recordings folder."""
+
+    def __init__(self, recordings: Recordings, clock: Callable[[], float] = time.time) -> None:
+        self._recordings = recordings
+        self._clock = clock
+        self._connection = duckdb.connect()
+        self._connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true; SET threads = 1")
+        self._connection.execute(f"SET temp_directory = {quoted(str(recordings.index / '.spill'))}")
+        self._resume()
+
+    def close(self) -> None:
+        """Let go of DuckDB."""
+        self._connection.close()
+
+    def covered(self) -> dict[str, float]:
+        """The segments whose rows are in Parquet, and since when these count (Unix seconds)."""
+        counts = f"covers IS NOT NULL AND until > {self._now()}"
+        rows = self._rows(f"SELECT covers, min(since) FROM {self._files('*')} WHERE {counts} GROUP BY 1")
+        return {segment: since / 1e6 for segment, since in rows}
+
+    def add(self, segments: Sequence[str]) -> int:
+        """Make the journals of *segments*, which are sealed, into slots. The number of rows."""
+        total = 0
+        for start in range(0, len(segments), _BATCH):
+            batch = segments[start : start + _BATCH]
+            files = [str(self._recordings.segments / f"{segment}.jsonl") for segment in batch]
+            there = [(s, f) for s, f in zip(batch, files, strict=True) if os.path.exists(f)]
+            paths = "[" + ", ".join(quoted(f) for _, f in there) + "]"
+            rows = f"SELECT * FROM ({journal_rows(paths)}) WHERE NOT intent" if there else self._no_rows()
+            covers = ", ".join(f"({quoted(segment)})" for segment in batch)
+
+            def query(since: int, rows: str = rows, covers: str = covers) -> str:
+                return f"""
+                    SELECT *, {since}::BIGINT AS since, {_FOREVER}::BIGINT AS until, NULL::VARCHAR AS covers
+                    FROM (FROM ({rows}) ORDER BY time)
+                    UNION ALL BY NAME
+                    SELECT *, {since}::BIGINT AS since, {_FOREVER}::BIGINT AS until
+                    FROM (VALUES {covers}) AS c(covers)"""
+
+            slot = self._free_slot()
+            self._put(lambda since, slot=slot, query=query: [(slot, query(since))])  # type: ignore[misc]
+            total += self._rows(f"SELECT count(request_id) FROM {self._files(slot)}")[0][0]
+        return total
+
+    def gather(self) -> bool:
+        """Make one larger slot, or day's file, of several slots, where there are enough. Whether there were."""
+        today = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
+        settled = [s for s in self.slots() if s.rows and s.since <= self._clock() and s.until >= _FOREVER / 1e6]
+        over = [slot for slot in settled if slot.last < today]
+        if over:
+            self._into_days(over)
+            return True
+        sizes: dict[int, list[Slot]] = {}
+        for slot in settled:
+            sizes.setdefault((slot.rows // 1000).bit_length() // 3, []).append(slot)
+        for same in sizes.values():
+            if len(same) >= GATHER:
+                self._into_slot([slot.name for slot in same])
+                return True
+        return False
+
+    def tidy(self) -> None:
+        """Empty what has not counted for `GRACE` seconds: slots, and the links of journals that Parquet covers."""
+        before = self._clock() - GRACE
+        covered = self.covered()
+        for slot in self.slots():
+            ended = slot.rows > 0 and slot.until <= before  # what it covers is covered by what took its rows
+            forgotten = slot.rows == 0 and slot.covers > 0 and slot.covers_since < self._clock() - 86400
+            if ended or forgotten:
+                query = f"SELECT * FROM {self._files('0-empty.parquet')}"
+                write_parquet(self._connection, self._recordings, query, slot.name)
+        for link, segment in live.segments(self._recordings.root):
+            if covered.get(segment, before + 1) <= before:
+                live.clear(link)
+
+    def take_away(self, segments: Collection[str], requests: Collection[str] = ()) -> int:
+        """Have no row of *segments*, and none of *requests*, count any more. The number of rows."""
+        taken = 0
+        gone = f"(segment IN ({_list(segments)}) OR request_id IN ({_list(requests)}))"
+        for path in sorted(glob.glob(str(self._recordings.index / "[ad]-*.parquet"))):
+            name = os.path.basename(path)
+            found = self._rows(f"SELECT count(*) FROM {self._files(name)} WHERE request_id IS NOT NULL AND {gone}")[0][
+                0
+            ]
+            if found:
+                taken += found
+                kept = f"SELECT * FROM {self._files(name)} WHERE request_id IS NULL OR NOT coalesce({gone}, false)"
+                write_parquet(self._connection, self._recordings, kept, name)
+        return taken
+
+    def slots(self) -> list[Slot]:
+        """Every slot."""
+        rows = (
+            self._rows(f"""
+            SELECT filename, count(request_id), count(covers),
+                   max(since) FILTER (covers IS NOT NULL), min(time)::DATE::VARCHAR, max(time)::DATE::VARCHAR,
+                   max(since) FILTER (request_id IS NOT NULL), max(until) FILTER (request_id IS NOT NULL)
+            FROM {self._files("a-*.parquet", filename=True)} GROUP BY 1 ORDER BY 1""")
+            if self._any_slot()
+            else []
+        )
+        return [
+            Slot(
+                os.path.basename(name),
+                count,
+                covers,
+                (covers_since or 0) / 1e6,
+                first or "",
+                last or "",
+                (since or 0) / 1e6,
+                (until or 0) / 1e6,
+            )
+            for name, count, covers, covers_since, first, last, since, until in rows
+        ]
+
+    def rebuild(self, segments: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> int:
+        """Make everything anew from the journals of *segments*, and have nothing else count. The number of rows."""
+        old = [os.path.basename(p) for p in glob.glob(str(self._recordings.index / "[ad]-*.parquet"))]
+        directory, total = self._recordings, 0
+        made: list[str] = []
+        for start in range(0, len(segments), _BATCH):
+            batch = list(segments[start : start + _BATCH])
+            paths = "[" + ", ".join(quoted(str(directory.segments / f"{s}.jsonl")) for s in batch) + "]"
+            covers = ", ".join(f"({quoted(segment)})" for segment in batch)
+            name = f".rebuilt-{start:08d}.parquet"
+            rows = f"SELECT * FROM ({journal_rows(paths)}) WHERE NOT intent"
+            query = f"""
+                SELECT *, NULL::VARCHAR AS covers FROM (FROM ({rows}) ORDER BY time)
+                UNION ALL BY NAME SELECT * FROM (VALUES {covers}) AS c(covers)"""
+            write_parquet(self._connection, directory, query, name)
+            made.append(name)
+            total += self._rows(f"SELECT count(request_id) FROM {self._files(name)}")[0][0]
+            progress(min(start + _BATCH, len(segments)))
+        if made or old:
+            self._put(lambda since: self._rebuilt(made, old, since))
+        for name in made:
+            (directory.index / name).unlink()
+        return total
+
+    # How what counts is changed.
+
+    def _put(self, plan: Callable[[int], list[tuple[str, str]]]) -> None:
+        """Put files in place, all of them before the moment at which what they say begins to count.
+
+        *plan* gives their names and queries for that moment. What is prepared is written down first, so that what a
+        crash interrupts is put in place by the next.
+        """
+        delay = DELAY
+        while True:
+            since = int((self._clock() + delay) * 1e6)
+            prepared: list[tuple[str, str]] = []
+            try:
+                for name, query in plan(since):
+                    prepared.append((prepare_parquet(self._connection, self._recordings, query, name), name))
+            except BaseException:
+                for partial, _ in prepared:
+                    Path(partial).unlink(missing_ok=True)
+                raise
+            if self._clock() < since / 1e6 - delay / 4:
+                break
+            for partial, _ in prepared:
+                os.unlink(partial)
+            delay *= 4
+        pending = self._recordings.index / _PENDING
+        if len(prepared) > 1:
+            self._recordings.replace(pending, json.dumps(prepared).encode())
+        self._finish(prepared)
+        pending.unlink(missing_ok=True)
+
+    def _finish(self, prepared: Sequence[Sequence[str]]) -> None:
+        for partial, name in prepared:
+            if os.path.exists(partial):
+                os.replace(partial, self._recordings.index / name)
+
+    def _resume(self) -> None:
+        pending = self._recordings.index / _PENDING
+        if pending.exists():
+            self._finish(json.loads(pending.read_bytes()))
+            pending.unlink()
+        for left in self._recordings.index.glob(".*.parquet*"):
+            left.unlink()
+
+    def _moved(self, names: Sequence[str], since: int, where: str = "true") -> str:
+        """The rows of *names* that count, from *since* on, and what they cover."""
+        files = self._files(*names)
+        return f"""
+            FROM (SELECT * REPLACE ({since}::BIGINT AS since) FROM {files}
+                  WHERE request_id IS NOT NULL AND until = {_FOREVER} AND {where} ORDER BY time)
+            UNION ALL BY NAME SELECT * FROM {files} WHERE covers IS NOT NULL AND until = {_FOREVER}"""
+
+    def _ended(self, names: Sequence[str], until: int) -> list[tuple[str, str]]:
+        """The same files, whose rows count until *until*; what they cover stays covered."""
+        end = f"CASE WHEN request_id IS NULL OR until < {_FOREVER} THEN until ELSE {until} END"
+        return [(name, f"SELECT * REPLACE ({end} AS until) FROM {self._files(name)}") for name in names]
+
+    def _into_slot(self, names: Sequence[str]) -> None:
+        target = self._free_slot()
+        self._put(lambda since: [(target, self._moved(names, since)), *self._ended(names, since)])
+
+    def _into_days(self, slots: Sequence[Slot]) -> None:
+        names = [slot.name for slot in slots]
+        days = [day for (day,) in self._rows(
+            f"SELECT DISTINCT time::DATE::VARCHAR FROM {self._files(*names)} "
+            f"WHERE request_id IS NOT NULL AND until = {_FOREVER} ORDER BY 1"
+        )]  # fmt: skip
+
+        def plan(since: int) -> list[tuple[str, str]]:
+            files = []
+            for day in days:
+                target = day_file(day)
+                query = self._moved(names, since, f"time::DATE = DATE {quoted(day)}")
+                if (self._recordings.index / target).exists():
+                    recent = int((self._clock() - 86400) * 1e6)
+                    query = f"""
+                        SELECT * FROM {self._files(target)}
+                        WHERE (request_id IS NOT NULL AND until > {since}) OR since > {recent}
+                        UNION ALL BY NAME {query}"""
+                files.append((target, query))
+            return [*files, *self._ended(names, since)]
+
+        self._put(plan)
+
+    def _rebuilt(self, made: Sequence[str], old: Sequence[str], since: int) -> list[tuple[str, str]]:
+        files: list[tuple[str, str]] = self._ended(old, since)
+        for name in made:
+            slot = self._free_slot({n for n, _ in files})
+            marks = f"{since}::BIGINT AS since, {_FOREVER}::BIGINT AS until"
+            columns = ", ".join(f'"{column}"' for column in COLUMNS)
+            files.append((slot, f"SELECT {columns}, covers, {marks} FROM {self._files(name)}"))
+        return files
+
+    def _free_slot(self, besides: Collection[str] = ()) -> str:
+        used = {slot.name: slot for slot in self.slots()}
+        number = 0
+        while True:
+            name = f"a-{number:06d}.parquet"
+            slot = used.get(name)
+            if name not in besides and (slot is None or slot.rows == slot.covers == 0):
+                return name
+            number += 1
+
+    def _any_slot(self) -> bool:
+        return next(self._recordings.index.glob("a-*.parquet"), None) is not None
+
+    def _no_rows(self) -> str:
+        return f"SELECT * EXCLUDE (since, until, covers) FROM {self._files('0-empty.parquet')}"
+
+    def _now(self) -> int:
+        return int(self._clock() * 1e6)
+
+    def _files(self, *names: str, filename: bool = False) -> str:
+        files = [quoted(str(self._recordings.index / (name if name != "*" else "*.parquet"))) for name in names]
+        more = ", filename=true" if filename else ""
+        return f"read_parquet([{', '.join(files)}], union_by_name=true{more})"
+
+    def _rows(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
+        return self._connection.execute(query).fetchall()
+
+
+def day_file(day: str) -> str:
+    """The name of the file of *day* (YYYY-MM-DD): the newer, the earlier it is listed."""
+    return f"d-{99999999 - int(day.replace('-', ''))}-{day}.parquet"
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(map(quoted, names)) or "NULL"

@@ -1,0 +1,124 @@
+"""Checkpoints sent elsewhere: to a webhook, a git remote or an object store, where nobody here can change them.
+
+Sent is every worker's checkpoint that is not the one sent last. A target that cannot be reached is tried again by the
+next run, and alarmed.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from weir.recorder.evidence import CHECKPOINT, KEEPER
+from weir.recorder.folder import Recordings
+from weir.recorder.journal import timestamp
+
+_TIMEOUT = 20.0
+_SENT = "published.json"
+
+
+class PublishError(Exception):
+    """A target did not take a checkpoint; the message says which and why."""
+
+
+def checkpoints(root: Path) -> dict[str, bytes]:
+    """The last checkpoint of every worker below the recordings folder *root*."""
+    return {path.parent.name: path.read_bytes() for path in sorted(root.glob(f"log/*/{CHECKPOINT}"))}
+
+
+def publish(recordings: Recordings, targets: list[Mapping[str, Any]], now: float) -> list[str]:
+    """Send what each of *targets* has not got, where it is time. What went wrong, a line a target. Raises OSError."""
+    path = recordings.make(recordings.log(KEEPER)) / _SENT
+    try:
+        sent: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        sent = {}
+    errors, current = [], checkpoints(recordings.root)
+    for target in targets:
+        name = str(target.get("webhook") or target.get("git") or target.get("store"))
+        before = sent.get(name, {"at": 0, "held": {}})
+        fresh = {worker: note for worker, note in current.items() if before["held"].get(worker) != note.decode()}
+        if not fresh or now - before["at"] < target["seconds"]:
+            continue
+        try:
+            if target.get("webhook"):
+                _to_webhook(name, fresh)
+            elif target.get("git"):
+                _to_git(recordings, name, str(target["branch"]), fresh)
+            else:
+                _to_store(name, fresh)
+        except PublishError as error:
+            errors.append(str(error))
+            continue
+        sent[name] = {"at": now, "held": {worker: note.decode() for worker, note in current.items()}}
+    recordings.replace(path, json.dumps(sent).encode())
+    return errors
+
+
+def _to_webhook(url: str, notes: Mapping[str, bytes]) -> None:
+    for worker, note in notes.items():
+        try:
+            answer = httpx.post(
+                url, content=note, timeout=_TIMEOUT,
+                headers={"Content-Type": "text/plain; charset=utf-8", "X-Weir-Worker": worker},
+            )  # fmt: skip
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise PublishError(f"checkpoints: the webhook cannot be reached ({type(error).__name__})") from None
+        if not answer.is_success:
+            raise PublishError(f"checkpoints: the webhook answered {answer.status_code}")
+
+
+def _to_git(recordings: Recordings, remote: str, branch: str, notes: Mapping[str, bytes]) -> None:
+    """One commit on *branch*, in a clone that is kept beside the keeper's log."""
+    clone = recordings.log(KEEPER) / "checkpoints.git"
+    environment = {
+        **os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_AUTHOR_NAME": "weir", "GIT_AUTHOR_EMAIL": "weir@localhost",
+        "GIT_COMMITTER_NAME": "weir", "GIT_COMMITTER_EMAIL": "weir@localhost",
+    }  # fmt: skip
+
+    def git(*arguments: str, may_fail: bool = False) -> bool:
+        try:
+            done = subprocess.run(  # noqa: S603
+                ["git", "-C", str(clone), *arguments],  # noqa: S607
+                env=environment, capture_output=True, timeout=_TIMEOUT * 3, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PublishError(f"checkpoints: git {arguments[0]} failed ({type(error).__name__})") from None
+        if done.returncode and not may_fail:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise PublishError(f"checkpoints: git {arguments[0]} failed: {said[-1][:200] if said else done.returncode}")
+        return done.returncode == 0
+
+    recordings.make(clone)
+    if not (clone / ".git").exists():
+        git("init", "--quiet")
+    if git("fetch", "--quiet", remote, branch, may_fail=True):
+        git("checkout", "--quiet", "-B", branch, "FETCH_HEAD")
+    else:  # not there yet; where the remote cannot be reached, the push says so
+        git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    for worker, note in notes.items():
+        (clone / worker).write_bytes(note)
+    git("add", "--all")
+    git("commit", "--quiet", "--allow-empty", "-m", f"checkpoints of {timestamp(time.time())}")
+    git("push", "--quiet", remote, f"HEAD:refs/heads/{branch}")
+
+
+def _to_store(url: str, notes: Mapping[str, bytes]) -> None:
+    """A new object for each checkpoint: what is there is never written over."""
+    try:
+        import obstore  # noqa: PLC0415  an extra
+        from obstore.store import from_url  # noqa: PLC0415
+    except ImportError:
+        raise PublishError("checkpoints: obstore is not installed; run: pip install 'weir[store]'") from None
+    moment = timestamp(time.time()).replace(":", "")
+    try:
+        store = from_url(url)
+        for worker, note in notes.items():
+            obstore.put(store, f"{worker}/{moment}", note, mode="create")
+    except Exception as error:  # its errors have no common class but this
+        raise PublishError(f"checkpoints: the object store did not take them ({type(error).__name__})") from None

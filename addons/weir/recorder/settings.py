@@ -1,0 +1,38 @@
+"""What a connection's ``record:`` says, compiled."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from weir.config.model import RecordSettings
+from weir.config.problems import SettingError
+from weir.duration import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How the exchanges of one connection are recorded. ``keep`` is in seconds; None is for ever."""
+
+    enabled: bool = True
+    bodies: Literal["full", "digest", "none"] = "full"
+    keep: int | None = None
+    synced: bool = False
+    intent: Literal["needed", "always", "never"] = "needed"
+
+
+def compile_record(settings: RecordSettings, default_keep: str | None) -> Recording:
+    """Raises `SettingError`."""
+    return Recording(
+        enabled=settings.enabled,
+        bodies=settings.bodies,
+        keep=compile_keep(settings.keep or default_keep),
+        synced=settings.durability == "synced",
+        intent=settings.intent,
+    )
+
+
+def compile_keep(text: str | None) -> int | None:
+    """How many seconds recordings are kept; None is for ever. Raises `SettingError`."""
+    try:
+        return None if text is None or text == "forever" else seconds(text)
+    except ValueError as error:
+        raise SettingError(f"{error}, or forever", "keep") from None
