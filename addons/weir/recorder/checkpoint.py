@@ -100,18 +100,19 @@ def verify(note: bytes, key: Key) -> Checkpoint:
     try:
         text, _, signatures = note.decode().rpartition("\n\n")
         text += "\n"
-        for line in signatures.splitlines():
+        signed = False
+        for line in signatures.removesuffix("\n").split("\n"):
             dash, name, encoded = line.split(" ")
             raw = base64.b64decode(encoded, validate=True)
-            if encoded != _base64(raw):
+            if dash != _DASH or encoded != _base64(raw) or not signatures.endswith("\n"):
                 raise ValueError("written in another way")
-            if dash == _DASH and name == key.name and raw[:4] == key.hash:
+            if name == key.name and raw[:4] == key.hash:
                 Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
-                break
-        else:
+                signed = True
+        if not signed:
             raise CheckpointError("is not signed by this key")
         found = _parse(text)
-        if found.text() != text or note != f"{text}\n{signatures}".encode():
+        if found.text() != text:
             raise ValueError("written in another way")
         return found
     except InvalidSignature:

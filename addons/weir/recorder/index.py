@@ -11,6 +11,7 @@ count, and stay well after they no longer do; so whichever moment a query began 
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import duckdb
 
@@ -117,11 +118,12 @@ def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
 def write_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> None:
     """Have ``index/<name>`` hold what *query* gives, whole. Raises OSError, duckdb.Error."""
     target = recordings.index / name
-    partial = prepare_parquet(connection, recordings, query, name)
-    os.replace(partial, target)
+    prepared = prepare_parquet(connection, recordings, query, name)
+    resize(prepared, target.stat().st_size if target.exists() else 0)
+    os.replace(prepared, target)
 
 
-def prepare_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> str:
+def prepare_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> Path:
     """As `write_parquet`, but under another name, which is returned, on disk and not in place yet."""
     partial = recordings.index / f".{name}.{os.getpid()}"
     try:
@@ -130,15 +132,48 @@ def prepare_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recording
         )
         partial.chmod(recordings.file_mode)
         recordings.share(partial, recordings.file_mode)
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        resize(partial)
     except (OSError, duckdb.Error):
         partial.unlink(missing_ok=True)
         raise
-    return str(partial)
+    return partial
+
+
+#: Files are at least so large, and their sizes are powers of two. What is not data is a hole, and takes no room.
+_SMALLEST = 64 * 1024
+
+
+def resize(path: Path, wanted: int = 0) -> int:
+    """Give a Parquet the size *wanted*, or one that leaves room, and have the disk hold it. The size that it has then.
+
+    DuckDB takes sizes from its listing of the folder, and would look for the footer of a file that is replaced at that
+    moment in the wrong place: so what replaces a file has its size. It has another only where it cannot hold it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        footer = int.from_bytes(os.pread(descriptor, 4, size - 8), "little") + 8
+        data = os.pread(descriptor, footer, size - footer)
+        end = _end_of_data(descriptor, size - footer)
+        if wanted < end + footer:
+            wanted = _SMALLEST
+            while wanted < (end + footer) * 9 // 8 + 4096:
+                wanted *= 2
+        os.ftruncate(descriptor, end)
+        os.ftruncate(descriptor, wanted)
+        os.pwrite(descriptor, data, wanted - footer)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return wanted
+
+
+def _end_of_data(descriptor: int, size: int) -> int:
+    """Where the hole before the footer begins, if there is one."""
+    try:
+        return min(os.lseek(descriptor, 0, os.SEEK_HOLE), size)
+    except OSError:  # this file system knows no holes
+        return size
 
 
 def journal_rows(files: str) -> str:
@@ -147,7 +182,7 @@ def journal_rows(files: str) -> str:
     return f"""
         SELECT {selected(_FILLED)} FROM read_json({files}, format='newline_delimited', columns={{{columns}}},
             ignore_errors=true, maximum_object_size=67108864)
-        WHERE request_id IS NOT NULL AND version <= {SCHEMA_VERSION}"""  # noqa: S608
+        WHERE request_id IS NOT NULL AND version <= {SCHEMA_VERSION}"""
 
 
 #: What lines leave out where it is empty.
@@ -182,12 +217,12 @@ def _flows(parquet: str, live: str) -> str:
     names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
     return f"""
         WITH sealed AS NOT MATERIALIZED (
-            SELECT * FROM read_parquet({parquet}, union_by_name=true) WHERE since <= {_NOW} AND until > {_NOW}),
+            SELECT * FROM read_parquet({parquet}) WHERE since <= {_NOW} AND until > {_NOW}),
         {live}
         SELECT {names} FROM sealed WHERE request_id IS NOT NULL
         UNION ALL
         SELECT {names} FROM live WHERE NOT intent
-            AND segment NOT IN (SELECT covers FROM sealed WHERE covers IS NOT NULL)"""  # noqa: S608
+            AND segment NOT IN (SELECT covers FROM sealed WHERE covers IS NOT NULL)"""
 
 
 def _intents(live: str) -> str:
@@ -199,7 +234,7 @@ def _intents(live: str) -> str:
     return f"""
         WITH {live}
         SELECT {names} FROM live WHERE intent AND request_id NOT IN (SELECT request_id FROM live WHERE NOT intent)
-        QUALIFY row_number() OVER (PARTITION BY request_id) = 1"""  # noqa: S608
+        QUALIFY row_number() OVER (PARTITION BY request_id) = 1"""
 
 
 def _log(log: os.PathLike[str], file: str, kinds: Mapping[str, str], required: str) -> str:
@@ -208,7 +243,7 @@ def _log(log: os.PathLike[str], file: str, kinds: Mapping[str, str], required: s
     files = quoted(os.path.join(log, "*", file))
     return f"""
         SELECT * FROM read_json({files}, format='newline_delimited', columns={{{columns}}}, ignore_errors=true)
-        WHERE {required} IS NOT NULL"""  # noqa: S608
+        WHERE {required} IS NOT NULL"""
 
 
 def _latest(lines: str) -> str:
@@ -217,7 +252,7 @@ def _latest(lines: str) -> str:
         WITH lines AS ({lines})
         SELECT * REPLACE (CASE WHEN outcome = 'approved' AND kind = 'access' AND until < now() AT TIME ZONE 'UTC'
                           THEN 'ended' ELSE outcome END AS outcome)
-        FROM lines QUALIFY row_number() OVER (PARTITION BY approval_id ORDER BY changed DESC) = 1"""  # noqa: S608
+        FROM lines QUALIFY row_number() OVER (PARTITION BY approval_id ORDER BY changed DESC) = 1"""
 
 
 def _describe(connection: duckdb.DuckDBPyConnection) -> None:

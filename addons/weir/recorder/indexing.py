@@ -1,8 +1,8 @@
 """Sealed journals become Parquet, and small Parquet larger, while anybody reads.
 
 Rows of recent days are in slots, ``index/a-<number>.parquet``; when a day is over they are gathered in
-``index/d-<number>-<date>.parquet``, numbered so that the newest is listed first. Both names stay for good: a slot that
-is no longer needed is emptied and used again, and a day's file is replaced by another under the same name.
+``index/d-<number>-<date>-<part>.parquet``, numbered so that the newest is listed first. Names stay: a slot that is no
+longer needed is emptied and used again, and what replaces a file has its size (see `index.resize`).
 
 Nothing here takes rows away from a reader. New rows say that they count from a moment that is still to come; those that
 they replace are given that moment as their end before it comes; and only `GRACE` seconds after it is anything emptied.
@@ -12,7 +12,6 @@ Only the holder of the keeper's lock may call these functions.
 import glob
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import duckdb
 
 from weir.recorder import live
 from weir.recorder.folder import Recordings
-from weir.recorder.index import journal_rows, prepare_parquet, quoted, write_parquet
+from weir.recorder.index import journal_rows, prepare_parquet, quoted, resize, write_parquet
 from weir.recorder.journal import COLUMNS
 
 #: Seconds that a query may take to find its files, and what they replace stays.
@@ -35,7 +34,8 @@ GATHER = 8
 _BATCH = 64
 _FOREVER = 1 << 62
 _PENDING = "pending.json"
-_DATE = re.compile(r"d-\d{8}-(\d{4}-\d{2}-\d{2})\.parquet")
+#: In the place of a name: any slot that is free.
+_SLOT = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,8 @@ class Indexer:
                     SELECT *, {since}::BIGINT AS since, {_FOREVER}::BIGINT AS until
                     FROM (VALUES {covers}) AS c(covers)"""
 
-            slot = self._free_slot()
-            self._put(lambda since, slot=slot, query=query: [(slot, query(since))])  # type: ignore[misc]
-            total += self._rows(f"SELECT count(request_id) FROM {self._files(slot)}")[0][0]
+            made = self._put(lambda since, query=query: [(_SLOT, query(since))])  # type: ignore[misc]
+            total += self._rows(f"SELECT count(request_id) FROM {self._files(*made)}")[0][0]
         return total
 
     def gather(self) -> bool:
@@ -194,33 +193,52 @@ class Indexer:
 
     # How what counts is changed.
 
-    def _put(self, plan: Callable[[int], list[tuple[str, str]]]) -> None:
-        """Put files in place, all of them before the moment at which what they say begins to count.
+    def _put(self, plan: Callable[[int], list[tuple[str, str]]]) -> list[str]:
+        """Put files in place, all of them before the moment at which what they say begins to count. Their names.
 
-        *plan* gives their names and queries for that moment. What is prepared is written down first, so that what a
-        crash interrupts is put in place by the next.
+        *plan* gives their names (`_SLOT`: any that is free) and queries for that moment. What is prepared is written
+        down first, so that what a crash interrupts is put in place by the next.
         """
         delay = DELAY
         while True:
             since = int((self._clock() + delay) * 1e6)
             prepared: list[tuple[str, str]] = []
             try:
-                for name, query in plan(since):
-                    prepared.append((prepare_parquet(self._connection, self._recordings, query, name), name))
+                for number, (name, query) in enumerate(plan(since)):
+                    file = prepare_parquet(self._connection, self._recordings, query, f"{number}.parquet")
+                    prepared.append((str(file), name))
             except BaseException:
-                for partial, _ in prepared:
-                    Path(partial).unlink(missing_ok=True)
+                for part, _ in prepared:
+                    Path(part).unlink(missing_ok=True)
                 raise
             if self._clock() < since / 1e6 - delay / 4:
                 break
-            for partial, _ in prepared:
-                os.unlink(partial)
+            for part, _ in prepared:
+                os.unlink(part)
             delay *= 4
+        placed = self._places(prepared)
         pending = self._recordings.index / _PENDING
-        if len(prepared) > 1:
-            self._recordings.replace(pending, json.dumps(prepared).encode())
-        self._finish(prepared)
+        if len(placed) > 1:
+            self._recordings.replace(pending, json.dumps(placed).encode())
+        self._finish(placed)
         pending.unlink(missing_ok=True)
+        return [name for _, name in placed]
+
+    def _places(self, prepared: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """*prepared* with the size of what each replaces, and a slot of its size for what may have any."""
+        free = {slot.name for slot in self.slots() if slot.rows == slot.covers == 0}
+        sizes = {path.name: path.stat().st_size for path in self._recordings.index.glob("*.parquet")}
+        placed = []
+        for part, name in prepared:
+            target = name
+            if name == _SLOT:
+                size = os.stat(part).st_size
+                fits = sorted((sizes[slot], slot) for slot in free if sizes[slot] >= size)
+                target = fits[0][1] if fits else f"a-{sum(n.startswith('a-') for n in sizes):06d}.parquet"
+                free.discard(target)
+            sizes[target] = resize(Path(part), sizes.get(target, 0))
+            placed.append((part, target))
+        return placed
 
     def _finish(self, prepared: Sequence[Sequence[str]]) -> None:
         for partial, name in prepared:
@@ -249,8 +267,7 @@ class Indexer:
         return [(name, f"SELECT * REPLACE ({end} AS until) FROM {self._files(name)}") for name in names]
 
     def _into_slot(self, names: Sequence[str]) -> None:
-        target = self._free_slot()
-        self._put(lambda since: [(target, self._moved(names, since)), *self._ended(names, since)])
+        self._put(lambda since: [(_SLOT, self._moved(names, since)), *self._ended(names, since)])
 
     def _into_days(self, slots: Sequence[Slot]) -> None:
         names = [slot.name for slot in slots]
@@ -260,39 +277,24 @@ class Indexer:
         )]  # fmt: skip
 
         def plan(since: int) -> list[tuple[str, str]]:
-            files = []
-            for day in days:
-                target = day_file(day)
-                query = self._moved(names, since, f"time::DATE = DATE {quoted(day)}")
-                if (self._recordings.index / target).exists():
-                    recent = int((self._clock() - 86400) * 1e6)
-                    query = f"""
-                        SELECT * FROM {self._files(target)}
-                        WHERE (request_id IS NOT NULL AND until > {since}) OR since > {recent}
-                        UNION ALL BY NAME {query}"""
-                files.append((target, query))
-            return [*files, *self._ended(names, since)]
+            moved = [(day, self._moved(names, since, f"time::DATE = DATE {quoted(day)}")) for day in days]
+            return [*((self._day_file(day), query) for day, query in moved), *self._ended(names, since)]
 
         self._put(plan)
 
     def _rebuilt(self, made: Sequence[str], old: Sequence[str], since: int) -> list[tuple[str, str]]:
         files: list[tuple[str, str]] = self._ended(old, since)
         for name in made:
-            slot = self._free_slot({n for n, _ in files})
             marks = f"{since}::BIGINT AS since, {_FOREVER}::BIGINT AS until"
             columns = ", ".join(f'"{column}"' for column in COLUMNS)
-            files.append((slot, f"SELECT {columns}, covers, {marks} FROM {self._files(name)}"))
+            files.append((_SLOT, f"SELECT {columns}, covers, {marks} FROM {self._files(name)}"))
         return files
 
-    def _free_slot(self, besides: Collection[str] = ()) -> str:
-        used = {slot.name: slot for slot in self.slots()}
-        number = 0
-        while True:
-            name = f"a-{number:06d}.parquet"
-            slot = used.get(name)
-            if name not in besides and (slot is None or slot.rows == slot.covers == 0):
-                return name
-            number += 1
+    def _day_file(self, day: str) -> str:
+        """The next file of *day* (YYYY-MM-DD): the newer the day, the earlier it is listed."""
+        before = f"d-{99999999 - int(day.replace('-', ''))}-{day}"
+        number = sum(1 for _ in self._recordings.index.glob(f"{before}-*.parquet"))
+        return f"{before}-{number}.parquet"
 
     def _any_slot(self) -> bool:
         return next(self._recordings.index.glob("a-*.parquet"), None) is not None
@@ -305,16 +307,10 @@ class Indexer:
 
     def _files(self, *names: str, filename: bool = False) -> str:
         files = [quoted(str(self._recordings.index / (name if name != "*" else "*.parquet"))) for name in names]
-        more = ", filename=true" if filename else ""
-        return f"read_parquet([{', '.join(files)}], union_by_name=true{more})"
+        return f"read_parquet([{', '.join(files)}]{', filename=true' if filename else ''})"
 
     def _rows(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
         return self._connection.execute(query).fetchall()
-
-
-def day_file(day: str) -> str:
-    """The name of the file of *day* (YYYY-MM-DD): the newer, the earlier it is listed."""
-    return f"d-{99999999 - int(day.replace('-', ''))}-{day}.parquet"
 
 
 def _list(names: Collection[str]) -> str:

@@ -1,0 +1,168 @@
+"""Erasure: what is on record of one person goes, and what is left still verifies.
+
+A journal line is replaced by the hash that evidence knows it by, and its flow by one of the same length that says when
+it was erased, so that everything else stays where it is. A tombstone in the keeper's log names the lines, and nobody.
+"""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from mitmproxy import connection
+from mitmproxy.proxy.mode_specs import ProxyMode
+
+from weir.exchange import RequestRecord
+from weir.recorder.evidence import Erased, Log, line_hash
+from weir.recorder.flowfile import FlowEncoder
+from weir.recorder.folder import Recordings
+from weir.recorder.indexing import Indexer
+from weir.recorder.journal import JournalLine, decode_line, timestamp
+from weir.recorder.merkle import leaf_hash
+
+
+@dataclass(slots=True)
+class Found:
+    """What there is of a person: lines by number, of segments and of ``<worker>/<file>``."""
+
+    lines: dict[str, list[int]] = field(default_factory=dict)
+    files: dict[str, list[int]] = field(default_factory=dict)
+    requests: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)  # requests that a legal hold keeps
+    live: set[str] = field(default_factory=set)  # requests in journals that are not sealed yet
+
+    @property
+    def count(self) -> int:
+        """How many lines would go."""
+        return sum(map(len, (*self.lines.values(), *self.files.values())))
+
+
+def find(
+    recordings: Recordings,
+    sealed: Sequence[str],
+    needles: Callable[[str], Collection[bytes]],
+    is_subject: Callable[[JournalLine], bool],
+    held: Collection[str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Found:
+    """Everything of a person in *sealed* segments, in those that are still written, and in approvals and events.
+
+    *needles* gives what stands for them in recordings of a connection: as written, and the tokens of its masks.
+    *is_subject* tells whether they were the caller.
+    """
+    found = Found()
+    done = set(sealed)
+    paths = sorted(recordings.segments.glob("*/*/*.jsonl"))
+    for number, path in enumerate(paths):
+        progress(number, len(paths))
+        segment = path.relative_to(recordings.segments).with_suffix("").as_posix()
+        for index, line in _of_person(path, needles(segment.partition("/")[0]), is_subject):
+            if line.request_id in held:
+                found.held.add(line.request_id)
+            elif segment not in done:
+                found.live.add(line.request_id)
+            else:
+                found.lines.setdefault(segment, []).append(index)
+                found.requests.add(line.request_id)
+    progress(len(paths), len(paths))
+    everywhere = needles("")
+    for path in sorted(recordings.root.glob("log/*/*.jsonl")):
+        if path.name in ("events.jsonl", "approvals.jsonl"):
+            for index, text in enumerate(path.read_bytes().split(b"\n")[:-1]):
+                if not text.startswith(b'{"erased"') and any(needle in text for needle in everywhere):
+                    found.files.setdefault(f"{path.parent.name}/{path.name}", []).append(index)
+    return found
+
+
+def _of_person(
+    journal: Path, needles: Collection[bytes], is_subject: Callable[[JournalLine], bool]
+) -> Iterator[tuple[int, JournalLine]]:
+    flows = journal.with_suffix(".mitm").read_bytes() if journal.with_suffix(".mitm").exists() else b""
+    for index, text in enumerate(journal.read_bytes().split(b"\n")[:-1]):
+        if text.startswith(b'{"erased"'):
+            continue
+        try:
+            line = decode_line(text)
+        except msgspec.MsgspecError:
+            continue  # torn, or of a newer version: verify says so
+        flow = flows[line.offset : line.offset + line.length]
+        if is_subject(line) or any(needle in text or needle in flow for needle in needles):
+            yield index, line
+
+
+def erase(recordings: Recordings, indexer: Indexer, log: Log, found: Found, why: str = "erasure") -> None:
+    """Erase what was *found*. The tombstones come first, so that a crash in between can be finished. Raises OSError."""
+    now = timestamp(time.time())
+    for segment, lines in found.lines.items():
+        log.append(Erased(segment=segment, lines=lines, why=why, time=now))
+    for file, lines in found.files.items():
+        log.append(Erased(file=file, lines=lines, why=why, time=now))
+    log.checkpoint()
+    for segment, lines in found.lines.items():
+        _erase_lines(recordings, segment, set(lines), now)
+    for file, lines in found.files.items():
+        _erase_in_place(recordings.root / "log" / file, set(lines))
+    indexer.take_away((), found.requests)
+
+
+def _erase_lines(recordings: Recordings, segment: str, numbers: set[int], now: str) -> None:
+    base = recordings.segments / segment
+    journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
+    lines = journal.read_bytes().split(b"\n")[:-1]
+    data = bytearray(flows.read_bytes())
+    for number in numbers:
+        if lines[number].startswith(b'{"erased"'):
+            continue
+        line = decode_line(lines[number])
+        if line.length:
+            data[line.offset : line.offset + line.length] = filler(line.length, now)
+        place = f',"offset":{line.offset},"length":{line.length}' if line.length else ""
+        lines[number] = b'{"erased":"%b"%b}' % (leaf_hash(lines[number]).hex().encode(), place.encode())
+    recordings.replace(flows, bytes(data))
+    recordings.replace(journal, b"\n".join([*lines, b""]))
+
+
+def _erase_in_place(path: Path, numbers: set[int]) -> None:
+    """In a file that others append to: each line by one of its length, the hash and spaces."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        start = 0
+        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1]):
+            if number in numbers and not line.startswith(b'{"erased"'):
+                fresh = b'{"erased":"%b"' % line_hash(line).hex().encode()
+                if len(fresh) + 1 > len(line):
+                    raise OSError(f"{path}: line {number + 1} is too short to be erased")
+                os.pwrite(descriptor, fresh.ljust(len(line) - 1) + b"}", start)
+            start += len(line) + 1
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def filler(length: int, now: str) -> bytes:
+    """A flow of exactly *length* bytes that says that it was erased. Raises ValueError where it cannot be so short."""
+    encoder = FlowEncoder()
+    client = encoder.connection(
+        connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"), timestamp_start=0)
+    )
+    server = encoder.connection(connection.Server(address=None))
+
+    def flow(body: int, more: int) -> bytes:
+        request = RequestRecord(b"GET", b"http", "erased", 80, b"/", (), b" " * body)
+        return encoder.flow(
+            flow_id="erased", client=client, server=server, request=request, response=None, error="", replay="",
+            marked="", comment=f"erased {now}{' ' * more}", metadata=b"", times=(0.0, 0.0, 0.0, 0.0),
+        )  # fmt: skip
+
+    for more in range(24):  # lengths are written in digits, which makes some lengths impossible with one field
+        body = length - len(flow(0, more))
+        for _ in range(8):
+            if body < 0:
+                break
+            made = flow(body, more)
+            if len(made) == length:
+                return made
+            body += length - len(made)
+    raise ValueError(f"no flow is {length} bytes long")

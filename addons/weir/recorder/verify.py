@@ -1,0 +1,351 @@
+"""Verify: what a public key, and checkpoints kept elsewhere, say of a recordings folder. Nothing else is believed.
+
+Checked is that every checkpoint is signed; that each log, and each administrative file, holds what its checkpoint says;
+that each segment holds the lines that were sealed, in their order, and the flows that these lines name; and that what
+is gone has a tombstone in the keeper's log. What a kept checkpoint said must still be so.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from weir.recorder import live
+from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, verify
+from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, Entry, Erased, Removed, Sealed, decode_entry, line_hash
+from weir.recorder.journal import decode_line
+from weir.recorder.merkle import Tree, leaf_hash, root_of
+
+_ERASED = b'{"erased":"'
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was signed: where, and what."""
+
+    where: str
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found. Nothing found: nothing was changed, as far as checkpoints reach."""
+
+    findings: list[Finding] = field(default_factory=list)
+    workers: int = 0
+    segments: int = 0
+    lines: int = 0
+    removed: int = 0
+    erased: int = 0
+    not_covered: list[str] = field(default_factory=list)  # what no checkpoint speaks of yet
+    kept: int = 0  # checkpoints kept elsewhere that were compared
+    latest: str = ""  # time of the last checkpoint
+
+    def add(self, where: str, what: str) -> None:
+        """Something is wrong."""
+        self.findings.append(Finding(where, what))
+
+
+@dataclass(slots=True)
+class _WorkerLog:
+    checkpoint: Checkpoint
+    entries: list[Entry]
+    lines: list[bytes]  # all, also those that the checkpoint does not cover
+
+
+def check(
+    root: Path,
+    key: Key,
+    kept: Sequence[bytes] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Verify the recordings folder *root* under *key*, and against the signed checkpoints *kept* elsewhere."""
+    report = Report()
+    logs: dict[str, _WorkerLog] = {}
+    for folder in sorted(path for path in (root / "log").glob("*") if path.is_dir() and path.name != "_none"):
+        found = _worker(folder, key, report)
+        if found is not None:
+            logs[folder.name] = found
+    report.workers = len(logs)
+    report.latest = max((log.checkpoint.time for log in logs.values()), default="")
+    tombstones = _Tombstones(root, key, report)
+    sealed = _sealed(logs, report)
+    for done, segment in enumerate(sealed.values()):
+        progress(done, len(sealed))
+        _segment(root, segment, tombstones, report)
+    progress(len(sealed), len(sealed))
+    for worker, log in logs.items():
+        _live(root, worker, log.checkpoint, sealed, tombstones, report)
+    _strangers(root, logs, sealed, tombstones, report)
+    for note in kept:
+        _since(root, note, key, logs, sealed, tombstones, report)
+    report.removed, report.erased = len(tombstones.removed), tombstones.erased_lines
+    if not logs and not report.findings:
+        report.add(str(root), "there is no log at all: nothing here was ever signed, or all of it is gone")
+    return report
+
+
+def _worker(folder: Path, key: Key, report: Report) -> _WorkerLog | None:
+    """The log in *folder* as far as its checkpoint vouches for it."""
+    where = f"log/{folder.name}"
+    try:
+        note = (folder / CHECKPOINT).read_bytes()  # first: all else only grows
+    except OSError:
+        if any((folder / name).is_file() for name in (FILE, "events.jsonl", "approvals.jsonl")):
+            report.add(where, "has no checkpoint")
+        return None
+    try:
+        checkpoint = verify(note, key)
+    except CheckpointError as error:
+        report.add(f"{where}/{CHECKPOINT}", str(error))
+        return None
+    if checkpoint.origin != f"{key.name}/{folder.name}":
+        report.add(f"{where}/{CHECKPOINT}", f"is that of another log, {checkpoint.origin}")
+        return None
+    lines = _lines(folder / FILE)
+    if not _begins(lines, checkpoint.log, leaf_hash):
+        report.add(f"{where}/{FILE}", _short(lines, checkpoint.log))
+        return None
+    entries = []
+    for number, line in enumerate(lines[: checkpoint.log.lines]):
+        try:
+            entries.append(decode_entry(line))
+        except msgspec.MsgspecError:
+            report.add(f"{where}/{FILE}", f"line {number + 1} is signed and not readable: another version wrote it")
+    if len(lines) > checkpoint.log.lines:
+        report.not_covered.append(f"{where}/{FILE}: {len(lines) - checkpoint.log.lines} lines")
+    for name, size in checkpoint.files.items():
+        there = _lines(folder / name)
+        if not _begins(there, size, line_hash):
+            report.add(f"{where}/{name}", _short(there, size))
+    return _WorkerLog(checkpoint, entries, lines)
+
+
+class _Tombstones:
+    """What the keeper's log says is gone; read again where that could explain something."""
+
+    def __init__(self, root: Path, key: Key, report: Report) -> None:
+        self._folder = root / "log" / KEEPER
+        self._key = key
+        self._told = False
+        self._report = report
+        self.removed: dict[str, Removed] = {}
+        self.erased: dict[str, set[int]] = {}
+        self.erased_lines = 0
+        self.read()
+
+    def read(self) -> None:
+        """Read the log as it is now."""
+        log = _worker(self._folder, self._key, Report()) if self._folder.is_dir() else None
+        if log is None:
+            return
+        self.removed, self.erased = {}, {}
+        for entry in log.entries:
+            if isinstance(entry, Removed):
+                self.removed[entry.segment] = entry
+            elif isinstance(entry, Erased):
+                self.erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
+        self.erased_lines = sum(map(len, self.erased.values()))
+
+
+def _sealed(logs: dict[str, _WorkerLog], report: Report) -> dict[str, Sealed]:
+    sealed: dict[str, Sealed] = {}
+    for worker, log in logs.items():
+        for entry in log.entries:
+            if isinstance(entry, Sealed):
+                if entry.segment in sealed:
+                    report.add(f"log/{worker}/{FILE}", f"{entry.segment} is sealed twice")
+                sealed.setdefault(entry.segment, entry)
+    return sealed
+
+
+def _segment(root: Path, sealed: Sealed, tombstones: _Tombstones, report: Report) -> None:
+    problems: list[str] = []
+    for _ in range(2):  # it may be removed, or something in it erased, while it is looked at
+        problems = []
+        removed = tombstones.removed.get(sealed.segment)
+        if removed is not None:
+            if (removed.lines, removed.root) != (sealed.lines, sealed.root):
+                problems.append("its tombstone speaks of something else")
+            break
+        problems += _content(root, sealed, tombstones.erased.get(sealed.segment, set()))
+        if not problems:
+            report.segments += 1
+            report.lines += sealed.lines
+            break
+        tombstones.read()
+    for problem in problems:
+        report.add(f"segments/{sealed.segment}", problem)
+
+
+def _content(root: Path, sealed: Sealed, erased: set[int]) -> Iterator[str]:
+    """What is wrong with a segment."""
+    base = root / "segments" / sealed.segment
+    journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
+    if not journal.exists() or not flows.exists():
+        gone = " and ".join(path.suffix for path in (journal, flows) if not path.exists())
+        yield f"its {gone} is gone, and no tombstone says why"
+        return
+    try:
+        data = journal.read_bytes()
+        size = flows.stat().st_size
+    except OSError as error:
+        yield f"cannot be read ({error.strerror})"
+        return
+    lines = data.split(b"\n")[:-1]
+    if not data.endswith(b"\n") and data:
+        yield "its journal ends in the middle of a line"
+    if Tree(map(line_hash, lines)).root().hex() != sealed.root or len(lines) != sealed.lines:
+        yield f"its journal is not what was sealed: {_where_short(len(lines), sealed.lines)}"
+        return
+    unexplained = [i + 1 for i, line in enumerate(lines) if line.startswith(_ERASED) and i not in erased]
+    if unexplained:
+        yield f"lines {unexplained[:5]} were erased, and no tombstone says why"
+    if size != sealed.length:
+        yield f"its flows are {size} bytes, and were {sealed.length} when it was sealed"
+    yield from _flows(flows, sealed.segment, lines)
+
+
+def _flows(path: Path, segment: str, lines: Iterable[bytes]) -> Iterator[str]:
+    """Whether the flows are those that the lines name, one after the other, and no byte between them."""
+    end = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(lines, 1):
+            if line.startswith(_ERASED):
+                place = msgspec.json.decode(line)
+                if place.get("length"):
+                    end = place["offset"] + place["length"]
+                continue
+            try:
+                read = decode_line(line)
+            except msgspec.MsgspecError:
+                yield f"line {number} is not readable: another version wrote it"
+                continue
+            if read.segment != segment:
+                yield f"line {number} is of {read.segment}"
+            if not read.length:
+                continue  # an intent
+            file.seek(read.offset)
+            if read.offset != end:
+                yield f"line {number} does not follow the one before it"
+            if hashlib.sha256(file.read(read.length)).hexdigest() != read.sha256:
+                yield f"the flow of line {number} ({read.request_id}) was changed"
+            end = read.offset + read.length
+
+
+def _live(
+    root: Path,
+    worker: str,
+    checkpoint: Checkpoint,
+    sealed: dict[str, Sealed],
+    tombstones: _Tombstones,
+    report: Report,
+    *,
+    kept: bool = False,
+) -> None:
+    """What a checkpoint says of journals that were written then: they begin with what they held."""
+    for segment, size in checkpoint.live.items():
+        removed = tombstones.removed.get(segment)
+        if removed is not None:
+            if removed.lines < size.lines:
+                report.add(f"segments/{segment}", "had more lines than its tombstone says")
+            continue
+        lines = _lines(root / "segments" / f"{segment}.jsonl")
+        if not _begins(lines, size, line_hash):
+            report.add(f"segments/{segment}", _short(lines, size))
+        elif segment not in sealed and not kept:
+            report.segments += 1
+            report.lines += size.lines
+            if len(lines) > size.lines:
+                report.not_covered.append(f"segments/{segment}: {len(lines) - size.lines} lines")
+            flows = root / "segments" / f"{segment}.mitm"
+            problems = _flows(flows, segment, lines[: size.lines]) if flows.exists() else ["its .mitm is gone"]
+            for problem in problems:
+                report.add(f"segments/{segment}", problem)
+
+
+def _strangers(
+    root: Path,
+    logs: dict[str, _WorkerLog],
+    sealed: dict[str, Sealed],
+    tombstones: _Tombstones,
+    report: Report,
+) -> None:
+    """Segments that no checkpoint speaks of."""
+    known = {*sealed, *tombstones.removed, *(name for log in logs.values() for name in log.checkpoint.live)}
+    new = {entry.segment for log in logs.values() for entry in _tail(log) if isinstance(entry, Sealed)}
+    linked = {segment for _, segment in live.segments(root)}
+    found = {
+        path.relative_to(root / "segments").with_suffix("").as_posix()
+        for suffix in ("mitm", "jsonl")
+        for path in (root / "segments").glob(f"*/*/*.{suffix}")
+    }
+    for segment in sorted(found - known):
+        if segment in new or segment in linked:
+            report.not_covered.append(f"segments/{segment}")
+        else:
+            report.add(f"segments/{segment}", "no log knows of it")
+
+
+def _tail(log: _WorkerLog) -> Iterator[Entry]:
+    for line in log.lines[log.checkpoint.log.lines :]:
+        try:
+            yield decode_entry(line)
+        except msgspec.MsgspecError:
+            continue
+
+
+def _since(
+    root: Path,
+    note: bytes,
+    key: Key,
+    logs: dict[str, _WorkerLog],
+    sealed: dict[str, Sealed],
+    tombstones: _Tombstones,
+    report: Report,
+) -> None:
+    """What a checkpoint that was kept elsewhere says must still be so."""
+    try:
+        old = verify(note, key)
+    except CheckpointError as error:
+        report.add("the checkpoint that was kept", str(error))
+        return
+    report.kept += 1
+    where = f"log/{old.worker}"
+    log = logs.get(old.worker)
+    if old.origin != f"{key.name}/{old.worker}":
+        report.add("the checkpoint that was kept", f"is of {old.origin}, not of these recordings")
+        return
+    if log is None:
+        report.add(where, f"is gone, or not readable: it was signed at {old.time}")
+        return
+    if not _begins(log.lines, old.log, leaf_hash) or log.checkpoint.log.lines < old.log.lines:
+        report.add(f"{where}/{FILE}", f"was rolled back or changed since {old.time}: {_short(log.lines, old.log)}")
+    if log.checkpoint.time < old.time:
+        report.add(f"{where}/{CHECKPOINT}", f"is older ({log.checkpoint.time}) than the one that was kept ({old.time})")
+    for name, size in old.files.items():
+        there = _lines(root / where / name)
+        if not _begins(there, size, line_hash):
+            report.add(f"{where}/{name}", f"since {old.time}: {_short(there, size)}")
+    _live(root, old.worker, old, sealed, tombstones, report, kept=True)
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return []
+
+
+def _begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
+    return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
+
+
+def _short(lines: Sequence[bytes], size: Size) -> str:
+    return f"is not what was signed: {_where_short(len(lines), size.lines)}"
+
+
+def _where_short(there: int, signed: int) -> str:
+    return f"{there} lines of {signed} are left" if there < signed else "lines were changed, or are in another order"

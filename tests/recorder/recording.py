@@ -1,0 +1,73 @@
+"""Recordings for tests, made by the real writer."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from mitmproxy.test import tflow
+
+from weir.exchange import RequestRecord, ResponseRecord
+from weir.recorder import live
+from weir.recorder.evidence import Log, Signer
+from weir.recorder.flowfile import FlowEncoder
+from weir.recorder.folder import Recordings
+from weir.recorder.journal import SCHEMA_VERSION, JournalLine, RankedResult, encode_line, timestamp
+from weir.recorder.repair import Repairs
+from weir.recorder.repair import repair as repair_recordings
+from weir.recorder.writer import Entry, Writer
+
+#: 2027-01-15 08:00:00 UTC.
+START = 1_800_000_000.25
+
+
+def repair(root: Path, own_worker: str) -> Repairs:
+    """Repair as a start of *own_worker* does."""
+    recordings = Recordings(root)
+    live.prepare(recordings)
+    return repair_recordings(recordings, Signer(recordings), own_worker)
+
+
+def a_writer(root: Path, worker: str = "w0", boot: str = "b") -> Writer:
+    """A writer below *root*."""
+    recordings = Recordings(root)
+    return Writer(recordings, Log(recordings, worker, Signer(recordings)), boot)
+
+
+def entry(line: JournalLine, flow: Callable[[], bytes] | None = None, connection: str = "c") -> Entry:
+    """*line* and its flow, as the recorder hands them on."""
+    return Entry(connection, line.request_id, line.time, encode_line(line), flow or (lambda: a_flow(line)))
+
+
+def a_line(number: int, worker: str = "w0", *, at: float = START, user: str = "alice") -> JournalLine:
+    """A line of its own for each *number*, *number* seconds after *at*."""
+    return JournalLine(
+        version=SCHEMA_VERSION, request_id=f"id-{number:04d}", time=timestamp(at + number), duration_ms=1.5,
+        worker=worker, connection="c", method="POST", path="/v2/rerank", status=200, user=user, session_id="s",
+        documents=2, results=[RankedResult(1, 0.5), RankedResult(0, 0.25)],
+    )  # fmt: skip
+
+
+def a_flow(line: JournalLine, body: bytes = b"x" * 500) -> bytes:
+    """A flow of *line*, as it stands in a file."""
+    encoder, template = FlowEncoder(), tflow.tflow()
+    return encoder.flow(
+        flow_id=line.request_id, client=encoder.connection(template.client_conn), server=encoder.connection(template.server_conn),
+        request=RequestRecord(b"POST", b"http", "h", 80, b"/", (), b"{}"), response=ResponseRecord(200, b"OK", (), body),
+        error="", replay="", marked="", comment="", metadata=encode_line(line), times=(1.0, 2.0, 3.0, 4.0),
+    )  # fmt: skip
+
+
+def write_lines(
+    root: Path, lines: Iterable[JournalLine], worker: str = "w0", boot: str = "b", *, seal: bool = True
+) -> None:
+    """Write *lines* with their flows, one after the other; without *seal*, as a process that is killed leaves them."""
+
+    async def run() -> None:
+        writer = a_writer(root, worker, boot)
+        for line in lines:
+            await writer.record(entry(line))
+        if not seal:
+            writer._end = lambda: None  # type: ignore[method-assign]
+        await asyncio.to_thread(writer.close)
+
+    asyncio.run(run())
