@@ -13,9 +13,8 @@ from tests.recorder.recording import a_line, a_writer, entry, repair, write_line
 from weir.recorder import live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
 from weir.recorder.events import FILE as EVENTS
-from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, Log, Removed, Signer
+from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, Log, Removed, Signer, keeping
 from weir.recorder.folder import Recordings
-from weir.recorder.housekeeping import keeping
 from weir.recorder.indexing import Indexer
 from weir.recorder.merkle import EMPTY, inclusion, leaf_hash, root_from, root_of
 from weir.recorder.verify import Report, check

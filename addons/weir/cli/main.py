@@ -12,16 +12,20 @@ from weir.cli import (
     approvals,
     check,
     diff,
+    evidence,
     execute,
     explain,
+    index,
     keys,
     login,
     masking,
     policy_tests,
     profiles,
+    retention,
     revoke,
     run,
     schema,
+    sessions,
     sql,
     stop,
     token,
@@ -56,6 +60,13 @@ app.command("token")(token.token)
 app.command("whoami")(whoami.whoami)
 app.command("exec")(execute.execute)
 app.command("sql")(sql.sql)
+app.command("verify")(evidence.verify)
+app.command("expire")(retention.expire)
+app.command("erase")(retention.erase)
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(index.app, name="index")
+app.add_typer(evidence.app, name="evidence")
+app.add_typer(retention.app, name="hold")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(access.app, name="access")
 app.add_typer(masking.app, name="masking")

@@ -1,58 +1,105 @@
-"""``weir sql``: a query over the recordings' index."""
+"""``weir sql``: queries over the recordings' index."""
 
+import atexit
+import contextlib
 import csv
 import json
 import math
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
 import typer
 
 from weir.cli.fail import fail
+from weir.cli.reading import PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
 from weir.cli.table import print_table
-from weir.config.load import load_folder
-from weir.policies import folder_path
+from weir.home import home
+from weir.recorder.dictionary import VIEWS
+from weir.recorder.folder import Recordings
+from weir.text import inert
+
+_WORDS = [
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "ORDER",
+    "BY",
+    "LIMIT",
+    "DESC",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "LIKE",
+    "ILIKE",
+    "COUNT(*)",
+    "DISTINCT",
+    "HAVING",
+    "INTERVAL",
+    "BETWEEN",
+    "IS",
+    "NULL",
+    "UNNEST",
+    "QUANTILE_CONT",
+    "DATE_TRUNC",
+    "NOW()",
+]
+_HELP = """\
+End a query with ; — it may have several lines. Tab completes.
+  .views          the views, and what a row of each is
+  .columns VIEW   its columns, in words
+  .json .csv .table   how answers are printed from now on
+  .quit           leave (or Ctrl-D)"""
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="One SQL query, in DuckDB's dialect.")],
+    query: Annotated[str, typer.Argument(help="One SQL query, in DuckDB's dialect; without it, a prompt.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")] = False,
-    policies: Annotated[str, typer.Option(help="The policies folder that names the recordings.")] = "",
-    recordings: Annotated[Path | None, typer.Option(help="The recordings folder, instead.")] = None,
+    policies: PoliciesOption = "",
+    recordings: RecordingsOption = None,
 ) -> None:
-    """Ask the index; it is current while the gateway runs.
+    """Ask the index; it is current while the gateway runs. Without a query, a prompt with completion and history.
 
     Views: [bold]flows[/] (a row per request), [bold]sessions[/], [bold]rankings[/] (a row per result),
-    [bold]violations[/], [bold]masked_fields[/]. Times are UTC.
+    [bold]violations[/], [bold]masked_fields[/], [bold]approvals[/], [bold]events[/], [bold]intents[/] and
+    [bold]metrics_*[/]. Times are UTC. Each query leaves a row in [bold]events[/].
 
     [bold]Examples[/]
 
       weir sql "SELECT time, user, rule FROM violations ORDER BY time DESC LIMIT 10"
 
       weir sql "SELECT user, count(*) AS requests FROM flows GROUP BY user" --json
+
+      weir sql
     """
     if as_json and as_csv:
         fail("choose one of --json and --csv")
-    root = recordings or Path(load_folder(folder_path(policies)).gateway.settings.recordings)
-    database = root / "index.duckdb"
-    if not database.is_file():
-        fail(f"{database} does not exist; start the gateway once, or name the folder with --recordings")
-    try:
-        with duckdb.connect(str(database), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(query)
-            names = [column[0] for column in connection.description or ()]
-            rows = connection.fetchall() if names else []
-    except duckdb.Error as error:
-        fail(str(error).splitlines()[0])
-    if as_json:
-        document = [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in rows]
+    folder = recordings_of(policies, recordings)
+    form = "json" if as_json else "csv" if as_csv else "table"
+    if query:
+        leave_row(folder, "read", "sql", query)
+        with index_of(folder) as connection:
+            _print(*_ask(connection, query), form)
+    else:
+        _prompt(folder, form)
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[list[str], list[Any]]:
+    connection.execute(query)
+    names = [column[0] for column in connection.description or ()]
+    return names, connection.fetchall() if names else []
+
+
+def _print(names: Sequence[str], rows: Sequence[Any], form: str) -> None:
+    if form == "json":
+        document = [{name: plain(value) for name, value in zip(names, row, strict=True)} for row in rows]
         print(json.dumps(document, indent=1, allow_nan=False))
-    elif as_csv:
+    elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(rows)
@@ -60,16 +107,109 @@ def sql(
         print_table(names, rows)
 
 
-def _plain(value: Any) -> Any:
+def _prompt(recordings: Recordings, form: str) -> None:
+    """Read queries until the end; each has a connection of its own, so that what it sees is current."""
+    tty = sys.stdin.isatty()
+    if tty:
+        _line_editing()
+        print(f"the index of {recordings.root}; .help says more")
+    pending = ""
+    while True:
+        try:
+            line = input(("   ... " if pending else "weir=> ") if tty else "")
+        except EOFError:
+            if tty:
+                print()
+            break
+        except KeyboardInterrupt:
+            pending = ""
+            print()
+            continue
+        if not pending and line.strip().startswith("."):
+            chosen = _command(line.strip(), form)
+            if chosen is None:
+                break
+            form = chosen
+            continue
+        pending = f"{pending}\n{line}".strip()
+        if pending.endswith(";"):
+            _answer(recordings, pending.rstrip("; \n"), form)
+            pending = ""
+    if pending:
+        _answer(recordings, pending, form)
+
+
+def _answer(recordings: Recordings, query: str, form: str) -> None:
+    if not query:
+        return
+    leave_row(recordings, "read", "sql", query)
+    try:
+        with duckdb.connect(str(recordings.database), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            _print(*_ask(connection, query), form)
+    except duckdb.Error as error:
+        print(inert(str(error).splitlines()[0]), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("(stopped)", file=sys.stderr)
+
+
+def _command(line: str, form: str) -> str | None:
+    """A line that begins with a dot. How answers are printed from now on; None to leave."""
+    word, _, rest = line[1:].partition(" ")
+    if word in ("quit", "exit"):
+        return None
+    if word in ("json", "csv", "table"):
+        return word
+    if word == "views":
+        print_table(("view", "what"), [(name, about) for name, (about, _) in VIEWS.items()])
+    elif word == "columns" and rest.strip() in VIEWS:
+        print_table(("column", "what"), list(VIEWS[rest.strip()][1].items()))
+    else:
+        print(_HELP)
+    return form
+
+
+def _line_editing() -> None:
+    """Completion of words, views and columns, and history in WEIR_HOME; nothing where Python has no readline."""
+    try:
+        import readline  # noqa: PLC0415  not on every system
+    except ImportError:
+        return
+    names = sorted({*VIEWS, *(column for _, columns in VIEWS.values() for column in columns)})
+
+    def complete(text: str, state: int) -> str | None:
+        words = [word if text.isupper() else word.lower() for word in _WORDS]
+        found = [name for name in (*names, *words) if text and name.startswith(text)]
+        return found[state] if state < len(found) else None
+
+    readline.set_completer(complete)
+    readline.set_completer_delims(" \t\n,()=<>;'\"")
+    readline.parse_and_bind("bind ^I rl_complete" if "libedit" in (readline.__doc__ or "") else "tab: complete")
+    path = home() / "sql_history"
+    with contextlib.suppress(OSError):
+        path.touch(mode=0o600)
+        readline.read_history_file(path)
+    readline.set_history_length(1000)
+    atexit.register(_write_history, str(path))
+
+
+def _write_history(path: str) -> None:
+    import readline  # noqa: PLC0415
+
+    with contextlib.suppress(OSError):
+        readline.write_history_file(path)
+
+
+def plain(value: Any) -> Any:
     """*value* as JSON has it: times and identifiers as text, bytes as hexadecimal, no NaN."""
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, bytes):
         return value.hex()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -6,12 +6,12 @@ them names a person: they outlive what they speak of.
 """
 
 import contextlib
+import fcntl
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -200,12 +200,40 @@ def entries(root: Path) -> Iterator[tuple[str, Entry]]:
                 yield path.parent.name, decode_entry(line)
 
 
+class Busy(Exception):
+    """Another process keeps these recordings now."""
+
+
+@contextlib.contextmanager
+def keeping(recordings: Recordings, *, wait: bool = False) -> Iterator[Log]:
+    """Hold the keeper's lock, with its log. Raises `Busy` unless told to *wait*, OSError."""
+    folder = recordings.make(recordings.log(KEEPER))
+    descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise Busy from None
+        yield Log(recordings, KEEPER, Signer(recordings))
+    finally:
+        os.close(descriptor)
+
+
+def sealed_segments(root: Path) -> list[str]:
+    """Every segment below the recordings folder *root* that is sealed and still kept, in order of sealing."""
+    found: dict[str, None] = {}
+    gone = set()
+    for _, entry in entries(root):
+        if isinstance(entry, Sealed):
+            found[entry.segment] = None
+        elif isinstance(entry, Removed):
+            gone.add(entry.segment)
+    return [segment for segment in found if segment not in gone]
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-Why = Literal["retention", "erasure"]

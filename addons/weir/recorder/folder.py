@@ -14,6 +14,8 @@ from pathlib import Path
 #: Of the folder as a whole. 1 had neither `live` nor evidence; what is newer is not touched.
 FORMAT = 2
 FORMAT_FILE = "format.json"
+#: The folder of Parquet with these columns. Another set of columns has another, made from the journals.
+INDEX = "2"
 
 
 class FormatError(OSError):
@@ -44,8 +46,8 @@ class Recordings:
 
     @property
     def index(self) -> Path:
-        """Sealed journals as Parquet."""
-        return self.root / "index"
+        """Sealed journals as Parquet, with the columns of this version."""
+        return self.root / "index" / INDEX
 
     @property
     def database(self) -> Path:

@@ -5,12 +5,11 @@ keeper's lock, and prints the seconds after which there is more to do. Whoever e
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from weir.home import HomeError
 from weir.recorder import index, live, retention
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.events import now as event
-from weir.recorder.evidence import KEEPER, Log, Removed, Sealed, Signer, entries
+from weir.recorder.evidence import KEEPER, Busy, Log, Sealed, entries, keeping
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import GRACE, Indexer
 from weir.recorder.publish import publish
@@ -30,37 +29,6 @@ from weir.recorder.publish import publish
 DAY = 86400.0
 HOUR = 3600.0
 _LAST = "retention.json"
-
-
-class Busy(Exception):
-    """Another process keeps these recordings now."""
-
-
-@contextlib.contextmanager
-def keeping(recordings: Recordings, *, wait: bool = False) -> Iterator[Log]:
-    """Hold the keeper's lock, with its log. Raises `Busy` unless told to *wait*, OSError."""
-    folder = recordings.make(recordings.log(KEEPER))
-    descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy from None
-        yield Log(recordings, KEEPER, Signer(recordings))
-    finally:
-        os.close(descriptor)
-
-
-def sealed_segments(root: Path) -> list[str]:
-    """Every segment below the recordings folder *root* that is sealed and still kept, in order of sealing."""
-    found: dict[str, None] = {}
-    gone = set()
-    for _, entry in entries(root):
-        if isinstance(entry, Sealed):
-            found[entry.segment] = None
-        elif isinstance(entry, Removed):
-            gone.add(entry.segment)
-    return [segment for segment in found if segment not in gone]
 
 
 def keep_round(

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import duckdb
 
-from weir.recorder import approvals, events
+from weir.recorder import approvals, events, live
 from weir.recorder.dictionary import VIEWS
+from weir.recorder.evidence import keeping, sealed_segments
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import COLUMNS, SCHEMA_VERSION
 
@@ -80,6 +81,8 @@ def create(recordings: Recordings) -> None:
     for name in (events.FILE, approvals.FILE):
         path = recordings.make(recordings.log("_none")) / name
         os.close(recordings.open(path, os.O_WRONLY | os.O_CREAT))
+    if not recordings.index.is_dir():
+        _read_journals_again(recordings)
     recordings.make(recordings.index)
     target = recordings.database
     fresh = target.with_name(f".index.{os.getpid()}.duckdb")
@@ -91,7 +94,7 @@ def create(recordings: Recordings) -> None:
         connection.execute("USE fresh")
         root = recordings.root.resolve()
         live = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
-        parquet = quoted(str(root / "index" / "*.parquet"))
+        parquet = quoted(str(root / recordings.index.relative_to(recordings.root) / "*.parquet"))
         connection.execute(f"CREATE VIEW flows AS {_flows(parquet, live)}")
         connection.execute(f"CREATE VIEW intents AS {_intents(live)}")
         connection.execute(f"CREATE VIEW events AS {_log(root / 'log', events.FILE, events.COLUMNS, 'kind')}")
@@ -107,6 +110,18 @@ def create(recordings: Recordings) -> None:
     recordings.share(fresh, 0o440)
     fresh.chmod(0o444 if recordings.readers is None else 0o440)
     os.replace(fresh, target)
+
+
+def _read_journals_again(recordings: Recordings) -> None:
+    """Have the journals of sealed segments be read as they are: there is no Parquet of this version yet."""
+    with keeping(recordings, wait=True):
+        if recordings.index.is_dir():
+            return  # another process was first
+        linked = {segment for _, segment in live.segments(recordings.root)}
+        for segment in sealed_segments(recordings.root):
+            if segment not in linked:
+                live.add(recordings, "sealed", segment)
+        recordings.make(recordings.index)
 
 
 def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:

@@ -1,0 +1,86 @@
+"""``weir index``: the index made anew, or taken elsewhere."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import duckdb
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from weir.cli.fail import fail
+from weir.cli.reading import PoliciesOption, RecordingsOption, leave_row, recordings_of
+from weir.recorder import index
+from weir.recorder.dictionary import VIEWS
+from weir.recorder.evidence import keeping, sealed_segments
+from weir.recorder.index import quoted
+from weir.recorder.indexing import Indexer
+
+app = typer.Typer(no_args_is_help=True, help="The index over recordings: make it anew, or take it elsewhere.")
+
+
+@app.command()
+def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) -> None:
+    """Make the index anew from the journals of all sealed segments. Readers and the gateway go on meanwhile.
+
+    [bold]Examples[/]
+
+      weir index rebuild
+
+      weir index rebuild --recordings /srv/recordings
+    """
+    folder = recordings_of(policies, recordings)
+    began = time.monotonic()
+    try:
+        with keeping(folder, wait=True), _bar() as progress:
+            segments = [s for s in sealed_segments(folder.root) if (folder.segments / f"{s}.jsonl").exists()]
+            task = progress.add_task("Reading journals", total=len(segments))
+            index.create(folder)
+            indexer = Indexer(folder)
+            try:
+                count = indexer.rebuild(segments, lambda done: progress.update(task, completed=done))
+            finally:
+                indexer.close()
+    except (OSError, duckdb.Error) as error:
+        fail(f"the index was not made anew: {str(error).splitlines()[0]}", 1)
+    print(f"{count} rows from {len(segments)} segments in {time.monotonic() - began:.1f} s")
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="The DuckDB file to make; it must not exist.")],
+    policies: PoliciesOption = "",
+    recordings: RecordingsOption = None,
+) -> None:
+    """Copy every view into a table of a DuckDB file of its own: a snapshot to share, or to query faster.
+
+    [bold]Examples[/]
+
+      weir index export /tmp/november.duckdb
+    """
+    folder = recordings_of(policies, recordings)
+    if target.exists():
+        fail(f"{target} exists; name another file, or remove it")
+    leave_row(folder, "exported", "index", str(target))
+    try:
+        with duckdb.connect() as connection, _bar() as progress:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"ATTACH {quoted(str(folder.database))} AS weir (READ_ONLY)")
+            connection.execute(f"ATTACH {quoted(str(target))} AS copy (STORAGE_VERSION 'v1.4.0')")
+            connection.execute("BEGIN")
+            for view in progress.track(list(VIEWS), description="Copying views"):
+                order = " ORDER BY time" if "time" in VIEWS[view][1] else ""
+                connection.execute(f"CREATE TABLE copy.{view} AS SELECT * FROM weir.{view}{order}")  # noqa: S608
+            connection.execute("COMMIT")
+            counts = connection.execute("SELECT count(*) FROM copy.flows").fetchall()
+        target.chmod(0o600)
+    except (OSError, duckdb.Error) as error:
+        target.unlink(missing_ok=True)
+        fail(f"nothing was copied: {str(error).splitlines()[0]}", 1)
+    print(f"{counts[0][0]} requests in {target}")
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, transient=True, disable=not sys.stderr.isatty())

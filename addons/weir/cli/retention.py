@@ -1,0 +1,208 @@
+"""``weir expire``, ``weir hold`` and ``weir erase``: what goes with time, what must stay, what goes on request."""
+
+import secrets
+import sys
+import time
+from typing import Annotated
+
+import duckdb
+import typer
+from rich.progress import Progress
+
+from weir.cli.fail import fail
+from weir.cli.reading import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, reader, recordings_of
+from weir.cli.table import print_list
+from weir.masking.keys import connection_key, keys
+from weir.masking.strategies import Tokens
+from weir.policies import folder_path, load_without_secrets
+from weir.recorder import erasure
+from weir.recorder import retention as recorded
+from weir.recorder.evidence import keeping, sealed_segments
+from weir.recorder.indexing import Indexer
+from weir.recorder.journal import JournalLine, timestamp
+
+app = typer.Typer(no_args_is_help=True, help="Legal holds: what retention and erasure must leave.")
+
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and leave it.")]
+_Reason = Annotated[str, typer.Option(help="Why; it is kept with the hold.")]
+
+
+@app.command("add")
+def hold_add(
+    session: Annotated[str, typer.Option(help="A session.")] = "",
+    where: Annotated[str, typer.Option("--sql", help="A condition over `flows`; asked anew at each run.")] = "",
+    reason: _Reason = "",
+    policies: PoliciesOption = "",
+    recordings: RecordingsOption = None,
+) -> None:
+    """Keep a session, or what a query selects, for as long as the hold stands.
+
+    Retention then leaves each segment that holds any of it, and erasure each of its requests.
+
+    [bold]Examples[/]
+
+      weir hold add --session 0193-session --reason "case 4711"
+
+      weir hold add --sql "user = 'alice' AND time < '2026-06-01'" --reason "case 4711"
+    """
+    if bool(session) == bool(where):
+        fail("name one of --session and --sql")
+    if not reason:
+        fail("say why: --reason")
+    folder = recordings_of(policies, recordings)
+    hold = recorded.Hold(secrets.token_hex(4), session, where, reason, reader(), timestamp(time.time()))
+    with index_of(folder) as database:
+        query = f"SELECT count(*), count(DISTINCT segment) FROM flows WHERE {hold.condition}"  # noqa: S608
+        requests, segments = database.execute(query).fetchall()[0]
+    leave_row(folder, "hold", hold.name, f"{hold.condition}: {reason}")
+    try:
+        with keeping(folder, wait=True):
+            recorded.keep_holds(folder, [*recorded.holds(folder), hold])
+    except (OSError, ValueError) as error:
+        fail(str(error), 1)
+    print(f"hold {hold.name}: {requests} requests now, in {segments} segments")
+
+
+@app.command("list")
+def hold_list(as_json: JsonOption = False, policies: PoliciesOption = "", recordings: RecordingsOption = None) -> None:
+    """List holds.
+
+    [bold]Examples[/]
+
+      weir hold list --json
+    """
+    try:
+        found = recorded.holds(recordings_of(policies, recordings))
+    except (OSError, ValueError) as error:
+        fail(str(error), 1)
+    rows = [(h.name, h.session or None, h.query or None, h.reason, h.by, h.since) for h in found]
+    print_list(("hold", "session", "sql", "reason", "by", "since"), rows, as_json=as_json)
+
+
+@app.command("remove")
+def hold_remove(
+    name: Annotated[str, typer.Argument(help="The hold, as `weir hold list` names it.")],
+    policies: PoliciesOption = "",
+    recordings: RecordingsOption = None,
+) -> None:
+    """Remove a hold. What has expired meanwhile goes at the next run of retention.
+
+    [bold]Examples[/]
+
+      weir hold remove 3f9a01c2
+    """
+    folder = recordings_of(policies, recordings)
+    try:
+        with keeping(folder, wait=True):
+            before = recorded.holds(folder)
+            if name not in [hold.name for hold in before]:
+                fail(f"there is no hold {name!r}; see: weir hold list", 1)
+            leave_row(folder, "hold_removed", name)
+            recorded.keep_holds(folder, [hold for hold in before if hold.name != name])
+    except (OSError, ValueError) as error:
+        fail(str(error), 1)
+    print(f"removed hold {name}")
+
+
+def expire(
+    dry_run: _DryRun = False,
+    as_json: JsonOption = False,
+    policies: PoliciesOption = "",
+    recordings: RecordingsOption = None,
+) -> None:
+    """Remove what is older than `record: {keep: …}` says. The gateway does this by itself once a day.
+
+    A segment goes when everything in it is too old and no hold names any of it; its tombstone stays.
+
+    [bold]Examples[/]
+
+      weir expire --dry-run
+
+      weir expire
+    """
+    loaded, _ = load_without_secrets(folder_path(policies))
+    folder = recordings_of(policies, recordings)
+    keep = {c.name: c.record.keep for c in loaded.connections}
+    try:
+        if dry_run:
+            kept, _ = recorded.held(folder)
+            found = recorded.expired(folder, keep, loaded.keep, time.time())
+            found = [entry for entry in found if entry.segment not in kept]
+        else:
+            leave_row(folder, "expire", "retention")
+            with keeping(folder, wait=True) as log:
+                indexer = Indexer(folder)
+                try:
+                    found = recorded.retain(folder, indexer, log, keep, loaded.keep)
+                finally:
+                    indexer.close()
+    except (OSError, ValueError, duckdb.Error) as error:
+        fail(f"nothing was removed: {str(error).splitlines()[0]}", 1)
+    rows = [(e.segment, e.lines, e.first, e.last, e.length) for e in found]
+    print_list(("segment", "lines", "first", "last", "bytes"), rows, as_json=as_json)
+    if dry_run:
+        print("(nothing was removed: --dry-run)", file=sys.stderr)
+
+
+def erase(
+    subject: Annotated[str, typer.Option(help="Whom: the caller's subject, or what bodies name them by.")],
+    dry_run: _DryRun = False,
+    reason: _Reason = "",
+    as_json: JsonOption = False,
+    policies: PoliciesOption = "",
+    recordings: RecordingsOption = None,
+) -> None:
+    """Erase what is on record of a person: as a caller, and wherever recorded bodies name them, as hash tokens too.
+
+    Every segment is read. Requests under a legal hold stay, and are counted; those in journals that are still written
+    go when it is run again, an hour later at the latest. What is left verifies; the tombstones name nobody.
+
+    [bold]Examples[/]
+
+      weir erase --subject alice@example.com --dry-run
+
+      weir erase --subject alice@example.com --reason "request of 2026-11-20"
+    """
+    if len(subject) < 3:
+        fail("a subject of fewer than three characters would be found everywhere")
+    if not dry_run and not reason:
+        fail("say why: --reason; or look first: --dry-run")
+    folder = recordings_of(policies, recordings)
+    secrets_ = [key.secret for key in keys()]
+
+    def needles(connection: str) -> list[bytes]:
+        tokens = [str(Tokens([connection_key(s, connection)]).of(subject)) for s in secrets_] if connection else []
+        escaped = subject.encode("unicode_escape").decode("ascii") if not subject.isascii() else subject
+        return [text.encode() for text in dict.fromkeys((subject, escaped, *tokens))]
+
+    def is_subject(line: JournalLine) -> bool:
+        return line.user == subject
+
+    try:
+        with keeping(folder, wait=True) as log, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("Reading recordings", total=None)
+            _, held = recorded.held(folder)
+            linked = sealed_segments(folder.root)
+            found = erasure.find(
+                folder, linked, needles, is_subject, held,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )  # fmt: skip
+            if not dry_run and found.count:
+                indexer = Indexer(folder)
+                try:
+                    erasure.erase(folder, indexer, log, found)
+                finally:
+                    indexer.close()
+    except (OSError, ValueError, duckdb.Error) as error:
+        fail(f"not everything was erased: {str(error).splitlines()[0]}; run it again", 1)
+    if not dry_run:
+        leave_row(folder, "erased", f"{found.count} lines", reason)
+    rows = [(name, len(lines)) for name, lines in {**found.lines, **found.files}.items()]
+    print_list(("where", "lines"), rows, as_json=as_json)
+    for names, why in ((found.held, "are under a legal hold and stay"), (found.live, "are in journals still written")):
+        if names:
+            print(f"{len(names)} requests {why}", file=sys.stderr)
+    if dry_run:
+        print("(nothing was erased: --dry-run)", file=sys.stderr)
+    elif found.live:
+        raise typer.Exit(1)

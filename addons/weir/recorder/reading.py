@@ -1,0 +1,85 @@
+"""Recorded exchanges, read back: rows of the index, and the flows that they name."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+from mitmproxy import exceptions, io
+from mitmproxy.http import HTTPFlow
+
+from weir.recorder.folder import Recordings
+
+
+class MissingFlowError(Exception):
+    """A flow that the index names cannot be read; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which requests: all that is named must hold. Times are SQL timestamps or intervals, UTC."""
+
+    user: str = ""
+    connection: str = ""
+    since: str = ""
+    until: str = ""
+    status: int | None = None
+    decision: str = ""  # allow, deny, limit, require_approval
+    where: str = ""  # a condition over `flows`
+    ids: Sequence[str] = field(default=())  # of requests or sessions
+
+    def condition(self) -> tuple[str, list[Any]]:
+        """The same as SQL, and its parameters."""
+        parts, values = ["true"], list[Any]()
+        for clause, value in (
+            ('"user" = ?', self.user),
+            ("connection = ?", self.connection),
+            ("time >= ?::TIMESTAMP", self.since),
+            ("time < ?::TIMESTAMP", self.until),
+            ("status = ?", self.status),
+            ("effect = ?", self.decision),
+        ):
+            if value not in ("", None):
+                parts.append(clause)
+                values.append(value)
+        if self.ids:
+            marks = ", ".join("?" for _ in self.ids)
+            parts.append(f"(request_id IN ({marks}) OR session_id IN ({marks}))")
+            values += [*self.ids, *self.ids]
+        if self.where:
+            parts.append(f"({self.where})")
+        return " AND ".join(parts), values
+
+
+def rows(connection: duckdb.DuckDBPyConnection, filters: Filters, limit: int | None = None) -> list[dict[str, Any]]:
+    """The rows of `flows` that *filters* name, in order of time. Raises duckdb.Error."""
+    condition, values = filters.condition()
+    cut = f" LIMIT {limit}" if limit else ""
+    connection.execute(f"SELECT * FROM flows WHERE {condition} ORDER BY time, request_id{cut}", values)  # noqa: S608
+    names = [column[0] for column in connection.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in connection.fetchall()]
+
+
+def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
+    """The flow of one row of `flows`. Raises `MissingFlowError`."""
+    path = recordings.segments / f"{row['segment']}.mitm"
+    try:
+        with path.open("rb") as file:
+            file.seek(row["offset"])
+            flow = next(iter(io.FlowReader(file).stream()))
+    except (OSError, StopIteration, ValueError, exceptions.FlowReadException) as error:
+        raise MissingFlowError(
+            f"{path}: the flow of {row['request_id']} cannot be read ({type(error).__name__}); was it moved or expired?"
+        ) from None
+    if not isinstance(flow, HTTPFlow) or flow.id != row["request_id"]:
+        raise MissingFlowError(f"{path} holds something else in the place of {row['request_id']}; see: weir verify")
+    return flow
+
+
+def raw_flows(recordings: Recordings, found: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """The bytes of the flows of *found*, as they stand in the files. Raises `MissingFlowError`."""
+    for row in found:
+        flow_of(recordings, row)  # it must be the one
+        with (recordings.segments / f"{row['segment']}.mitm").open("rb") as file:
+            file.seek(row["offset"])
+            yield file.read(row["length"])
