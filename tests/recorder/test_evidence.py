@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_line, a_writer, entry, repair, write_lines
 
-from weir.recorder import live, retention
+from weir.recorder import index, live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, Log, Removed, Signer, keeping
@@ -199,14 +199,11 @@ def test_a_live_segment_that_vanishes_while_the_gateway_is_down_stays_noticed(tm
     assert "no tombstone says why" in checked(recordings).findings[0].what
 
 
-def test_retention_leaves_tombstones_that_verify(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_leaves_tombstones_that_verify(recordings: Recordings) -> None:
     kept = note(recordings)
-    live_links = list(live.segments(recordings.root))
-    for slot, _ in live_links:
-        live.clear(slot)
-    from weir.recorder import index
-
     index.create(recordings)
+    for slot, _ in live.segments(recordings.root):
+        live.clear(slot)
     with keeping(recordings) as log:
         indexer = Indexer(recordings)
         removed = retention.retain(recordings, indexer, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1)

@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 
 from weir.cli.fail import fail
-from weir.cli.reading import JsonOption, PoliciesOption, RecordingsOption, index_of, recordings_of
+from weir.cli.reading import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
 from weir.config.load import load_folder
 from weir.policies import folder_path
 from weir.recorder import prove as proofs
@@ -113,6 +113,7 @@ def prove(
     public = _key(key, folder)
     with index_of(folder) as database:
         rows = database.execute("SELECT segment, worker FROM flows WHERE request_id = ?", [request_id]).fetchall()
+    leave_row(folder, "exported", "evidence prove", request_id)
     if not rows:
         fail(f"no request {request_id} is on record in {folder.root}", 1)
     try:

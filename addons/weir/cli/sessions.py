@@ -1,9 +1,11 @@
 """``weir sessions``: find recorded exchanges, read them in order, and take them elsewhere."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,8 +69,8 @@ def list_(
         fail(f"{decision!r} is not a decision; there are allow, deny, limit and require_approval")
     folder = recordings_of(policies, recordings)
     filters = Filters(user, connection, since, until, status, decision)
-    given = {k: v for k, v in vars_of(filters).items() if v} | ({"text": text} if text else {})
-    leave_row(folder, "read", "sessions list", " ".join(f"{k}={v}" for k, v in given.items()))
+    given = {**asdict(filters), "text": text}
+    leave_row(folder, "read", "sessions list", " ".join(f"{k}={v}" for k, v in given.items() if v))
     with index_of(folder) as database:
         chosen: list[str] | None = None
         if text:
@@ -85,11 +87,6 @@ def list_(
         ).fetchall()
     names = ("session", "user", "connection", "started", "seconds", "requests", "refused", "documents")
     print_list(names, [[plain(value) for value in row] for row in found], as_json=as_json)
-
-
-def vars_of(filters: Filters) -> dict[str, Any]:
-    """What *filters* say, by name."""
-    return {name: getattr(filters, name) for name in ("user", "connection", "since", "until", "status", "decision")}
 
 
 def _with_text(folder: Recordings, found: Sequence[dict[str, Any]], text: str) -> list[str]:
@@ -175,8 +172,6 @@ def export(
 
 
 def _private(path: str, flags: int) -> int:
-    import os  # noqa: PLC0415
-
     return os.open(path, flags, 0o600)
 
 
@@ -275,11 +270,8 @@ def _show(console: Console, folder: Recordings, row: dict[str, Any]) -> None:
         console.print(Text(f"  {error}", style="red"))
         return
     request = _text(flow.request.content)
-    _body(
-        console,
-        "asked",
-        {k: v for k, v in request.items() if k != "documents"} if isinstance(request, dict) else request,
-    )
+    shown = {k: v for k, v in request.items() if k != "documents"} if isinstance(request, dict) else request
+    _body(console, "asked", shown)
     if row["results"]:
         _ranking(console, row["results"], request)
     else:

@@ -21,33 +21,9 @@ from weir.recorder.dictionary import VIEWS
 from weir.recorder.folder import Recordings
 from weir.text import inert
 
-_WORDS = [
-    "SELECT",
-    "FROM",
-    "WHERE",
-    "GROUP",
-    "ORDER",
-    "BY",
-    "LIMIT",
-    "DESC",
-    "AND",
-    "OR",
-    "NOT",
-    "IN",
-    "LIKE",
-    "ILIKE",
-    "COUNT(*)",
-    "DISTINCT",
-    "HAVING",
-    "INTERVAL",
-    "BETWEEN",
-    "IS",
-    "NULL",
-    "UNNEST",
-    "QUANTILE_CONT",
-    "DATE_TRUNC",
-    "NOW()",
-]
+_WORDS = """
+    SELECT FROM WHERE GROUP ORDER BY LIMIT DESC AND OR NOT IN LIKE ILIKE COUNT(*) DISTINCT HAVING INTERVAL BETWEEN
+    IS NULL UNNEST QUANTILE_CONT DATE_TRUNC NOW()"""
 _HELP = """\
 End a query with ; — it may have several lines. Tab completes.
   .views          the views, and what a row of each is
@@ -178,7 +154,7 @@ def _line_editing() -> None:
     names = sorted({*VIEWS, *(column for _, columns in VIEWS.values() for column in columns)})
 
     def complete(text: str, state: int) -> str | None:
-        words = [word if text.isupper() else word.lower() for word in _WORDS]
+        words = [word if text.isupper() else word.lower() for word in _WORDS.split()]
         found = [name for name in (*names, *words) if text and name.startswith(text)]
         return found[state] if state < len(found) else None
 
