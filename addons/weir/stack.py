@@ -104,7 +104,7 @@ class Stack:
         self.masking = Masking()
         self.credentials = Credentials()
         self.replay = Replay()
-        self.recorder = Recorder()
+        self.recorder = Recorder(lambda: len(self._exchanges))
         self._garbage = Garbage(lambda: not self._exchanges)
         self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
         self._policies: Policies | None = None

@@ -166,7 +166,7 @@ def test_the_index_is_current_and_survives_torn_lines(tmp_path: Path) -> None:
         assert connection.execute("SELECT session_id, requests, documents FROM sessions").fetchall() == [("s", 5, 10)]
         assert connection.execute("SELECT count(*) FROM violations").fetchall() == [(0,)]
         assert connection.execute("SELECT count(*) FROM masked_fields").fetchall() == [(0,)]
-    assert database.stat().st_mode & 0o777 == 0o444
+    assert database.stat().st_mode & 0o777 == 0o400
 
 
 def test_a_removed_segment_is_noticed_and_a_new_one_begun(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from weir.cli.fail import fail
-from weir.cli.reading import PoliciesOption, RecordingsOption, leave_row, recordings_of
+from weir.cli.reading import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
 from weir.recorder import index
 from weir.recorder.dictionary import VIEWS
 from weir.recorder.evidence import keeping, sealed_segments
@@ -33,10 +33,10 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
     folder = recordings_of(policies, recordings)
     began = time.monotonic()
     try:
-        with keeping(folder, wait=True), _bar() as progress:
+        with keeping(folder, wait=WAIT), _bar() as progress:
             segments = [s for s in sealed_segments(folder.root) if (folder.segments / f"{s}.jsonl").exists()]
             task = progress.add_task("Reading journals", total=len(segments))
-            index.create(folder)
+            index.create(folder, kept=True)
             indexer = Indexer(folder)
             try:
                 count = indexer.rebuild(segments, lambda done: progress.update(task, completed=done))

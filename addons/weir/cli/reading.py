@@ -18,6 +18,9 @@ from weir.policies import folder_path
 from weir.recorder import events
 from weir.recorder.folder import FormatError, Recordings, group_id, read_format
 
+#: Seconds that a command waits for the gateway's own housekeeping.
+WAIT = 120.0
+
 PoliciesOption = Annotated[str, typer.Option(help="The policies folder that names the recordings.")]
 RecordingsOption = Annotated[Path | None, typer.Option("--recordings", help="The recordings folder, instead.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

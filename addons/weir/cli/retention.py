@@ -1,16 +1,28 @@
 """``weir expire``, ``weir hold`` and ``weir erase``: what goes with time, what must stay, what goes on request."""
 
+import json
+import re
 import secrets
 import sys
 import time
 from typing import Annotated
+from urllib.parse import quote
 
 import duckdb
 import typer
 from rich.progress import Progress
 
 from weir.cli.fail import fail
-from weir.cli.reading import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, reader, recordings_of
+from weir.cli.reading import (
+    WAIT,
+    JsonOption,
+    PoliciesOption,
+    RecordingsOption,
+    index_of,
+    leave_row,
+    reader,
+    recordings_of,
+)
 from weir.cli.table import print_list
 from weir.masking.keys import connection_key, keys
 from weir.masking.strategies import Tokens
@@ -18,6 +30,7 @@ from weir.policies import folder_path, load_without_secrets
 from weir.recorder import erasure
 from weir.recorder import retention as recorded
 from weir.recorder.evidence import keeping, sealed_segments
+from weir.recorder.folder import Recordings
 from weir.recorder.indexing import Indexer
 from weir.recorder.journal import JournalLine, timestamp
 
@@ -56,7 +69,7 @@ def hold_add(
         requests, segments = database.execute(query).fetchall()[0]
     leave_row(folder, "hold", hold.name, f"{hold.condition}: {reason}")
     try:
-        with keeping(folder, wait=True):
+        with keeping(folder, wait=WAIT):
             recorded.keep_holds(folder, [*recorded.holds(folder), hold])
     except (OSError, ValueError) as error:
         fail(str(error), 1)
@@ -93,7 +106,7 @@ def hold_remove(
     """
     folder = recordings_of(policies, recordings)
     try:
-        with keeping(folder, wait=True):
+        with keeping(folder, wait=WAIT):
             before = recorded.holds(folder)
             if name not in [hold.name for hold in before]:
                 fail(f"there is no hold {name!r}; see: weir hold list", 1)
@@ -130,7 +143,7 @@ def expire(
             found = [entry for entry in found if entry.segment not in kept]
         else:
             leave_row(folder, "expire", "retention")
-            with keeping(folder, wait=True) as log:
+            with keeping(folder, wait=WAIT) as log:
                 indexer = Indexer(folder)
                 try:
                     found = recorded.retain(folder, indexer, log, keep, loaded.keep)
@@ -142,6 +155,23 @@ def expire(
     print_list(("segment", "lines", "first", "last", "bytes"), rows, as_json=as_json)
     if dry_run:
         print("(nothing was removed: --dry-run)", file=sys.stderr)
+
+
+def _spellings(text: str) -> list[str]:
+    """*text* as bodies and paths may spell it."""
+    escaped = json.dumps(text)[1:-1]
+    upper = re.sub(r"\\u[0-9a-f]{4}", lambda match: "\\u" + match[0][2:].upper(), escaped)
+    plain = json.dumps(text, ensure_ascii=False)[1:-1]
+    return [text, escaped, upper, plain, plain.replace("/", "\\/"), quote(text), quote(text, safe="")]
+
+
+def _finish(folder: Recordings) -> None:
+    """What an erasure before has left undone."""
+    indexer = Indexer(folder)
+    try:
+        erasure.finish(folder, indexer)
+    finally:
+        indexer.close()
 
 
 def erase(
@@ -172,15 +202,15 @@ def erase(
 
     def needles(connection: str) -> list[bytes]:
         tokens = [str(Tokens([connection_key(s, connection)]).of(subject)) for s in secrets_] if connection else []
-        escaped = subject.encode("unicode_escape").decode("ascii") if not subject.isascii() else subject
-        return [text.encode() for text in dict.fromkeys((subject, escaped, *tokens))]
+        return [text.encode() for text in dict.fromkeys((*_spellings(subject), *tokens))]
 
     def is_subject(line: JournalLine) -> bool:
         return line.user == subject
 
     try:
-        with keeping(folder, wait=True) as log, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+        with keeping(folder, wait=WAIT) as log, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("Reading recordings", total=None)
+            _finish(folder)
             _, held = recorded.held(folder)
             linked = sealed_segments(folder.root)
             found = erasure.find(

@@ -1,6 +1,8 @@
 """Recorder: takes the record's copies, and has them on disk before the caller has an answer."""
 
+import contextlib
 import dataclasses
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -19,13 +21,14 @@ from weir.profiles.model import WRITES
 from weir.recorder import index, live
 from weir.recorder.digests import Digests
 from weir.recorder.events import EventLog
-from weir.recorder.evidence import Log, Signer
+from weir.recorder.evidence import Busy, Log, Signer, keeping
 from weir.recorder.flowfile import FlowEncoder, check_format
 from weir.recorder.housekeeper import Housekeeper
+from weir.recorder.indexing import Indexer, pending
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
 from weir.recorder.repair import repair
 from weir.recorder.settings import Recording
-from weir.recorder.worker import WorkerLock, claim
+from weir.recorder.worker import WorkerLock, claim, try_claim
 from weir.recorder.writer import Entry, RecorderUnavailable, Writer
 from weir.replay.key import HEADER
 from weir.routing.head import METHODS, forwarded_fields
@@ -48,13 +51,16 @@ _NOT_RECORDED = frozenset((b"content-encoding",))
 class Recorder:
     """Every exchange, let through or refused, becomes one flow and one line."""
 
-    def __init__(self) -> None:
+    def __init__(self, under_way: Callable[[], int] = lambda: 1) -> None:
+        """*under_way* tells how many exchanges there are."""
+        self._under_way = under_way
         self._encoder = FlowEncoder()
         self._lock: WorkerLock | None = None
         self._writer: Writer | None = None
         self._events: EventLog | None = None
         self._housekeeper: Housekeeper | None = None
         self._policies: Policies | None = None
+        self._log: Log | None = None
         self._digests = Digests(b"")
 
     @property
@@ -74,17 +80,42 @@ class Recorder:
         if repairs.segments:
             alarm(
                 "recordings_repaired",
-                f"{repairs.segments} segments were torn by a crash: {repairs.lines_restored} lines "
-                f"restored, {repairs.bytes_cut} unacknowledged bytes cut",
+                f"{repairs.segments} segments were torn by a crash: {repairs.lines_restored} lines restored, "
+                f"{repairs.bytes_cut} unacknowledged bytes cut, {repairs.interrupted} requests interrupted",
+                level=logging.WARNING,
             )
         index.create(recordings)
+        if pending(recordings):
+            with contextlib.suppress(Busy), keeping(recordings):
+                Indexer(recordings).close()
         log = Log(recordings, self._lock.worker, signer)
+        self._log = log
         self._policies = policies
         self._housekeeper = Housekeeper(self._kept)
         boot = Uuid7()().replace("-", "")[:15]
-        self._writer = Writer(recordings, log, boot, self._housekeeper.wake)
+        self._writer = Writer(
+            recordings, log, boot, self._housekeeper.wake, self._under_way, self._holds, self._begin_anew
+        )
         self._events = EventLog(log)
         Told.by = self._alarmed
+
+    def _holds(self) -> bool:
+        assert self._lock is not None and self._policies is not None
+        return self._lock.holds(self._policies.recorded)
+
+    def _begin_anew(self) -> None:
+        """The folder was emptied under the running gateway: what goes on does so in a folder of its own id."""
+        assert self._lock is not None and self._policies is not None and self._log is not None
+        recordings = self._policies.recorded
+        signer = Signer(recordings)
+        lock = try_claim(recordings, self._lock.worker)
+        if lock is None:
+            raise OSError(f"another process is {self._lock.worker} of {recordings.root} now; restart this one")
+        alarm("recordings_emptied", f"{recordings.root} was emptied while it was written; what was in it is gone")
+        self._lock.release()
+        self._lock = lock
+        self._log.begin(signer)
+        index.create(recordings)
 
     def use(self, policies: Policies) -> None:
         """The policies have changed: what is kept for how long, and where checkpoints go."""
@@ -183,7 +214,7 @@ class Recorder:
             line = self._line(flow, exchange, request, None, "", scrub)
             line.intent = True
             try:
-                await self._write(exchange.connection.name, line)
+                await self._write(exchange.connection.name, line, synced=options.synced)
             except RecorderUnavailable:
                 raise _unavailable() from None
             exchange.intended = True

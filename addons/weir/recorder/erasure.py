@@ -15,7 +15,7 @@ from mitmproxy import connection
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from weir.exchange import RequestRecord
-from weir.recorder.evidence import Erased, Log, line_hash
+from weir.recorder.evidence import COVERED, Erased, Log, entries, erased_line, line_hash
 from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import Indexer
@@ -69,9 +69,11 @@ def find(
     progress(len(paths), len(paths))
     everywhere = needles("")
     for path in sorted(recordings.root.glob("log/*/*.jsonl")):
-        if path.name in ("events.jsonl", "approvals.jsonl"):
+        if path.name in COVERED:
             for index, text in enumerate(path.read_bytes().split(b"\n")[:-1]):
-                if not text.startswith(b'{"erased"') and any(needle in text for needle in everywhere):
+                if erased_line(text) is not None or not any(needle in text for needle in everywhere):
+                    continue
+                if not any(request.encode() in text for request in held):
                     found.files.setdefault(f"{path.parent.name}/{path.name}", []).append(index)
     return found
 
@@ -81,7 +83,7 @@ def _of_person(
 ) -> Iterator[tuple[int, JournalLine]]:
     flows = journal.with_suffix(".mitm").read_bytes() if journal.with_suffix(".mitm").exists() else b""
     for index, text in enumerate(journal.read_bytes().split(b"\n")[:-1]):
-        if text.startswith(b'{"erased"'):
+        if erased_line(text) is not None:
             continue
         try:
             line = decode_line(text)
@@ -93,31 +95,45 @@ def _of_person(
 
 
 def erase(recordings: Recordings, indexer: Indexer, log: Log, found: Found, why: str = "erasure") -> None:
-    """Erase what was *found*. The tombstones come first, so that a crash in between can be finished. Raises OSError."""
+    """Erase what was *found*. The tombstones come first; what a crash leaves undone is finished by the next run.
+
+    Raises OSError.
+    """
     now = timestamp(time.time())
     for segment, lines in found.lines.items():
         log.append(Erased(segment=segment, lines=lines, why=why, time=now))
     for file, lines in found.files.items():
         log.append(Erased(file=file, lines=lines, why=why, time=now))
     log.checkpoint()
-    for segment, lines in found.lines.items():
-        _erase_lines(recordings, segment, set(lines), now)
-    for file, lines in found.files.items():
-        _erase_in_place(recordings.root / "log" / file, set(lines))
-    indexer.take_away((), found.requests)
+    finish(recordings, indexer)
 
 
-def _erase_lines(recordings: Recordings, segment: str, numbers: set[int], now: str) -> None:
+def finish(recordings: Recordings, indexer: Indexer) -> None:
+    """Erase what tombstones say is erased, and is not yet. Raises OSError."""
+    segments: dict[str, dict[int, str]] = {}
+    for _, entry in entries(recordings.root):
+        if isinstance(entry, Erased) and entry.file:
+            if (recordings.root / "log" / entry.file).exists():
+                _erase_in_place(recordings.root / "log" / entry.file, set(entry.lines))
+        elif isinstance(entry, Erased):
+            segments.setdefault(entry.segment, {}).update(dict.fromkeys(entry.lines, entry.time))
+    for segment, times in segments.items():
+        journal = recordings.segments / f"{segment}.jsonl"
+        lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+        left = {number: times[number] for number in times if number < len(lines) and erased_line(lines[number]) is None}
+        if left:
+            indexer.take_away((), {decode_line(lines[number]).request_id for number in left})
+            _erase_lines(recordings, segment, lines, left)
+
+
+def _erase_lines(recordings: Recordings, segment: str, lines: list[bytes], times: dict[int, str]) -> None:
     base = recordings.segments / segment
     journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
-    lines = journal.read_bytes().split(b"\n")[:-1]
     data = bytearray(flows.read_bytes())
-    for number in numbers:
-        if lines[number].startswith(b'{"erased"'):
-            continue
+    for number, moment in times.items():
         line = decode_line(lines[number])
         if line.length:
-            data[line.offset : line.offset + line.length] = filler(line.length, now)
+            data[line.offset : line.offset + line.length] = filler(line.length, moment)
         place = f',"offset":{line.offset},"length":{line.length}' if line.length else ""
         lines[number] = b'{"erased":"%b"%b}' % (leaf_hash(lines[number]).hex().encode(), place.encode())
     recordings.replace(flows, bytes(data))
@@ -130,7 +146,7 @@ def _erase_in_place(path: Path, numbers: set[int]) -> None:
     try:
         start = 0
         for number, line in enumerate(path.read_bytes().split(b"\n")[:-1]):
-            if number in numbers and not line.startswith(b'{"erased"'):
+            if number in numbers and erased_line(line) is None:
                 fresh = b'{"erased":"%b"' % line_hash(line).hex().encode()
                 if len(fresh) + 1 > len(line):
                     raise OSError(f"{path}: line {number + 1} is too short to be erased")
@@ -144,10 +160,11 @@ def _erase_in_place(path: Path, numbers: set[int]) -> None:
 def filler(length: int, now: str) -> bytes:
     """A flow of exactly *length* bytes that says that it was erased. Raises ValueError where it cannot be so short."""
     encoder = FlowEncoder()
-    client = encoder.connection(
-        connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"), timestamp_start=0)
-    )
-    server = encoder.connection(connection.Server(address=None))
+    caller = connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"))
+    service = connection.Server(address=None)
+    caller.id, service.id = "erased caller", "erased service"  # so that any two fillers are alike
+    caller.timestamp_start = 0
+    client, server = encoder.connection(caller), encoder.connection(service)
 
     def flow(body: int, more: int) -> bytes:
         request = RequestRecord(b"GET", b"http", "erased", 80, b"/", (), b" " * body)

@@ -25,6 +25,8 @@ from weir.recorder.merkle import Tree, leaf_hash
 FILE = "evidence.jsonl"
 CHECKPOINT = "checkpoint"
 KEY_FILE = "evidence.key"
+#: The administrative files beside a log, which checkpoints cover.
+COVERED = ("events.jsonl", "approvals.jsonl")
 #: The log of retention and erasure.
 KEEPER = "keeper"
 
@@ -67,7 +69,10 @@ _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 def decode_entry(line: bytes) -> Entry:
     """One line of a log. Raises `msgspec.MsgspecError`."""
-    return _decoder.decode(line)
+    try:
+        return _decoder.decode(line)
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("not UTF-8") from None
 
 
 class Signer:
@@ -97,16 +102,22 @@ class Log:
     def __init__(self, recordings: Recordings, worker: str, signer: Signer) -> None:
         """Read what is there, without a line that a crash has torn. Raises OSError."""
         self._recordings = recordings
-        self._signer = signer
         self._lock = threading.RLock()
         self.worker = worker
-        self.folder = recordings.make(recordings.log(worker))
-        self._tree, self._files = Tree(), dict[str, Tree]()
-        self._unsynced: set[str] = set()
-        self._signed: Checkpoint | None = None
-        self.sealed: dict[str, Sealed] = {}
-        for line in whole_lines(recordings, self.folder / FILE):
-            self._note(line)
+        self.folder = recordings.log(worker)
+        self.begin(signer)
+
+    def begin(self, signer: Signer) -> None:
+        """Read what is there now, and sign as *signer* from now on. Raises OSError."""
+        with self._lock:
+            self._signer = signer
+            self._recordings.make(self.folder)
+            self._tree, self._files = Tree(), dict[str, Tree]()
+            self._unsynced: set[str] = set()
+            self._signed: Checkpoint | None = None
+            self.sealed: dict[str, Sealed] = {}
+            for line in whole_lines(self._recordings, self.folder / FILE):
+                self._note(line)
 
     def append(self, entry: Entry) -> None:
         """Write *entry*. Returns once the disk has it. Raises OSError."""
@@ -119,21 +130,16 @@ class Log:
         """Write *line* to an administrative file beside the log. Raises OSError."""
         with self._lock:
             tree = self._file(file)
-            descriptor = self._recordings.open(self.folder / file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                if os.write(descriptor, line + b"\n") != len(line) + 1:  # the disk is full
-                    raise OSError(f"{self.folder / file}: no space is left")
-            finally:
-                os.close(descriptor)
+            self._recordings.append(self.folder / file, line + b"\n", sync=False)
             tree.add(leaf_hash(line))
             self._unsynced.add(file)
 
     def checkpoint(self, live: Mapping[str, Size] = {}) -> None:
         """Sign what there is now, and *live* journals, where it is not what was signed last. Raises OSError."""
         with self._lock:
-            for path in self.folder.glob("*.jsonl"):
-                if path.name != FILE:
-                    self._file(path.name)
+            for name in COVERED:
+                if (self.folder / name).exists():
+                    self._file(name)
             for file in self._unsynced:
                 _sync(self.folder / file)
             self._unsynced.clear()
@@ -162,18 +168,29 @@ class Log:
         return tree
 
 
-class _ErasedLine(msgspec.Struct):
+class ErasedLine(msgspec.Struct):
+    """What stands in the place of a line that was erased: its hash, and where its flow was."""
+
     erased: str
+    offset: int = 0
+    length: int = 0
+
+
+def erased_line(line: bytes) -> ErasedLine | None:
+    """What is left of an erased line; None where *line* is another."""
+    if not line.startswith(b'{"erased":"'):
+        return None
+    try:
+        found = msgspec.json.decode(line, type=ErasedLine)
+        return found if len(bytes.fromhex(found.erased)) == 32 else None
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def line_hash(line: bytes) -> bytes:
     """The leaf hash of *line*, or the one that it says, where what it held has been erased."""
-    if line.startswith(b'{"erased":"'):
-        try:
-            return bytes.fromhex(msgspec.json.decode(line, type=_ErasedLine).erased)
-        except (msgspec.MsgspecError, ValueError):
-            pass
-    return leaf_hash(line)
+    erased = erased_line(line)
+    return leaf_hash(line) if erased is None else bytes.fromhex(erased.erased)
 
 
 def whole_lines(recordings: Recordings, path: Path) -> Iterator[bytes]:
@@ -200,20 +217,25 @@ def entries(root: Path) -> Iterator[tuple[str, Entry]]:
                 yield path.parent.name, decode_entry(line)
 
 
-class Busy(Exception):
+class Busy(OSError):
     """Another process keeps these recordings now."""
 
 
 @contextlib.contextmanager
-def keeping(recordings: Recordings, *, wait: bool = False) -> Iterator[Log]:
-    """Hold the keeper's lock, with its log. Raises `Busy` unless told to *wait*, OSError."""
+def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
+    """Hold the keeper's lock, with its log. Raises `Busy` where another has it for *wait* seconds; OSError."""
     folder = recordings.make(recordings.log(KEEPER))
     descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    deadline = time.monotonic() + wait
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy from None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Busy(f"another process keeps {recordings.root} now; try again in a minute") from None
+                time.sleep(0.05)
         yield Log(recordings, KEEPER, Signer(recordings))
     finally:
         os.close(descriptor)

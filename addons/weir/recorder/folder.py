@@ -4,6 +4,7 @@ Folders are 0700 and files 0600; with a readers' group, 0750 and 0640 of that gr
 another name first and renamed into place, so that nobody finds half of it.
 """
 
+import errno
 import grp
 import json
 import os
@@ -69,18 +70,21 @@ class Recordings:
         return 0o600 if self.readers is None else 0o640
 
     def make(self, folder: Path) -> Path:
-        """*folder*, made with all that is above it up to the root. Raises OSError."""
+        """*folder*, made with all that is above it. The root itself must be there. Raises OSError."""
         if not folder.is_dir():
             if folder != self.root:
                 self.make(folder.parent)
+                self._mkdir(folder)
             else:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                folder.mkdir(mode=self.folder_mode)
-            except FileExistsError:
-                return folder
-            self.share(folder, self.folder_mode)
+                raise FileNotFoundError(errno.ENOENT, "is gone; restore it", str(self.root))
         return folder
+
+    def _mkdir(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=self.folder_mode)
+        except FileExistsError:
+            return
+        self.share(folder, self.folder_mode)
 
     def share(self, path: Path, mode: int) -> None:
         """Give *path* to the readers. Raises OSError."""
@@ -105,27 +109,32 @@ class Recordings:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
+            sync_folder(path.parent)
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
 
-    def append(self, path: Path, data: bytes) -> None:
-        """Write *data* at the end of *path*, and have the disk hold it. Raises OSError with nothing written."""
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        """Write *data* at the end of *path*, with *sync* to disk. Raises OSError with nothing written."""
         descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             size = os.fstat(descriptor).st_size
             try:
                 write_all(descriptor, data)
+                if sync:
+                    datasync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
-            datasync(descriptor)
         finally:
             os.close(descriptor)
 
     def identify(self) -> str:
         """The folder's own id, made with the folder. Raises `FormatError`, OSError."""
-        path = self.make(self.root) / FORMAT_FILE
+        if not self.root.is_dir():
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            self._mkdir(self.root)
+        path = self.root / FORMAT_FILE
         if not path.exists():
             known = json.dumps({"format": FORMAT, "id": secrets.token_hex(8)}).encode()
             fresh = path.with_name(f".{FORMAT_FILE}.{os.getpid()}")
@@ -155,6 +164,15 @@ def read_format(root: Path) -> str:
 
 
 datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in *folder*. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes | bytearray) -> None:

@@ -17,7 +17,7 @@ import duckdb
 import msgspec
 
 from weir.home import HomeError
-from weir.recorder import index, live, retention
+from weir.recorder import erasure, index, live, retention
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.events import now as event
 from weir.recorder.evidence import KEEPER, Busy, Log, Sealed, entries, keeping
@@ -41,7 +41,7 @@ def keep_round(
     problems: list[str] = []
     with keeping(recordings) as log:
         if not recordings.database.exists():  # the folder was emptied
-            index.create(recordings)
+            index.create(recordings, kept=True)
         indexer = Indexer(recordings)
         try:
             known = {entry.segment for _, entry in entries(recordings.root) if isinstance(entry, Sealed)}
@@ -53,6 +53,7 @@ def keep_round(
                 time.sleep(0.01)
             indexer.tidy()
             if _due(recordings, log):
+                erasure.finish(recordings, indexer)
                 try:
                     removed = retention.retain(recordings, indexer, log, keep, default)
                     for connection, count in _counted(removed).items():
@@ -90,6 +91,7 @@ def _counted(removed: list[Sealed]) -> dict[str, int]:
 def main() -> None:
     """One round, as standard input asks for it. Exit code 3 where another process is at it."""
     asked = json.loads(sys.stdin.read())
+    os.umask(0o077)
     with contextlib.suppress(OSError):
         os.nice(10)
     recordings = Recordings(Path(asked["root"]), asked["readers"])

@@ -9,6 +9,7 @@ journal counts until the Parquet does that says it covers its segment. Files are
 count, and stay well after they no longer do; so whichever moment a query began at, it finds each row once.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,10 @@ _STORAGE = "v1.4.0"
 MARKS = {"since": "BIGINT", "until": "BIGINT", "covers": "VARCHAR"}
 #: Always there: a glob must match something, and files of an older version may lack columns.
 SEED = "0-empty.parquet"
+#: What files are called that are not in place yet: so they begin, and do not end in ``.parquet``.
+PART = ".part"
+#: Seconds that a start waits for somebody else's housekeeping, where it has to.
+_WAIT = 60.0
 
 _NOW = "epoch_us(now())"
 
@@ -76,14 +81,17 @@ _VIEWS = {
 }
 
 
-def create(recordings: Recordings) -> None:
-    """Write ``index.duckdb``, and what its views need to find. Raises OSError, duckdb.Error."""
+def create(recordings: Recordings, *, kept: bool = False) -> None:
+    """Write ``index.duckdb``, and what its views need to find. *kept*: the keeper's lock is held by the caller.
+
+    Raises OSError, duckdb.Error.
+    """
     for name in (events.FILE, approvals.FILE):
         path = recordings.make(recordings.log("_none")) / name
         os.close(recordings.open(path, os.O_WRONLY | os.O_CREAT))
     if not recordings.index.is_dir():
-        _read_journals_again(recordings)
-    recordings.make(recordings.index)
+        with contextlib.nullcontext() if kept else keeping(recordings, wait=_WAIT):
+            _read_journals_again(recordings)
     target = recordings.database
     fresh = target.with_name(f".index.{os.getpid()}.duckdb")
     fresh.unlink(missing_ok=True)
@@ -108,39 +116,43 @@ def create(recordings: Recordings) -> None:
     finally:
         connection.close()
     recordings.share(fresh, 0o440)
-    fresh.chmod(0o444 if recordings.readers is None else 0o440)
+    fresh.chmod(0o400 if recordings.readers is None else 0o440)
     os.replace(fresh, target)
 
 
 def _read_journals_again(recordings: Recordings) -> None:
     """Have the journals of sealed segments be read as they are: there is no Parquet of this version yet."""
-    with keeping(recordings, wait=True):
-        if recordings.index.is_dir():
-            return  # another process was first
-        linked = {segment for _, segment in live.segments(recordings.root)}
-        for segment in sealed_segments(recordings.root):
-            if segment not in linked:
-                live.add(recordings, "sealed", segment)
-        recordings.make(recordings.index)
+    if recordings.index.is_dir():
+        return  # another process was first
+    live.prepare(recordings)
+    linked = {segment for _, segment in live.segments(recordings.root)}
+    for segment in sealed_segments(recordings.root):
+        if segment not in linked:
+            live.add(recordings, "sealed", segment)
+    recordings.make(recordings.index)
 
 
 def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
     """Make the empty Parquet anew: it has every column of this version, whatever older files lack."""
     columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in (COLUMNS | MARKS).items())
-    write_parquet(connection, recordings, f"SELECT {columns} LIMIT 0", SEED)
+    write_parquet(connection, recordings, f"SELECT {columns} LIMIT 0", SEED, part=".seed")
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> None:
+def write_parquet(
+    connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str, part: str = PART
+) -> None:
     """Have ``index/<name>`` hold what *query* gives, whole. Raises OSError, duckdb.Error."""
     target = recordings.index / name
-    prepared = prepare_parquet(connection, recordings, query, name)
+    prepared = prepare_parquet(connection, recordings, query, name, part)
     resize(prepared, target.stat().st_size if target.exists() else 0)
     os.replace(prepared, target)
 
 
-def prepare_parquet(connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str) -> Path:
-    """As `write_parquet`, but under another name, which is returned, on disk and not in place yet."""
-    partial = recordings.index / f".{name}.{os.getpid()}"
+def prepare_parquet(
+    connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str, part: str = PART
+) -> Path:
+    """As `write_parquet`, but under a name that no view reads, which is returned: on disk, and not in place yet."""
+    partial = recordings.index / f"{part}-{name}.{os.getpid()}"
     try:
         connection.execute(
             f"COPY ({query}) TO {quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v1)"

@@ -12,16 +12,16 @@ Only the holder of the keeper's lock may call these functions.
 import glob
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
 from weir.recorder import live
 from weir.recorder.folder import Recordings
-from weir.recorder.index import journal_rows, prepare_parquet, quoted, resize, write_parquet
+from weir.recorder.index import PART, journal_rows, prepare_parquet, quoted, resize, write_parquet
 from weir.recorder.journal import COLUMNS
 
 #: Seconds that a query may take to find its files, and what they replace stays.
@@ -176,7 +176,7 @@ class Indexer:
             batch = list(segments[start : start + _BATCH])
             paths = "[" + ", ".join(quoted(str(directory.segments / f"{s}.jsonl")) for s in batch) + "]"
             covers = ", ".join(f"({quoted(segment)})" for segment in batch)
-            name = f".rebuilt-{start:08d}.parquet"
+            name = f"{PART}-rebuilt-{start:08d}"
             rows = f"SELECT * FROM ({journal_rows(paths)}) WHERE NOT intent"
             query = f"""
                 SELECT *, NULL::VARCHAR AS covers FROM (FROM ({rows}) ORDER BY time)
@@ -206,15 +206,15 @@ class Indexer:
             try:
                 for number, (name, query) in enumerate(plan(since)):
                     file = prepare_parquet(self._connection, self._recordings, query, f"{number}.parquet")
-                    prepared.append((str(file), name))
+                    prepared.append((file.name, name))
             except BaseException:
                 for part, _ in prepared:
-                    Path(part).unlink(missing_ok=True)
+                    (self._recordings.index / part).unlink(missing_ok=True)
                 raise
             if self._clock() < since / 1e6 - delay / 4:
                 break
             for part, _ in prepared:
-                os.unlink(part)
+                (self._recordings.index / part).unlink()
             delay *= 4
         placed = self._places(prepared)
         pending = self._recordings.index / _PENDING
@@ -232,25 +232,29 @@ class Indexer:
         for part, name in prepared:
             target = name
             if name == _SLOT:
-                size = os.stat(part).st_size
+                size = (self._recordings.index / part).stat().st_size
                 fits = sorted((sizes[slot], slot) for slot in free if sizes[slot] >= size)
                 target = fits[0][1] if fits else f"a-{sum(n.startswith('a-') for n in sizes):06d}.parquet"
                 free.discard(target)
-            sizes[target] = resize(Path(part), sizes.get(target, 0))
+            sizes[target] = resize(self._recordings.index / part, sizes.get(target, 0))
             placed.append((part, target))
         return placed
 
     def _finish(self, prepared: Sequence[Sequence[str]]) -> None:
-        for partial, name in prepared:
-            if os.path.exists(partial):
-                os.replace(partial, self._recordings.index / name)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        try:
+            for part, name in prepared:
+                if (self._recordings.index / part).exists():
+                    os.replace(self._recordings.index / part, self._recordings.index / name)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _resume(self) -> None:
         pending = self._recordings.index / _PENDING
         if pending.exists():
             self._finish(json.loads(pending.read_bytes()))
             pending.unlink()
-        for left in self._recordings.index.glob(".*.parquet*"):
+        for left in self._recordings.index.glob(f"{PART}-*"):
             left.unlink()
 
     def _moved(self, names: Sequence[str], since: int, where: str = "true") -> str:
@@ -311,6 +315,11 @@ class Indexer:
 
     def _rows(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
         return self._connection.execute(query).fetchall()
+
+
+def pending(recordings: Recordings) -> bool:
+    """Whether a crash has left files that are prepared, and not all in place: `Indexer` puts the rest there."""
+    return (recordings.index / _PENDING).exists()
 
 
 def _list(names: Collection[str]) -> str:

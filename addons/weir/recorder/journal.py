@@ -159,7 +159,10 @@ def placed(line: bytes, segment: str, offset: int = 0, length: int = 0, sha256: 
 
 def decode_line(data: bytes | str) -> JournalLine:
     """The reverse. Raises `msgspec.MsgspecError`, also for what a newer version wrote."""
-    line = _decoder.decode(data)
+    try:
+        line = _decoder.decode(data)
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("not UTF-8") from None
     if line.version > SCHEMA_VERSION:
         raise msgspec.ValidationError(f"written by a newer version ({line.version}, this is {SCHEMA_VERSION})")
     return line

@@ -5,28 +5,29 @@ off, for mitmproxy could not read past it. What was let go and has no end on rec
 segment is sealed, in the log of the worker that wrote it; so are segments of versions that knew no logs.
 """
 
+import contextlib
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from mitmproxy import connection, exceptions, io
-from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy import exceptions, io
 
 from weir.alarms import alarm
-from weir.exchange import RequestRecord
 from weir.recorder import live
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, verify
-from weir.recorder.evidence import CHECKPOINT, Log, Sealed, Signer, line_hash
-from weir.recorder.flowfile import FlowEncoder, line_in
+from weir.recorder.evidence import CHECKPOINT, Log, Sealed, Signer, erased_line, line_hash
+from weir.recorder.flowfile import line_in
 from weir.recorder.folder import Recordings, write_all
+from weir.recorder.interrupted import CRASHED, interrupted
 from weir.recorder.journal import JournalLine, decode_line, encode_line, placed
 from weir.recorder.merkle import Tree
-from weir.recorder.worker import MAX_WORKERS, try_claim
+from weir.recorder.worker import try_claim
 
-INTERRUPTED = "interrupted: the gateway ended before the answer was on record"
+_WORKER = re.compile(r"w[0-9]{1,3}")
 
 
 @dataclass(slots=True)
@@ -42,31 +43,39 @@ class Repairs:
 def repair(recordings: Recordings, signer: Signer, own_worker: str) -> Repairs:
     """Mend the segments of *own_worker* and of every worker that is not running. Raises OSError."""
     repairs = Repairs()
-    _repair_worker(recordings, signer, own_worker, repairs)
-    for number in range(MAX_WORKERS):
-        worker = f"w{number}"
-        if worker == own_worker or not recordings.log(worker).is_dir():
-            continue
-        lock = try_claim(recordings, worker)
-        if lock is not None:
+    _drop_placeholder(recordings)
+    by_worker: dict[str, list[Path]] = {path.name: [] for path in (recordings.root / "log").glob("w*")}
+    for flows in sorted(recordings.segments.glob("*/*/*.mitm")):
+        by_worker.setdefault(flows.name.partition("-")[0], []).append(flows)
+    _repair_worker(recordings, signer, own_worker, by_worker.pop(own_worker, []), repairs)
+    for worker, paths in sorted(by_worker.items()):
+        if _WORKER.fullmatch(worker) and (lock := try_claim(recordings, worker)) is not None:
             try:
-                _repair_worker(recordings, signer, worker, repairs)
+                _repair_worker(recordings, signer, worker, paths, repairs)
             finally:
                 lock.release()
     return repairs
 
 
-def _repair_worker(recordings: Recordings, signer: Signer, worker: str, repairs: Repairs) -> None:
+def _drop_placeholder(recordings: Recordings) -> None:
+    """The empty journal that the first version of the format had, so that a glob matched something."""
+    old = recordings.segments / "_none" / "_none" / "empty.jsonl"
+    if old.exists() and old.stat().st_size == 0:
+        old.unlink()
+        with contextlib.suppress(OSError):
+            old.parent.rmdir()
+            old.parent.parent.rmdir()
+
+
+def _repair_worker(recordings: Recordings, signer: Signer, worker: str, paths: list[Path], repairs: Repairs) -> None:
     log = Log(recordings, worker, signer)
     signed = _signed(log, signer)
     linked = {segment for _, segment in live.segments(recordings.root)}
-    found = set()
-    for flows in sorted(recordings.segments.glob(f"*/*/{worker}-*.mitm")):
-        segment = flows.relative_to(recordings.segments).with_suffix("").as_posix()
-        found.add(segment)
-        if segment in log.sealed:
-            continue
-        _mend(recordings, flows, segment, repairs)
+    names = {path.relative_to(recordings.segments).with_suffix("").as_posix(): path for path in paths}
+    unsealed = {segment: path for segment, path in names.items() if segment not in log.sealed}
+    begun = _begun(unsealed)
+    for segment, flows in unsealed.items():
+        _mend(recordings, flows, segment, begun.get(segment, {}), repairs)
         sealed = _sealed(flows, segment)
         if sealed is None:
             if segment not in linked:
@@ -82,9 +91,41 @@ def _repair_worker(recordings: Recordings, signer: Signer, worker: str, repairs:
             live.add(recordings, worker, segment)
         log.append(sealed)
     for segment, size in (signed.live if signed else {}).items():
-        if segment not in found and segment not in log.sealed:
+        if segment not in names and segment not in log.sealed:
             log.append(_missing(segment, size, None))
     log.checkpoint()
+
+
+def _begun(unsealed: dict[str, Path]) -> dict[str, dict[str, JournalLine]]:
+    """What was let go and has no end in any of these segments: the intents, by the last segment that says so."""
+    last: dict[str, tuple[str, JournalLine]] = {}
+    ended: set[str] = set()
+    for segment, flows in unsealed.items():
+        lines = _whole(flows.with_suffix(".jsonl"))[0]
+        for line in _read_lines(lines) or ():
+            if line.intent:
+                last[line.request_id] = (segment, line)
+            else:
+                ended.add(line.request_id)
+        end = _end_of(_read_lines(lines) or [])
+        if end < flows.stat().st_size:
+            ended |= {line.request_id for line, _ in _read_tail(flows, end, segment)[0]}
+    begun: dict[str, dict[str, JournalLine]] = {}
+    for request_id, (segment, line) in last.items():
+        if request_id not in ended:
+            begun.setdefault(segment, {})[request_id] = line
+    return begun
+
+
+def _end_of(lines: list[JournalLine]) -> int:
+    """Where in the .mitm the flows of *lines* end."""
+    return max((line.offset + line.length for line in lines), default=0)
+
+
+def _whole(journal: Path) -> tuple[bytes, int]:
+    """The whole lines of a journal, and how many bytes it has."""
+    data = journal.read_bytes() if journal.exists() else b""
+    return data[: data.rfind(b"\n") + 1], len(data)
 
 
 def _signed(log: Log, signer: Signer) -> Checkpoint | None:
@@ -94,13 +135,17 @@ def _signed(log: Log, signer: Signer) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     except CheckpointError as error:
-        alarm("evidence_damaged", f"{log.folder / CHECKPOINT} {error}")
+        _alarm("evidence_damaged", f"{log.folder / CHECKPOINT} {error}")
         return None
+
+
+def _alarm(name: str, message: str) -> None:
+    alarm(name, message, level=logging.WARNING)  # mitmdump would exit at an ERROR now
 
 
 def _missing(segment: str, size: Size, found: Sealed | None) -> Sealed:
     """What was signed and is not there: sealed as it was signed, so that it stays noticed."""
-    alarm("evidence_damaged", f"{segment} does not hold what was signed: {size.lines} lines; see: weir verify")
+    _alarm("evidence_damaged", f"{segment} does not hold what was signed: {size.lines} lines; see: weir verify")
     there = found.length if found else 0
     times = (found.first, found.last, found.time) if found else ("", "", "")
     return Sealed(
@@ -125,51 +170,40 @@ def _forget(recordings: Recordings, flows: Path, segment: str) -> None:
 
 def _sealed(flows: Path, segment: str) -> Sealed | None:
     """What its log is to say of a mended segment; None where it cannot be read."""
-    tree, times, end = Tree(), list[str](), 0
-    for line in _lines(flows.with_suffix(".jsonl")):
-        tree.add(line_hash(line))
-        try:
-            read = decode_line(line)
-        except msgspec.MsgspecError:
-            return None
-        times.append(read.time)
-        end = max(end, read.offset + read.length)
+    data, _ = _whole(flows.with_suffix(".jsonl"))
+    lines = data.split(b"\n")[:-1]
+    read = _read_lines(data)
+    erased = [found for line in lines if (found := erased_line(line)) is not None]
+    if read is None:
+        return None
+    end = max(_end_of(read), max((e.offset + e.length for e in erased), default=0))
     if end != flows.stat().st_size:
         return None
+    times = [line.time for line in read]
     first, last = (min(times), max(times)) if times else ("", "")
-    sealed = Sealed(
-        segment=segment, lines=tree.size, root=tree.root().hex(), length=end, first=first, last=last, time=last
-    )
-    return sealed
+    root = Tree(map(line_hash, lines)).root().hex()
+    return Sealed(segment=segment, lines=len(lines), root=root, length=end, first=first, last=last, time=last)
 
 
-def _lines(journal: Path) -> Iterator[bytes]:
-    data = journal.read_bytes() if journal.exists() else b""
-    yield from data.split(b"\n")[:-1]
-
-
-def _mend(recordings: Recordings, flows: Path, segment: str, repairs: Repairs) -> None:
+def _mend(recordings: Recordings, flows: Path, segment: str, begun: dict[str, JournalLine], repairs: Repairs) -> None:
     journal = flows.with_suffix(".jsonl")
-    lines = journal.read_bytes() if journal.exists() else b""
-    whole = lines[: lines.rfind(b"\n") + 1]
+    whole, length = _whole(journal)
     read = _read_lines(whole)
-    end = max((line.offset + line.length for line in read), default=0) if read is not None else None
+    end = _end_of(read or [])
     size = flows.stat().st_size
-    if read is None or end is None or end > size:
-        alarm("segment_damaged", f"{journal} does not fit {flows}; both are left as they are")
+    if read is None or end > size:
+        _alarm("segment_damaged", f"{journal} does not fit {flows}; both are left as they are")
         return
     restored, good = _read_tail(flows, end, segment) if end < size else ([], end)
-    ended = {line.request_id for line in (*read, *(line for line, _ in restored)) if not line.intent}
-    interrupted = {line.request_id: line for line in read if line.intent and line.request_id not in ended}
-    if len(whole) == len(lines) and end == size and not interrupted:
+    if len(whole) == length and end == size and not begun:
         return
     repairs.segments += 1
     repairs.lines_restored += len(restored)
-    repairs.bytes_cut += len(lines) - len(whole) + size - good
-    repairs.interrupted += len(interrupted)
+    repairs.bytes_cut += length - len(whole) + size - good
+    repairs.interrupted += len(begun)
     more, ends = bytearray(), list[bytes]()
-    for line in interrupted.values():
-        flow, text = _interrupted(line)
+    for line in begun.values():
+        flow, text = interrupted(line, CRASHED)
         ends.append(_placed(text, segment, good + len(more), flow))
         more += flow
     _write_from(recordings, flows, good, bytes(more))
@@ -189,8 +223,9 @@ def _write_from(recordings: Recordings, path: Path, start: int, data: bytes) -> 
 
 
 def _read_lines(data: bytes) -> list[JournalLine] | None:
+    """The lines, but for those that were erased; None where one cannot be read."""
     try:
-        return [decode_line(line) for line in data.split(b"\n")[:-1]]
+        return [decode_line(line) for line in data.split(b"\n")[:-1] if erased_line(line) is None]
     except msgspec.MsgspecError:
         return None
 
@@ -218,18 +253,3 @@ def _read_tail(flows: Path, start: int, segment: str) -> tuple[list[tuple[Journa
 
 def _placed(line: bytes, segment: str, offset: int, flow: bytes) -> bytes:
     return placed(line, segment, offset, len(flow), hashlib.sha256(flow).hexdigest())
-
-
-def _interrupted(line: JournalLine) -> tuple[bytes, bytes]:
-    """The end of an exchange that has none: a flow with the little that its intent says, and its line."""
-    line = msgspec.structs.replace(line, intent=False, error=INTERRUPTED, segment="", duration_ms=0.0, status=0)
-    text, encoder = encode_line(line), FlowEncoder()
-    client = connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"))
-    request = RequestRecord(line.method.encode(), b"http", line.connection or "", 80, line.path.encode(), (), b"")
-    flow = encoder.flow(
-        flow_id=line.request_id, client=encoder.connection(client),
-        server=encoder.connection(connection.Server(address=None)), request=request, response=None, error=INTERRUPTED,
-        replay="", marked=":warning:", comment=f"{INTERRUPTED} ({line.user or 'nobody'})", metadata=text,
-        times=(0.0, 0.0, 0.0, 0.0),
-    )  # fmt: skip
-    return flow, text

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from weir.recorder.checkpoint import Size
 from weir.recorder.evidence import Sealed
-from weir.recorder.folder import Recordings, datasync, write_all
+from weir.recorder.folder import Recordings, datasync, sync_folder, write_all
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import Tree, leaf_hash
 
@@ -37,12 +37,13 @@ class Segment:
             os.close(self._flows)
             self.flow_path.unlink(missing_ok=True)
             raise
+        sync_folder(base.parent)
         self.size = 0
         self._journal_size = 0
         self.dirty = False
         self._begun = time.monotonic()
         self._tree = Tree()
-        self._times: tuple[str, str] = ("", "")  # of the first and last line
+        self._times: tuple[str, str] = ("", "")  # the earliest and the latest of its lines
         #: The lines of what was let go and has not ended, by request id.
         self.open: dict[str, bytes] = {}
 
@@ -82,7 +83,7 @@ class Segment:
         self._journal_size += len(journal)
         for line in lines:
             self._tree.add(leaf_hash(line))
-        self._times = (self._times[0] or first, last)
+        self._times = (min(self._times[0] or first, first), max(self._times[1], last))
         self.dirty = True
 
     def sync(self) -> None:

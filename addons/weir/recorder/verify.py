@@ -6,19 +6,36 @@ is gone has a tombstone in the keeper's log. What a kept checkpoint said must st
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from weir.recorder import live
+from weir.recorder import erasure, live
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, verify
-from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, Entry, Erased, Removed, Sealed, decode_entry, line_hash
+from weir.recorder.evidence import (
+    CHECKPOINT,
+    COVERED,
+    FILE,
+    KEEPER,
+    Entry,
+    Erased,
+    Removed,
+    Sealed,
+    decode_entry,
+    entries,
+    erased_line,
+    line_hash,
+)
 from weir.recorder.journal import decode_line
 from weir.recorder.merkle import Tree, leaf_hash, root_of
 
-_ERASED = b'{"erased":"'
+#: Seconds after which what looks strange is looked at again: the gateway may just have made it.
+_AGAIN = 0.5
+_SEGMENT = re.compile(r"[^/.][^/]*/[0-9-]{10}/[^/.][^/]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +81,13 @@ def check(
     """Verify the recordings folder *root* under *key*, and against the signed checkpoints *kept* elsewhere."""
     report = Report()
     logs: dict[str, _WorkerLog] = {}
+    tombstones = _Tombstones(root, key)
     for folder in sorted(path for path in (root / "log").glob("*") if path.is_dir() and path.name != "_none"):
-        found = _worker(folder, key, report)
+        found = _worker(folder, key, report, tombstones)
         if found is not None:
             logs[folder.name] = found
     report.workers = len(logs)
     report.latest = max((log.checkpoint.time for log in logs.values()), default="")
-    tombstones = _Tombstones(root, key, report)
     sealed = _sealed(logs, report)
     for done, segment in enumerate(sealed.values()):
         progress(done, len(sealed))
@@ -79,6 +96,7 @@ def check(
     for worker, log in logs.items():
         _live(root, worker, log.checkpoint, sealed, tombstones, report)
     _strangers(root, logs, sealed, tombstones, report)
+    _pretended(root, report)
     for note in kept:
         _since(root, note, key, logs, sealed, tombstones, report)
     report.removed, report.erased = len(tombstones.removed), tombstones.erased_lines
@@ -87,13 +105,13 @@ def check(
     return report
 
 
-def _worker(folder: Path, key: Key, report: Report) -> _WorkerLog | None:
+def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | None" = None) -> _WorkerLog | None:
     """The log in *folder* as far as its checkpoint vouches for it."""
     where = f"log/{folder.name}"
     try:
         note = (folder / CHECKPOINT).read_bytes()  # first: all else only grows
     except OSError:
-        if any((folder / name).is_file() for name in (FILE, "events.jsonl", "approvals.jsonl")):
+        if any((folder / name).is_file() for name in (FILE, *COVERED)):
             report.add(where, "has no checkpoint")
         return None
     try:
@@ -120,19 +138,20 @@ def _worker(folder: Path, key: Key, report: Report) -> _WorkerLog | None:
         there = _lines(folder / name)
         if not _begins(there, size, line_hash):
             report.add(f"{where}/{name}", _short(there, size))
+        elif tombstones is not None:
+            for problem in _unexplained(there, f"{folder.name}/{name}", tombstones):
+                report.add(f"{where}/{name}", problem)
     return _WorkerLog(checkpoint, entries, lines)
 
 
 class _Tombstones:
     """What the keeper's log says is gone; read again where that could explain something."""
 
-    def __init__(self, root: Path, key: Key, report: Report) -> None:
+    def __init__(self, root: Path, key: Key) -> None:
         self._folder = root / "log" / KEEPER
         self._key = key
-        self._told = False
-        self._report = report
         self.removed: dict[str, Removed] = {}
-        self.erased: dict[str, set[int]] = {}
+        self.erased: dict[str, dict[int, str]] = {}  # when, by line
         self.erased_lines = 0
         self.read()
 
@@ -146,7 +165,9 @@ class _Tombstones:
             if isinstance(entry, Removed):
                 self.removed[entry.segment] = entry
             elif isinstance(entry, Erased):
-                self.erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
+                times = self.erased.setdefault(entry.segment or entry.file, {})
+                for number in entry.lines:
+                    times.setdefault(number, entry.time)
         self.erased_lines = sum(map(len, self.erased.values()))
 
 
@@ -169,8 +190,11 @@ def _segment(root: Path, sealed: Sealed, tombstones: _Tombstones, report: Report
         if removed is not None:
             if (removed.lines, removed.root) != (sealed.lines, sealed.root):
                 problems.append("its tombstone speaks of something else")
+            base = root / "segments" / sealed.segment
+            if any(base.with_name(f"{base.name}{suffix}").exists() for suffix in (".mitm", ".jsonl")):
+                report.not_covered.append(f"segments/{sealed.segment}: removed, and its files stand still or again")
             break
-        problems += _content(root, sealed, tombstones.erased.get(sealed.segment, set()))
+        problems += _content(root, sealed, tombstones)
         if not problems:
             report.segments += 1
             report.lines += sealed.lines
@@ -180,7 +204,19 @@ def _segment(root: Path, sealed: Sealed, tombstones: _Tombstones, report: Report
         report.add(f"segments/{sealed.segment}", problem)
 
 
-def _content(root: Path, sealed: Sealed, erased: set[int]) -> Iterator[str]:
+def _unexplained(lines: Sequence[bytes], name: str, tombstones: _Tombstones) -> Iterator[str]:
+    """Whether a tombstone explains each line that was erased."""
+    erased = [number for number, line in enumerate(lines) if erased_line(line) is not None]
+    known = tombstones.erased.get(name, {})
+    if any(number not in known for number in erased):
+        tombstones.read()
+        known = tombstones.erased.get(name, {})
+    unexplained = [number + 1 for number in erased if number not in known]
+    if unexplained:
+        yield f"lines {unexplained[:5]} were erased, and no tombstone says why"
+
+
+def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[str]:
     """What is wrong with a segment."""
     base = root / "segments" / sealed.segment
     journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
@@ -200,23 +236,24 @@ def _content(root: Path, sealed: Sealed, erased: set[int]) -> Iterator[str]:
     if Tree(map(line_hash, lines)).root().hex() != sealed.root or len(lines) != sealed.lines:
         yield f"its journal is not what was sealed: {_where_short(len(lines), sealed.lines)}"
         return
-    unexplained = [i + 1 for i, line in enumerate(lines) if line.startswith(_ERASED) and i not in erased]
-    if unexplained:
-        yield f"lines {unexplained[:5]} were erased, and no tombstone says why"
+    yield from _unexplained(lines, sealed.segment, tombstones)
     if size != sealed.length:
         yield f"its flows are {size} bytes, and were {sealed.length} when it was sealed"
-    yield from _flows(flows, sealed.segment, lines)
+    yield from _flows(flows, sealed.segment, lines, tombstones.erased.get(sealed.segment, {}))
 
 
-def _flows(path: Path, segment: str, lines: Iterable[bytes]) -> Iterator[str]:
+def _flows(path: Path, segment: str, lines: Iterable[bytes], erased: Mapping[int, str]) -> Iterator[str]:
     """Whether the flows are those that the lines name, one after the other, and no byte between them."""
     end = 0
     with path.open("rb") as file:
         for number, line in enumerate(lines, 1):
-            if line.startswith(_ERASED):
-                place = msgspec.json.decode(line)
-                if place.get("length"):
-                    end = place["offset"] + place["length"]
+            gone = erased_line(line)
+            if gone is not None:
+                if gone.length:
+                    file.seek(gone.offset)
+                    if file.read(gone.length) != erasure.filler(gone.length, erased.get(number - 1, "")):
+                        yield f"in the place of the flow of line {number}, which was erased, stands something else"
+                    end = gone.offset + gone.length
                 continue
             try:
                 read = decode_line(line)
@@ -261,8 +298,9 @@ def _live(
             if len(lines) > size.lines:
                 report.not_covered.append(f"segments/{segment}: {len(lines) - size.lines} lines")
             flows = root / "segments" / f"{segment}.mitm"
-            problems = _flows(flows, segment, lines[: size.lines]) if flows.exists() else ["its .mitm is gone"]
-            for problem in problems:
+            erased = tombstones.erased.get(segment, {})
+            problems = _flows(flows, segment, lines[: size.lines], erased) if flows.exists() else ["its .mitm is gone"]
+            for problem in (*_unexplained(lines[: size.lines], segment, tombstones), *problems):
                 report.add(f"segments/{segment}", problem)
 
 
@@ -273,28 +311,52 @@ def _strangers(
     tombstones: _Tombstones,
     report: Report,
 ) -> None:
-    """Segments that no checkpoint speaks of."""
-    known = {*sealed, *tombstones.removed, *(name for log in logs.values() for name in log.checkpoint.live)}
-    new = {entry.segment for log in logs.values() for entry in _tail(log) if isinstance(entry, Sealed)}
-    linked = {segment for _, segment in live.segments(root)}
-    found = {
+    """Segments that no checkpoint speaks of, and those that the index does not show."""
+    live_ = {name for log in logs.values() for name in log.checkpoint.live}
+    unknown = _standing(root) - set(sealed) - live_ - set(tombstones.removed)
+    unlinked = live_ - _linked(root) - set(sealed)
+    if not unknown and not unlinked:
+        return
+    time.sleep(_AGAIN)  # the gateway may have made them, or removed what it made, meanwhile
+    tombstones.read()
+    new = {entry.segment for _, entry in entries(root) if isinstance(entry, Sealed)}
+    linked = _linked(root)
+    unknown &= _standing(root) - set(tombstones.removed)
+    report.not_covered += [f"segments/{segment}" for segment in sorted(unknown & (new | linked))]
+    for segment in sorted(unknown - new - linked):
+        report.add(f"segments/{segment}", "no log knows of it")
+    for segment in sorted(unlinked - new - linked):
+        report.add(f"segments/{segment}", "is not linked in live/, so that the index does not show it")
+
+
+def _linked(root: Path) -> set[str]:
+    return {segment for _, segment in live.segments(root)}
+
+
+def _standing(root: Path) -> set[str]:
+    return {
         path.relative_to(root / "segments").with_suffix("").as_posix()
         for suffix in ("mitm", "jsonl")
         for path in (root / "segments").glob(f"*/*/*.{suffix}")
     }
-    for segment in sorted(found - known):
-        if segment in new or segment in linked:
-            report.not_covered.append(f"segments/{segment}")
-        else:
-            report.add(f"segments/{segment}", "no log knows of it")
 
 
-def _tail(log: _WorkerLog) -> Iterator[Entry]:
-    for line in log.lines[log.checkpoint.log.lines :]:
-        try:
-            yield decode_entry(line)
-        except msgspec.MsgspecError:
+def _pretended(root: Path, report: Report) -> None:
+    """What the views would show, and is nobody's record."""
+    for path in sorted((root / "log" / "_none").glob("*")):
+        if path.stat().st_size:
+            report.add(f"log/_none/{path.name}", "is not empty: no log is there")
+    for path in sorted((root / "live").glob("*")):
+        if path.name.startswith("."):
             continue
+        if path.name == live.EMPTY:
+            if path.is_symlink() or path.stat().st_size:
+                report.add(f"live/{path.name}", "is not empty")
+        elif not path.is_symlink():
+            report.add(f"live/{path.name}", "is not a link to a journal")
+    for slot, segment in live.segments(root):
+        if not _SEGMENT.fullmatch(segment):
+            report.add(f"live/{slot.name}", "links to something else than a journal")
 
 
 def _since(

@@ -17,6 +17,14 @@ class WorkerLock:
     worker: str
     descriptor: int
 
+    def holds(self, recordings: Recordings) -> bool:
+        """Whether the locked file is still the one that others would lock."""
+        try:
+            there, ours = (recordings.log(self.worker) / "lock").stat(), os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
     def release(self) -> None:
         """Give the id back."""
         os.close(self.descriptor)

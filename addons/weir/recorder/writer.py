@@ -20,7 +20,8 @@ from weir.alarms import alarm
 from weir.recorder import live
 from weir.recorder.evidence import Log
 from weir.recorder.folder import Recordings
-from weir.recorder.journal import placed, timestamp
+from weir.recorder.interrupted import UNRECORDED, interrupted
+from weir.recorder.journal import decode_line, placed, timestamp
 from weir.recorder.segment import Segment
 
 #: Seconds between syncs to disk.
@@ -37,6 +38,10 @@ PATIENCE = 10.0
 #: Free bytes below which the disk counts as full.
 RESERVE = 1024 * 1024
 _BATCH = 64
+#: Waking the thread costs more than writing. So entries are handed over together: once they are such a share of the
+#: exchanges under way, and after so many seconds at the latest. One exchange alone never waits.
+GATHER_SHARE = 4
+GATHER = 0.005
 
 
 class RecorderUnavailable(Exception):
@@ -70,8 +75,22 @@ class _Check:
 class Writer:
     """Owns the worker's open segments. `record` and `ready` are for the event loop's thread."""
 
-    def __init__(self, recordings: Recordings, log: Log, boot: str, sealed: Callable[[], None] = lambda: None) -> None:
-        """Write below *recordings*; *sealed* is called, in the writer's thread, when a segment is complete."""
+    def __init__(
+        self,
+        recordings: Recordings,
+        log: Log,
+        boot: str,
+        sealed: Callable[[], None] = lambda: None,
+        under_way: Callable[[], int] = lambda: 1,
+        holds: Callable[[], bool] = lambda: True,
+        begin_anew: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write below *recordings*; *sealed* is called, in the writer's thread, when a segment is complete.
+
+        *under_way* tells how many exchanges there are that might soon be recorded too. *holds* tells whether the worker
+        id is still this process's own; where the folder was emptied it is not, and *begin_anew* claims it again, or
+        raises OSError.
+        """
         self._recordings = recordings
         self._log = log
         self._boot = boot
@@ -81,12 +100,18 @@ class Writer:
         self._dates: dict[str, str] = {}
         self._unsealed: list[Segment] = []  # closed, and not in the log yet because it could not be written
         self._stuck = False
-        self._queue: queue.SimpleQueue[_Waiting | _Check | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Waiting] | _Check | None] = queue.SimpleQueue()
+        self._gathered: list[_Waiting] = []  # not handed over to the thread yet
+        self._timer: asyncio.TimerHandle | None = None
+        self._under_way = under_way
+        self._holds = holds
+        self._begin_anew = begin_anew
         self._waiting = 0
         self._waiting_bytes = 0
         self._vouched = 0.0  # monotonic time of the last success
         self._looked = 0.0  # and of the last look at what stands on disk
         self._broken = ""
+        self._lost: dict[str, None] = {}  # requests whose end could not be recorded
         self._next_checkpoint = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="weir recorder", daemon=True)
@@ -107,12 +132,24 @@ class Writer:
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting += 1
         self._waiting_bytes += entry.size
-        self._queue.put(_Waiting(entry, done))
+        self._gathered.append(_Waiting(entry, done))
+        if len(self._gathered) * GATHER_SHARE >= self._under_way():
+            self._hand_over()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(GATHER, self._hand_over)
         try:
             await self._answered(done)
         finally:
             self._waiting -= 1
             self._waiting_bytes -= entry.size
+
+    def _hand_over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._queue.put(gathered)
 
     async def _answered(self, done: asyncio.Future[None]) -> None:
         timer = self._loop.call_later(PATIENCE, self._give_up, done)
@@ -128,6 +165,8 @@ class Writer:
 
     def close(self) -> None:
         """Write what waits, seal, sign. Blocks."""
+        gathered, self._gathered = self._gathered, []
+        self._queue.put(gathered)
         self._queue.put(None)
         self._thread.join()
 
@@ -137,12 +176,12 @@ class Writer:
         next_sync = time.monotonic() + SYNC_INTERVAL
         self._next_checkpoint = time.monotonic()
         while True:
-            batch: list[_Waiting | _Check | None] = []
+            batch: list[list[_Waiting] | _Check | None] = []
             with contextlib.suppress(queue.Empty):
                 batch.append(self._queue.get(timeout=self._idle(next_sync)))
                 while len(batch) < _BATCH:
                     batch.append(self._queue.get_nowait())
-            waiting = [item for item in batch if isinstance(item, _Waiting) and not item.done.done()]
+            waiting = [item for some in batch if isinstance(some, list) for item in some]
             checks = [item for item in batch if isinstance(item, _Check)]
             if waiting:
                 self._write(waiting)
@@ -157,7 +196,7 @@ class Writer:
 
     def _idle(self, next_sync: float) -> float:
         """Seconds until something is to be done though nothing comes."""
-        if self._unsealed or any(segment.dirty for segment in self._segments.values()):
+        if self._unsealed or self._lost or any(segment.dirty for segment in self._segments.values()):
             return max(0.0, next_sync - time.monotonic())
         ends = min((segment.seconds_left for segment in self._segments.values()), default=CHECKPOINT_INTERVAL)
         return max(0.0, min(ends, CHECKPOINT_INTERVAL))
@@ -166,6 +205,8 @@ class Writer:
         """See that what is written to is still what readers find. Raises OSError where nothing can be written."""
         self._looked = 0.0  # what fails below must be looked at again before anything is written
         self._check_root()
+        if not self._holds():
+            self._begin_anew()
         for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
             alarm("recording_gone", f"{self._segments[connection].flow_path} was removed while it was written")
             self._retire(connection)  # its entry in the log says what is missing
@@ -176,35 +217,66 @@ class Writer:
         for item in waiting:
             by_connection.setdefault(item.entry.connection, []).append(item)
         for connection, group in by_connection.items():
+            encoded = self._encoded(group)
+            items = [item for item, _ in encoded]
+            if not items:
+                continue
             try:
                 if time.monotonic() - self._looked > FRESH:
                     self._look()
-                segment = self._segment(connection, group[0].entry.time[:10])
-                self._append(segment, [item.entry for item in group])
-                if any(item.entry.synced for item in group):
+                segment = self._segment(connection, encoded[0][0].entry.time[:10])
+                self._append(segment, [(item.entry, flow) for item, flow in encoded])
+                if any(item.entry.synced for item in items):
                     segment.sync()
             except Exception as error:  # whatever it is, these flows are not recorded
-                self._fail(group, error)
+                self._fail(items, error)
             else:
-                self._succeed(group)
+                self._succeed(items)
 
-    def _append(self, segment: Segment, entries: list[Entry]) -> None:
+    def _encoded(self, group: list[_Waiting]) -> list[tuple[_Waiting, bytes | None]]:
+        """Those that are still waited for, with their flows; what cannot be encoded fails alone."""
+        encoded: list[tuple[_Waiting, bytes | None]] = []
+        for item in group:
+            try:
+                if item.done.done():
+                    raise RecorderUnavailable("nobody waits for it any more")
+                encoded.append((item, item.entry.encode() if item.entry.encode is not None else None))
+            except Exception as error:
+                self._fail([item], error)
+        return encoded
+
+    def _append(self, segment: Segment, entries: list[tuple[Entry, bytes | None]]) -> None:
         flows, lines = bytearray(), []
-        for entry in entries:
-            if entry.encode is None:
+        for entry, flow in entries:
+            if flow is None:
                 lines.append(placed(entry.line, segment.name))
                 continue
-            flow = entry.encode()
             offset = segment.size + len(flows)
             lines.append(placed(entry.line, segment.name, offset, len(flow), hashlib.sha256(flow).hexdigest()))
             flows += flow
-        times = [entry.time for entry in entries]
+        times = [entry.time for entry, _ in entries]
         segment.append(flows, lines, min(times), max(times))
-        for entry in entries:
-            if entry.encode is None:
+        for entry, flow in entries:
+            if flow is None:
                 segment.open[entry.request_id] = entry.line
             else:
                 segment.open.pop(entry.request_id, None)
+                self._lost.pop(entry.request_id, None)
+
+    def _end_lost(self) -> None:
+        """Give an end to what was let go, and whose end could not be recorded. Raises OSError."""
+        for connection, segment in list(self._segments.items()):
+            ended = [line for request_id, line in segment.open.items() if request_id in self._lost]
+            if ended:
+                self._interrupt(self._segment(connection, self._dates[connection]), ended)
+
+    def _interrupt(self, segment: Segment, lines: list[bytes]) -> None:
+        entries: list[tuple[Entry, bytes | None]] = []
+        for line in lines:
+            read = decode_line(line)
+            flow, text = interrupted(read, UNRECORDED)
+            entries.append((Entry(read.connection or "", read.request_id, read.time, text), flow))
+        self._append(segment, entries)
 
     def _segment(self, connection: str, date: str) -> Segment:
         segment = self._segments.get(connection)
@@ -262,6 +334,9 @@ class Writer:
                 segment.sync()
             except OSError as error:
                 self._fail([], error)
+        if self._lost and not self._broken:
+            with contextlib.suppress(OSError):  # with the next
+                self._end_lost()
         for connection in [c for c, segment in self._segments.items() if segment.full and not segment.open]:
             self._retire(connection)
         self._seal()
@@ -278,8 +353,14 @@ class Writer:
             alarm("not_signed", f"the checkpoint of {self._log.worker} could not be written ({error.strerror})")
 
     def _end(self) -> None:
-        for connection in list(self._segments):
-            self._retire(connection)
+        for connection, segment in list(self._segments.items()):
+            try:
+                if segment.open:
+                    self._interrupt(segment, list(segment.open.values()))
+            except OSError:
+                self._segments.pop(connection).close()  # the next start gives what is open an end, and seals it
+            else:
+                self._retire(connection)
         self._sign()
         for segment in self._unsealed:  # the next start seals it
             segment.close()
@@ -316,6 +397,10 @@ class Writer:
     def _fail(self, items: "list[_Waiting] | list[_Check]", error: Exception) -> None:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = self._full() if full else str(error) or type(error).__name__
+        ends = [item.entry for item in items if isinstance(item, _Waiting) and item.entry.encode is not None]
+        self._lost |= {e.request_id: None for e in ends if any(e.request_id in s.open for s in self._segments.values())}
+        if isinstance(error, RecorderUnavailable):
+            return  # it was given up, and answered
         if reason != self._broken:
             self._broken = reason
             alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")

@@ -1,0 +1,432 @@
+"""Recordings under four workers: what was acknowledged is there, whatever happens to a worker or to the disk."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, recorded_flows, token, write_policies
+from weir.recorder.evidence import CHECKPOINT, Signer
+from weir.recorder.folder import Recordings
+from weir.recorder.verify import check
+
+REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
+WEIR = Path(sys.executable).with_name("weir")
+#: Rounds of kill -9; more are asked for with WEIR_TEST_ROUNDS=50.
+ROUNDS = int(os.environ.get("WEIR_TEST_ROUNDS", "4"))
+SHARED = ("-n", "--set", "weir_listen=true", "--set", "weir_reuse_port=true")
+
+
+class Load:
+    """Callers that go on until they are told to stop, and remember every request that was answered with a ranking."""
+
+    def __init__(self, gateway: Gateway, callers: int = 6) -> None:
+        self.answered: list[str] = []
+        self.statuses: dict[int, int] = {}
+        self._stopping = threading.Event()
+        self._gateway = gateway
+        self._token = token()
+        self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                answer = self._gateway.call(body=REQUEST, token=self._token)
+            except OSError:  # its worker was killed
+                continue
+            except Exception:  # or in the middle of an answer
+                continue
+            self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+            if answer.status == 200:
+                self.answered.append(answer.headers["x-request-id"])
+
+    def wait_for(self, count: int) -> None:
+        """Until *count* more requests were answered."""
+        until, deadline = len(self.answered) + count, time.monotonic() + 30
+        while len(self.answered) < until:
+            assert time.monotonic() < deadline, f"{len(self.answered)} answered, {self.statuses}"
+            time.sleep(0.01)
+
+    def stop(self) -> set[str]:
+        """End the callers; the ids of what was answered."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(20)
+        return set(self.answered)
+
+
+@contextlib.contextmanager
+def fleet(
+    launch: Callable[..., Gateway], folder: Path, upstream: Upstream, more: str = "", workers: int = 4
+) -> Iterator[list[Gateway]]:
+    """Workers that share a port and a recordings folder."""
+    port = free_port()
+    write_policies(folder, port, upstream.port, more)
+    gateways = [launch(folder, port, *SHARED) for _ in range(workers)]
+    yield gateways
+    for gateway in gateways:
+        gateway.stop()
+
+
+def verified(recordings: Path, *kept: bytes) -> list[str]:
+    """What verification finds."""
+    report = check(recordings, Signer(Recordings(recordings)).key, kept)
+    return [f"{finding.where}: {finding.what}" for finding in report.findings]
+
+
+def opens_in_mitmdump(recordings: Path) -> None:
+    """Every file, in the stock mitmdump, with no addon of ours."""
+    paths = sorted((recordings / "segments").glob("*/*/*.mitm"))
+    for path in random.sample(paths, min(3, len(paths))):
+        done = subprocess.run([MITMDUMP, "-q", "-nr", path], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+    recorded_flows(recordings)  # the rest by its reader: it raises where a file is torn
+
+
+def test_kill_9_loses_nothing_that_was_answered(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """Worker after worker is killed under load; the next start mends what it left, while the others go on writing."""
+    write = "writes: allow\nrecord: {intent: always}\n"
+    with fleet(launch, tmp_path, upstream, write) as gateways:
+        load = Load(gateways[0])
+        kept: list[bytes] = []
+        for _ in range(ROUNDS):
+            load.wait_for(30)
+            victim = gateways.pop(random.randrange(len(gateways)))
+            victim.stop(signal.SIGKILL)
+            gateways.append(launch(tmp_path, victim.port, *SHARED))
+            kept += [path.read_bytes() for path in (tmp_path / "recordings/log").glob(f"w*/{CHECKPOINT}")]
+        load.wait_for(30)
+        answered = load.stop()
+        recorded = {row[0] for row in gateways[0].sql("SELECT request_id FROM flows")}
+        assert answered <= recorded
+    assert len(recorded) == len(gateways[0].sql("SELECT request_id FROM flows"))
+    opens_in_mitmdump(tmp_path / "recordings")
+    flows = [flow.id for flow in recorded_flows(tmp_path / "recordings")]
+    views = [row[0] for row in gateways[0].sql("SELECT request_id FROM flows ORDER BY 1")]
+    assert sorted(flows) == views and len(set(views)) == len(views)
+    assert gateways[0].sql("SELECT count(*) FROM intents") == [(0,)]
+    sent = len(upstream.seen)
+    assert len(views) >= sent  # each that reached the upstream, also those whose answer nobody got
+    assert verified(tmp_path / "recordings", *kept) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_takes_no_more_refuses_and_recovers(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], how: str
+) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    if os.system(f"mount -t tmpfs -o size=12m tmpfs '{recordings}'") != 0:
+        pytest.skip("this machine does not let tests mount a tmpfs")
+    try:
+        with fleet(launch, tmp_path, upstream) as gateways:
+            load = Load(gateways[0])
+            load.wait_for(30)
+            if how == "full":
+                with (recordings / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"x" * 65536)
+            else:  # another mount before it: files are open, so that it cannot be remounted itself
+                assert os.system(f"mount --bind '{recordings}' '{recordings}'") == 0
+                assert os.system(f"mount -o remount,ro,bind '{recordings}'") == 0
+            refused(load)
+            reached = len(upstream.seen)
+            time.sleep(0.3)
+            assert len(upstream.seen) == reached
+            if how == "full":
+                (recordings / "filler").unlink()
+            else:
+                assert os.system(f"umount '{recordings}'") == 0
+            load.wait_for(30)
+            answered = load.stop()
+            for gateway in gateways:
+                gateway.wait_for("cannot record")
+        opens_in_mitmdump(recordings)
+        views = {row[0] for row in gateways[0].sql("SELECT request_id FROM flows")}
+        assert answered <= views
+        assert verified(recordings) == []
+    finally:
+        os.system(f"umount -l '{recordings}'")
+
+
+def refused(load: Load) -> None:
+    """Until nothing passes any more."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        before = len(load.answered)
+        time.sleep(0.4)
+        if len(load.answered) == before and load.statuses.get(503):
+            return
+    raise AssertionError(f"still answered: {load.statuses}")
+
+
+@pytest.mark.parametrize("how", ["moved away", "emptied"])
+def test_a_folder_that_is_gone_refuses_or_begins_anew(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], how: str
+) -> None:
+    recordings, elsewhere = tmp_path / "recordings", tmp_path / "elsewhere"
+    with fleet(launch, tmp_path, upstream) as gateways:
+        load = Load(gateways[0])
+        load.wait_for(30)
+        if how == "moved away":
+            recordings.rename(elsewhere)
+            refused(load)
+            elsewhere.rename(recordings)
+        else:
+            shutil.rmtree(recordings / "segments")
+            gateways[0].wait_for("was removed while it was written")
+            load.answered.clear()
+        load.wait_for(30)
+        answered = load.stop()
+    views = {row[0] for row in gateways[0].sql("SELECT request_id FROM flows")}
+    opens_in_mitmdump(recordings)
+    if how == "moved away":
+        assert answered <= views and verified(recordings) == []
+    else:
+        assert len(answered - views) <= 6  # those that were answered while the folder went
+        assert any("no tombstone says why" in finding for finding in verified(recordings))
+
+
+def test_what_is_sent_or_streams_is_on_record_before(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """A write is on disk when the upstream gets it, a stream when its first byte is delivered; killed then, it is seen."""
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port, "unknown_operations: allow\nwrites: allow\n")
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    seen: list[Any] = []
+
+    def answer(request: Any) -> Iterator[bytes]:
+        seen.append(gateway.sql("SELECT operation, path FROM intents"))
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        yield b"d\r\ndata: first\n\n\r\n"
+        time.sleep(20)
+
+    upstream.answer = answer
+    caller = threading.Thread(target=lambda: _quietly(lambda: gateway.call(body=REQUEST, token=token())), daemon=True)
+    caller.start()
+    deadline = time.monotonic() + 10
+    while not gateway.sql("SELECT count(*) FROM intents")[0][0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert seen == [[]]  # a ranking is not announced before it is sent; that it streams is, before its first byte
+    assert gateway.sql("SELECT operation FROM intents") == [("rerank",)]
+    gateway.stop(signal.SIGKILL)
+    again = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    again.wait_for("interrupted")
+    ((status, error),) = again.sql("SELECT status, error FROM flows")
+    assert status == 0 and error.startswith("interrupted")
+    (flow,) = again.flows()
+    assert flow.marked == ":warning:" and "interrupted" in flow.comment
+    again.stop()
+    assert verified(tmp_path / "recordings") == []
+
+
+def _quietly(call: Callable[[], Any]) -> None:
+    with contextlib.suppress(Exception):
+        call()
+
+
+def test_bodies_may_be_left_out(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
+    """With digests, equal bodies can be told; without recording, only refusals are written."""
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port, "record: {bodies: digest, durability: synced}\n")
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    for query in ("q", "q", "other"):
+        assert gateway.call(body={**REQUEST, "query": query}, token=token()).status == 200
+    rows = gateway.sql("SELECT request_digest, response_digest, query_digest FROM flows ORDER BY time")
+    assert rows[0] == rows[1] and rows[0][0] != rows[2][0] and rows[0][1] == rows[2][1] and rows[0][2] != rows[2][2]
+    assert all(not flow.request.content and not flow.response.content for flow in gateway.flows() if flow.response)
+    assert not any("X-Weir-Replay-Key" in flow.request.headers for flow in gateway.flows())
+    documents = gateway.sql("SELECT rank, index, document FROM rankings ORDER BY time, rank")
+    assert documents[0][1:] == (1, documents[2][2]) and documents[0][2] != documents[1][2]
+    write_policies(tmp_path, port, upstream.port, "record: {enabled: false}\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.wait_for("reloaded by SIGHUP")
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert gateway.call(body=REQUEST, token=token("eve", "nobody")).status == 403
+    assert gateway.sql("SELECT count(*) FROM flows") == [(4,)]
+    gateway.stop()
+
+
+def weir(folder: Path, *arguments: str, code: int = 0) -> str:
+    """A command, run as a user runs it; its output."""
+    done = subprocess.run(
+        [WEIR, *arguments, "--recordings", folder / "recordings"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=folder,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_recordings_are_found_read_and_taken_elsewhere(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    more = 'masks: [{fields: ["$.documents[*].user"], with: hash}]\nrules: [{name: small, when: {documents: {gt: 2}}, effect: deny}]\n'
+    write_policies(tmp_path, port, upstream.port, more)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    body = {
+        "model": "m",
+        "query": "merger papers",
+        "documents": [{"text": "one", "user": "bob"}, {"text": "two", "user": "eve"}],
+    }
+    first = gateway.call(body=body, token=token(), headers={"X-Session-Id": "case-1"})
+    assert (
+        gateway.call(body={**REQUEST, "documents": ["a"] * 3}, token=token(), headers={"X-Session-Id": "case-1"}).status
+        == 403
+    )
+    assert gateway.call(body=REQUEST, token=token("carol", "search")).status == 200
+    request_id = first.headers["x-request-id"]
+    sessions = json.loads(weir(tmp_path, "sessions", "list", "--user", "alice", "--json"))
+    assert [(s["requests"], s["refused"]) for s in sessions] == [(2, 1)]
+    assert len(json.loads(weir(tmp_path, "sessions", "list", "--text", "MERGER", "--json"))) == 1
+    assert json.loads(weir(tmp_path, "sessions", "list", "--decision", "deny", "--status", "403", "--json")) == sessions
+    shown = weir(tmp_path, "sessions", "show", sessions[0]["session"])
+    assert "merger papers" in shown and "small" in shown and "2 exchanges" in shown and "0.9000" in shown
+    assert "hash:" in shown and "bob" not in shown
+    document = json.loads(weir(tmp_path, "sessions", "show", request_id, "--json"))[0]
+    assert document["request"]["query"] == "merger papers" and document["results"][0]["score"] == 0.9
+    target = tmp_path / "out.mitm"
+    weir(tmp_path, "sessions", "export", sessions[0]["session"], "-o", str(target))
+    assert subprocess.run([MITMDUMP, "-q", "-nr", target], check=False, timeout=60).returncode == 0
+    assert target.stat().st_mode & 0o077 == 0
+    har = json.loads(weir(tmp_path, "sessions", "export", request_id, "--as", "har"))
+    assert har["log"]["entries"][0]["response"]["status"] == 200
+    assert json.loads(weir(tmp_path, "sessions", "export", request_id, "--as", "jsonl"))["request_id"] == request_id
+    assert "curl" in weir(tmp_path, "sessions", "export", "--sql", "status = 200", "--as", "curl")
+    assert (
+        "nothing on record matches"
+        in subprocess.run(
+            [WEIR, "sessions", "show", "no-such", "--recordings", tmp_path / "recordings"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stderr
+    )
+    script = "SELECT count(*) AS n\nFROM flows;\n.json\nSELECT 1 AS one;\n.views\nSELECT nonsense;\n.quit\n"
+    done = subprocess.run(
+        [WEIR, "sql", "--recordings", tmp_path / "recordings"], input=script, capture_output=True, text=True, check=True
+    )
+    assert (
+        "│ 3 │" in done.stdout
+        and '"one": 1' in done.stdout
+        and "masked_fields" in done.stdout
+        and "nonsense" in done.stderr
+    )
+    weir(tmp_path, "index", "export", str(tmp_path / "copy.duckdb"))
+    kinds = {row[0] for row in gateway.sql("SELECT kind FROM events WHERE worker = 'command'")}
+    assert kinds == {"read", "exported"}
+    who = {row[0] for row in gateway.sql("SELECT who FROM events WHERE worker = 'command'")}
+    assert len(who) == 1 and who.pop()
+    gateway.stop()
+    assert verified(tmp_path / "recordings") == []
+    for path in (tmp_path / "recordings").rglob("*"):
+        if not path.is_symlink():
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_erasure_leaves_nothing_of_a_person_and_what_is_left_verifies(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port, 'masks: [{fields: ["$.documents[*].user"], with: hash}]\n')
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+
+    def send(who: str, about: str, session: str) -> str:
+        body = {
+            "model": "m",
+            "query": "q",
+            "documents": [{"text": "x", "user": about}, {"text": "y", "user": "nobody-else"}],
+        }
+        return gateway.call(body=body, token=token(who, "search"), headers={"X-Session-Id": session}).headers[
+            "x-request-id"
+        ]
+
+    as_caller = send("mallory@example.com", "x", "s1")
+    named = send("alice", "mallory@example.com", "s2")
+    held = send("mallory@example.com", "x", "s3")
+    other = send("alice", "bob@example.com", "s4")
+    live = weir(tmp_path, "erase", "--subject", "mallory@example.com", "--dry-run")
+    assert "0 rows" in live  # the journal is still written
+    gateway.stop()
+    weir(tmp_path, "hold", "add", "--sql", f"request_id = '{held}'", "--reason", "case 4711")
+    kept = [path.read_bytes() for path in (tmp_path / "recordings/log").glob(f"*/{CHECKPOINT}")]
+    weir(tmp_path, "erase", "--subject", "mallory@example.com", "--reason", "asked to")
+    ids = {row[0] for row in gateway.sql("SELECT request_id FROM flows")}
+    assert ids == {held, other}
+    flows = {flow.id: flow for flow in gateway.flows()}
+    assert as_caller not in flows and named not in flows and {held, other} <= set(flows)
+    opens_in_mitmdump(tmp_path / "recordings")
+    assert verified(tmp_path / "recordings", *kept) == []
+    weir(tmp_path, "hold", "remove", json.loads(weir(tmp_path, "hold", "list", "--json"))[0]["hold"])
+    weir(tmp_path, "erase", "--subject", "mallory@example.com", "--reason", "asked to")
+    for path in (tmp_path / "recordings").rglob("*"):
+        if path.is_file() and path.name != "events.jsonl":
+            assert b"mallory" not in path.read_bytes(), path
+    assert verified(tmp_path / "recordings", *kept) == []
+    proof = json.loads(weir(tmp_path, "evidence", "prove", other))
+    assert proof["request_id"] == other
+
+
+def test_the_page_in_the_readme_checks_a_proof(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """With nothing but Python's standard library; and says no to what was changed."""
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    ids = [gateway.call(body=REQUEST, token=token()).headers["x-request-id"] for _ in range(5)]
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    page = readme.partition("```python\n# check_proof.py")[2].partition("\n```")[0]
+    (tmp_path / "check_proof.py").write_text("# check_proof.py" + page)
+    deadline = time.monotonic() + 20
+    while (
+        not (tmp_path / "recordings/log/w0/checkpoint").exists()
+        or "live " not in (tmp_path / "recordings/log/w0/checkpoint").read_text()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    key = weir(tmp_path, "evidence", "key").strip()
+
+    def checked(proof: dict[str, Any]) -> bool:
+        (tmp_path / "proof.json").write_text(json.dumps(proof))
+        done = subprocess.run(
+            [sys.executable, "-I", tmp_path / "check_proof.py", tmp_path / "proof.json", key],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        return done.returncode == 0
+
+    time.sleep(5.5)  # the next checkpoint covers all five
+    live = json.loads(weir(tmp_path, "evidence", "prove", ids[2]))
+    assert "log" not in live and checked(live)
+    gateway.stop()
+    sealed = json.loads(weir(tmp_path, "evidence", "prove", ids[3]))
+    assert "log" in sealed and checked(sealed)
+    for proof in (live, sealed):
+        assert not checked({**proof, "line": proof["line"].replace("alice", "mallory")})
+        assert not checked({**proof, "checkpoint": proof["checkpoint"].replace("time 2", "time 3")})
+        assert not checked({**proof, "journal": {**proof["journal"], "index": 0}})
+    assert not checked({**sealed, "entry": sealed["entry"].replace('"lines":5', '"lines":6')})
