@@ -102,8 +102,8 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
         connection.execute("USE fresh")
         root = recordings.root.resolve()
         live = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
-        parquet = quoted(str(root / recordings.index.relative_to(recordings.root) / "*.parquet"))
-        connection.execute(f"CREATE VIEW flows AS {_flows(parquet, live)}")
+        folder = root / recordings.index.relative_to(recordings.root)
+        connection.execute(f"CREATE VIEW flows AS {_flows(folder, live)}")
         connection.execute(f"CREATE VIEW intents AS {_intents(live)}")
         connection.execute(f"CREATE VIEW events AS {_log(root / 'log', events.FILE, events.COLUMNS, 'kind')}")
         lines = _log(root / "log", approvals.FILE, approvals.COLUMNS, "approval_id")
@@ -151,7 +151,7 @@ def write_parquet(
 def prepare_parquet(
     connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str, part: str = PART
 ) -> Path:
-    """As `write_parquet`, but under a name that no view reads, which is returned: on disk, and not in place yet."""
+    """As `write_parquet`, but under a name that no view reads, which is returned; to be given its size (`resize`)."""
     partial = recordings.index / f"{part}-{name}.{os.getpid()}"
     try:
         connection.execute(
@@ -159,7 +159,6 @@ def prepare_parquet(
         )
         partial.chmod(recordings.file_mode)
         recordings.share(partial, recordings.file_mode)
-        resize(partial)
     except (OSError, duckdb.Error):
         partial.unlink(missing_ok=True)
         raise
@@ -240,16 +239,21 @@ def _live(journals: str) -> str:
     return journal_rows(quoted(journals))
 
 
-def _flows(parquet: str, live: str) -> str:
+def _flows(folder: Path, live: str) -> str:
+    """Rows of Parquet that count now, and of live journals that none of it covers.
+
+    What is covered is read by another pattern than the rows are, over the same files: DuckDB would otherwise read all
+    of them once for both, and every row with it.
+    """
     names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
+    counts = f"since <= {_NOW} AND until > {_NOW}"
+    rows, covers = (f"read_parquet({quoted(str(folder / pattern))})" for pattern in ("*.parquet", "?-*.parquet"))
     return f"""
-        WITH sealed AS NOT MATERIALIZED (
-            SELECT * FROM read_parquet({parquet}) WHERE since <= {_NOW} AND until > {_NOW}),
-        {live}
-        SELECT {names} FROM sealed WHERE request_id IS NOT NULL
+        WITH {live}
+        SELECT {names} FROM {rows} WHERE request_id IS NOT NULL AND {counts}
         UNION ALL
         SELECT {names} FROM live WHERE NOT intent
-            AND segment NOT IN (SELECT covers FROM sealed WHERE covers IS NOT NULL)"""
+            AND segment NOT IN (SELECT covers FROM {covers} WHERE covers IS NOT NULL AND {counts})"""
 
 
 def _intents(live: str) -> str:

@@ -1,0 +1,292 @@
+"""The index under readers: through sealing, gathering, tidying, retention and rebuilding nobody sees a row twice or never."""
+
+import asyncio
+import itertools
+import json
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+from tests.recorder.recording import a_flow, a_line, a_writer, repair, write_lines
+
+from weir.recorder import housekeeping, index, indexing, live
+from weir.recorder.dictionary import VIEWS
+from weir.recorder.evidence import Signer, keeping, sealed_segments
+from weir.recorder.folder import Recordings
+from weir.recorder.indexing import Indexer
+from weir.recorder.journal import encode_line, timestamp
+from weir.recorder.verify import check
+from weir.recorder.writer import Entry
+
+#: How long readers poll; more is asked for with WEIR_TEST_SECONDS=120.
+SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "12"))
+DAY = 86400
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Recordings:
+    """An empty folder with its index."""
+    found = Recordings(tmp_path / "recordings")
+    found.identify()
+    live.prepare(found)
+    index.create(found)
+    return found
+
+
+def count(
+    recordings: Recordings, query: str = "SELECT count(*), count(DISTINCT request_id) FROM flows"
+) -> tuple[int, ...]:
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        return connection.execute(query).fetchall()[0]
+
+
+def settle() -> None:
+    """Until what was put in place counts."""
+    time.sleep(indexing.DELAY + 0.1)
+
+
+class Writing:
+    """Writers that go on until they are told to stop: half of what they write is of yesterday."""
+
+    def __init__(self, root: Path, worker: str) -> None:
+        self.written = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(root, worker)), daemon=True)
+        self._thread.start()
+
+    async def _run(self, root: Path, worker: str) -> None:
+        writer = a_writer(root, worker, worker)
+        for number in itertools.count():
+            if self._stopping.is_set():
+                break
+            batch = []
+            for connection, age in (("c", 0), ("c", DAY), ("old", 40 * DAY)):
+                line = a_line(0, worker)
+                line.request_id, line.connection = f"{worker}-{connection}-{age}-{number:06d}", connection
+                line.time = timestamp(time.time() - (age if number % 400 < 200 else 0))
+                flow = a_flow(line, b"x")
+                batch.append(Entry(connection, line.request_id, line.time, encode_line(line), lambda flow=flow: flow))
+            await asyncio.gather(*map(writer.record, batch))
+            self.written += 2  # those that are kept
+            await asyncio.sleep(0.004)
+        await asyncio.to_thread(writer.close)
+
+    def stop(self) -> None:
+        """End it, and wait."""
+        self._stopping.set()
+        self._thread.join(20)
+
+
+def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writers seal several segments a second; a keeper indexes, gathers, tidies and expires; readers poll every view."""
+    monkeypatch.setattr("weir.recorder.segment.MAX_LINES", 60)
+    monkeypatch.setattr(indexing, "GRACE", 4.0)
+    monkeypatch.setattr(housekeeping, "DAY", 2.0)
+    writing = [Writing(recordings.root, f"w{n}") for n in range(2)]
+    stopping, rounds, failed = threading.Event(), [0], list[str]()
+
+    def keep() -> None:
+        while not stopping.is_set():
+            try:
+                problems = housekeeping.keep_round(recordings, {"old": 30 * DAY}, None, [])[1]
+                failed.extend(problems)
+            except Exception as error:
+                failed.append(f"{type(error).__name__}: {error}")
+            rounds[0] += 1
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    kept = "SELECT count(*), count(DISTINCT request_id) FROM flows WHERE connection = 'c'"
+    long_lived = duckdb.connect(str(recordings.database), read_only=True)
+    highest, looks, until = 0, 0, time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        written = sum(w.written for w in writing)
+        if looks % 2:
+            rows, different = long_lived.execute(kept).fetchall()[0]
+        else:
+            rows, different = count(recordings, kept)
+        assert rows == different >= max(highest, written)
+        highest = rows
+        for view in VIEWS:
+            long_lived.execute(f"SELECT count(*) FROM {view}").fetchall()
+        looks += 1
+    for writer in writing:
+        writer.stop()
+    stopping.set()
+    keeper.join(30)
+    assert failed == [] and rounds[0] > 2 and looks > 3
+    assert count(recordings, kept)[0] == sum(w.written for w in writing)
+    names = {path.name[0] for path in recordings.index.glob("*.parquet")}
+    assert "a" in names
+    assert check(recordings.root, Signer(recordings).key).findings == []
+    long_lived.close()
+
+
+def sealed(recordings: Recordings, segments: int, lines: int = 5, *, at: float | None = None) -> int:
+    """So many sealed segments; the number of rows."""
+    for number in range(segments):
+        begin = time.time() if at is None else at
+        fresh = [a_line(number * lines + n, at=begin - number * lines) for n in range(lines)]
+        write_lines(recordings.root, fresh, boot=f"b{number}-{time.monotonic_ns()}")
+    return segments * lines
+
+
+def test_sealed_journals_become_parquet_and_their_links_go(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "GRACE", 0.0)
+    rows = sealed(recordings, 3)
+    assert count(recordings)[0] == rows and len(list(live.segments(recordings.root))) == 3
+    indexer = Indexer(recordings)
+    assert indexer.add(sealed_segments(recordings.root)) == rows
+    assert count(recordings)[0] == rows  # the journals still count
+    settle()
+    assert count(recordings)[0] == rows  # and now the Parquet does
+    indexer.tidy()
+    assert list(live.segments(recordings.root)) == []
+    assert count(recordings)[0] == rows
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        plan = connection.execute("EXPLAIN ANALYZE SELECT count(*) FROM flows").fetchall()[0][1]
+    assert "READ_PARQUET" in plan.upper()
+    indexer.close()
+
+
+def test_slots_are_gathered_and_days_that_are_over_get_files(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "GRACE", 0.0)
+    indexer = Indexer(recordings)
+    for number in range(indexing.GATHER):
+        sealed(recordings, 1)
+        indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+        assert len(indexer.slots()) == number + 1
+    settle()
+    assert indexer.gather() and not indexer.gather()
+    settle()
+    rows = 5 * indexing.GATHER
+    assert sum(rows for (rows, _) in [count(recordings)]) == rows
+    indexer.tidy()
+    assert [slot.rows for slot in indexer.slots() if slot.rows] == [rows]
+    old = sealed(recordings, 2, at=time.time() - 3 * DAY)
+    indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+    settle()
+    assert indexer.gather()
+    settle()
+    assert len(list(recordings.index.glob("d-*.parquet"))) >= 1
+    indexer.tidy()
+    assert count(recordings) == (rows + old, count(recordings)[1])
+    slots = len(list(recordings.index.glob("a-*.parquet")))
+    sealed(recordings, 1)
+    indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+    assert len(list(recordings.index.glob("a-*.parquet"))) == slots  # an empty one is used again
+    indexer.close()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_a_crash_interrupts_is_put_in_place_by_the_next(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Killed with some of several files in place: who comes next puts the others there."""
+    indexer = Indexer(recordings)
+    rows = 0
+    for _ in range(indexing.GATHER):
+        rows += sealed(recordings, 1)
+        indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+    settle()
+    replaced = itertools.count()
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if str(target).endswith(".parquet") and next(replaced) >= after:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(indexing.os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        indexer.gather()
+    monkeypatch.setattr(indexing.os, "replace", real)
+    indexer.close()
+    assert indexing.pending(recordings)
+    elsewhere = Path.cwd()
+    os.chdir("/")
+    try:
+        Indexer(recordings).close()
+    finally:
+        os.chdir(elsewhere)
+    settle()
+    assert count(recordings)[0] == rows and not indexing.pending(recordings)
+
+
+def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> None:
+    rows = sealed(recordings, 4)
+    with keeping(recordings):
+        indexer = Indexer(recordings)
+        indexer.add(sealed_segments(recordings.root))
+        settle()
+        seen, stopping = list[int](), threading.Event()
+
+        def poll() -> None:
+            while not stopping.is_set():
+                seen.append(count(recordings)[0])
+
+        poller = threading.Thread(target=poll)
+        poller.start()
+        steps = list[int]()
+        assert indexer.rebuild(sealed_segments(recordings.root), steps.append) == rows
+        settle()
+        stopping.set()
+        poller.join()
+        indexer.close()
+    assert set(seen) == {rows} and steps == [4]
+    shutil.rmtree(recordings.root / "index")
+    index.create(recordings)  # as after an update with other columns: the journals are read meanwhile
+    assert count(recordings)[0] == rows
+
+
+def test_a_keeper_holds_others_off_and_waits_for_nobody(recordings: Recordings) -> None:
+    with keeping(recordings), pytest.raises(OSError, match="another process keeps"), keeping(recordings):
+        pass
+    with keeping(recordings):
+        shutil.rmtree(recordings.root / "index")
+        index.create(recordings, kept=True)
+    assert count(recordings) == (0, 0)
+
+
+def test_every_view_is_described_and_nothing_else(recordings: Recordings) -> None:
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        views = dict(connection.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
+        columns = connection.execute(
+            "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
+        ).fetchall()
+    assert views == {name: about for name, (about, _) in VIEWS.items()}
+    assert {(table, column): comment for table, column, comment in columns} == {
+        (name, column): text for name, (_, described) in VIEWS.items() for column, text in described.items()
+    }
+
+
+@pytest.fixture
+def readme() -> str:
+    return (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def test_the_readme_has_the_data_dictionary(readme: str) -> None:
+    for name, (about, columns) in VIEWS.items():
+        assert f"**`{name}`** — {about}" in readme, name
+        for column, text in columns.items():
+            assert f"| `{column}` | {text} |" in readme, (name, column)
+
+
+def test_a_torn_segment_is_indexed_after_repair(recordings: Recordings) -> None:
+    write_lines(recordings.root, [a_line(n) for n in range(3)], seal=False)
+    (flows,) = recordings.segments.glob("*/*/*.mitm")
+    with flows.open("ab") as file:
+        file.write(b"123:torn")
+    assert repair(recordings.root, "w0").segments == 1
+    indexer = Indexer(recordings)
+    assert indexer.add(sealed_segments(recordings.root)) == 3
+    indexer.close()
+    json.dumps(count(recordings))
