@@ -13,8 +13,6 @@ import duckdb
 import msgspec
 import pydantic
 import typer
-from mitmproxy import io
-from mitmproxy.http import HTTPFlow
 
 from weir.cli.fail import fail
 from weir.config.problems import SettingError
@@ -23,6 +21,7 @@ from weir.policy.cases import CaseSettings, given
 from weir.policy.evidence import lines
 from weir.policy.rehearsal import Given, find_connection, rehearse
 from weir.policy.words import explain as in_words
+from weir.recorder.reading import MissingFlowError, flow_of
 from weir.text import inert
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -232,7 +231,10 @@ def recorded(policies: Policies, request_id: str) -> tuple[Given, list[str]]:
         connection = find_connection(policies, row["connection"] or "")
     except SettingError as error:
         fail(error.message)
-    flow = _flow(policies.recordings / "segments" / f"{row['segment']}.mitm", row["offset"])
+    try:
+        flow = flow_of(policies.recorded, {**row, "request_id": request_id})
+    except MissingFlowError as error:
+        fail(str(error))
     path, _, query = flow.request.path.partition("?")
     answered = row["upstream_status"] if row["problem"] is None and flow.response else None
     found = Given(
@@ -256,14 +258,3 @@ def recorded(policies: Policies, request_id: str) -> tuple[Given, list[str]]:
     if row["masked_request"]:
         before.append("  its record is masked, so what follows can differ from what the gateway saw")
     return found, [*before, f"now, by policies {policies.version[:12]}:"]
-
-
-def _flow(segment: Path, offset: int) -> HTTPFlow:
-    try:
-        with segment.open("rb") as file:
-            file.seek(offset)
-            flow = next(iter(io.FlowReader(file).stream()))
-    except (OSError, StopIteration, ValueError) as error:
-        fail(f"{segment}: the flow cannot be read ({type(error).__name__}); was it moved or expired?")
-    assert isinstance(flow, HTTPFlow)
-    return flow

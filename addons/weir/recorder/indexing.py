@@ -143,7 +143,7 @@ class Indexer:
         return taken
 
     def slots(self) -> list[Slot]:
-        """Every slot."""
+        """Every slot that is not empty."""
         rows = (
             self._rows(f"""
             SELECT filename, count(request_id), count(covers),
@@ -226,8 +226,8 @@ class Indexer:
 
     def _places(self, prepared: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """*prepared* with the size of what each replaces, and a slot of its size for what may have any."""
-        free = {slot.name for slot in self.slots() if slot.rows == slot.covers == 0}
         sizes = {path.name: path.stat().st_size for path in self._recordings.index.glob("*.parquet")}
+        free = {name for name in sizes if name.startswith("a-")} - {slot.name for slot in self.slots()}
         placed = []
         for part, name in prepared:
             target = name
