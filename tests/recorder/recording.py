@@ -27,9 +27,10 @@ def repair(root: Path, own_worker: str) -> Repairs:
     return repair_recordings(recordings, Signer(recordings), own_worker)
 
 
-def a_writer(root: Path, worker: str = "w0", boot: str = "b") -> Writer:
+def a_writer(root: Path, worker: str = "w0", boot: str = "b", recordings: Recordings | None = None) -> Writer:
     """A writer below *root*."""
-    recordings = Recordings(root)
+    recordings = recordings or Recordings(root)
+    recordings.identify()
     return Writer(recordings, Log(recordings, worker, Signer(recordings)), boot)
 
 
@@ -58,12 +59,18 @@ def a_flow(line: JournalLine, body: bytes = b"x" * 500) -> bytes:
 
 
 def write_lines(
-    root: Path, lines: Iterable[JournalLine], worker: str = "w0", boot: str = "b", *, seal: bool = True
+    root: Path,
+    lines: Iterable[JournalLine],
+    worker: str = "w0",
+    boot: str = "b",
+    *,
+    seal: bool = True,
+    recordings: Recordings | None = None,
 ) -> None:
     """Write *lines* with their flows, one after the other; without *seal*, as a process that is killed leaves them."""
 
     async def run() -> None:
-        writer = a_writer(root, worker, boot)
+        writer = a_writer(root, worker, boot, recordings)
         for line in lines:
             await writer.record(entry(line))
         if not seal:

@@ -3,80 +3,31 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import msgspec
 import pytest
 from mitmproxy import io
-from mitmproxy.test import tflow
+from tests.recorder.recording import a_flow, a_line, a_writer, entry, repair, write_lines
 
-from weir.exchange import RequestRecord, ResponseRecord
 from weir.recorder import index, live
 from weir.recorder.evidence import Log, Signer
-from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.folder import FormatError, Recordings
 from weir.recorder.journal import (
     COLUMNS,
-    SCHEMA_VERSION,
     JournalLine,
-    RankedResult,
     decode_line,
     encode_line,
-    timestamp,
 )
 from weir.recorder.repair import Repairs
-from weir.recorder.repair import repair as repair_recordings
 from weir.recorder.worker import claim, try_claim
-from weir.recorder.writer import Entry, RecorderUnavailable, Writer
-
-
-def repair(root: Path, own_worker: str) -> Repairs:
-    recordings = Recordings(root)
-    return repair_recordings(recordings, Signer(recordings), own_worker)
-
-
-def a_writer(root: Path, worker: str, boot: str) -> Writer:
-    recordings = Recordings(root)
-    return Writer(recordings, Log(recordings, worker, Signer(recordings)), boot)
-
-
-def entry(line: JournalLine, flow: Callable[[], bytes] | None = None) -> Entry:
-    return Entry("c", line.request_id, line.time, encode_line(line), flow or (lambda: a_flow(line)))
-
-
-def a_line(number: int, worker: str = "w0") -> JournalLine:
-    return JournalLine(
-        version=SCHEMA_VERSION, request_id=f"id-{number:04d}", time=timestamp(1_800_000_000.25 + number), duration_ms=1.5, worker=worker, connection="c",
-        method="POST", path="/v2/rerank", status=200, results=[RankedResult(1, 0.5), RankedResult(0, 0.25)], user="alice",
-        session_id="s", documents=2,
-    )  # fmt: skip
-
-
-def a_flow(line: JournalLine) -> bytes:
-    encoder, template = FlowEncoder(), tflow.tflow()
-    return encoder.flow(
-        flow_id=line.request_id, client=encoder.connection(template.client_conn), server=encoder.connection(template.server_conn),
-        request=RequestRecord(b"POST", b"http", "h", 80, b"/", (), b"{}"), response=ResponseRecord(200, b"OK", (), b"x" * 500),
-        error="", replay="", marked="", comment="", metadata=encode_line(line), times=(1.0, 2.0, 3.0, 4.0),
-    )  # fmt: skip
+from weir.recorder.writer import Entry, RecorderUnavailable
 
 
 def write(root: Path, count: int, worker: str = "w0", boot: str = "b", *, seal: bool = False) -> None:
     """Write *count* flows; without *seal*, as a process that is killed leaves them."""
-
-    async def run() -> None:
-        writer = a_writer(root, worker, boot)
-        lines = [a_line(n, worker) for n in range(count)]
-        await asyncio.gather(*(writer.record(entry(line)) for line in lines))
-        if seal:
-            await asyncio.to_thread(writer.close)
-        else:
-            writer._end = lambda: None  # type: ignore[method-assign]
-            await asyncio.to_thread(writer.close)
-
-    asyncio.run(run())
+    write_lines(root, [a_line(n, worker) for n in range(count)], worker, boot, seal=seal)
 
 
 def segment(root: Path) -> tuple[Path, Path]:
