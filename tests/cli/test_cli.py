@@ -17,8 +17,9 @@ from weir.auth.issuer import Issuer
 from weir.auth.verifier import Verifier
 from weir.duration import seconds
 from weir.jsonpath import compile_path
-from weir.recorder import index
-from weir.recorder.journal import JournalLine, encode_line, timestamp
+from weir.recorder import index, live
+from weir.recorder.folder import Recordings
+from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
 from weir.text import inert
 
 WEIR = Path(sys.executable).with_name("weir")
@@ -80,11 +81,14 @@ def recordings(tmp_path: Path) -> Path:
     folder = root / "segments" / "c" / "2027-01-15"
     folder.mkdir(parents=True)
     lines = [
-        JournalLine(request_id=f"id-{n}", time=timestamp(1.8e9 + n), duration_ms=1.0, worker="w0", method="POST", path="/\x1b[2J", user=user, segment="s")
+        JournalLine(version=SCHEMA_VERSION, request_id=f"id-{n}", time=timestamp(1.8e9 + n), duration_ms=1.0, worker="w0", method="POST", path="/\x1b[2J", user=user, segment="s")
         for n, user in enumerate(("alice", "bob, \"jr\"", None))
     ]  # fmt: skip
     (folder / "w0-b-000001.jsonl").write_bytes(b"".join(encode_line(line) + b"\n" for line in lines))
-    index.create(root)
+    recordings = Recordings(root)
+    live.prepare(recordings)
+    live.add(recordings, "w0", "c/2027-01-15/w0-b-000001")
+    index.create(recordings)
     return root
 
 

@@ -75,7 +75,8 @@ def test_scan_reports_what_is_left_without_showing_it(folder: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from weir.recorder import index; from pathlib import Path; index.create(Path('recordings'))",
+            "from pathlib import Path; from weir.recorder import index; from weir.recorder.folder import Recordings; "
+            "index.create(Recordings(Path('recordings')))",
         ],
         cwd=folder,
         check=True,

@@ -231,7 +231,7 @@ def test_a_response_rule_refuses_what_the_service_answered(policed: Gateway, ser
         "saw": "1",
         "shadow": False,
     } in trace
-    assert results == [{"index": 7, "score": 0.9}]
+    assert results == [{"index": 7, "score": 0.9, "document": None}]
     flow = next(f for f in policed.flows() if f.id == answer.headers["x-request-id"])
     assert flow.response is not None and b"relevance_score" not in (flow.response.content or b"")
 

@@ -17,6 +17,7 @@ from weir.login import store
 from weir.policies import folder_path
 from weir.recorder import events
 from weir.recorder.folder import FormatError, Recordings, group_id, read_format
+from weir.recorder.index import quoted
 
 #: Seconds that a command waits for the gateway's own housekeeping.
 WAIT = 120.0
@@ -46,15 +47,45 @@ def recordings_of(policies: str, folder: Path | None) -> Recordings:
     return found
 
 
+#: Statements that ask, and neither write nor set anything.
+_QUESTIONS = frozenset((duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN))
+
+
+def confine(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
+    """Let *connection*, to the index, read the recordings and no other file of whoever runs this."""
+    root = quoted(str(recordings.root.resolve()) + "/")
+    connection.execute(f"SET TimeZone = 'UTC'; SET allowed_directories = [{root}]")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+
+def check_question(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Raise duckdb.Error where *query* does more than ask."""
+    for statement in connection.extract_statements(query):
+        if statement.type not in _QUESTIONS:
+            raise duckdb.InvalidInputException(
+                f"{statement.type.name} is not a question, and the index is read only; rows go elsewhere with --json, "
+                "--csv, weir sessions export and weir index export"
+            )
+
+
 @contextlib.contextmanager
 def index_of(recordings: Recordings) -> Iterator[duckdb.DuckDBPyConnection]:
     """The index, read-only; what is wrong with a query ends the command with one line."""
     try:
         with duckdb.connect(str(recordings.database), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            confine(connection, recordings)
             yield connection
     except duckdb.Error as error:
-        fail(str(error).splitlines()[0])
+        fail(said(error))
+
+
+def said(error: duckdb.Error) -> str:
+    """What is wrong with a query, in one line."""
+    hint = "; `weir sql` without a query lists them: .views, .columns flows" if isinstance(error, _UNKNOWN) else ""
+    return f"{str(error).splitlines()[0]}{hint}"
+
+
+_UNKNOWN = (duckdb.BinderException, duckdb.CatalogException)
 
 
 def reader() -> str:

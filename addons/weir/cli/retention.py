@@ -37,7 +37,7 @@ from weir.recorder.journal import JournalLine, timestamp
 app = typer.Typer(no_args_is_help=True, help="Legal holds: what retention and erasure must leave.")
 
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and leave it.")]
-_Reason = Annotated[str, typer.Option(help="Why; it is kept with the hold.")]
+_Reason = Annotated[str, typer.Option(help="Why; it is kept, and stands in the events.")]
 
 
 @app.command("add")
@@ -67,6 +67,8 @@ def hold_add(
     with index_of(folder) as database:
         query = f"SELECT count(*), count(DISTINCT segment) FROM flows WHERE {hold.condition}"  # noqa: S608
         requests, segments = database.execute(query).fetchall()[0]
+    if session and not requests:
+        fail(f"no session {session!r} is on record; see: weir sessions list", 1)
     leave_row(folder, "hold", hold.name, f"{hold.condition}: {reason}")
     try:
         with keeping(folder, wait=WAIT):

@@ -14,7 +14,16 @@ import duckdb
 import typer
 
 from weir.cli.fail import fail
-from weir.cli.reading import PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
+from weir.cli.reading import (
+    PoliciesOption,
+    RecordingsOption,
+    check_question,
+    confine,
+    index_of,
+    leave_row,
+    recordings_of,
+    said,
+)
 from weir.cli.table import print_table
 from weir.home import home
 from weir.recorder.dictionary import VIEWS
@@ -66,6 +75,7 @@ def sql(
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[list[str], list[Any]]:
+    check_question(connection, query)
     connection.execute(query)
     names = [column[0] for column in connection.description or ()]
     return names, connection.fetchall() if names else []
@@ -121,10 +131,10 @@ def _answer(recordings: Recordings, query: str, form: str) -> None:
     leave_row(recordings, "read", "sql", query)
     try:
         with duckdb.connect(str(recordings.database), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            confine(connection, recordings)
             _print(*_ask(connection, query), form)
     except duckdb.Error as error:
-        print(inert(str(error).splitlines()[0]), file=sys.stderr)
+        print(inert(said(error)), file=sys.stderr)
     except KeyboardInterrupt:
         print("(stopped)", file=sys.stderr)
 

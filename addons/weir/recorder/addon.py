@@ -73,6 +73,7 @@ class Recorder:
         check_format()
         recordings = policies.recorded
         signer = Signer(recordings)
+        recordings.settle_modes()
         live.prepare(recordings)
         self._digests = Digests(derived_key("record"))
         self._lock = claim(recordings)

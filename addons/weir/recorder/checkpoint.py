@@ -100,17 +100,19 @@ def verify(note: bytes, key: Key) -> Checkpoint:
     try:
         text, _, signatures = note.decode().rpartition("\n\n")
         text += "\n"
-        signed = False
+        signed, names = False, list[str]()
         for line in signatures.removesuffix("\n").split("\n"):
             dash, name, encoded = line.split(" ")
             raw = base64.b64decode(encoded, validate=True)
             if dash != _DASH or encoded != _base64(raw) or not signatures.endswith("\n"):
                 raise ValueError("written in another way")
+            names.append(name)
             if name == key.name and raw[:4] == key.hash:
                 Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
                 signed = True
         if not signed:
-            raise CheckpointError("is not signed by this key")
+            other = "" if key.name in names else f"; it is signed as {', '.join(names)}, and the key is {key.name}'s"
+            raise CheckpointError(f"is not signed by this key{other}")
         found = _parse(text)
         if found.text() != text:
             raise ValueError("written in another way")

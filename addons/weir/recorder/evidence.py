@@ -17,7 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from weir.home import home, key_file
-from weir.recorder.checkpoint import Checkpoint, Key, Size, public_key, sign
+from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, public_key, sign, verify
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import Tree, leaf_hash
@@ -118,6 +118,8 @@ class Log:
             self.sealed: dict[str, Sealed] = {}
             for line in whole_lines(self._recordings, self.folder / FILE):
                 self._note(line)
+            with contextlib.suppress(OSError, CheckpointError):  # none yet: then the next is the first
+                self._signed = verify((self.folder / CHECKPOINT).read_bytes(), signer.key)
 
     def append(self, entry: Entry) -> None:
         """Write *entry*. Returns once the disk has it. Raises OSError."""

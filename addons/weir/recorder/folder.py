@@ -9,6 +9,7 @@ import grp
 import json
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +129,21 @@ class Recordings:
                 raise
         finally:
             os.close(descriptor)
+
+    def settle_modes(self) -> None:
+        """Have what was made for other readers, or before Weir, be readable to those of now. Raises OSError."""
+        status = self.root.stat()
+        group = self.readers if self.readers is not None else status.st_gid
+        if (stat.S_IMODE(status.st_mode), status.st_gid) == (self.folder_mode, group):
+            return
+        for folder, _, files in self.root.walk(top_down=False):
+            for path in (*(folder / name for name in files), folder):
+                if path.is_symlink():
+                    continue
+                mode = self.folder_mode if path is folder else self.file_mode
+                path.chmod(mode & ~0o222 if path.name == self.database.name else mode)
+                if self.readers is not None:
+                    os.chown(path, -1, self.readers)
 
     def identify(self) -> str:
         """The folder's own id, made with the folder. Raises `FormatError`, OSError."""

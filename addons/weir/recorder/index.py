@@ -86,6 +86,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
 
     Raises OSError, duckdb.Error.
     """
+    live.prepare(recordings)
     for name in (events.FILE, approvals.FILE):
         path = recordings.make(recordings.log("_none")) / name
         os.close(recordings.open(path, os.O_WRONLY | os.O_CREAT))
@@ -101,10 +102,10 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
         connection.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh")
         root = recordings.root.resolve()
-        live = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
+        journals = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
         folder = root / recordings.index.relative_to(recordings.root)
-        connection.execute(f"CREATE VIEW flows AS {_flows(folder, live)}")
-        connection.execute(f"CREATE VIEW intents AS {_intents(live)}")
+        connection.execute(f"CREATE VIEW flows AS {_flows(folder, journals)}")
+        connection.execute(f"CREATE VIEW intents AS {_intents(journals)}")
         connection.execute(f"CREATE VIEW events AS {_log(root / 'log', events.FILE, events.COLUMNS, 'kind')}")
         lines = _log(root / "log", approvals.FILE, approvals.COLUMNS, "approval_id")
         connection.execute(f"CREATE VIEW approvals AS {_latest(lines)}")
@@ -124,7 +125,6 @@ def _read_journals_again(recordings: Recordings) -> None:
     """Have the journals of sealed segments be read as they are: there is no Parquet of this version yet."""
     if recordings.index.is_dir():
         return  # another process was first
-    live.prepare(recordings)
     linked = {segment for _, segment in live.segments(recordings.root)}
     for segment in sealed_segments(recordings.root):
         if segment not in linked:

@@ -1,5 +1,6 @@
 """What a connection's ``record:`` says, compiled."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +21,15 @@ class Recording:
 
 
 def compile_record(settings: RecordSettings, default_keep: str | None) -> Recording:
-    """Raises `SettingError`."""
+    """*default_keep* counts where the connection does not say. Raises `SettingError` of what it says itself."""
+    keep = compile_keep(settings.keep)
+    if settings.keep is None:
+        with contextlib.suppress(SettingError):  # the gateway's own mistake, said there
+            keep = compile_keep(default_keep)
     return Recording(
         enabled=settings.enabled,
         bodies=settings.bodies,
-        keep=compile_keep(settings.keep or default_keep),
+        keep=keep,
         synced=settings.durability == "synced",
         intent=settings.intent,
     )

@@ -160,8 +160,11 @@ class Writer:
 
     def _give_up(self, done: asyncio.Future[None]) -> None:
         if not done.done():
-            done.set_exception(RecorderUnavailable(f"the disk has not answered for {PATIENCE:.0f} s"))
-            alarm("recorder_unavailable", f"cannot record, so requests are refused: no answer in {PATIENCE:.0f} s")
+            reason = f"the disk has not answered for {PATIENCE:.0f} s"
+            done.set_exception(RecorderUnavailable(reason))
+            if not self._broken:
+                self._broken = reason
+                alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")
 
     def close(self) -> None:
         """Write what waits, seal, sign. Blocks."""
