@@ -127,3 +127,16 @@ def test_a_readers_group_may_read_and_nobody_else(tmp_path: Path) -> None:
         assert path.stat().st_gid == group, path
         assert mode == (0o750 if path.is_dir() else 0o440 if path.name == "index.duckdb" else 0o640), path
     assert seen > 12
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files to another group needs root")
+def test_a_group_that_is_named_later_is_let_in_and_one_that_is_not_any_more_is_not(recordings: Recordings) -> None:
+    index.create(recordings)
+    group = next(g.gr_gid for g in grp.getgrall() if g.gr_gid not in (0, os.getgid()))
+    Recordings(recordings.root, group).settle_modes()
+    journal = next(recordings.segments.glob("*/*/*.jsonl"))
+    assert (journal.stat().st_gid, journal.stat().st_mode & 0o777) == (group, 0o640)
+    assert (recordings.root.stat().st_gid, recordings.root.stat().st_mode & 0o777) == (group, 0o750)
+    assert recordings.database.stat().st_mode & 0o777 == 0o440
+    recordings.settle_modes()
+    assert {path.stat().st_mode & 0o077 for path in recordings.root.rglob("*") if not path.is_symlink()} == {0}

@@ -4,6 +4,7 @@ Folders are 0700 and files 0600; with a readers' group, 0750 and 0640 of that gr
 another name first and renamed into place, so that nobody finds half of it.
 """
 
+import contextlib
 import errno
 import grp
 import json
@@ -138,12 +139,12 @@ class Recordings:
             return
         for folder, _, files in self.root.walk(top_down=False):
             for path in (*(folder / name for name in files), folder):
-                if path.is_symlink():
-                    continue
                 mode = self.folder_mode if path is folder else self.file_mode
-                path.chmod(mode & ~0o222 if path.name == self.database.name else mode)
-                if self.readers is not None:
-                    os.chown(path, -1, self.readers)
+                with contextlib.suppress(FileNotFoundError):  # another worker's, renamed meanwhile
+                    if not path.is_symlink():
+                        path.chmod(mode & ~0o222 if path.name == self.database.name else mode)
+                        if self.readers is not None:
+                            os.chown(path, -1, self.readers)
 
     def identify(self) -> str:
         """The folder's own id, made with the folder. Raises `FormatError`, OSError."""

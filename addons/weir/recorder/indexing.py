@@ -55,9 +55,9 @@ class Slot:
 class Indexer:
     """The Parquet of one recordings folder."""
 
-    def __init__(self, recordings: Recordings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, recordings: Recordings) -> None:
+        """Finish first what a crash has left. Raises OSError, duckdb.Error."""
         self._recordings = recordings
-        self._clock = clock
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true; SET threads = 1")
         self._connection.execute(f"SET temp_directory = {quoted(str(recordings.index / '.spill'))}")
@@ -98,8 +98,8 @@ class Indexer:
 
     def gather(self) -> bool:
         """Make one larger slot, or day's file, of several slots, where there are enough. Whether there were."""
-        today = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
-        settled = [s for s in self.slots() if s.rows and s.since <= self._clock() and s.until >= _FOREVER / 1e6]
+        today = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
+        settled = [s for s in self.slots() if s.rows and s.since <= time.time() and s.until >= _FOREVER / 1e6]
         over = [slot for slot in settled if slot.last < today]
         if over:
             self._into_days(over)
@@ -115,11 +115,11 @@ class Indexer:
 
     def tidy(self) -> None:
         """Empty what has not counted for `GRACE` seconds: slots, and the links of journals that Parquet covers."""
-        before = self._clock() - GRACE
+        before = time.time() - GRACE
         covered = self.covered()
         for slot in self.slots():
             ended = slot.rows > 0 and slot.until <= before  # what it covers is covered by what took its rows
-            forgotten = slot.rows == 0 and slot.covers > 0 and slot.covers_since < self._clock() - 86400
+            forgotten = slot.rows == 0 and slot.covers > 0 and slot.covers_since < time.time() - 86400
             if ended or forgotten:
                 query = f"SELECT * FROM {self._files('0-empty.parquet')}"
                 write_parquet(self._connection, self._recordings, query, slot.name)
@@ -133,9 +133,8 @@ class Indexer:
         gone = f"(segment IN ({_list(segments)}) OR request_id IN ({_list(requests)}))"
         for path in sorted(glob.glob(str(self._recordings.index / "[ad]-*.parquet"))):
             name = os.path.basename(path)
-            found = self._rows(f"SELECT count(*) FROM {self._files(name)} WHERE request_id IS NOT NULL AND {gone}")[0][
-                0
-            ]
+            rows = f"FROM {self._files(name)} WHERE request_id IS NOT NULL AND {gone}"
+            found = self._rows(f"SELECT count(*) {rows}")[0][0]
             if found:
                 taken += found
                 kept = f"SELECT * FROM {self._files(name)} WHERE request_id IS NULL OR NOT coalesce({gone}, false)"
@@ -144,28 +143,16 @@ class Indexer:
 
     def slots(self) -> list[Slot]:
         """Every slot that is not empty."""
-        rows = (
-            self._rows(f"""
+        if next(self._recordings.index.glob("a-*.parquet"), None) is None:
+            return []
+        rows = self._rows(f"""
             SELECT filename, count(request_id), count(covers),
-                   max(since) FILTER (covers IS NOT NULL), min(time)::DATE::VARCHAR, max(time)::DATE::VARCHAR,
-                   max(since) FILTER (request_id IS NOT NULL), max(until) FILTER (request_id IS NOT NULL)
+                   coalesce(max(since) FILTER (covers IS NOT NULL), 0) / 1e6,
+                   coalesce(min(time)::DATE::VARCHAR, ''), coalesce(max(time)::DATE::VARCHAR, ''),
+                   coalesce(max(since) FILTER (request_id IS NOT NULL), 0) / 1e6,
+                   coalesce(max(until) FILTER (request_id IS NOT NULL), 0) / 1e6
             FROM {self._files("a-*.parquet", filename=True)} GROUP BY 1 ORDER BY 1""")
-            if self._any_slot()
-            else []
-        )
-        return [
-            Slot(
-                os.path.basename(name),
-                count,
-                covers,
-                (covers_since or 0) / 1e6,
-                first or "",
-                last or "",
-                (since or 0) / 1e6,
-                (until or 0) / 1e6,
-            )
-            for name, count, covers, covers_since, first, last, since, until in rows
-        ]
+        return [Slot(os.path.basename(row[0]), *row[1:]) for row in rows]
 
     def rebuild(self, segments: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> int:
         """Make everything anew from the journals of *segments*, and have nothing else count. The number of rows."""
@@ -201,7 +188,7 @@ class Indexer:
         """
         delay = DELAY
         while True:
-            since = int((self._clock() + delay) * 1e6)
+            since = int((time.time() + delay) * 1e6)
             prepared: list[tuple[str, str]] = []
             try:
                 for number, (name, query) in enumerate(plan(since)):
@@ -211,7 +198,7 @@ class Indexer:
                 for part, _ in prepared:
                     (self._recordings.index / part).unlink(missing_ok=True)
                 raise
-            if self._clock() < since / 1e6 - delay / 4:
+            if time.time() < since / 1e6 - delay / 4:
                 break
             for part, _ in prepared:
                 (self._recordings.index / part).unlink()
@@ -300,14 +287,11 @@ class Indexer:
         number = sum(1 for _ in self._recordings.index.glob(f"{before}-*.parquet"))
         return f"{before}-{number}.parquet"
 
-    def _any_slot(self) -> bool:
-        return next(self._recordings.index.glob("a-*.parquet"), None) is not None
-
     def _no_rows(self) -> str:
         return f"SELECT * EXCLUDE (since, until, covers) FROM {self._files('0-empty.parquet')}"
 
     def _now(self) -> int:
-        return int(self._clock() * 1e6)
+        return int(time.time() * 1e6)
 
     def _files(self, *names: str, filename: bool = False) -> str:
         files = [quoted(str(self._recordings.index / (name if name != "*" else "*.parquet"))) for name in names]
