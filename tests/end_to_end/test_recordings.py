@@ -26,7 +26,7 @@ from weir.recorder.verify import check
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 WEIR = Path(sys.executable).with_name("weir")
 #: Rounds of kill -9; more are asked for with WEIR_TEST_ROUNDS=50.
-ROUNDS = int(os.environ.get("WEIR_TEST_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("WEIR_TEST_ROUNDS", "2"))
 SHARED = ("-n", "--set", "weir_listen=true", "--set", "weir_reuse_port=true")
 
 

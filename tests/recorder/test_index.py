@@ -23,7 +23,7 @@ from weir.recorder.verify import check
 from weir.recorder.writer import Entry
 
 #: How long readers poll; more is asked for with WEIR_TEST_SECONDS=120.
-SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "12"))
+SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "9"))
 DAY = 86400
 
 

@@ -92,7 +92,7 @@ class Recorder:
         log = Log(recordings, self._lock.worker, signer)
         self._log = log
         self._policies = policies
-        self._housekeeper = Housekeeper(self._kept)
+        self._housekeeper = Housekeeper(self._kept, soon=next(live.segments(recordings.root), None) is not None)
         boot = Uuid7()().replace("-", "")[:15]
         self._writer = Writer(
             recordings, log, boot, self._housekeeper.wake, self._under_way, self._holds, self._begin_anew

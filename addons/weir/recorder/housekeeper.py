@@ -18,8 +18,9 @@ from typing import Any
 import weir
 from weir.alarms import alarm
 
-#: Seconds from a seal, or a start, to the process.
+#: Seconds from a seal to the process; and from a start, where nothing waits.
 SETTLE = 5.0
+_FIRST = 60.0
 #: Seconds until another look where somebody else was at it.
 _ELSEWHERE = 30.0
 _SOURCE = str(Path(weir.__file__).resolve().parents[1])
@@ -28,12 +29,15 @@ _SOURCE = str(Path(weir.__file__).resolve().parents[1])
 class Housekeeper:
     """Starts the process when segments were sealed, and when the last one said that there would be more to do."""
 
-    def __init__(self, asked: Callable[[], dict[str, Any]]) -> None:
-        """*asked* gives what the process is told: the folder, how long what is kept, where checkpoints go."""
+    def __init__(self, asked: Callable[[], dict[str, Any]], *, soon: bool) -> None:
+        """*asked* gives what the process is told: the folder, how long what is kept, where checkpoints go.
+
+        *soon*: there is work already.
+        """
         self._asked = asked
         self._stopping = False
         self._changed = threading.Condition()
-        self._due = time.monotonic() + SETTLE
+        self._due = time.monotonic() + (SETTLE if soon else _FIRST)
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="weir housekeeper", daemon=True)
         self._thread.start()

@@ -100,7 +100,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
     try:
         seed(connection, recordings)
         connection.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
-        connection.execute("USE fresh")
+        connection.execute("USE fresh; BEGIN")
         root = recordings.root.resolve()
         journals = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
         folder = root / recordings.index.relative_to(recordings.root)
@@ -112,7 +112,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
         for name, query in _VIEWS.items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         _describe(connection)
-        connection.execute("USE memory")
+        connection.execute("COMMIT; USE memory")
         connection.execute("DETACH fresh")
     finally:
         connection.close()
@@ -287,10 +287,11 @@ def _latest(lines: str) -> str:
 
 
 def _describe(connection: duckdb.DuckDBPyConnection) -> None:
+    said = []
     for view, (about, columns) in VIEWS.items():
-        connection.execute(f"COMMENT ON VIEW {view} IS {quoted(about)}")
-        for column, text in columns.items():
-            connection.execute(f'COMMENT ON COLUMN {view}."{column}" IS {quoted(text)}')
+        said.append(f"COMMENT ON VIEW {view} IS {quoted(about)}")
+        said += [f'COMMENT ON COLUMN {view}."{column}" IS {quoted(text)}' for column, text in columns.items()]
+    connection.execute("; ".join(said))
 
 
 def quoted(text: str) -> str:
