@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from weir.home import home, key_file
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, public_key, sign, verify
-from weir.recorder.folder import Recordings
+from weir.recorder.folder import Recordings, sync_path
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import Tree, leaf_hash
 
@@ -143,7 +143,7 @@ class Log:
                 if (self.folder / name).exists():
                     self._file(name)
             for file in self._unsynced:
-                _sync(self.folder / file)
+                sync_path(self.folder / file)
             self._unsynced.clear()
             files = {name: Size(tree.size, tree.root()) for name, tree in self._files.items()}
             log = Size(self._tree.size, self._tree.root())
@@ -253,11 +253,3 @@ def sealed_segments(root: Path) -> list[str]:
         elif isinstance(entry, Removed):
             gone.add(entry.segment)
     return [segment for segment in found if segment not in gone]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -111,7 +111,7 @@ class Recordings:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
-            sync_folder(path.parent)
+            sync_path(path.parent)
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
@@ -183,9 +183,9 @@ def read_format(root: Path) -> str:
 datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the disk hold the names in *folder*. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_path(path: Path) -> None:
+    """Have the disk hold a file's content, or the names in a folder. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -102,7 +102,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
         connection.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh; BEGIN")
         root = recordings.root.resolve()
-        journals = f"live AS NOT MATERIALIZED ({_live(str(root / 'live' / '*.jsonl'))})"
+        journals = f"live AS NOT MATERIALIZED ({journal_rows(quoted(str(root / 'live' / '*.jsonl')))})"
         folder = root / recordings.index.relative_to(recordings.root)
         connection.execute(f"CREATE VIEW flows AS {_flows(folder, journals)}")
         connection.execute(f"CREATE VIEW intents AS {_intents(journals)}")
@@ -233,10 +233,6 @@ _FILLED = {
 def selected(instead: Mapping[str, str] = {}) -> str:
     """The journal's columns, some of them by another expression."""
     return ", ".join(f'{instead[name]} AS "{name}"' if name in instead else f'"{name}"' for name in COLUMNS)
-
-
-def _live(journals: str) -> str:
-    return journal_rows(quoted(journals))
 
 
 def _flows(folder: Path, live: str) -> str:

@@ -101,13 +101,13 @@ def _begun(unsealed: dict[str, Path]) -> dict[str, dict[str, JournalLine]]:
     last: dict[str, tuple[str, JournalLine]] = {}
     ended: set[str] = set()
     for segment, flows in unsealed.items():
-        lines = _whole(flows.with_suffix(".jsonl"))[0]
-        for line in _read_lines(lines) or ():
+        lines = _read_lines(_whole(flows.with_suffix(".jsonl"))[0]) or []
+        for line in lines:
             if line.intent:
                 last[line.request_id] = (segment, line)
             else:
                 ended.add(line.request_id)
-        end = _end_of(_read_lines(lines) or [])
+        end = _end_of(lines)
         if end < flows.stat().st_size:
             ended |= {line.request_id for line, _ in _read_tail(flows, end, segment)[0]}
     begun: dict[str, dict[str, JournalLine]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from weir.recorder.checkpoint import Size
 from weir.recorder.evidence import Sealed
-from weir.recorder.folder import Recordings, datasync, sync_folder, write_all
+from weir.recorder.folder import Recordings, datasync, sync_path, write_all
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import Tree, leaf_hash
 
@@ -37,7 +37,7 @@ class Segment:
             os.close(self._flows)
             self.flow_path.unlink(missing_ok=True)
             raise
-        sync_folder(base.parent)
+        sync_path(base.parent)
         self.size = 0
         self._journal_size = 0
         self.dirty = False

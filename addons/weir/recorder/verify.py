@@ -93,8 +93,8 @@ def check(
         progress(done, len(sealed))
         _segment(root, segment, tombstones, report)
     progress(len(sealed), len(sealed))
-    for worker, log in logs.items():
-        _live(root, worker, log.checkpoint, sealed, tombstones, report)
+    for log in logs.values():
+        _live(root, log.checkpoint, sealed, tombstones, report)
     _strangers(root, logs, sealed, tombstones, report)
     _pretended(root, report)
     for note in kept:
@@ -274,7 +274,6 @@ def _flows(path: Path, segment: str, lines: Iterable[bytes], erased: Mapping[int
 
 def _live(
     root: Path,
-    worker: str,
     checkpoint: Checkpoint,
     sealed: dict[str, Sealed],
     tombstones: _Tombstones,
@@ -391,7 +390,7 @@ def _since(
         there = _lines(root / where / name)
         if not _begins(there, size, line_hash):
             report.add(f"{where}/{name}", f"since {old.time}: {_short(there, size)}")
-    _live(root, old.worker, old, sealed, tombstones, report, kept=True)
+    _live(root, old, sealed, tombstones, report, kept=True)
 
 
 def _lines(path: Path) -> list[bytes]:
