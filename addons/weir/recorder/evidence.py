@@ -10,7 +10,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from weir.home import home, key_file
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, public_key, sign, verify
 from weir.recorder.folder import Recordings, sync_path
 from weir.recorder.journal import timestamp
-from weir.recorder.merkle import Tree, leaf_hash
+from weir.recorder.merkle import Tree, leaf_hash, root_of
 
 FILE = "evidence.jsonl"
 CHECKPOINT = "checkpoint"
@@ -193,6 +193,11 @@ def line_hash(line: bytes) -> bytes:
     """The leaf hash of *line*, or the one that it says, where what it held has been erased."""
     erased = erased_line(line)
     return leaf_hash(line) if erased is None else bytes.fromhex(erased.erased)
+
+
+def begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
+    """Whether *lines*, by their leaf hashes, begin with what *size* says."""
+    return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
 
 
 def whole_lines(recordings: Recordings, path: Path) -> Iterator[bytes]:

@@ -19,12 +19,12 @@ from mitmproxy import exceptions, io
 from weir.alarms import alarm
 from weir.recorder import live
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, verify
-from weir.recorder.evidence import CHECKPOINT, Log, Sealed, Signer, erased_line, line_hash
+from weir.recorder.evidence import CHECKPOINT, Log, Sealed, Signer, begins, erased_line, line_hash
 from weir.recorder.flowfile import line_in
 from weir.recorder.folder import Recordings, write_all
 from weir.recorder.interrupted import CRASHED, interrupted
 from weir.recorder.journal import JournalLine, decode_line, encode_line, placed
-from weir.recorder.merkle import Tree
+from weir.recorder.merkle import root_of
 from weir.recorder.worker import try_claim
 
 _WORKER = re.compile(r"w[0-9]{1,3}")
@@ -85,7 +85,7 @@ def _repair_worker(recordings: Recordings, signer: Signer, worker: str, paths: l
         if sealed.lines == 0 and size is None:
             _forget(recordings, flows, segment)
             continue
-        if size is not None and not _begins_with(flows.with_suffix(".jsonl"), size):
+        if size is not None and not begins(_whole(flows.with_suffix(".jsonl"))[0].split(b"\n")[:-1], size, line_hash):
             sealed = _missing(segment, size, sealed)
         if segment not in linked:
             live.add(recordings, worker, segment)
@@ -154,11 +154,6 @@ def _missing(segment: str, size: Size, found: Sealed | None) -> Sealed:
     )  # fmt: skip
 
 
-def _begins_with(journal: Path, size: Size) -> bool:
-    lines = journal.read_bytes().split(b"\n")[:-1]
-    return len(lines) >= size.lines and Tree(map(line_hash, lines[: size.lines])).root() == size.root
-
-
 def _forget(recordings: Recordings, flows: Path, segment: str) -> None:
     """A segment in which nothing was written yet."""
     for slot, linked in live.segments(recordings.root):
@@ -181,7 +176,7 @@ def _sealed(flows: Path, segment: str) -> Sealed | None:
         return None
     times = [line.time for line in read]
     first, last = (min(times), max(times)) if times else ("", "")
-    root = Tree(map(line_hash, lines)).root().hex()
+    root = root_of(map(line_hash, lines)).hex()
     return Sealed(segment=segment, lines=len(lines), root=root, length=end, first=first, last=last, time=last)
 
 

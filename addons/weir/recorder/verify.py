@@ -25,13 +25,14 @@ from weir.recorder.evidence import (
     Erased,
     Removed,
     Sealed,
+    begins,
     decode_entry,
     entries,
     erased_line,
     line_hash,
 )
 from weir.recorder.journal import decode_line
-from weir.recorder.merkle import Tree, leaf_hash, root_of
+from weir.recorder.merkle import leaf_hash, root_of
 
 #: Seconds after which what looks strange is looked at again: the gateway may just have made it.
 _AGAIN = 0.5
@@ -123,7 +124,7 @@ def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | N
         report.add(f"{where}/{CHECKPOINT}", f"is that of another log, {checkpoint.origin}")
         return None
     lines = _lines(folder / FILE)
-    if not _begins(lines, checkpoint.log, leaf_hash):
+    if not begins(lines, checkpoint.log, leaf_hash):
         report.add(f"{where}/{FILE}", _short(lines, checkpoint.log))
         return None
     entries = []
@@ -136,7 +137,7 @@ def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | N
         report.not_covered.append(f"{where}/{FILE}: {len(lines) - checkpoint.log.lines} lines")
     for name, size in checkpoint.files.items():
         there = _lines(folder / name)
-        if not _begins(there, size, line_hash):
+        if not begins(there, size, line_hash):
             report.add(f"{where}/{name}", _short(there, size))
         elif tombstones is not None:
             for problem in _unexplained(there, f"{folder.name}/{name}", tombstones):
@@ -233,7 +234,7 @@ def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[st
     lines = data.split(b"\n")[:-1]
     if not data.endswith(b"\n") and data:
         yield "its journal ends in the middle of a line"
-    if Tree(map(line_hash, lines)).root().hex() != sealed.root or len(lines) != sealed.lines:
+    if root_of(map(line_hash, lines)).hex() != sealed.root or len(lines) != sealed.lines:
         yield f"its journal is not what was sealed: {_where_short(len(lines), sealed.lines)}"
         return
     yield from _unexplained(lines, sealed.segment, tombstones)
@@ -289,7 +290,7 @@ def _live(
                 report.add(f"segments/{segment}", "had more lines than its tombstone says")
             continue
         lines = _lines(root / "segments" / f"{segment}.jsonl")
-        if not _begins(lines, size, line_hash):
+        if not begins(lines, size, line_hash):
             report.add(f"segments/{segment}", _short(lines, size))
         elif segment not in sealed and not kept:
             report.segments += 1
@@ -382,13 +383,13 @@ def _since(
     if log is None:
         report.add(where, f"is gone, or not readable: it was signed at {old.time}")
         return
-    if not _begins(log.lines, old.log, leaf_hash) or log.checkpoint.log.lines < old.log.lines:
+    if not begins(log.lines, old.log, leaf_hash) or log.checkpoint.log.lines < old.log.lines:
         report.add(f"{where}/{FILE}", f"was rolled back or changed since {old.time}: {_short(log.lines, old.log)}")
     if log.checkpoint.time < old.time:
         report.add(f"{where}/{CHECKPOINT}", f"is older ({log.checkpoint.time}) than the one that was kept ({old.time})")
     for name, size in old.files.items():
         there = _lines(root / where / name)
-        if not _begins(there, size, line_hash):
+        if not begins(there, size, line_hash):
             report.add(f"{where}/{name}", f"since {old.time}: {_short(there, size)}")
     _live(root, old, sealed, tombstones, report, kept=True)
 
@@ -398,10 +399,6 @@ def _lines(path: Path) -> list[bytes]:
         return path.read_bytes().split(b"\n")[:-1]
     except OSError:
         return []
-
-
-def _begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
-    return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
 
 
 def _short(lines: Sequence[bytes], size: Size) -> str:
