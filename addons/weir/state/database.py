@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from weir.approvals.model import Approval, Person, State, decode_approval, encode_approval
 from weir.home import HomeError, home, operator_name
 from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapshot, Stop, StopScope, snapshot_of
+from weir.state.sqlite import patiently
 
 FILE = "state.db"
 #: What an API key begins with: for secret scanners, and to tell one from other tokens.
@@ -435,8 +436,8 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
 
 def _make(connection: sqlite3.Connection) -> None:
     """Make the tables, where this is the first to open the file. Raises OSError where they are not ours."""
-    _patiently(connection, "PRAGMA journal_mode = WAL")
-    _patiently(connection, "BEGIN IMMEDIATE")
+    patiently(connection, "PRAGMA journal_mode = WAL", _BUSY)
+    patiently(connection, "BEGIN IMMEDIATE", _BUSY)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for schema, watched in list(zip(_SCHEMA, _WATCHED, strict=True))[version:]:
         for statement in (*schema.split(";\n"), *(_trigger(t, c) for t in watched for c in _CHANGES)):
@@ -446,19 +447,6 @@ def _make(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
     if version > _VERSION:
         raise OSError(f"written by a newer weir (format {version})")
-
-
-def _patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """Changing to WAL does not wait for others by itself: workers that start together would fail."""
-    deadline = time.monotonic() + _BUSY
-    while True:
-        try:
-            connection.execute(statement)
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -12,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from weir.home import home
+from weir.state.sqlite import patiently
 
 FILE = "proofs.db"
+#: Seconds that one waits for another process's use of the file.
+BUSY = 1.0
 #: Seconds between two removals of proofs that are too old to be accepted anyway.
 CLEANING = 60.0
 
@@ -38,14 +41,7 @@ class Proofs:
 
     def _use(self, digest: bytes, until: float) -> bool:
         if self._connection is None:
-            path = self._path or home() / FILE
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS proofs (digest BLOB PRIMARY KEY, until REAL NOT NULL) STRICT, WITHOUT ROWID"
-            )
+            self._connection = _open(self._path or home() / FILE)
         now = time.time()
         if now - self._cleaned > CLEANING:
             self._connection.execute("DELETE FROM proofs WHERE until < ?", (now - CLEANING,))
@@ -56,3 +52,18 @@ class Proofs:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        patiently(connection, "PRAGMA journal_mode = WAL", BUSY)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS proofs (digest BLOB PRIMARY KEY, until REAL NOT NULL) STRICT, WITHOUT ROWID"
+        )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
