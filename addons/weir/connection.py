@@ -10,6 +10,7 @@ from weir.policy.limits import Concurrency, Limit
 from weir.policy.rules import Rules
 from weir.profiles.profile import Profile
 from weir.recorder.settings import Recording
+from weir.routing.dial import Dial
 from weir.routing.model import Match, Upstream
 
 
@@ -30,6 +31,7 @@ class Connection:
     profile: Profile
     token_in: frozenset[str]  # where a token may stand besides Authorization: Bearer
     upstream: Upstream
+    dial: Dial  # how the upstream is reached
     match: Match
     credential: Credential | None
     access: frozenset[str]  # namespaced groups

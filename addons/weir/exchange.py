@@ -12,6 +12,7 @@ from mitmproxy import http
 from weir.approvals.model import Approval, Demand
 from weir.auth.dpop import Proof
 from weir.auth.model import Principal
+from weir.auth.presented import Presented
 from weir.connection import Connection
 from weir.masking.masks import MaskedField
 from weir.masking.streaming import ResponseStream
@@ -25,6 +26,9 @@ from weir.problems import Problem
 from weir.profiles.model import UNKNOWN, Call, Ranking
 from weir.profiles.profile import Operation
 from weir.profiles.readers import Parameters
+from weir.routing.arrival import Arrival
+from weir.routing.model import Origin
+from weir.routing.proxy import Via
 from weir.secret import Secret
 
 
@@ -76,6 +80,10 @@ class Exchange:
     replay_key: str = ""
     replay_only: bool = False  # what -S does not answer is not sent either
     # routing
+    arrival: Arrival | None = None
+    origin: Origin | None = None  # that the caller means; none in reverse mode, where it is the gateway
+    scheme: str = "http"  # that the caller speaks
+    via: Via | None = None  # the proxy through which it goes on
     client_ip: str = ""
     head: dict[bytes, bytes] = field(default_factory=dict)  # the caller's, by lower-case name
     method: str = ""
@@ -88,6 +96,7 @@ class Exchange:
     client_request_id: str = ""
     chunked: bool = True  # the caller reads chunked bodies: not so HTTP/1.0
     # auth
+    presented: Presented | None = None
     token: Secret | None = None
     proof: Proof | None = None  # of the key that the token is bound to
     principal: Principal | None = None
@@ -159,6 +168,12 @@ class Exchange:
     def settled(self) -> bool:
         """Whether the gateway answers by itself: nothing goes upstream, and no other answer is delivered."""
         return self.problem is not None or self.document is not None
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the caller speaks to the gateway as to a proxy, here and now: not from within a tunnel."""
+        arrival = self.arrival
+        return arrival is not None and arrival.listener.mode == "explicit" and not arrival.hosts
 
     def own_answer(self) -> http.Response:
         """The answer that the exchange's problem, or else its document, gives. There must be one."""

@@ -7,12 +7,14 @@ in memory, and answers 503 wherever the two do not fit, whatever went wrong befo
 from collections.abc import Callable
 
 from mitmproxy import http, tcp, udp
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from weir.alarms import alarm
+from weir.alarms import alarm, counters
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem, gateway_error
 from weir.replay.key import HEADER
+from weir.routing.dial import refusal
 
 
 class Gate:
@@ -44,7 +46,7 @@ class Gate:
                 flow.response is not exchange.answer or flow.response is None
             ):  # server replay answered a refused request
                 flow.response = exchange.answer = exchange.own_answer()
-        elif flow.server_conn.via is not None or flow.server_conn.transport_protocol != "tcp":
+        elif flow.server_conn.via != exchange.via or flow.server_conn.transport_protocol != "tcp":
             self._refuse(flow, exchange, "a request that would go by another way")
         elif not exchange.judged or replay_key is None:
             self._refuse(flow, exchange, "a request that was not judged to its end")
@@ -81,9 +83,23 @@ class Gate:
         self._forget(flow)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        """No tunnel is opened."""
+        """No tunnel is opened but to where a caller that is let in may go."""
+        exchange = self._find(flow)
+        if exchange is not None and exchange.judged and not exchange.settled and flow.response is None:
+            self._forget(flow)
+            return
+        if exchange is not None and exchange.settled and flow.response is exchange.answer is not None:
+            self._forget(flow)
+            return
         problem = Problem(Kind.CONNECT_REFUSED, "This gateway opens no tunnels; use it as the base URL.")
         flow.response = problem.response(self._new_id())
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Nothing is dialled but what was judged."""
+        host = data.server.address[0] if data.server.address else ""
+        if why := refusal(host):
+            counters["dial_refused"] += 1
+            data.server.error = why
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         """No WebSocket is opened."""

@@ -14,7 +14,7 @@ _REMOVED = (
     "browser", "block", "stripdnshttpsrecords", "blocklist", "anticache", "anticomp", "commandhistory",
     "comment", "cut", "disableh2c", "export", "onboarding", "proxyauth", "dnsresolver", "mapremote",
     "maplocal", "modifybody", "modifyheaders", "stickyauth", "stickycookie", "save", "savehar",
-    "upstreamauth", "updatealtsvc", "dumper",
+    "upstreamauth", "updatealtsvc", "dumper", "nextlayer", "tlsconfig",
 )  # fmt: skip
 
 #: Set, whatever was asked for: otherwise bytes could pass before or without a judgement.
@@ -100,14 +100,17 @@ def refuse_options() -> None:
 
 
 def given_modes() -> list[mode_specs.ProxyMode]:
-    """The modes of ``--mode``; empty where it was not given. Raises `HardeningError` for other than reverse."""
+    """The modes of ``--mode``; empty where it was not given. Raises `HardeningError` for those that are not ours."""
     specs = list(ctx.options.mode)
     if specs == ctx.options.default("mode"):
         return []
     modes = [mode_specs.ProxyMode.parse(spec) for spec in specs]
     for mode in modes:
+        if isinstance(mode, mode_specs.RegularMode | mode_specs.TransparentMode):
+            continue
         if not isinstance(mode, mode_specs.ReverseMode) or mode.scheme != "http":
             raise HardeningError(
-                f"--mode {mode.full_spec} is not supported; use reverse:http://weir.invalid@HOST:PORT, or `listen:`"
+                f"--mode {mode.full_spec} is not supported; use reverse:http://weir.invalid@HOST:PORT, "
+                "regular@HOST:PORT, transparent@HOST:PORT, or `listen:`"
             )
     return modes

@@ -40,27 +40,17 @@ from weir.profiles.profile import Profile, compile_profile, load_profile, names
 from weir.profiles.settings import ProfileSettings
 from weir.recorder.folder import Recordings, group_id
 from weir.recorder.settings import Recording, compile_keep, compile_record
+from weir.routing.addresses import compile_addresses
+from weir.routing.destinations import Destinations, Pass, compile_pass
+from weir.routing.dial import Dial
+from weir.routing.listener import Listener, compile_listener
 from weir.routing.model import Match, Origin, is_loopback, parse_upstream
+from weir.routing.proxy import UpstreamProxy, compile_proxy
 from weir.routing.table import Table, compile_match
 from weir.state.model import KEYS_ISSUER, KEYS_NAME
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """One address to listen on."""
-
-    host: str
-    port: int
-
-    @property
-    def mode(self) -> str:
-        """The mitmproxy mode. Its target is a name that never resolves: routing sets the real one."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"reverse:http://weir.invalid@{host}:{self.port}"
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+from weir.tls import ca
+from weir.tls.server import Leaves
+from weir.tls.upstream import compile_upstream_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +126,9 @@ class Policies:
     held: HeldSettings
     connections: tuple[Connection, ...]
     table: Table[Connection]
+    destinations: Destinations[Connection]
+    upstream_proxy: UpstreamProxy | None
+    leaves: Leaves | None  # where callers are intercepted
 
     def __repr__(self) -> str:
         return f"Policies({self.version[:12]})"
@@ -175,7 +168,12 @@ def load(
     mistakes: list[Mistake] = list(folder.mistakes)
     gateway = folder.gateway
     errors: list[SettingError] = []
-    listeners = _listeners(gateway.settings, errors)
+    listeners = _listeners(gateway.settings, path, errors)
+    passes = _passes(gateway.settings, errors)
+    proxy = None
+    if gateway.settings.upstream_proxy is not None:
+        with at(errors, "upstream_proxy"):
+            proxy = compile_proxy(gateway.settings.upstream_proxy, path, environment)
     issuers = [(carried or {}).get(i.made_of, i) for i in _issuers(gateway.settings, path, environment, errors)]
     public_url = _public_url(gateway.settings, errors)
     with at(errors, "limits"):
@@ -228,7 +226,7 @@ def load(
         connection = _connection(
             document, folder, namespaces, profiles, categories, directory, mask_keys, detectors, environment, errors
         )
-        if connection is not None and connection.match in taken:
+        if connection is not None and connection.match in taken and connection.match != Match():
             errors.append(
                 SettingError(
                     f"is also the match of {taken[connection.match]!r}: no request could be told apart", "match"
@@ -239,6 +237,10 @@ def load(
         elif connection is not None:
             taken[connection.match] = connection.name
             connections.append(connection)
+    intercepts = any(listener.mode != "reverse" for listener in listeners)
+    if intercepts:
+        _check_destinations(folder, connections, mistakes)
+    leaves = _leaves(gateway, connections, mistakes, needed=intercepts)
     if mistakes:
         raise ConfigError(mistakes)
     return Policies(
@@ -265,7 +267,10 @@ def load(
         admin=admin,
         held=gateway.settings.held,
         connections=tuple(connections),
-        table=Table((c.match, c) for c in connections),
+        table=Table((c.match, c) for c in connections if c.match != Match()),
+        destinations=Destinations(((c.upstream, c.match.port, c) for c in connections), passes),
+        upstream_proxy=proxy,
+        leaves=leaves,
     )
 
 
@@ -335,27 +340,58 @@ def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[s
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _listeners(settings: GatewaySettings, errors: list[SettingError]) -> tuple[Listener, ...]:
+def _listeners(settings: GatewaySettings, folder: Path, errors: list[SettingError]) -> tuple[Listener, ...]:
     listeners: list[Listener] = []
-    for i, url in enumerate(settings.listen):
+    for i, entry in enumerate(settings.listen):
         with at(errors, "listen", i):
-            listener = _listener(url)
-            if listener in listeners:
-                raise SettingError(f"{url!r} stands twice")
+            listener = compile_listener(entry, folder)
+            if any((other.host, other.port) == (listener.host, listener.port) for other in listeners):
+                raise SettingError(f"{listener} stands twice")
             listeners.append(listener)
     return tuple(listeners)
 
 
-def _listener(url: str) -> Listener:
+def _passes(settings: GatewaySettings, errors: list[SettingError]) -> tuple[Pass, ...]:
+    passes: list[Pass] = []
+    for i, entry in enumerate(settings.pass_):
+        with at(errors, "pass", i):
+            passes.append(compile_pass(entry))
+    return tuple(passes)
+
+
+def _check_destinations(folder: Folder, connections: list[Connection], mistakes: list[Mistake]) -> None:
+    """Two connections that lead to the same are a mistake where callers come to a proxy."""
+    documents = {document.settings.connection: document for document in folder.connections}
+    seen: dict[tuple[object, ...], str] = {}
+    for connection in connections:
+        upstream, port = connection.upstream, connection.match.port
+        other = seen.setdefault((upstream, port), connection.name)
+        if other != connection.name:
+            message = (
+                f"{other!r} leads to the same: callers of a proxy could not be told apart; name another path in one of "
+                "the two, or the listener that it is for (`match: {port: …}`)"
+            )
+            mistakes.append(documents[connection.name].mistake(SettingError(message, "upstream")))
+
+
+def _leaves(
+    gateway: Document[GatewaySettings], connections: list[Connection], mistakes: list[Mistake], *, needed: bool
+) -> Leaves | None:
+    """The certificates for callers that are intercepted. Where they are *needed*, it is a mistake not to have them."""
+    hosts = {c.upstream.origin.host for c in connections if c.upstream.origin.scheme == "https"}
+    if not hosts:
+        return None
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-        parts = urlsplit("")
-    if parts.scheme != "http" or not host or not port or parts.path not in ("", "/") or parts.query:
-        raise SettingError(f"{url!r} is not a listener; write e.g. http://127.0.0.1:8080")
-    return Listener(host, port)
+        authority = ca.current()
+    except HomeError as error:
+        raise ConfigError([gateway.mistake(SettingError(str(error), "listen"))]) from None
+    missing = hosts if authority is None else {host for host in hosts if not authority.covers(host)}
+    if needed and (missing or authority is None):
+        what = "there is none" if authority is None else f"it may not speak for {', '.join(sorted(missing))}"
+        how = "weir ca create" if authority is None else "weir ca rotate"
+        message = f"callers are intercepted with the gateway's own CA, and {what}; run: {how}"
+        mistakes.append(gateway.mistake(SettingError(message, "listen")))
+    return Leaves(authority) if authority is not None else None
 
 
 def _issuers(
@@ -406,7 +442,7 @@ def _connection(
     errors: list[SettingError],
 ) -> Connection | None:
     settings = document.settings
-    profile = upstream = match = credential = trip = on_request = None
+    profile = upstream = dial = match = credential = trip = on_request = None
     access: list[str] = []
     masks, record = Masks(), Recording()
     with at(errors, "record"):
@@ -415,8 +451,10 @@ def _connection(
         profile = profiles.get(settings.profile) or _find_profile(settings.profile, folder)
     with at(errors, "upstream"):
         upstream = parse_upstream(settings.upstream)
+        dial = _dial(settings, upstream.origin, folder.path, errors)
     with at(errors, "match"):
-        match = compile_match(settings.match.path, settings.match.host, settings.match.port)
+        anyhow = any(not isinstance(e, str) and e.mode != "reverse" for e in folder.gateway.settings.listen)
+        match = compile_match(settings.match.path, settings.match.host, settings.match.port, needed=not anyhow)
     if settings.credential is not None and upstream is not None:
         with at(errors, "credential"):
             credential = compile_credential(settings.credential, upstream.origin, folder.path, environment)
@@ -435,13 +473,14 @@ def _connection(
     with at(errors, "masks"):
         tokens = Tokens([connection_key(key.secret, settings.connection) for key in mask_keys])
         masks = compile_masks(settings.masks, tokens, issuers.resolve, detectors)
-    if profile is None or upstream is None or match is None:
+    if profile is None or upstream is None or dial is None or match is None:
         return None
     return Connection(
         name=settings.connection,
         profile=profile,
         token_in=frozenset(settings.token_in if settings.token_in is not None else profile.token_in),
         upstream=upstream,
+        dial=dial,
         match=match,
         credential=credential,
         access=frozenset(access),
@@ -456,6 +495,17 @@ def _connection(
         file=document.file,
         access_line=document.line("access"),
     )
+
+
+def _dial(settings: ConnectionSettings, origin: Origin, folder: Path, errors: list[SettingError]) -> Dial | None:
+    tls = addresses = None
+    with at(errors, "tls"):
+        if settings.tls is not None and origin.scheme != "https":
+            raise SettingError("this upstream is http://; TLS begins with https://")
+        tls = compile_upstream_tls(settings.tls, folder)
+    with at(errors, "addresses"):
+        addresses = compile_addresses(settings.addresses, origin.host)
+    return None if addresses is None else Dial(settings.connection, addresses, tls)
 
 
 def _find_profile(name: str, folder: Folder) -> Profile:
@@ -551,7 +601,7 @@ def _admin(
     settings, errors = gateway.settings, list[SettingError]()
     listener, url, hooks = Listener("127.0.0.1", 8081), None, []
     with at(errors, "admin", "listen"):
-        listener = _listener(settings.admin.listen)
+        listener = compile_listener(settings.admin.listen, folder)
         if "local" in settings.issuers and not is_loopback(listener.host):
             raise SettingError("'local' lets anyone with this machine's key decide; listen on loopback, or remove it")
     if settings.admin.url is not None:

@@ -29,11 +29,14 @@ class Kind(Enum):
     APPROVAL_DENIED = (403, "Approval denied")
     UNKNOWN_OPERATION = (403, "Unknown operation")
     REPLAY_REFUSED = (403, "Replay refused")
+    UNKNOWN_DESTINATION = (403, "Unknown destination")
+    DESTINATION_FORBIDDEN = (403, "Destination forbidden")
     UNKNOWN_CONNECTION = (404, "Unknown connection")
     UNKNOWN_APPROVAL = (404, "Unknown approval")
     NOT_RECORDED = (404, "Not recorded")
     CONNECT_REFUSED = (405, "CONNECT refused")
     REQUEST_TOO_LARGE = (413, "Request too large")
+    MISDIRECTED = (421, "Misdirected")
     UNSUPPORTED_CONTENT = (415, "Unsupported content")
     HEAD_TOO_LARGE = (431, "Request head too large")
     RATE_LIMITED = (429, "Rate limited")
@@ -72,11 +75,12 @@ class Problem:
     rule: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=())
     members: tuple[tuple[str, str], ...] = field(default=())  # more of the document (RFC 9457, 3.2)
+    proxied: bool = False  # it is a proxy's: what would be 401 is 407
 
     @property
     def status(self) -> int:
         """The HTTP status."""
-        return self.kind.status
+        return 407 if self.proxied and self.kind.status == 401 else self.kind.status
 
     def body(self, request_id: str, decision_id: str = "") -> bytes:
         """The ``application/problem+json`` document.
@@ -126,14 +130,17 @@ class Refusal(Exception):
         rule: str = "",
         headers: tuple[tuple[str, str], ...] = (),
         members: tuple[tuple[str, str], ...] = (),
+        proxied: bool = False,
     ) -> None:
         super().__init__(detail)
-        self.problem = Problem(kind, detail, rule, headers, members)
+        self.problem = Problem(kind, detail, rule, headers, members, proxied)
 
     @classmethod
     def of(cls, problem: Problem) -> "Refusal":
         """The refusal with *problem* as it is."""
-        return cls(problem.kind, problem.detail, rule=problem.rule, headers=problem.headers, members=problem.members)
+        refusal = cls(problem.kind, problem.detail)
+        refusal.problem = problem
+        return refusal
 
 
 def gateway_error() -> Problem:

@@ -82,7 +82,7 @@ def next_policies(path: Path, current: Policies) -> Policies | Refused:
     except (HomeError, OSError) as error:
         return Refused((str(error),))
     fixed = []
-    if policies.listeners != current.listeners:
+    if [listener.where for listener in policies.listeners] != [listener.where for listener in current.listeners]:
         fixed.append("listen")
     if policies.recordings != current.recordings:
         fixed.append("recordings")

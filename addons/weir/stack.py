@@ -16,6 +16,7 @@ import platform
 import re
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,8 +25,9 @@ from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.net.http import status_codes
-from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.tls import TlsData
 
 from weir import dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters, place
@@ -56,10 +58,16 @@ from weir.profiles.model import Call
 from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
+from weir.routing import dial
 from weir.routing.addon import Routing
+from weir.routing.arrival import Arrival
+from weir.routing.layers import Refused
+from weir.routing.listener import Listener
 from weir.routing.model import is_loopback
+from weir.routing.wire import Wire
 from weir.secret import without_keys
 from weir.state.watcher import Watcher
+from weir.tls.addon import Tls
 
 logger = logging.getLogger("weir")
 
@@ -77,6 +85,9 @@ _NOT_READY = Problem(
 _NOT_RECORDED = Problem(
     Kind.RECORDER_UNAVAILABLE, "The answer could not be recorded, so it is not delivered. Try again later."
 )
+
+#: Of a replayed request, nothing that the record says of how its caller came counts.
+_NO_ARRIVAL = Arrival(Listener("", 0))
 
 #: Where a quotation begins in mitmproxy's error texts.
 _QUOTATION = re.compile(r"""[:'"(]""")
@@ -105,6 +116,9 @@ class Stack:
         self.credentials = Credentials()
         self.replay = Replay()
         self.recorder = Recorder(lambda: len(self._exchanges))
+        self._new_id = Uuid7()
+        self.wire = Wire(self.recorder.event, self._new_id)
+        self.tls = Tls()
         self._garbage = Garbage(lambda: not self._exchanges)
         self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
         self._policies: Policies | None = None
@@ -114,7 +128,6 @@ class Stack:
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing = Refreshing()
         self._reloading = asyncio.Lock()
-        self._new_id = Uuid7()
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
         """The exchange of *flow*, if one was begun in this process."""
@@ -124,16 +137,90 @@ class Stack:
         """*flow* is done with."""
         self._exchanges.pop(flow, None)
 
+    # Connections.
+
+    async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Say what a client connection speaks; what cannot be said is closed."""
+        try:
+            await self.wire.next_layer(nextlayer, self._policies)
+        except Exception as error:
+            self._failed_connection("next_layer", error)
+            nextlayer.layer = Refused(nextlayer.context)
+
+    def tls_start_client(self, data: TlsData) -> None:
+        """Meet a caller with the certificate that is theirs to see; without one, mitmproxy closes."""
+        try:
+            self.tls.caller(data, self.wire.arrival(data.context.client, self._policies), self._policies)
+        except Exception as error:
+            self._failed_connection("tls_start_client", error)
+            data.ssl_conn = None
+
+    def tls_start_server(self, data: TlsData) -> None:
+        """Verify a service; without a context, mitmproxy closes."""
+        try:
+            self.tls.service(data)
+        except Exception as error:
+            self._failed_connection("tls_start_server", error)
+            data.ssl_conn = None
+
+    @staticmethod
+    def _failed_connection(hook: str, error: Exception) -> None:
+        alarm("room_failed", f"{type(error).__name__} in {hook} at {place(error)}; the connection is closed")
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Open a tunnel to where a caller who is let in may go; any other is refused, and recorded like a request."""
+        exchange = self._begin(flow)
+        try:
+            self._judge_connect(flow, exchange)
+            if exchange.problem is None:
+                await self.auth.request(flow, exchange)
+                await self.wire.connect(exchange)
+                assert exchange.arrival is not None and exchange.principal is not None
+                exchange.arrival.presented, exchange.arrival.who = exchange.presented, exchange.principal.sub
+                exchange.judged = True
+        except Refusal as refusal:
+            exchange.problem = refusal.problem
+        except asyncio.CancelledError:
+            exchange.problem = _NOT_READY
+        except Exception as error:
+            self._failed(exchange, "http_connect", error)
+        if exchange.settled:
+            self._answer(flow, exchange)
+            await self._record(flow, exchange)
+
+    def _judge_connect(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        if self._policies is None or self._stopping:
+            exchange.problem = _NOT_READY
+            return
+        self._arrive(flow, exchange, self._policies)
+        self.wire.read_connect(flow, exchange)
+        self.auth.requestheaders(flow, exchange)
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """Authenticate to the proxy through which the gateway goes out."""
+        proxy = self._policies.upstream_proxy if self._policies is not None else None
+        if proxy is not None and proxy.authorization is not None:
+            flow.request.headers["Proxy-Authorization"] = proxy.authorization.reveal()
+
     # The data path.
+
+    def _begin(self, flow: http.HTTPFlow) -> Exchange:
+        exchange = self._exchanges[flow] = Exchange(self._new_id(), time.time(), time.perf_counter())
+        counters["requests"] += 1
+        return exchange
+
+    def _arrive(self, flow: http.HTTPFlow, exchange: Exchange, policies: Policies) -> None:
+        exchange.policies = policies
+        exchange.arrival = self.wire.arrival(flow.client_conn, policies) if not exchange.replay else _NO_ARRIVAL
+        peer = flow.client_conn.peername
+        exchange.client_ip = str(peer[0]).removeprefix("::ffff:") if peer else ""  # as an IPv4 address where it is one
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Begin the exchange: head checks, routing, auth, access. Nothing may wait here."""
         if not flow.live:
             return
-        exchange = Exchange(self._new_id(), time.time(), time.perf_counter())
+        exchange = self._begin(flow)
         exchange.replay = "request" if flow.is_replay == "request" else ""
-        self._exchanges[flow] = exchange
-        counters["requests"] += 1
         if not exchange.replay:
             self._judge_head(flow, exchange)
 
@@ -142,7 +229,7 @@ class Stack:
             if self._policies is None or self._stopping:
                 exchange.problem = _NOT_READY
                 return
-            exchange.policies = self._policies
+            self._arrive(flow, exchange, self._policies)
             if flow.error is not None:
                 raise Refusal(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
             self.routing.requestheaders(flow, exchange)
@@ -473,7 +560,9 @@ class Stack:
             await self._record(flow, exchange)
             return
         if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
-            exchange.problem = _ended_by(exchange)
+            exchange.problem = _ended_by(
+                exchange, forbidden=flow.error is not None and dial.FORBIDDEN in flow.error.msg
+            )
         if exchange.problem is not None:
             exchange.answer = exchange.own_answer()
             exchange.response_record = _refusal_record(exchange.answer)
@@ -481,6 +570,7 @@ class Stack:
 
     def client_disconnected(self, client: Client) -> None:
         """A caller has left: nothing waits for them any more."""
+        self.wire.ended(client)
         self.approvals.left(client)
 
     def _cut_revoked(self) -> None:
@@ -599,6 +689,8 @@ class Stack:
             )
             return
         self._policies = policies
+        dial.install(asyncio.get_running_loop())
+        self._tasks.append(asyncio.create_task(self.wire.follow_addresses(lambda: self._policies), name="addresses"))
         await self._refreshing.begin(policies.issuers)
         self._tasks.append(
             asyncio.create_task(
@@ -614,7 +706,7 @@ class Stack:
                 "weir: WEIR_TOKEN is not set, so every replayed request is refused; set the operator's token"
             )
         listens = not given and (ctx.options.server or ctx.options.weir_listen)
-        if listens and not await _listen([listener.mode for listener in policies.listeners]):
+        if listens and not await _listen([listener.spec for listener in policies.listeners]):
             return
         counters["started"] += 1
         self.recorder.event("gateway_ready", operator_name(), new=policies.version)
@@ -702,13 +794,22 @@ class Stack:
             return  # judged as not ready
 
 
+class NextLayer:
+    """In the place of mitmproxy's own addon of this name, which guesses what it is not told."""
+
+    name = "nextlayer"
+
+    def __init__(self, choose: Callable[[layer.NextLayer], Awaitable[None]]) -> None:
+        self.next_layer = choose
+
+
 def register(to: master.Master) -> None:
     """Put Stack before server replay, and Gate last. Once: a reloaded script finds them there."""
     if Stack.name in to.addons.lookup:
         return
     hardening.trim(to)  # before anything is added: `remove` replaces the chain
     stack = Stack()
-    to.addons.add(stack)
+    to.addons.add(stack, NextLayer(stack.choose_layer))
     chain = to.addons.chain
     chain.remove(stack)
     chain.insert(chain.index(to.addons.lookup["serverplayback"]), stack)
@@ -773,8 +874,10 @@ def _check_allowances() -> None:
             raise hardening.HardeningError(f"weir_replay_allow: {word!r} is not one of {', '.join(ALLOWANCES)}")
 
 
-def _ended_by(exchange: Exchange) -> Problem:
-    """What to tell a caller whose exchange mitmproxy ended."""
+def _ended_by(exchange: Exchange, *, forbidden: bool) -> Problem:
+    """What to tell a caller whose exchange mitmproxy ended; *forbidden* is what its service resolves to."""
+    if forbidden:
+        return Problem(Kind.DESTINATION_FORBIDDEN, "The service's address is not one that may be reached from here.")
     if "body_size_limit" in exchange.error:
         if exchange.error.startswith("Request"):
             return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")

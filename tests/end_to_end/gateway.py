@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -81,10 +82,11 @@ RANKING = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relev
 class Upstream:
     """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes, or pieces of them."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
         self.connections = 0
         self.answer: Callable[[Seen], bytes | Iterator[bytes]] = lambda seen: json_answer(RANKING)
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -100,6 +102,11 @@ class Upstream:
 
     def _serve(self, connection: socket.socket) -> None:
         buffer = b""
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:  # the gateway did not like it
+                return
         with connection:
             while True:
                 while b"\r\n\r\n" not in buffer:

@@ -15,7 +15,7 @@ from weir.auth.challenges import base_url, challenges, trusted_base_url
 from weir.auth.holder import holder, key_holder
 from weir.auth.jws import TokenError, check_form
 from weir.auth.model import Principal
-from weir.auth.presented import Presented, TwoCredentials, find_token
+from weir.auth.presented import Presented, TwoCredentials, find_proxy_token, find_token
 from weir.auth.refresher import KeysUnavailable
 from weir.auth.sessions import Sessions
 from weir.auth.verifier import Undecided
@@ -29,6 +29,9 @@ from weir.state.proofs import Proofs
 from weir.state.watcher import StateUnavailable, Watcher
 
 _HOW = "Send 'Authorization: Bearer <token>'; `weir login` or, for development, `weir token --user NAME` gives one."
+_HOW_PROXIED = (
+    "Put a token into the proxy's URL, as in http://user:TOKEN@host:port, or send 'Proxy-Authorization: Bearer'."
+)
 _REVOKED = "This token, its subject or its session has been revoked. Ask the gateway's operator whether to log in anew."
 
 
@@ -48,7 +51,7 @@ class Auth:
         """Set the exchange's principal and session, or refuse; or leave both to `request`, where it may wait."""
         if exchange.own_path.startswith(metadata.PROTECTED_RESOURCE):
             return  # for those who have no token yet
-        presented = self._presented(flow, exchange)
+        presented = exchange.presented = self._presented(flow, exchange)
         with self._refusals(exchange):
             check_form(presented.token)
             exchange.token = Secret(presented.token)  # before it is verified: a bad one must not be kept either
@@ -92,7 +95,7 @@ class Auth:
             return None
         try:
             if self._state.snapshot().revoked(exchange.principal, exchange.session_id):
-                return Problem(Kind.REVOKED, _REVOKED, headers=challenges(exchange, "the token was revoked"))
+                return _unauthenticated(exchange, Kind.REVOKED, _REVOKED, "the token was revoked")
         except StateUnavailable:
             return _state_unavailable().problem
         return None
@@ -104,13 +107,13 @@ class Auth:
             return problem
         issuer = exchange.policies.verifier.issuers.get(principal.iss) if exchange.policies else None
         if time.time() >= principal.expires + (issuer.rules.leeway if issuer else 0):
-            headers = challenges(exchange, "the token has expired")
-            return Problem(Kind.INVALID_TOKEN, "The token expired while the request waited.", headers=headers)
+            detail = "The token expired while the request waited."
+            return _unauthenticated(exchange, Kind.INVALID_TOKEN, detail, "the token has expired")
         return None
 
     def _refuse_no_longer(self, exchange: Exchange) -> None:
         if (problem := self.no_longer(exchange)) is not None:
-            raise Refusal(problem.kind, problem.detail, headers=problem.headers)
+            raise Refusal.of(problem)
 
     def answer(self, exchange: Exchange) -> Document:
         """The document at one of the gateway's own paths."""
@@ -145,13 +148,17 @@ class Auth:
             if not token:
                 raise Refusal(Kind.CREDENTIALS_REQUIRED, "A replay needs its operator's token in WEIR_TOKEN.")
             return Presented(token, "bearer")
+        arrival, fields = exchange.arrival, flow.request.data.headers.fields
+        if arrival is not None and arrival.presented is not None:
+            return arrival.presented  # the tunnel's; what is said within it is for the service
         places = exchange.connection.token_in if exchange.connection else frozenset()
         try:
-            presented = find_token(flow.request.data.headers.fields, places)
+            presented = find_proxy_token(fields) if exchange.proxied else find_token(fields, places)
         except TwoCredentials as error:
             raise Refusal(Kind.TWO_CREDENTIALS, f"Refused: {error}.") from None
         if presented is None:
-            raise Refusal(Kind.CREDENTIALS_REQUIRED, _HOW, headers=challenges(exchange))
+            how = _HOW_PROXIED if exchange.proxied else _HOW
+            raise Refusal.of(_unauthenticated(exchange, Kind.CREDENTIALS_REQUIRED, how))
         return presented
 
     def _verified(self, flow: http.HTTPFlow, exchange: Exchange, presented: Presented) -> Principal:
@@ -197,8 +204,8 @@ class Auth:
         try:
             yield
         except TokenError as error:
-            headers = challenges(exchange, str(error))
-            raise Refusal(Kind.INVALID_TOKEN, f"The token was not accepted: {error}.", headers=headers) from None
+            detail = f"The token was not accepted: {error}."
+            raise Refusal.of(_unauthenticated(exchange, Kind.INVALID_TOKEN, detail, str(error))) from None
         except KeysUnavailable as error:
             raise Refusal(
                 Kind.IDENTITY_UNAVAILABLE,
@@ -207,6 +214,11 @@ class Auth:
             ) from None
         except StateUnavailable:
             raise _state_unavailable() from None
+
+
+def _unauthenticated(exchange: Exchange, kind: Kind, detail: str, error: str = "") -> Problem:
+    """A 401 of that *kind*, or a proxy's 407; *error* is why the token was not accepted, empty where there was none."""
+    return Problem(kind, detail, headers=challenges(exchange, error), proxied=exchange.proxied)
 
 
 def _state_unavailable() -> Refusal:

@@ -4,7 +4,7 @@ from typing import Any
 
 from weir.auth.metadata import PROTECTED_RESOURCE
 from weir.exchange import Exchange
-from weir.policies import Listener
+from weir.routing.listener import Listener
 
 Header = tuple[str, str]
 
@@ -12,8 +12,9 @@ _BASIC = ("WWW-Authenticate", 'Basic realm="weir", charset="UTF-8"')
 
 
 def base_url(exchange: Exchange) -> str:
-    """Where callers reach the gateway: as configured, else as this one did."""
-    return _public_url(exchange) or f"http://{exchange.head.get(b'host', b'').decode('ascii', 'replace')}"
+    """Where callers reach the gateway: as configured, else as this one did; of a proxy, the origin that they meant."""
+    host = exchange.head.get(b"host", b"").decode("ascii", "replace")
+    return _own_url(exchange) or f"{exchange.scheme}://{host}"
 
 
 def trusted_base_url(exchange: Exchange, address: tuple[Any, ...]) -> str:
@@ -21,17 +22,22 @@ def trusted_base_url(exchange: Exchange, address: tuple[Any, ...]) -> str:
 
     A proof for another service must not become one for this by its Host header.
     """
-    return _public_url(exchange) or str(Listener(address[0], address[1]))
+    listener = exchange.arrival.listener if exchange.arrival else None
+    return _own_url(exchange) or str(Listener(address[0], address[1], tls=listener.tls if listener else None))
 
 
-def _public_url(exchange: Exchange) -> str | None:
+def _own_url(exchange: Exchange) -> str | None:
+    if exchange.origin is not None:
+        return f"{exchange.origin.scheme}://{exchange.origin.authority}"
     return exchange.policies.public_url if exchange.policies else None
 
 
 def challenges(exchange: Exchange, error: str = "") -> tuple[Header, ...]:
-    """The challenges of a 401; *error* is why a token was not accepted, empty where there was none."""
+    """The challenges of a 401, or of a proxy's 407; *error* is why a token was not accepted, empty without one."""
+    if exchange.proxied:
+        return ("Proxy-Authenticate", 'Bearer realm="weir"'), ("Proxy-Authenticate", _BASIC[1])
     connection = exchange.connection
-    prefix = (connection.match.path or "") if connection else ""
+    prefix = (connection.match.path or "") if connection and exchange.origin is None else ""
     scheme = "DPoP" if exchange.proof is not None else "Bearer"
     text = f'{scheme} realm="weir", resource_metadata="{base_url(exchange)}{PROTECTED_RESOURCE}{prefix}"'
     if error:

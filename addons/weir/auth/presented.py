@@ -41,6 +41,23 @@ def find_token(fields: Iterable[tuple[bytes, bytes]], places: frozenset[str]) ->
     return presented if presented and presented.token else None
 
 
+def find_proxy_token(fields: Iterable[tuple[bytes, bytes]]) -> Presented | None:
+    """The token that a proxy is sent: Bearer, or as the password of Basic, which ``http://user:token@host`` becomes.
+
+    A user name alone is taken for it, too. None where there is none. Raises `TwoCredentials`.
+    """
+    values = [value.decode("latin-1") for name, value in fields if name.lower() == b"proxy-authorization"]
+    if len(values) > 1:
+        raise TwoCredentials("send one Proxy-Authorization header")
+    scheme, _, token = (values[0] if values else "").partition(" ")
+    word = scheme.lower()
+    if word not in ("bearer", "basic"):
+        return None
+    if word == "basic":
+        token = _password(token) or _user(token)
+    return Presented(token, "bearer") if token else None
+
+
 def _authorization(value: str, places: frozenset[str]) -> Presented | None:
     scheme, _, token = value.partition(" ")
     word = scheme.lower()
@@ -53,7 +70,15 @@ def _authorization(value: str, places: frozenset[str]) -> Presented | None:
 
 def _password(credentials: str) -> str:
     """The password of Basic credentials (RFC 7617); empty where they are none. The user name says nothing here."""
+    return _basic(credentials).partition(":")[2]
+
+
+def _user(credentials: str) -> str:
+    return _basic(credentials).partition(":")[0]
+
+
+def _basic(credentials: str) -> str:
     try:
-        return base64.b64decode(credentials.strip(), validate=True).decode("utf-8").partition(":")[2]
+        return base64.b64decode(credentials.strip(), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
         return ""

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from weir.cli.fail import fail
-from weir.policies import Listener, folder_path, load
+from weir.policies import folder_path, load
+from weir.routing.listener import Listener
 
 
 def admin(

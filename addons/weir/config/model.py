@@ -197,11 +197,61 @@ class PublishSettings(Settings):
         return self
 
 
+class ListenerTlsSettings(Settings):
+    """A certificate with its chain, and its key, in PEM. ``client_certificates`` asks callers for theirs."""
+
+    certificate: str
+    key: str
+    client_certificates: bool = False
+
+
+class ListenerSettings(Settings):
+    """Where the gateway listens: as the endpoint (``reverse``), as a proxy (``explicit``), or on the way."""
+
+    url: str
+    mode: Literal["reverse", "explicit", "transparent"] = "reverse"
+    tls: ListenerTlsSettings | None = None
+
+
+ListenerEntry = Annotated[
+    Annotated[ListenerSettings, Tag("settings")] | Annotated[str, Tag("url")],
+    Discriminator(lambda value: "url" if isinstance(value, str) else "settings"),
+]
+
+
+class PassSettings(Settings):
+    """A destination whose TLS is let through as it is: ``host:port``, or ``network:port`` as in ``203.0.113.0/24:443``.
+
+    ``addresses`` is what its name may resolve to.
+    """
+
+    to: str
+    addresses: Strings | None = None
+
+
+PassEntry = Annotated[
+    PassSettings,
+    BeforeValidator(lambda v: {"to": v} if isinstance(v, str) else v, json_schema_input_type=str | PassSettings),
+]
+
+
+class UpstreamProxySettings(Settings):
+    """The proxy through which the gateway goes out, but for upstreams whose host is in ``except``."""
+
+    url: str
+    user: str | None = None
+    password: str | None = None
+    ca: str | None = None
+    except_: Annotated[Strings, Field(alias="except")] = []
+
+
 class GatewaySettings(Settings):
     """``gateway.yaml``: what the gateway trusts and where it listens and records."""
 
     version: Literal[1]
-    listen: Annotated[list[str], Field(min_length=1)]
+    listen: Annotated[list[ListenerEntry], Field(min_length=1)]
+    pass_: Annotated[list[PassEntry], Field(alias="pass")] = []
+    upstream_proxy: UpstreamProxySettings | None = None
     public_url: str | None = None
     issuers: list[IssuerEntry] = []
     recordings: str = "recordings"
@@ -225,6 +275,17 @@ class MatchSettings(Settings):
     path: str | None = None
     host: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
+class UpstreamTlsSettings(Settings):
+    """TLS to an upstream: ``ca`` is trusted instead of the usual authorities; ``certificate`` and ``key`` are Weir's.
+
+    Files in PEM.
+    """
+
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
 
 
 class CredentialSettings(Settings):
@@ -397,7 +458,9 @@ class ConnectionSettings(Settings):
     connection: Name
     profile: Name
     upstream: str
-    match: MatchSettings
+    tls: UpstreamTlsSettings | None = None
+    addresses: Strings | None = None
+    match: MatchSettings = MatchSettings()
     credential: CredentialSettings | None = None
     token_in: list[TokenPlace] | None = None
     access: AccessSettings = AccessSettings()

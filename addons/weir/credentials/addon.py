@@ -27,7 +27,7 @@ class Credentials:
         credential = connection.credential
         if credential is None:
             return
-        credential.check(Origin(data.scheme.decode(), data.host, data.port))
+        credential.check(Origin(data.scheme.decode(), str(data.host), data.port))
         if credential.header is not None:
             name = credential.header.lower().encode()
             fields = [field for field in data.headers.fields if field[0].lower() != name]

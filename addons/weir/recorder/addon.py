@@ -191,11 +191,11 @@ class Recorder:
             safe = without_keys(scrub(host_header)).decode("latin-1")
             host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
         return RequestRecord(
-            method=data.method if data.method in METHODS else b"INVALID",
+            method=data.method if data.method in (*METHODS, b"CONNECT") else b"INVALID",
             scheme=data.scheme,
-            host=host,
+            host=str(host),
             port=data.port,
-            target=without_keys(scrub(data.path[:_LONGEST_TARGET])),
+            target=without_keys(scrub((data.path or data.authority)[:_LONGEST_TARGET])),
             fields=tuple((n, without_keys(v)) for n, v in scrub.fields(fields)),
             body=scrub(body),
         )

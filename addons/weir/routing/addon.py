@@ -10,8 +10,11 @@ from weir.exchange import Exchange
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
 from weir.recorder.flowfile import recorded_connection
-from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields
+from weir.routing.arrival import Arrival
+from weir.routing.dial import Dialed
+from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields, split_authority
 from weir.routing.model import Origin
+from weir.routing.wire import NO_DESTINATION
 
 #: What the gateway answers by itself.
 OWN_PATHS = (PROTECTED_RESOURCE, "/.well-known/weir/")
@@ -28,8 +31,6 @@ class Routing:
         exchange.method = data.method.decode() if data.method in METHODS else "?"
         exchange.caller_target = data.path.decode("utf-8", "replace")
         exchange.chunked = data.http_version != b"HTTP/1.0"
-        peer = flow.client_conn.peername
-        exchange.client_ip = str(peer[0]).removeprefix("::ffff:") if peer else ""  # as an IPv4 address where it is one
         try:
             if data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
                 raise HeadError("the HTTP version is not 1.0 or 1.1")
@@ -47,14 +48,25 @@ class Routing:
         if exchange.replay:
             self._route_replay(flow, exchange, policies, path)
             return
-        host = exchange.head.get(b"host", b"").decode("ascii", "replace").lower()
-        host = host if host.endswith("]") else host.rpartition(":")[0] or host
-        sockname = flow.client_conn.sockname
-        port = sockname[1] if sockname else 0
+        arrival = exchange.arrival
+        assert arrival is not None
+        try:
+            host, own_port = split_authority(exchange.head.get(b"host", b""))
+        except HeadError as error:
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
+        port = arrival.listener.port
+        exchange.scheme = "https" if arrival.tls or (arrival.listener.tls and not arrival.hosts) else "http"
+        if arrival.listener.mode != "reverse":
+            exchange.origin = self._origin(flow, exchange.scheme, arrival, host, own_port)
         if path.startswith(OWN_PATHS):
-            self._route_own(exchange, policies, host.strip("[]"), port, path)
+            self._route_own(exchange, policies, host, port, path)
             return
-        routed = policies.table.route(host.strip("[]"), port, path)
+        if exchange.origin is not None and exchange.origin not in policies.destinations.origins:
+            raise Refusal(Kind.UNKNOWN_DESTINATION, NO_DESTINATION)
+        if exchange.origin is not None:
+            routed = policies.destinations.route(exchange.origin, port, path)
+        else:
+            routed = policies.table.route(host, port, path)
         if routed is None:
             raise Refusal(
                 Kind.UNKNOWN_CONNECTION,
@@ -62,10 +74,26 @@ class Routing:
             )
         exchange.connection, exchange.path = routed
 
+    def _origin(self, flow: http.HTTPFlow, scheme: str, arrival: Arrival, host: str, port: int | None) -> Origin:
+        """Where a proxy's caller means to go: every place that says it must say the same. Raises `Refusal`."""
+        data = flow.request.data
+        port = port or (443 if scheme == "https" else 80)
+        if arrival.hosts:
+            if host not in arrival.hosts or port != arrival.port:
+                raise Refusal(Kind.MISDIRECTED, "The Host header is not of where this connection leads.")
+            sni = flow.client_conn.sni
+            if arrival.tls and sni and sni.lower() != host:
+                raise Refusal(Kind.MISDIRECTED, "The Host header is not the host that TLS was begun for.")
+        elif data.scheme != b"http" or (data.host.lower().strip("[]"), data.port) != (host, port):
+            raise Refusal(
+                Kind.MISDIRECTED, "The request's target and its Host header differ, or it should have been a CONNECT."
+            )
+        return Origin(scheme, host, port)
+
     def _route_own(self, exchange: Exchange, policies: Policies, host: str, port: int, path: str) -> None:
         """The gateway's own documents; behind the well-known path of metadata stands that of a connection."""
         below = path.removeprefix(PROTECTED_RESOURCE) if path.startswith(PROTECTED_RESOURCE) else ""
-        routed = policies.table.route(host, port, below or "/")
+        routed = policies.table.route(host, port, below or "/") if exchange.origin is None else None
         known = (
             path in (WHOAMI, PROTECTED_RESOURCE)
             or _APPROVAL.fullmatch(path)
@@ -109,7 +137,7 @@ class Routing:
         assert connection is not None
         upstream = connection.upstream
         # mitmproxy's setters keep Host and authority in step, which costs more than all of this.
-        data.host, data.port = upstream.origin.host, upstream.origin.port
+        data.host, data.port = Dialed(upstream.origin.host, connection.dial), upstream.origin.port
         data.scheme = upstream.origin.scheme.encode()
         data.authority = b""
         target = upstream.base_path + exchange.path
@@ -121,5 +149,9 @@ class Routing:
         data.headers.fields = tuple(fields)
         data.http_version = b"HTTP/1.1"
         data.trailers = None
-        if exchange.replay:  # a recorded one may name a proxy to go through, or another transport
+        proxy = exchange.policies.upstream_proxy if exchange.policies else None
+        exchange.via = proxy.via if proxy is not None and proxy.serves(upstream.origin.host) else None
+        if exchange.replay or flow.server_conn.via != exchange.via:
+            # A recorded one may name a proxy to go through, or another transport.
             flow.server_conn = Server(address=(data.host, data.port))
+            flow.server_conn.via = exchange.via  # type: ignore[assignment]

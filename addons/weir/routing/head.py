@@ -121,6 +121,41 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
         raise HeadError("the Host header is missing")
 
 
+def check_connect(authority: bytes, fields: Fields) -> tuple[str, int]:
+    """The host (lower case) and port that a CONNECT asks for. Raises `HeadError` unless it can be read in one way only.
+
+    Its Host header, where there is one, must say the same (RFC 9110, 7.2).
+    """
+    host, port = split_authority(authority)
+    if port is None:
+        raise HeadError("the CONNECT target is not host:port")
+    hosts = []
+    for name, value in fields:
+        lower = name.lower()
+        if not _NAME.fullmatch(name) or _VALUE_FORBIDDEN.search(value):
+            raise HeadError("a header is not one")
+        if lower in (b"content-length", b"transfer-encoding"):
+            raise HeadError("a CONNECT has no body")
+        if lower == b"host":
+            hosts.append(split_authority(value))
+    if len(hosts) > 1 or any(own != host or own_port not in (None, port) for own, own_port in hosts):
+        raise HeadError("the Host header is not the CONNECT target")
+    return host, port
+
+
+def split_authority(value: bytes) -> tuple[str, int | None]:
+    """Host (lower case, without brackets) and port of ``host[:port]``; None where there is no port. May `HeadError`."""
+    if not _HOST.fullmatch(value):
+        raise HeadError("the Host header is not one host")
+    host, colon, digits = value.decode().lower().rpartition(":")
+    if not colon or "]" in digits:
+        host, digits = value.decode().lower(), ""
+    port = int(digits) if digits else None
+    if port is not None and not 0 < port < 65536:
+        raise HeadError("the port is none")
+    return host.strip("[]"), port
+
+
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The caller's headers that go upstream. Host, length and encoding are set anew by the gateway."""
     return [field for field in fields if _passes(field[0])]

@@ -40,9 +40,9 @@ class Table[C]:
         return None
 
 
-def compile_match(path: str | None, host: str | None, port: int | None) -> Match:
-    """A checked `Match`. Raises `SettingError`."""
-    if path is None and host is None and port is None:
+def compile_match(path: str | None, host: str | None, port: int | None, *, needed: bool = True) -> Match:
+    """A checked `Match`; an empty one where none is *needed*. Raises `SettingError`."""
+    if needed and path is None and host is None and port is None:
         raise SettingError("name a path, a host or a port, or nothing would reach this connection")
     if path is not None:
         if not path.startswith("/"):

@@ -1,0 +1,103 @@
+"""Where callers of a proxy mean to go: to a connection's upstream, to what is passed as it is, or nowhere. Pure.
+
+Built whole at load. A destination is a scheme, a host and a port, compared as they are written.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from weir.config.model import PassSettings
+from weir.config.problems import SettingError
+from weir.routing.addresses import Address, Addresses, Network, compile_addresses, literal
+from weir.routing.dial import Dial
+from weir.routing.model import Origin, Upstream
+from weir.routing.table import Routed
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A destination that is tunnelled as it is: a host, names below one (``*.example.com``), or a network."""
+
+    host: str
+    network: Network | None
+    port: int
+    dial: Dial
+
+    def takes(self, host: str, port: int) -> bool:
+        """Whether *host* (a name, or an address as text) is one of it."""
+        if port != self.port:
+            return False
+        if self.network is not None:
+            address = literal(host)
+            return address is not None and address in self.network
+        if self.host.startswith("*."):
+            return host.endswith(self.host[1:])
+        return host == self.host
+
+
+class Destinations[C]:
+    """The connections by where they lead, and what is passed."""
+
+    def __init__(self, entries: Iterable[tuple[Upstream, int | None, C]], passes: tuple[Pass, ...] = ()) -> None:
+        self._entries = sorted(entries, key=lambda e: (len(e[0].base_path), e[1] is not None), reverse=True)
+        self._origins = frozenset(upstream.origin for upstream, _, _ in self._entries)
+        self.passes = passes
+
+    @property
+    def origins(self) -> frozenset[Origin]:
+        """Every destination that a connection leads to."""
+        return self._origins
+
+    def route(self, origin: Origin, port: int, path: str) -> Routed[C] | None:
+        """The connection that leads to *origin* and *path*, for callers of the listener's *port*."""
+        for upstream, own_port, connection in self._entries:
+            if upstream.origin != origin or own_port not in (None, port):
+                continue
+            base = upstream.base_path
+            if path.startswith(base) and path[len(base) : len(base) + 1] in ("", "/"):
+                return Routed(connection, path[len(base) :] or "/")
+        return None
+
+    def passed(self, host: str, port: int) -> Pass | None:
+        """What lets *host* and *port* through as they are."""
+        return next((entry for entry in self.passes if entry.takes(host, port)), None)
+
+
+def compile_pass(settings: PassSettings) -> Pass:
+    """Raises `SettingError`."""
+    host, _, digits = settings.to.rpartition(":")
+    if not host or not digits.isascii() or not digits.isdigit() or not 0 < int(digits) < 65536:
+        raise SettingError(f"{settings.to!r} is not a destination; write e.g. pinned.example:443", "to")
+    host, port = host.strip("[]").lower(), int(digits)
+    if "/" in host:
+        try:
+            network = ip_network(host)
+        except ValueError as error:
+            raise SettingError(f"{host!r} is not a network: {error}", "to") from None
+        return Pass("", network, port, Dial(f"pass {settings.to}", Addresses(frozenset(), (network,))))
+    if "*" in host.removeprefix("*.") or not host:
+        raise SettingError(f"{settings.to!r}: a star stands for the first labels only, as in *.example.com:443", "to")
+    addresses = compile_addresses(settings.addresses, host)
+    return Pass(host, None, port, Dial(f"pass {settings.to}", addresses))
+
+
+class Known:
+    """Which hosts an address was seen to be one of: of transparent callers, only the address is known for certain."""
+
+    #: Seconds for which an address counts after the DNS has last told it: callers keep theirs for a while, too.
+    KEPT = 3600.0
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[Address, float]] = {}
+
+    def learn(self, host: str, addresses: Iterable[str], now: float) -> None:
+        """*host* is at *addresses*, as of *now* (monotonic seconds)."""
+        seen = self._seen.setdefault(host, {})
+        seen.update((ip_address(text.partition("%")[0]), now) for text in addresses)
+        for address in [a for a, at in seen.items() if now - at > self.KEPT]:
+            del seen[address]
+
+    def hosts(self, address: Address) -> frozenset[str]:
+        """The hosts that *address* is one of."""
+        return frozenset(host for host, seen in self._seen.items() if address in seen or literal(host) == address)

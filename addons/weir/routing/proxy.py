@@ -1,0 +1,70 @@
+"""The proxy through which the gateway itself goes out, at sites that have no other way."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from weir.config.model import UpstreamProxySettings, UpstreamTlsSettings
+from weir.config.problems import SettingError, placed
+from weir.credentials.sources import resolve
+from weir.routing.addresses import WORDS, compile_addresses
+from weir.routing.dial import Dial, Dialed
+from weir.secret import Secret
+from weir.tls.upstream import compile_upstream_tls
+
+#: A proxy as mitmproxy names it: scheme, and host and port.
+Via = tuple[str, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UpstreamProxy:
+    """Where it is, how the gateway authenticates to it, and which hosts are reached without it."""
+
+    scheme: str
+    host: Dialed
+    port: int
+    authorization: Secret | None
+    without: frozenset[str]
+
+    @property
+    def via(self) -> Via:
+        """The proxy as mitmproxy names it."""
+        return self.scheme, (self.host, self.port)
+
+    def serves(self, host: str) -> bool:
+        """Whether *host* is reached through it."""
+        return not any(host == name or host.endswith(f".{name}") for name in self.without)
+
+
+def compile_proxy(settings: UpstreamProxySettings, folder: Path, environment: Mapping[str, str]) -> UpstreamProxy:
+    """Raises `SettingError`."""
+    try:
+        parts = urlsplit(settings.url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingError(f"{settings.url!r} is not a URL ({error})", "url") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise SettingError(f"{settings.url!r} is not a proxy; write e.g. http://proxy.example:3128", "url")
+    if parts.username is not None:
+        raise SettingError("a credential does not belong in the URL; use `user` and `password`", "url")
+    authorization = None
+    if (settings.user is None) != (settings.password is None):
+        raise SettingError("name both `user` and `password`, or neither")
+    if settings.user is not None and settings.password is not None:
+        with placed("password"):
+            password, _ = resolve(settings.password, folder, environment)
+        credentials = base64.b64encode(f"{settings.user}:{password.reveal()}".encode()).decode()
+        authorization = Secret(f"Basic {credentials}")
+    tls = None
+    if settings.ca is not None:
+        tls = compile_upstream_tls(UpstreamTlsSettings(ca=settings.ca), folder)
+    dial = Dial("upstream_proxy", compile_addresses(WORDS, parts.hostname.lower()), tls)
+    return UpstreamProxy(
+        parts.scheme,
+        Dialed(parts.hostname.lower(), dial),
+        port or (443 if parts.scheme == "https" else 80),
+        authorization,
+        frozenset(name.lower().lstrip(".") for name in settings.except_),
+    )

@@ -1,0 +1,181 @@
+"""The gateway's own certificate authority, for callers whose TLS it intercepts.
+
+It is constrained (RFC 5280, 4.2.1.10) to the hosts of the connections: whoever steals its key can impersonate
+the services behind this gateway to its callers, and nothing else in the world. It lies in ``WEIR_HOME/ca``:
+``ca.pem`` and ``ca.key``; while it is being replaced, the next one lies beside it as ``next.pem`` and ``next.key``,
+for callers to trust before it is used.
+"""
+
+import datetime
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from weir.home import HomeError, home
+from weir.routing.addresses import literal
+
+#: Days for which an authority is good, unless it is said otherwise.
+DAYS = 365
+_FOLDER = "ca"
+_CURRENT, _NEXT = "ca", "next"
+_EVERYTHING: tuple[IPv4Network | IPv6Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Authority:
+    """A certificate authority, and its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate, as callers trust it."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's SHA-256."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that it can speak for."""
+        constraints = self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+        found = []
+        for name in constraints.permitted_subtrees or ():
+            value = name.value
+            found.append(str(value.network_address if isinstance(value, IPv4Network | IPv6Network) else value))
+        return tuple(found)
+
+    def covers(self, host: str) -> bool:
+        """Whether callers believe it when it speaks for *host*."""
+        if literal(host) is not None:
+            return host in self.hosts
+        return any(host == own or host.endswith(f".{own}") for own in self.hosts if literal(own) is None)
+
+
+def make(hosts: Iterable[str], days: int = DAYS) -> Authority:
+    """A new authority, good for those *hosts* and the names below them."""
+    names, networks = [], []
+    for host in dict.fromkeys(hosts):
+        address = literal(host)
+        if address is None:
+            names.append(x509.DNSName(host))
+        else:
+            networks.append(x509.IPAddress(ip_network(address)))
+    # What is not named in its kind at all would be unconstrained in it.
+    covered = {type(network.value) for network in networks}
+    excluded: list[x509.GeneralName] = [x509.IPAddress(n) for n in _EVERYTHING if type(n) not in covered]
+    if not names:
+        excluded.append(x509.DNSName(""))
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Weir gateway"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Weir CA {now:%Y-%m-%d} {secrets.token_hex(3)}"),
+        ]
+    )
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.NameConstraints([*names, *networks] or None, excluded or None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def folder() -> Path:
+    """Where authorities lie."""
+    path = home() / _FOLDER
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise HomeError(f"{path}: cannot be created ({error.strerror}); set WEIR_HOME elsewhere") from None
+    return path
+
+
+def certificate_path() -> Path:
+    """The file that callers are to trust."""
+    return folder() / f"{_CURRENT}.pem"
+
+
+def current() -> Authority | None:
+    """The authority that is in use; None where none was made. Raises `HomeError`."""
+    return _read(_CURRENT)
+
+
+def following() -> Authority | None:
+    """The authority that is to follow it, where there is one. Raises `HomeError`."""
+    return _read(_NEXT)
+
+
+def save(authority: Authority, *, following: bool = False) -> None:
+    """Keep *authority* as the one in use, or as the one to follow. Raises `HomeError`."""
+    name = _NEXT if following else _CURRENT
+    pem = authority.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        _write(folder() / f"{name}.key", pem, 0o600)
+        _write(folder() / f"{name}.pem", authority.pem, 0o644)
+    except OSError as error:
+        raise HomeError(f"{folder()}: cannot be written ({error.strerror}); check its owner") from None
+
+
+def follow() -> None:
+    """Put the following authority in the place of the one in use. Raises `HomeError`."""
+    path = folder()
+    try:
+        for kind in ("key", "pem"):
+            os.replace(path / f"{_NEXT}.{kind}", path / f"{_CURRENT}.{kind}")
+    except OSError as error:
+        raise HomeError(f"{path}: cannot be changed ({error.strerror}); check its owner") from None
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def _read(name: str) -> Authority | None:
+    path = folder() / f"{name}.pem"
+    key_path = path.with_suffix(".key")
+    try:
+        if not path.exists():
+            return None
+        if key_path.stat().st_mode & 0o077:
+            raise HomeError(f"{key_path}: readable by others; run: chmod 600 {key_path}")
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+    except HomeError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not in PEM"
+        raise HomeError(f"{path}: cannot be used ({reason}); run: weir ca create --force") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise HomeError(f"{key_path}: is not the key of {path.name}; run: weir ca create --force")
+    return Authority(certificate, key)

@@ -1,0 +1,94 @@
+"""TLS as callers meet it: by a listener's own certificate, or by one of ours for the service that they called."""
+
+import datetime
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL
+
+from weir.config.model import ListenerTlsSettings
+from weir.routing.addresses import literal
+from weir.tls.ca import Authority
+from weir.tls.files import present, read_pair
+
+#: How long a certificate for a service is good, and how long before its end it is made anew.
+LEAF = datetime.timedelta(days=7)
+LEAF_AHEAD = datetime.timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """TLS of one listener. Equal where it is made of the same."""
+
+    made_of: str
+    context: SSL.Context = field(compare=False, repr=False)
+
+
+def compile_listener_tls(settings: ListenerTlsSettings, folder: Path) -> ListenerTls:
+    """From the files that are named, which are relative to *folder*. Raises `SettingError`."""
+    chain, key, content = read_pair(folder, settings.certificate, settings.key)
+    context = server_context()
+    present(context, chain, key)
+    return ListenerTls(hashlib.sha256(content).hexdigest(), context)
+
+
+class Leaves:
+    """Contexts with certificates of *authority* for services, each made when it is first needed."""
+
+    def __init__(self, authority: Authority, clock: Callable[[], datetime.datetime] | None = None) -> None:
+        self._authority = authority
+        self._clock = clock or (lambda: datetime.datetime.now(datetime.UTC))
+        self._key = ec.generate_private_key(ec.SECP256R1())  # of this process: it is never written
+        self._made: dict[str, tuple[SSL.Context, datetime.datetime]] = {}
+
+    def context(self, host: str) -> SSL.Context:
+        """A context that speaks for *host*."""
+        now = self._clock()
+        made = self._made.get(host)
+        if made is None or now >= made[1]:
+            certificate = self._sign(host, now)
+            context = server_context()
+            present(context, [certificate, self._authority.certificate], self._key)
+            made = self._made[host] = (context, certificate.not_valid_after_utc - LEAF_AHEAD)
+        return made[0]
+
+    def _sign(self, host: str, now: datetime.datetime) -> x509.Certificate:
+        address = literal(host)
+        name: x509.GeneralName = x509.DNSName(host) if address is None else x509.IPAddress(address)
+        ca = self._authority
+        until = min(now + LEAF, ca.certificate.not_valid_after_utc)
+        usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])]))
+            .issuer_name(ca.certificate.subject)
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(max(now - datetime.timedelta(hours=1), ca.certificate.not_valid_before_utc))
+            .not_valid_after(until)
+            .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key()), critical=False)
+            .sign(ca.key, hashes.SHA256())
+        )
+
+
+def server_context() -> SSL.Context:
+    """A context for callers, that has no certificate yet."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_alpn_select_callback(
+        lambda _, offered: b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+    )
+    return context
