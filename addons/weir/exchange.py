@@ -7,6 +7,7 @@ is stored in a flow (and could come back from a file) is believed.
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.x509 import Certificate
 from mitmproxy import http
 
 from weir.approvals.model import Approval, Demand
@@ -97,6 +98,7 @@ class Exchange:
     chunked: bool = True  # the caller reads chunked bodies: not so HTTP/1.0
     # auth
     presented: Presented | None = None
+    certificates: tuple[Certificate, ...] = ()  # the caller's own first; of which only possession of the key is known
     token: Secret | None = None
     proof: Proof | None = None  # of the key that the token is bound to
     principal: Principal | None = None

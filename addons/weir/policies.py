@@ -19,11 +19,22 @@ from weir.admin.hooks import Hook, compile_hook
 from weir.approvals.people import Directory, compile_schedule
 from weir.approvals.terms import compile_window
 from weir.auth import local
+from weir.auth.certificates import Presenters, compile_certificates, compile_network
 from weir.auth.issuer import Issuer, compile_issuer, local_issuer
 from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
 from weir.config.load import Document, Folder, load_folder
-from weir.config.model import ConnectionSettings, GatewaySettings, HeldSettings, OnRequestSettings, PublishSettings
+from weir.config.model import (
+    CertificateEntry,
+    ConnectionSettings,
+    GatewaySettings,
+    HeldSettings,
+    IssuerEntry,
+    IssuerSettings,
+    NetworkEntry,
+    OnRequestSettings,
+    PublishSettings,
+)
 from weir.config.problems import ConfigError, Mistake, SettingError, at, did_you_mean
 from weir.connection import Connection, OnRequest
 from weir.credentials.credential import compile_credential
@@ -110,6 +121,7 @@ class Policies:
     keep: int | None  # seconds, of recordings of requests to no connection
     checkpoints: tuple[Mapping[str, Any], ...]  # where they are sent: its settings, and how often in seconds
     verifier: Verifier
+    presenters: Presenters  # of callers that need no token
     issuers: Mapping[str, Issuer]  # by what they were made of
     trusts_local: bool
     trusts_keys: bool
@@ -129,6 +141,7 @@ class Policies:
     destinations: Destinations[Connection]
     upstream_proxy: UpstreamProxy | None
     leaves: Leaves | None  # where callers are intercepted
+    files: tuple[Path, ...]  # certificates and keys that they were made of, wherever they lie
 
     def __repr__(self) -> str:
         return f"Policies({self.version[:12]})"
@@ -175,6 +188,7 @@ def load(
         with at(errors, "upstream_proxy"):
             proxy = compile_proxy(gateway.settings.upstream_proxy, path, environment)
     issuers = [(carried or {}).get(i.made_of, i) for i in _issuers(gateway.settings, path, environment, errors)]
+    presenters = _presenters(gateway.settings, path, errors)
     public_url = _public_url(gateway.settings, errors)
     with at(errors, "limits"):
         _store(gateway.settings.limits, "memory")
@@ -240,7 +254,7 @@ def load(
     intercepts = any(listener.mode != "reverse" for listener in listeners)
     if intercepts:
         _check_destinations(folder, connections, mistakes)
-    leaves = _leaves(gateway, connections, mistakes, needed=intercepts)
+    leaves = _leaves(gateway, connections, mistakes, needed=intercepts and not isinstance(environment, _StandIns))
     if mistakes:
         raise ConfigError(mistakes)
     return Policies(
@@ -252,6 +266,7 @@ def load(
         keep=keep,
         checkpoints=tuple(checkpoints),
         verifier=Verifier(issuers),
+        presenters=presenters,
         issuers={issuer.made_of: issuer for issuer in issuers},
         trusts_local=trusts_local,
         trusts_keys=trusts_keys,
@@ -271,6 +286,7 @@ def load(
         destinations=Destinations(((c.upstream, c.match.port, c) for c in connections), passes),
         upstream_proxy=proxy,
         leaves=leaves,
+        files=_files(folder, ca.certificate_path() if leaves is not None else None),
     )
 
 
@@ -315,12 +331,38 @@ def load_namespaces(path: Path) -> Namespaces:
 
 
 def _namespaces(settings: GatewaySettings) -> Namespaces:
-    by_name = [
-        (local.NAME, local.ISSUER) if entry == "local" else (entry.name, entry.issuer or preset_issuer(entry))
-        for entry in settings.issuers
-        if entry != "keys"
-    ]
+    by_name = [_named_issuer(entry) for entry in settings.issuers if entry != "keys"]
     return Namespaces(tuple(by_name), "keys" in settings.issuers)
+
+
+def _named_issuer(entry: IssuerEntry) -> tuple[str, str]:
+    """An issuer's name, and its principals' exact ``iss``."""
+    if isinstance(entry, str):
+        return local.NAME, local.ISSUER
+    if isinstance(entry, CertificateEntry):
+        return entry.mtls.name, f"mtls:{entry.mtls.name}"
+    if isinstance(entry, NetworkEntry):
+        return entry.network.name, f"network:{entry.network.name}"
+    return entry.name, entry.issuer or preset_issuer(entry)
+
+
+def _presenters(settings: GatewaySettings, folder: Path, errors: list[SettingError]) -> Presenters:
+    certificates, networks, names = [], [], [local.NAME, "keys"]
+    names += [_named_issuer(e)[0] for e in settings.issuers if isinstance(e, IssuerSettings)]
+    for i, entry in enumerate(settings.issuers):
+        if not isinstance(entry, CertificateEntry | NetworkEntry):
+            continue
+        kind = "mtls" if isinstance(entry, CertificateEntry) else "network"
+        with at(errors, "issuers", i, kind):
+            name = _named_issuer(entry)[0]
+            if name in names:
+                raise SettingError(f"{name!r} is the name of another issuer, or of a built-in one", "name")
+            names.append(name)
+            if isinstance(entry, CertificateEntry):
+                certificates.append(compile_certificates(entry.mtls, folder))
+            else:
+                networks.append(compile_network(entry.network))
+    return Presenters(certificates, networks)
 
 
 def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[str, tuple[Detector, ...]]) -> str:
@@ -344,7 +386,7 @@ def _listeners(settings: GatewaySettings, folder: Path, errors: list[SettingErro
     listeners: list[Listener] = []
     for i, entry in enumerate(settings.listen):
         with at(errors, "listen", i):
-            listener = compile_listener(entry, folder)
+            listener = compile_listener(entry, folder, asks=_asks(settings))
             if any((other.host, other.port) == (listener.host, listener.port) for other in listeners):
                 raise SettingError(f"{listener} stands twice")
             listeners.append(listener)
@@ -357,6 +399,21 @@ def _passes(settings: GatewaySettings, errors: list[SettingError]) -> tuple[Pass
         with at(errors, "pass", i):
             passes.append(compile_pass(entry))
     return tuple(passes)
+
+
+def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
+    """The files of certificates and keys that the settings name: they change without them."""
+    named: list[str | None] = []
+    for entry in folder.gateway.settings.listen:
+        if not isinstance(entry, str) and entry.tls is not None:
+            named += [entry.tls.certificate, entry.tls.key]
+    if folder.gateway.settings.upstream_proxy is not None:
+        named.append(folder.gateway.settings.upstream_proxy.ca)
+    named += [e.mtls.ca for e in folder.gateway.settings.issuers if isinstance(e, CertificateEntry)]
+    for document in folder.connections:
+        if document.settings.tls is not None:
+            named += [document.settings.tls.ca, document.settings.tls.certificate, document.settings.tls.key]
+    return (*(folder.path / name for name in named if name is not None), *([authority] if authority else []))
 
 
 def _check_destinations(folder: Folder, connections: list[Connection], mistakes: list[Mistake]) -> None:
@@ -391,7 +448,12 @@ def _leaves(
         how = "weir ca create" if authority is None else "weir ca rotate"
         message = f"callers are intercepted with the gateway's own CA, and {what}; run: {how}"
         mistakes.append(gateway.mistake(SettingError(message, "listen")))
-    return Leaves(authority) if authority is not None else None
+    return Leaves(authority, asks=_asks(gateway.settings)) if authority is not None else None
+
+
+def _asks(settings: GatewaySettings) -> bool:
+    """Whether callers are asked for a certificate wherever there is TLS."""
+    return any(isinstance(entry, CertificateEntry) for entry in settings.issuers)
 
 
 def _issuers(
@@ -399,7 +461,7 @@ def _issuers(
 ) -> list[Issuer]:
     issuers: list[Issuer] = []
     for i, entry in enumerate(settings.issuers):
-        if entry == "keys":
+        if entry == "keys" or isinstance(entry, CertificateEntry | NetworkEntry):
             continue
         with at(errors, "issuers", i):
             issuer = local_issuer() if entry == "local" else compile_issuer(entry, folder, environment)
@@ -587,7 +649,11 @@ def _directory(folder: Folder, namespaces: Namespaces, mistakes: list[Mistake]) 
         with at(errors):
             schedules[Path(document.file).stem] = compile_schedule(document.settings, namespaces.resolve)
         mistakes += document.mistakes(errors)
-    machines = {isses[e.name] for e in gateway.settings.issuers if not isinstance(e, str) and e.preset is not None}
+    machines = {
+        _named_issuer(e)[1]
+        for e in gateway.settings.issuers
+        if isinstance(e, CertificateEntry | NetworkEntry) or (isinstance(e, IssuerSettings) and e.preset is not None)
+    }
     return Directory(humans, frozenset((*machines, KEYS_ISSUER)), schedules)
 
 

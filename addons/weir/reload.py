@@ -7,7 +7,7 @@ into the next `Policies`, or into the reason why the old ones stay. Nothing here
 import asyncio
 import os
 import pwd
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,30 +31,32 @@ class Refused:
     mistakes: tuple[str, ...]
 
 
-def fingerprint(folder: Path) -> Fingerprint:
-    """What the files of a policies folder look like from outside: names, times, sizes and inodes. Blocks."""
+def fingerprint(folder: Path, more: Iterable[Path] = ()) -> Fingerprint:
+    """What the files of a policies folder, and *more*, look like from outside: names, times, sizes, inodes. Blocks."""
     found: list[tuple[str, int, int, int]] = []
     for where, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if f != "tests" and not f.startswith(".")][:_MOST_FILES]
-        for name in files[:_MOST_FILES]:
-            path = os.path.join(where, name)
-            try:
-                about = os.stat(path)
-                found.append((path, about.st_mtime_ns, about.st_size, about.st_ino))
-            except OSError:
-                found.append((path, 0, 0, 0))
+        found += [_look(os.path.join(where, name)) for name in files[:_MOST_FILES]]
         if len(found) > _MOST_FILES:
             break
-    return tuple(sorted(found))
+    return tuple(sorted({*found, *(_look(str(path)) for path in more)}))
 
 
-async def changes(folder: Path) -> AsyncIterator[str]:
-    """Whenever *folder* has changed and is at rest: who owns what changed last."""
-    seen = await asyncio.to_thread(fingerprint, folder)
+def _look(path: str) -> tuple[str, int, int, int]:
+    try:
+        about = os.stat(path)
+    except OSError:
+        return path, 0, 0, 0
+    return path, about.st_mtime_ns, about.st_size, about.st_ino
+
+
+async def changes(folder: Path, more: Callable[[], Iterable[Path]] = tuple) -> AsyncIterator[str]:
+    """Whenever *folder*, or *more* files, have changed and are at rest: who owns what changed last."""
+    seen = await asyncio.to_thread(fingerprint, folder, more())
     settling = seen
     while True:
         await asyncio.sleep(INTERVAL)
-        now = await asyncio.to_thread(fingerprint, folder)
+        now = await asyncio.to_thread(fingerprint, folder, more())
         if now == settling != seen:
             changed = set(now) - set(seen)
             seen = now
@@ -62,11 +64,13 @@ async def changes(folder: Path) -> AsyncIterator[str]:
         settling = now
 
 
-async def follow(folder: Path, put_in_place: Callable[[str], Awaitable[None]]) -> None:
-    """For ever: whenever *folder* has changed, *put_in_place*, told by whom."""
+async def follow(
+    folder: Path, put_in_place: Callable[[str], Awaitable[None]], more: Callable[[], Iterable[Path]] = tuple
+) -> None:
+    """For ever: whenever *folder*, or *more* files, have changed, *put_in_place*, told by whom."""
     while True:
         try:
-            async for by in changes(folder):
+            async for by in changes(folder, more):
                 await put_in_place(by)
         except Exception as error:  # it must go on looking
             alarm("reload_refused", f"policies are not watched: {type(error).__name__} at {place(error)}")

@@ -177,6 +177,7 @@ class Stack:
                 await self.wire.connect(exchange)
                 assert exchange.arrival is not None and exchange.principal is not None
                 exchange.arrival.presented, exchange.arrival.who = exchange.presented, exchange.principal.sub
+                exchange.arrival.certificates = exchange.certificates
                 exchange.judged = True
         except Refusal as refusal:
             exchange.problem = refusal.problem
@@ -694,7 +695,8 @@ class Stack:
         await self._refreshing.begin(policies.issuers)
         self._tasks.append(
             asyncio.create_task(
-                reload.follow(policies.folder, functools.partial(self._reload, policies.folder)), name="policies"
+                reload.follow(policies.folder, functools.partial(self._reload, policies.folder), self._files),
+                name="policies",
             )
         )
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
@@ -715,6 +717,9 @@ class Stack:
         )
 
     # Policies that change.
+
+    def _files(self) -> tuple[Path, ...]:
+        return self._policies.files if self._policies is not None else ()
 
     def _hang_up(self, folder: Path) -> None:
         self._tasks.append(asyncio.create_task(self._reload(folder, "SIGHUP"), name="reload"))

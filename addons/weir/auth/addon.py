@@ -11,6 +11,7 @@ from mitmproxy import http
 
 from weir.approvals.windows import open_window
 from weir.auth import dpop, metadata
+from weir.auth.certificates import thumbprint
 from weir.auth.challenges import base_url, challenges, trusted_base_url
 from weir.auth.holder import holder, key_holder
 from weir.auth.jws import TokenError, check_form
@@ -53,6 +54,9 @@ class Auth:
             return  # for those who have no token yet
         presented = exchange.presented = self._presented(flow, exchange)
         with self._refusals(exchange):
+            if not presented.token:
+                self._admit(exchange, self._known(exchange, presented.place))
+                return
             check_form(presented.token)
             exchange.token = Secret(presented.token)  # before it is verified: a bad one must not be kept either
             try:
@@ -65,12 +69,11 @@ class Auth:
         """Ask the provider where only it can tell; refuse what was revoked or has expired since the head was read."""
         policies, token = exchange.policies, exchange.token
         assert policies is not None
-        if token is None:
+        if exchange.presented is None:
             return
-        if exchange.principal is None:
+        if exchange.principal is None and token is not None:
             with self._refusals(exchange):
-                thumbprint = exchange.proof.thumbprint if exchange.proof else ""
-                principal = await policies.verifier.settle(token.reveal(), exchange.received, thumbprint)
+                principal = await policies.verifier.settle(token.reveal(), exchange.received, _proved(exchange))
                 self._admit(exchange, principal)
         if exchange.proof is not None:
             with self._refusals(exchange):
@@ -80,10 +83,13 @@ class Auth:
     async def again(self, exchange: Exchange) -> None:
         """Verify the token of a request that has waited, by the policies of now. Raises `Refusal`."""
         policies, token, before = exchange.policies, exchange.token, exchange.principal
-        assert policies is not None and token is not None and before is not None
+        assert policies is not None and exchange.presented is not None and before is not None
         with self._refusals(exchange):
-            snapshot = self._state.snapshot()
-            principal = await holder(policies, snapshot, token.reveal(), time.time(), before.key_thumbprint)
+            if token is None:
+                principal = self._known(exchange, exchange.presented.place)
+            else:
+                snapshot = self._state.snapshot()
+                principal = await holder(policies, snapshot, token.reveal(), time.time(), before.key_thumbprint)
             if principal.key != before.key:
                 raise TokenError("it is another's now")
         exchange.principal = principal
@@ -148,14 +154,25 @@ class Auth:
             if not token:
                 raise Refusal(Kind.CREDENTIALS_REQUIRED, "A replay needs its operator's token in WEIR_TOKEN.")
             return Presented(token, "bearer")
-        arrival, fields = exchange.arrival, flow.request.data.headers.fields
-        if arrival is not None and arrival.presented is not None:
+        arrival, policies, fields = exchange.arrival, exchange.policies, flow.request.data.headers.fields
+        assert arrival is not None and policies is not None
+        exchange.certificates = arrival.certificates or tuple(
+            certificate.to_cryptography() for certificate in flow.client_conn.certificate_list
+        )
+        if arrival.presented is not None:
             return arrival.presented  # the tunnel's; what is said within it is for the service
         places = exchange.connection.token_in if exchange.connection else frozenset()
         try:
             presented = find_proxy_token(fields) if exchange.proxied else find_token(fields, places)
         except TwoCredentials as error:
             raise Refusal(Kind.TWO_CREDENTIALS, f"Refused: {error}.") from None
+        if presented is None or not (
+            presented.token.startswith(KEY_PREFIX) or policies.verifier.recognises(presented.token)
+        ):
+            if exchange.certificates and policies.presenters.certificates:
+                return Presented("", "certificate")
+            if arrival.listener.mode == "transparent" and policies.presenters.neighbour(exchange.client_ip):
+                return Presented("", "network")
         if presented is None:
             how = _HOW_PROXIED if exchange.proxied else _HOW
             raise Refusal.of(_unauthenticated(exchange, Kind.CREDENTIALS_REQUIRED, how))
@@ -170,14 +187,24 @@ class Auth:
                 raise TokenError("a DPoP token comes with one DPoP header")
             url = f"{trusted_base_url(exchange, flow.client_conn.sockname)}{exchange.caller_target}"
             exchange.proof = dpop.read(proofs[0], token, exchange.method, url, exchange.received)
-        thumbprint = exchange.proof.thumbprint if exchange.proof else ""
         if token.startswith(KEY_PREFIX):  # never sent to a provider to be asked about
-            if thumbprint:
+            if exchange.proof is not None:
                 raise TokenError("an API key is bound to no key")
             key, principal = key_holder(policies, self._state.snapshot(), token, exchange.received)
             self._state.used(key.id, exchange.received)
             return principal
-        return policies.verifier.verify(token, exchange.received, thumbprint)
+        return policies.verifier.verify(token, exchange.received, _proved(exchange))
+
+    def _known(self, exchange: Exchange, place: str) -> Principal:
+        """Who a caller without a token is: by certificate, or by network. Raises `TokenError`."""
+        policies = exchange.policies
+        assert policies is not None
+        if place == "certificate":
+            return policies.presenters.holder(exchange.certificates, time.time())
+        principal = policies.presenters.neighbour(exchange.client_ip)
+        if principal is None:
+            raise TokenError("nobody is known by this address any more")
+        return principal
 
     async def _use(self, proof: dpop.Proof) -> None:
         if time.time() > proof.until:  # its body took longer: that it was used before may be forgotten
@@ -214,6 +241,13 @@ class Auth:
             ) from None
         except StateUnavailable:
             raise _state_unavailable() from None
+
+
+def _proved(exchange: Exchange) -> str:
+    """The thumbprint of the key, or else of the certificate, that the caller has proved to hold; empty without one."""
+    if exchange.proof is not None:
+        return exchange.proof.thumbprint
+    return thumbprint(exchange.certificates[0]) if exchange.certificates else ""
 
 
 def _unauthenticated(exchange: Exchange, kind: Kind, detail: str, error: str = "") -> Problem:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weir.auth.jws import TokenError
-from weir.auth.model import Principal
+from weir.auth.model import CERTIFICATE_BOUND, Principal
 from weir.jsonpath import Path
 
 #: Seconds by which clocks may differ, unless an issuer's ``leeway`` says otherwise.
@@ -92,8 +92,8 @@ def read_introspected(claims: dict[str, Any], rules: ClaimRules, now: float, *, 
     if "aud" in claims or audience_required:
         _check_audience(claims.get("aud"), rules)
     _check_use(claims, rules)
-    kind = str(claims.get("token_type", "DPoP" if "cnf" in claims else "Bearer")).lower()
-    if kind != ("dpop" if "cnf" in claims else "bearer"):
+    proved = "dpop" if "jkt" in claims.get("cnf", ()) else "bearer"
+    if str(claims.get("token_type", proved)).lower() != proved:
         raise TokenError("the token is of another type")
     if "sub" not in claims and isinstance(claims.get("client_id"), str):
         claims = {**claims, "sub": claims["client_id"]}  # as in a JWT of the client's own (RFC 9068, 2.2)
@@ -166,12 +166,17 @@ def _identifier(claims: dict[str, Any], name: str) -> str:
 
 
 def _bound_to(claims: dict[str, Any]) -> str:
-    """The thumbprint of the key that must prove itself with the token (RFC 9449, 6.1); empty where there is none."""
+    """The thumbprint of the key (RFC 9449, 6.1) or certificate (RFC 8705, 3.1) that must prove itself with the token.
+
+    Empty where there is none.
+    """
     if "cnf" not in claims:
         return ""
     match claims["cnf"]:
         case {"jkt": str(thumbprint), **others} if thumbprint and not others:
             return thumbprint
+        case {"x5t#S256": str(thumbprint), **others} if thumbprint and not others:
+            return CERTIFICATE_BOUND + thumbprint
     raise TokenError("the token is bound to a key in a way that is not supported here")
 
 

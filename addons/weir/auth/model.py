@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: What stands before the thumbprint of a client certificate (RFC 8705), to tell it from a key's (RFC 9449).
+CERTIFICATE_BOUND = "x5t#S256:"
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -11,8 +14,8 @@ class Principal:
     speak for another's groups; where they could not be known there are none, and ``groups_unknown``
     says why. ``expires`` and ``issued`` are Unix times in seconds; ``issued`` is the earliest that the
     token can have been, clocks differing as they may. ``token_id`` is the token's ``jti`` (an API key's
-    id), ``sid`` the identity provider's session, ``key_thumbprint`` (RFC 7638) that of the key to which
-    the token is bound; each is empty where there is none.
+    id), ``sid`` the identity provider's session, ``key_thumbprint`` that of the key (RFC 7638) or certificate
+    (RFC 8705, with `CERTIFICATE_BOUND` before it) to which the token is bound; each is empty where there is none.
     """
 
     issuer: str

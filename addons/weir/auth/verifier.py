@@ -13,7 +13,7 @@ from weir.auth.introspector import Verdict
 from weir.auth.issuer import Issuer
 from weir.auth.jws import Jws, TokenError, check_form, is_jose, read_jws
 from weir.auth.keys import KeySet
-from weir.auth.model import Principal
+from weir.auth.model import CERTIFICATE_BOUND, Principal
 from weir.secret import Secret
 
 _REMEMBERED = 4096
@@ -36,13 +36,23 @@ class Verifier:
     def verify(self, token: str, now: float, thumbprint: str = "") -> Principal:
         """The principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`.
 
-        *thumbprint* is that of the key that the caller has proved to hold; empty where the token came alone.
+        *thumbprint* is that of the key or certificate that the caller has proved to hold; empty where the token came
+        alone.
         """
         return _of_holder(self._verify(token, now), thumbprint)
 
     async def settle(self, token: str, now: float, thumbprint: str = "") -> Principal:
         """As `verify`, after asking whom it takes. Raises `TokenError` or `KeysUnavailable`."""
         return _of_holder(await self._settle(token, now), thumbprint)
+
+    def recognises(self, token: str) -> bool:
+        """Whether *token* may be of these issuers, good or not: else it is the service's own, and nobody's here."""
+        if not is_jose(token):
+            return bool(self._introspectors)
+        try:
+            return read_jws(token).claims.get("iss") in self.issuers
+        except (TokenError, TypeError):
+            return False
 
     def _verify(self, token: str, now: float) -> Principal:
         check_form(token)
@@ -129,9 +139,16 @@ def _one_of(verdicts: Iterable[Verdict | None]) -> Principal:
 
 
 def _of_holder(principal: Principal, thumbprint: str) -> Principal:
-    """*principal*, if the token is bound to the key with that *thumbprint*, or is bound to none and there is none."""
+    """*principal*, if the token is bound to the key with that *thumbprint*, or is bound to none and there is none.
+
+    A caller may have a certificate and send a token that is not bound to it.
+    """
     if principal.key_thumbprint == thumbprint:
         return principal
-    if not thumbprint:
+    if principal.key_thumbprint.startswith(CERTIFICATE_BOUND):
+        raise TokenError("the token is bound to another client certificate than this connection's")
+    if thumbprint.startswith(CERTIFICATE_BOUND) and not principal.key_thumbprint:
+        return principal
+    if not thumbprint or thumbprint.startswith(CERTIFICATE_BOUND):
         raise TokenError("the token is bound to a key and cannot be sent as a plain Bearer")
     raise TokenError("the token is not bound to the key of the DPoP proof")

@@ -43,6 +43,9 @@ def check(
             warnings.append(Mistake(*_place(path, f"${{env:{name}}}"), text))
         files = {d.settings.connection: d for d in load_folder(path).connections}
         names = {connection.name for connection in loaded.connections}
+        if loaded.leaves is None and any(listener.mode != "reverse" for listener in loaded.listeners):
+            text = "callers are intercepted, and there is no CA here; the gateway needs one: weir ca create"
+            warnings.append(Mistake(*_place(path, "mode: "), text))
         for connection in loaded.connections:
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, says_writes=says_writes)

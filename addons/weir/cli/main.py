@@ -10,6 +10,7 @@ from weir.cli import (
     access,
     admin,
     approvals,
+    ca,
     check,
     diff,
     evidence,
@@ -72,6 +73,7 @@ app.add_typer(access.app, name="access")
 app.add_typer(masking.app, name="masking")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(ca.app, name="ca")
 app.add_typer(revoke.app, name="revoke")
 
 

@@ -95,10 +95,55 @@ class IssuerSettings(Settings):
     login: LoginSettings | None = None
 
 
+class CertificateIssuerSettings(Settings):
+    """Client certificates as identity: those of the authorities in the file ``ca``.
+
+    ``subject`` says which name of a certificate is its holder's, by kind: of the first kind that it has, it must have
+    one. ``groups`` are of holders whose name matches; ``add_groups`` of all.
+    """
+
+    name: Name = "mtls"
+    ca: str
+    subject: Annotated[list[Literal["spiffe", "dns", "email"]], Field(min_length=1)] = ["spiffe", "dns", "email"]
+    subjects: Strings = []
+    groups: dict[str, Strings] = {}
+    add_groups: Strings = []
+
+
+class NetworkIssuerSettings(Settings):
+    """The address that a transparent caller has, as identity. Weak: whoever can send from there is one of them."""
+
+    name: Name = "network"
+    sources: Annotated[Strings, Field(min_length=1)]
+    add_groups: Annotated[Strings, Field(min_length=1)]
+
+
+class CertificateEntry(Settings):
+    """``mtls: {…}``."""
+
+    mtls: CertificateIssuerSettings
+
+
+class NetworkEntry(Settings):
+    """``network: {…}``."""
+
+    network: NetworkIssuerSettings
+
+
+def _kind_of_issuer(value: Any) -> str:
+    if isinstance(value, str):
+        return "word"
+    named = value if isinstance(value, dict) else type(value).model_fields
+    return next((kind for kind in ("mtls", "network") if kind in named), "settings")
+
+
 #: An issuer's settings, or the word for a built-in one.
 IssuerEntry = Annotated[
-    Annotated[IssuerSettings, Tag("settings")] | Annotated[Literal["local", "keys"], Tag("word")],
-    Discriminator(lambda value: "word" if isinstance(value, str) else "settings"),
+    Annotated[IssuerSettings, Tag("settings")]
+    | Annotated[Literal["local", "keys"], Tag("word")]
+    | Annotated[CertificateEntry, Tag("mtls")]
+    | Annotated[NetworkEntry, Tag("network")],
+    Discriminator(_kind_of_issuer),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cryptography.x509 import Certificate
+
 from weir.auth.presented import Presented
 from weir.routing.dial import Dial
 from weir.routing.listener import Listener
@@ -16,5 +18,6 @@ class Arrival:
     port: int = 0
     tls: bool = False  # it is intercepted: its TLS ends here, for one of the hosts
     presented: Presented | None = None  # by whoever opened the tunnel
+    certificates: tuple[Certificate, ...] = ()  # the same, where the proxy asked for them
     who: str = ""  # the same, by name
     passing: Dial | None = None  # the tunnel is let through as it is

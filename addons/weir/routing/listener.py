@@ -38,8 +38,11 @@ class Listener:
         return self.host, self.port, self.mode, self.tls is not None
 
 
-def compile_listener(entry: str | ListenerSettings, folder: Path) -> Listener:
-    """A listener of gateway.yaml; paths are relative to *folder*. Raises `SettingError`."""
+def compile_listener(entry: str | ListenerSettings, folder: Path, *, asks: bool = False) -> Listener:
+    """A listener of gateway.yaml; paths are relative to *folder*. Raises `SettingError`.
+
+    Callers are asked for certificates where it says so, or *asks* does.
+    """
     settings = ListenerSettings(url=entry) if isinstance(entry, str) else entry
     location = [] if isinstance(entry, str) else ["url"]
     try:
@@ -61,7 +64,7 @@ def compile_listener(entry: str | ListenerSettings, folder: Path) -> Listener:
             "https needs a certificate: {url: https://…, tls: {certificate: file.pem, key: file.key}}", *location
         )
     with placed("tls"):
-        tls = compile_listener_tls(settings.tls, folder)
+        tls = compile_listener_tls(settings.tls, folder, asks=asks)
     return Listener(host, port, settings.mode, tls)
 
 

@@ -114,9 +114,9 @@ def folder() -> Path:
     return path
 
 
-def certificate_path() -> Path:
+def certificate_path(*, following: bool = False) -> Path:
     """The file that callers are to trust."""
-    return folder() / f"{_CURRENT}.pem"
+    return folder() / f"{_NEXT if following else _CURRENT}.pem"
 
 
 def current() -> Authority | None:

@@ -21,6 +21,9 @@ from weir.tls.files import present, read_pair
 LEAF = datetime.timedelta(days=7)
 LEAF_AHEAD = datetime.timedelta(days=2)
 
+#: No common name: where there is none but an address, it would be held against the names that the CA may speak for.
+_SUBJECT = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Weir gateway")])
+
 
 @dataclass(frozen=True, slots=True)
 class ListenerTls:
@@ -30,10 +33,10 @@ class ListenerTls:
     context: SSL.Context = field(compare=False, repr=False)
 
 
-def compile_listener_tls(settings: ListenerTlsSettings, folder: Path) -> ListenerTls:
+def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: bool) -> ListenerTls:
     """From the files that are named, which are relative to *folder*. Raises `SettingError`."""
     chain, key, content = read_pair(folder, settings.certificate, settings.key)
-    context = server_context()
+    context = server_context(asks=asks or settings.client_certificates)
     present(context, chain, key)
     return ListenerTls(hashlib.sha256(content).hexdigest(), context)
 
@@ -41,8 +44,12 @@ def compile_listener_tls(settings: ListenerTlsSettings, folder: Path) -> Listene
 class Leaves:
     """Contexts with certificates of *authority* for services, each made when it is first needed."""
 
-    def __init__(self, authority: Authority, clock: Callable[[], datetime.datetime] | None = None) -> None:
+    def __init__(
+        self, authority: Authority, clock: Callable[[], datetime.datetime] | None = None, *, asks: bool = False
+    ) -> None:
+        """*asks* says whether callers are asked for certificates."""
         self._authority = authority
+        self._asks = asks
         self._clock = clock or (lambda: datetime.datetime.now(datetime.UTC))
         self._key = ec.generate_private_key(ec.SECP256R1())  # of this process: it is never written
         self._made: dict[str, tuple[SSL.Context, datetime.datetime]] = {}
@@ -53,7 +60,7 @@ class Leaves:
         made = self._made.get(host)
         if made is None or now >= made[1]:
             certificate = self._sign(host, now)
-            context = server_context()
+            context = server_context(asks=self._asks)
             present(context, [certificate, self._authority.certificate], self._key)
             made = self._made[host] = (context, certificate.not_valid_after_utc - LEAF_AHEAD)
         return made[0]
@@ -66,7 +73,7 @@ class Leaves:
         usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
         return (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])]))
+            .subject_name(_SUBJECT)
             .issuer_name(ca.certificate.subject)
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
@@ -82,12 +89,18 @@ class Leaves:
         )
 
 
-def server_context() -> SSL.Context:
-    """A context for callers, that has no certificate yet."""
+def server_context(*, asks: bool = False) -> SSL.Context:
+    """A context for callers, that has no certificate yet; where it *asks* for theirs, whatever they have is taken.
+
+    It is verified with each request (`weir.auth.certificates`), where a refusal can say why.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if asks:
+        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        context.set_options(SSL.OP_NO_TICKET)  # a resumed session would bring the certificate of another handshake
     context.set_alpn_select_callback(
         lambda _, offered: b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
     )

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from tests.end_to_end import gateway as gateways
+from tests.end_to_end import npm
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,10 +47,7 @@ class RealProvider:
 
 def start(port: int) -> RealProvider:
     """Install the provider once, and run it."""
-    if not (HERE / "node_modules").is_dir():
-        command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, timeout=240)
-        assert done.returncode == 0, f"npm install failed:\n{done.stdout}{done.stderr}"
+    npm.install(HERE)
     process = subprocess.Popen(
         ["node", str(HERE / "provider.js"), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

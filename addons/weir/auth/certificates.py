@@ -1,0 +1,200 @@
+"""Callers who are known by their client certificate, or, weakly, by where they come from. Pure.
+
+mitmproxy asks for certificates and verifies nothing of them but that their holder has the key. Chain, purpose and
+dates are verified here, for each request, so that a certificate that expires ends a connection that outlives it.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from weir.auth.issuer import compile_subject
+from weir.auth.jws import TokenError
+from weir.auth.model import CERTIFICATE_BOUND, Principal
+from weir.config.model import CertificateIssuerSettings, NetworkIssuerSettings
+from weir.config.problems import SettingError
+from weir.routing.addresses import Network
+from weir.tls.files import read_certificates, read_file
+
+#: Seconds for which a verified chain is believed without another look at it; its own dates count at each request.
+REMEMBERED = 60.0
+_MOST_REMEMBERED = 1024
+_LONGEST = 512
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """What a token that is bound to *certificate* names (RFC 8705, 3.1)."""
+    digest = certificate.fingerprint(hashes.SHA256())
+    return CERTIFICATE_BOUND + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIssuer:
+    """Authorities whose certificates are believed, and what a holder's name makes of them."""
+
+    name: str
+    authorities: Sequence[x509.Certificate]
+    kinds: tuple[str, ...]
+    subjects: tuple[re.Pattern[str], ...]
+    groups: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]
+    add_groups: tuple[str, ...]
+
+    @property
+    def iss(self) -> str:
+        """Its principals' issuer."""
+        return f"mtls:{self.name}"
+
+    def principal(self, chain: Sequence[x509.Certificate], now: float) -> Principal:
+        """The holder of *chain* (their own certificate first) at Unix time *now*. Raises `TokenError`."""
+        leaf = chain[0]
+        _check_use(leaf)
+        verifier = PolicyBuilder().store(Store(list(self.authorities))).time(datetime.fromtimestamp(now, UTC))
+        try:
+            verified = verifier.build_client_verifier().verify(leaf, list(chain[1:]))
+        except (VerificationError, ValueError) as error:
+            reason = str(error).partition("(")[0].strip()[:100]
+            raise TokenError(f"the client certificate is not one of {self.name!r}: {reason}") from None
+        subject = _subject(leaf, self.kinds)
+        if self.subjects and not any(pattern.fullmatch(subject) for pattern in self.subjects):
+            raise TokenError("the client certificate's name is not one that is trusted here")
+        groups = {g for pattern, names in self.groups if pattern.fullmatch(subject) for g in names}
+        until = min(certificate.not_valid_after_utc.timestamp() for certificate in verified.chain)
+        return Principal(
+            self.name,
+            self.iss,
+            subject,
+            frozenset(f"{self.name}/{group}" for group in (*groups, *self.add_groups)),
+            expires=until,
+            issued=leaf.not_valid_before_utc.timestamp(),
+            token_id=leaf.fingerprint(hashes.SHA256()).hex(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkIssuer:
+    """Networks whose callers are believed to be whoever has their address."""
+
+    name: str
+    sources: tuple[Network, ...]
+    add_groups: tuple[str, ...]
+
+    @property
+    def iss(self) -> str:
+        """Its principals' issuer."""
+        return f"network:{self.name}"
+
+    def principal(self, address: str) -> Principal | None:
+        """Whoever calls from *address*; None where that is elsewhere."""
+        try:
+            here = ip_address(address.partition("%")[0])
+        except ValueError:
+            return None
+        if not any(here in network for network in self.sources):
+            return None
+        groups = frozenset(f"{self.name}/{group}" for group in self.add_groups)
+        return Principal(self.name, self.iss, str(here), groups, expires=float("inf"))
+
+
+class Presenters:
+    """Everybody who is known without a token."""
+
+    def __init__(self, certificates: Sequence[CertificateIssuer] = (), networks: Sequence[NetworkIssuer] = ()) -> None:
+        self.certificates = tuple(certificates)
+        self.networks = tuple(networks)
+        self._remembered: dict[bytes, tuple[Principal, float]] = {}
+
+    def holder(self, chain: Sequence[x509.Certificate], now: float) -> Principal:
+        """Whoever holds *chain*, at Unix time *now*. Raises `TokenError`."""
+        fingerprint = b"".join(certificate.fingerprint(hashes.SHA256()) for certificate in chain)
+        remembered = self._remembered.get(fingerprint)
+        if remembered is not None and 0 <= now - remembered[1] < REMEMBERED and now < remembered[0].expires:
+            return remembered[0]
+        reasons = []
+        for issuer in self.certificates:
+            try:
+                principal = issuer.principal(chain, now)
+            except TokenError as error:
+                reasons.append(str(error))
+                continue
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[fingerprint] = (principal, now)
+            return principal
+        raise TokenError("; ".join(reasons) or "client certificates are not accepted here")
+
+    def neighbour(self, address: str) -> Principal | None:
+        """Whoever calls from *address*, where that says who they are."""
+        return next((p for issuer in self.networks if (p := issuer.principal(address)) is not None), None)
+
+
+def _check_use(leaf: x509.Certificate) -> None:
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        raise TokenError("the client certificate does not say that it is for clients") from None
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
+        raise TokenError("the client certificate is not for clients")
+
+
+def _subject(leaf: x509.Certificate, kinds: tuple[str, ...]) -> str:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        raise TokenError("the client certificate names nobody") from None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    found = {
+        "spiffe": [uri for uri in uris if uri.startswith("spiffe://")],
+        "dns": names.get_values_for_type(x509.DNSName),
+        "email": names.get_values_for_type(x509.RFC822Name),
+    }
+    for kind in kinds:
+        values = found[kind]
+        if len(values) > 1 or (kind == "spiffe" and values and len(uris) > 1):
+            raise TokenError("the client certificate has several names of one kind: whose is it?")
+        if values:
+            if not 0 < len(values[0]) <= _LONGEST or not values[0].isprintable():
+                raise TokenError("the client certificate's name is not one")
+            return values[0]
+    raise TokenError(f"the client certificate has no name that is {' or '.join(kinds)}")
+
+
+def compile_certificates(settings: CertificateIssuerSettings, folder: Path) -> CertificateIssuer:
+    """Raises `SettingError`; the file is relative to *folder*."""
+    authorities = read_certificates(read_file(folder, settings.ca, "ca"), settings.ca, "ca")
+    for names in ([], settings.add_groups, *settings.groups.values()):
+        _check_groups(names, settings.name)
+    return CertificateIssuer(
+        settings.name,
+        authorities,
+        tuple(settings.subject),
+        tuple(compile_subject(pattern) for pattern in settings.subjects),
+        tuple((compile_subject(pattern), tuple(names)) for pattern, names in settings.groups.items()),
+        tuple(settings.add_groups),
+    )
+
+
+def compile_network(settings: NetworkIssuerSettings) -> NetworkIssuer:
+    """Raises `SettingError`."""
+    networks = []
+    for i, text in enumerate(settings.sources):
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            raise SettingError(f"{text!r} is not a network: {error}", "sources", i) from None
+    _check_groups(settings.add_groups, settings.name)
+    return NetworkIssuer(settings.name, tuple(networks), tuple(settings.add_groups))
+
+
+def _check_groups(groups: Sequence[str], name: str) -> None:
+    for group in groups:
+        if not group or "/" in group:
+            raise SettingError(f"{group!r}: write the group's bare name; it becomes {name}/…", "add_groups")
