@@ -4,6 +4,7 @@ It holds no rules of its own: it compares what is about to be sent with the exch
 in memory, and answers 503 wherever the two do not fit, whatever went wrong before.
 """
 
+import logging
 from collections.abc import Callable
 
 from mitmproxy import http, tcp, udp
@@ -14,7 +15,10 @@ from weir.exchange import Exchange
 from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem, gateway_error
 from weir.replay.key import HEADER
-from weir.routing.dial import refusal
+from weir.routing.dial import Dialed, refusal
+from weir.text import inert
+
+logger = logging.getLogger("weir")
 
 
 class Gate:
@@ -99,6 +103,8 @@ class Gate:
         host = data.server.address[0] if data.server.address else ""
         if why := refusal(host):
             counters["dial_refused"] += 1
+            name = host.dial.name if isinstance(host, Dialed) else "nobody"
+            logger.warning(f"weir: {inert(host)!r} was not dialled for {name}: {why}")
             data.server.error = why
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:

@@ -82,12 +82,12 @@ RANKING = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relev
 class Upstream:
     """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes, or pieces of them."""
 
-    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.seen: list[Seen] = []
         self.connections = 0
         self.answer: Callable[[Seen], bytes | Iterator[bytes]] = lambda seen: json_answer(RANKING)
         self._tls = tls
-        self._socket = socket.create_server(("127.0.0.1", port))
+        self._socket = socket.create_server((host, port))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 

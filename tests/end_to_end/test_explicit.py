@@ -23,6 +23,7 @@ from tests.end_to_end import npm
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     CREDENTIAL,
+    MINTED,
     RANKING,
     Gateway,
     Upstream,

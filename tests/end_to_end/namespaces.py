@@ -1,0 +1,89 @@
+"""Networks of the tests' own: namespaces of Linux, joined by cables, each with its own idea of names."""
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+_ETC = Path("/etc/netns")
+
+
+def unavailable() -> str:
+    """Why there can be no namespaces here; empty where there can."""
+    missing = [tool for tool in ("ip", "iptables", "nft") if shutil.which(tool) is None]
+    if os.geteuid() != 0:
+        return "network namespaces and NAT rules need root"
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    probe = f"weir-probe-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        return f"no network namespaces here: {made.stderr.strip()}"
+    subprocess.run(["ip", "netns", "delete", probe], check=False)
+    return ""
+
+
+def run(*command: str, inside: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run *command*, within the namespace that is named."""
+    line = ["ip", "netns", "exec", inside, *command] if inside else list(command)
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 or not check, f"{' '.join(line)}: {done.stdout}{done.stderr}"
+    return done
+
+
+@contextmanager
+def three() -> Iterator[tuple[str, str, str]]:
+    """A caller (10.77.1.2 and .3), a gateway (.1 on both sides) and services (10.77.2.2 to .4): their namespaces."""
+    caller, gateway, service = names = tuple(f"weir-{kind}-{os.getpid()}" for kind in ("caller", "gateway", "service"))
+    with ExitStack() as undo:
+        for name in names:
+            run("ip", "netns", "add", name)
+            undo.callback(run, "ip", "netns", "delete", name, check=False)
+            undo.callback(shutil.rmtree, _ETC / name, ignore_errors=True)
+            run("ip", "link", "set", "lo", "up", inside=name)
+        _cable(caller, "up0", ("10.77.1.2/24", "10.77.1.3/24"), gateway, "callers", ("10.77.1.1/24",))
+        _cable(service, "up0", ("10.77.2.2/24", "10.77.2.3/24", "10.77.2.4/24"), gateway, "services", ("10.77.2.1/24",))
+        run("ip", "route", "add", "default", "via", "10.77.1.1", inside=caller)
+        run("ip", "route", "add", "default", "via", "10.77.2.1", inside=service)
+        run("sysctl", "-qw", "net.ipv4.ip_forward=1", inside=gateway)
+        yield caller, gateway, service
+
+
+def name_hosts(namespace: str, hosts: Mapping[str, str]) -> None:
+    """Have what runs in *namespace* find *hosts* (address by name)."""
+    folder = _ETC / namespace
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in hosts.items())]
+    (folder / "hosts").write_text("\n".join(lines) + "\n")
+
+
+def within[T](namespace: str, make: Callable[[], T]) -> T:
+    """What *make* gives, run by a thread within *namespace*: sockets that it opens stay there."""
+    result: list[T] = []
+    failed: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            with open(f"/run/netns/{namespace}", "rb") as file:
+                os.setns(file.fileno(), os.CLONE_NEWNET)
+            result.append(make())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return result[0]
+
+
+def _cable(here: str, name: str, addresses: tuple[str, ...], there: str, other: str, theirs: tuple[str, ...]) -> None:
+    run("ip", "link", "add", name, "netns", here, "type", "veth", "peer", "name", other, "netns", there)
+    for namespace, end, own in ((here, name, addresses), (there, other, theirs)):
+        for address in own:
+            run("ip", "address", "add", address, "dev", end, inside=namespace)
+        run("ip", "link", "set", end, "up", inside=namespace)
