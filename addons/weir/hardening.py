@@ -22,7 +22,8 @@ _REQUIRED: dict[str, object] = {
     "connection_strategy": "lazy",  # eager dials the upstream before anything is judged
     "rawtcp": False,                # upgrades and binary after CONNECT would become tunnels
     "websocket": False,
-    "http2": False,                 # its error answers and limits are not ours yet
+    "http2": True,
+    "http2_ping_keepalive": 0,      # idle connections end
     "http3": False,
     "upstream_cert": False,
     "keep_host_header": True,       # routing reads the caller's Host; the upstream gets its own

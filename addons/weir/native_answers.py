@@ -7,15 +7,17 @@ wrapped: reading a head, which has no bound of its own, and reading a body, whic
 A test fails if a new mitmproxy moves this seam.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import h2.events
+from h2.errors import ErrorCodes
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands
-from mitmproxy.proxy.layers.http import HttpLayer, _http1
+from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestData, ResponseData, ResponseProtocolError
 
@@ -38,7 +40,15 @@ _BY_STATUS = {
 _TOO_LARGE = Problem(Kind.HEAD_TOO_LARGE, f"The request's head is larger than {MAX_HEAD} bytes.")
 _OTHERWISE = Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
 
+#: Streams of HTTP/2 that a connection may have at once are 100: where more are kept, some are over.
+MOST_STREAMS = 128
+#: Streams of HTTP/2 that a caller may take back, more than it lets come to an end, before its connection is closed.
+MOST_RESETS = 100
+
 _original_send = _http1.Http1Server.send
+_original_handle = _http2.Http2Server._handle_event
+_original_h2_event = _http2.Http2Server.handle_h2_event
+_original_client_handle = _http2.Http2Client._handle_event
 _original_read_body = _http1.Http1Connection.read_body
 _new_id = Uuid7()
 
@@ -60,12 +70,64 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None]) -> None:
         else:
             yield from _original_send(self, event)
 
+    def handle(self: _http2.Http2Server, event: Any) -> Iterator[Any]:
+        """As mitmproxy's, but errors are answered by ours, and streams that are over are forgotten."""
+        if isinstance(event, ResponseProtocolError) and _unanswered(self, event.stream_id):
+            exchange = _exchange(self, event, find)
+            if exchange is not None and exchange.problem is not None:
+                response = exchange.own_answer()
+            else:
+                counters["never_a_flow"] += 1
+                response = _BY_STATUS.get(event.code.http_status_code() or 0, _OTHERWISE).response(_new_id())
+            fields = [(name.lower(), value) for name, value in response.headers.fields]
+            self.h2_conn.send_headers(event.stream_id, [(b":status", b"%d" % response.status_code), *fields])
+            self.h2_conn.send_data(event.stream_id, response.content or b"")
+            self.h2_conn.end_stream(event.stream_id)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+        else:
+            yield from _original_handle(self, event)
+        if len(self.streams) > MOST_STREAMS:
+            for stream_id in [stream_id for stream_id in self.streams if self.is_closed(stream_id)]:
+                del self.streams[stream_id]
+
+    _http2.Http2Server._handle_event = handle  # type: ignore[method-assign, assignment]
+    _http2.Http2Server.handle_h2_event = _handle_h2_event  # type: ignore[method-assign]
+    _http2.Http2Client._handle_event = _client_handle  # type: ignore[method-assign, assignment]
     _http1.make_error_response = make_error_response
     _http1.Http1Server.send = send  # type: ignore[method-assign, assignment]
     _http1.Http1Connection.read_body = _read_body  # type: ignore[method-assign, assignment]
     for side in (_http1.Http1Server, _http1.Http1Client):
         if not hasattr(side.read_headers, "bounded"):
             side.read_headers = _bounded(side.read_headers)  # type: ignore[method-assign, assignment]
+
+
+def _unanswered(server: _http2.Http2Server, stream_id: int) -> bool:
+    """Whether an answer can still be given to the stream."""
+    if not server.is_open_for_us(stream_id):
+        return False
+    return not server.h2_conn.streams[stream_id].state_machine.headers_sent
+
+
+def _handle_h2_event(self: _http2.Http2Server, event: Any) -> Generator[Any, Any, bool]:
+    """As mitmproxy's, but a caller that asks and takes back, again and again, is let go."""
+    if isinstance(event, h2.events.StreamReset):
+        resets = getattr(self, "weir_resets", 0) + 1
+        setattr(self, "weir_resets", resets)  # noqa: B010
+        if resets > MOST_RESETS:
+            counters["too_many_resets"] += 1
+            yield from self.protocol_error("too many streams were reset", ErrorCodes.ENHANCE_YOUR_CALM)
+            return True
+    elif isinstance(event, h2.events.StreamEnded):
+        setattr(self, "weir_resets", max(0, getattr(self, "weir_resets", 0) - 1))  # noqa: B010
+    return (yield from _original_h2_event(self, event))
+
+
+def _client_handle(self: _http2.Http2Client, event: Any) -> Iterator[Any]:
+    """As mitmproxy's, but streams that are over are forgotten."""
+    yield from _original_client_handle(self, event)
+    if len(self.their_stream_id) > 2 * len(self.streams) + 16:
+        for ours in [ours for ours in self.their_stream_id if ours not in self.streams and self.is_closed(ours)]:
+            self.our_stream_id.pop(self.their_stream_id.pop(ours), None)
 
 
 def _read_body(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
@@ -129,7 +191,7 @@ def _closing(response: http.Response) -> bytes:
 
 
 def _exchange(
-    server: _http1.Http1Server, event: Any, find: Callable[[http.HTTPFlow], Exchange | None]
+    server: _http1.Http1Server | _http2.Http2Server, event: Any, find: Callable[[http.HTTPFlow], Exchange | None]
 ) -> Exchange | None:
     """The exchange of the stream that *event* ends."""
     layer = next((la for la in reversed(server.context.layers) if isinstance(la, HttpLayer)), None)

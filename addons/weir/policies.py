@@ -254,7 +254,7 @@ def load(
     intercepts = any(listener.mode != "reverse" for listener in listeners)
     if intercepts:
         _check_destinations(folder, connections, mistakes)
-    leaves = _leaves(gateway, connections, mistakes, needed=intercepts and not isinstance(environment, _StandIns))
+    leaves = _leaves(gateway, connections, mistakes, needed=intercepts, to_run=not isinstance(environment, _StandIns))
     if mistakes:
         raise ConfigError(mistakes)
     return Policies(
@@ -432,9 +432,17 @@ def _check_destinations(folder: Folder, connections: list[Connection], mistakes:
 
 
 def _leaves(
-    gateway: Document[GatewaySettings], connections: list[Connection], mistakes: list[Mistake], *, needed: bool
+    gateway: Document[GatewaySettings],
+    connections: list[Connection],
+    mistakes: list[Mistake],
+    *,
+    needed: bool,
+    to_run: bool,
 ) -> Leaves | None:
-    """The certificates for callers that are intercepted. Where they are *needed*, it is a mistake not to have them."""
+    """The certificates for callers that are intercepted. Where they are *needed*, it is a mistake not to have them.
+
+    Policies are looked at (and not meant *to_run*) where there is no authority, too.
+    """
     hosts = {c.upstream.origin.host for c in connections if c.upstream.origin.scheme == "https"}
     if not hosts:
         return None
@@ -443,7 +451,7 @@ def _leaves(
     except HomeError as error:
         raise ConfigError([gateway.mistake(SettingError(str(error), "listen"))]) from None
     missing = hosts if authority is None else {host for host in hosts if not authority.covers(host)}
-    if needed and (missing or authority is None):
+    if needed and missing and (to_run or authority is not None):
         what = "there is none" if authority is None else f"it may not speak for {', '.join(sorted(missing))}"
         how = "weir ca create" if authority is None else "weir ca rotate"
         message = f"callers are intercepted with the gateway's own CA, and {what}; run: {how}"

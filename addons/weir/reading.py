@@ -14,10 +14,13 @@ MOST = 1 << 20
 def bounded(find_reader: Callable[[Client], Any], client: Client) -> Iterator[None]:
     """Within the block, the connection of a *client* that sends more than `MOST` is at its end.
 
-    *find_reader* gives the stream from which mitmproxy reads what a client sends; None where there is none.
+    *find_reader* gives the stream from which mitmproxy reads what a client sends; None where there is none. What
+    comes by HTTP/2 is bounded as all bodies are.
     """
     reader = find_reader(client)
-    if reader is None or "read" in vars(reader):  # replayed from a file; or bounded already
+    if (
+        reader is None or client.alpn == b"h2" or "read" in vars(reader)
+    ):  # others' requests come by it; or it is bounded
         yield
         return
     read, left = reader.read, MOST

@@ -16,6 +16,7 @@ import platform
 import re
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,12 @@ class Stack:
         self._exchanges.pop(flow, None)
 
     # Connections.
+
+    def client_connected(self, client: Client) -> None:
+        """A caller has come."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+        if handler is not None:  # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever
+            handler.max_conns = defaultdict(lambda: asyncio.Semaphore(native_answers.MOST_STREAMS))
 
     async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
         """Say what a client connection speaks; what cannot be said is closed."""
@@ -266,6 +273,8 @@ class Stack:
                 self._answer(flow, exchange)
 
     async def _judge(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        if flow.request.trailers is not None:
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, "Refused because trailers do not pass.")
         await self.recorder.request(flow, exchange)
         undecided = exchange.principal is None
         await self.auth.request(flow, exchange)
@@ -426,6 +435,7 @@ class Stack:
             return False
         caller, record, report = pieces
         exchange.upstream_status = status
+        data.http_version = b"HTTP/1.1"
         _, fields = self.credentials.response(exchange, b"", fields, None)
         fields, recorded = self.masking.response_headers(exchange, fields)
         exchange.stream = ResponseStream(
@@ -489,6 +499,7 @@ class Stack:
         exchange = self._exchanges.get(flow)
         if exchange is None:
             return  # Gate refuses it
+        flow.response.trailers = None  # they were not judged
         try:
             if exchange.stream is not None:
                 await self._end_of_stream(exchange)
@@ -543,6 +554,7 @@ class Stack:
             fields.append((b"Content-Length", b"%d" % len(caller)))
             recorded_fields = [*recorded_fields, (b"Content-Length", b"%d" % len(record))]
         exchange.response_record = ResponseRecord(data.status_code, reason, tuple(recorded_fields), record)
+        data.http_version = b"HTTP/1.1"
         data.headers.fields = (*fields, *self._own_fields(exchange))
         data.content = caller
         data.reason = reason
@@ -561,9 +573,7 @@ class Stack:
             await self._record(flow, exchange)
             return
         if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
-            exchange.problem = _ended_by(
-                exchange, forbidden=flow.error is not None and dial.FORBIDDEN in flow.error.msg
-            )
+            exchange.problem = _ended_by(exchange, flow.error.msg if flow.error else "")
         if exchange.problem is not None:
             exchange.answer = exchange.own_answer()
             exchange.response_record = _refusal_record(exchange.answer)
@@ -879,12 +889,12 @@ def _check_allowances() -> None:
             raise hardening.HardeningError(f"weir_replay_allow: {word!r} is not one of {', '.join(ALLOWANCES)}")
 
 
-def _ended_by(exchange: Exchange, *, forbidden: bool) -> Problem:
-    """What to tell a caller whose exchange mitmproxy ended; *forbidden* is what its service resolves to."""
-    if forbidden:
+def _ended_by(exchange: Exchange, message: str) -> Problem:
+    """What to tell a caller whose exchange mitmproxy ended, with this *message*."""
+    if dial.FORBIDDEN in message:
         return Problem(Kind.DESTINATION_FORBIDDEN, "The service's address is not one that may be reached from here.")
-    if "body_size_limit" in exchange.error:
-        if exchange.error.startswith("Request"):
+    if "body_size_limit" in message:
+        if message.startswith("Request"):
             return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")
         return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway takes.")
     if not exchange.sent:

@@ -146,6 +146,7 @@ def _check_use(leaf: x509.Certificate) -> None:
 
 
 def _subject(leaf: x509.Certificate, kinds: tuple[str, ...]) -> str:
+    """``spiffe://…``, ``dns:…`` or ``email:…``: no pattern for the one must take the other."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
@@ -163,7 +164,7 @@ def _subject(leaf: x509.Certificate, kinds: tuple[str, ...]) -> str:
         if values:
             if not 0 < len(values[0]) <= _LONGEST or not values[0].isprintable():
                 raise TokenError("the client certificate's name is not one")
-            return values[0]
+            return values[0] if kind == "spiffe" else f"{kind}:{values[0]}"
     raise TokenError(f"the client certificate has no name that is {' or '.join(kinds)}")
 
 

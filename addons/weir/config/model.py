@@ -99,7 +99,8 @@ class CertificateIssuerSettings(Settings):
     """Client certificates as identity: those of the authorities in the file ``ca``.
 
     ``subject`` says which name of a certificate is its holder's, by kind: of the first kind that it has, it must have
-    one. ``groups`` are of holders whose name matches; ``add_groups`` of all.
+    one. Names are ``spiffe://…``, ``dns:…`` and ``email:…``; ``groups`` are of holders whose name matches,
+    ``add_groups`` of all.
     """
 
     name: Name = "mtls"

@@ -12,7 +12,7 @@ from weir.problems import Kind, Refusal
 from weir.recorder.flowfile import recorded_connection
 from weir.routing.arrival import Arrival
 from weir.routing.dial import Dialed
-from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields, split_authority
+from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields, split_authority, with_host
 from weir.routing.model import Origin
 from weir.routing.wire import NO_DESTINATION
 
@@ -32,8 +32,10 @@ class Routing:
         exchange.caller_target = data.path.decode("utf-8", "replace")
         exchange.chunked = data.http_version != b"HTTP/1.0"
         try:
-            if data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
-                raise HeadError("the HTTP version is not 1.0 or 1.1")
+            if data.http_version == b"HTTP/2.0":
+                data.headers.fields, data.authority = with_host(data.authority, data.headers.fields), b""
+            elif data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
+                raise HeadError("the HTTP version is none that passes")
             check_head(data.method, data.path, data.authority, data.headers.fields)
         except HeadError as error:
             raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
@@ -148,7 +150,6 @@ class Routing:
             fields.append((b"Content-Length", b"%d" % len(data.content or b"")))
         data.headers.fields = tuple(fields)
         data.http_version = b"HTTP/1.1"
-        data.trailers = None
         proxy = exchange.policies.upstream_proxy if exchange.policies else None
         exchange.via = proxy.via if proxy is not None and proxy.serves(upstream.origin.host) else None
         if exchange.replay or flow.server_conn.via != exchange.via:

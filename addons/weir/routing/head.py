@@ -121,6 +121,20 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
         raise HeadError("the Host header is missing")
 
 
+def with_host(authority: bytes, fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields of an HTTP/2 request as HTTP/1.1 has them: with its authority as Host (RFC 9113, 8.3.1).
+
+    Raises `HeadError` where a Host header says something else.
+    """
+    fields = tuple(fields)
+    hosts = [value for name, value in fields if name.lower() == b"host"]
+    if authority and any(host != authority for host in hosts):
+        raise HeadError("the Host header is not the request's authority")
+    if not authority:
+        return fields
+    return ((b"Host", authority), *(field for field in fields if field[0].lower() != b"host"))
+
+
 def check_connect(authority: bytes, fields: Fields) -> tuple[str, int]:
     """The host (lower case) and port that a CONNECT asks for. Raises `HeadError` unless it can be read in one way only.
 

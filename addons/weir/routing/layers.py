@@ -9,9 +9,11 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, TCPLayer
+from mitmproxy.proxy.layers import ClientTLSLayer, TCPLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import parse_client_hello
+
+from weir.routing.http import Http
 
 #: Bytes after which a connection has said whether it speaks TLS.
 _ENOUGH = 3
@@ -40,7 +42,7 @@ def http(context: Context, mode: HTTPMode, *, tls: bool) -> layer.Layer:
     stack = tunnel.LayerStack()
     if tls:
         stack /= ClientTLSLayer(context)
-    stack /= HttpLayer(context, mode)
+    stack /= Http(context, mode)
     return stack[0]
 
 

@@ -64,7 +64,7 @@ def compile_listener(entry: str | ListenerSettings, folder: Path, *, asks: bool 
             "https needs a certificate: {url: https://…, tls: {certificate: file.pem, key: file.key}}", *location
         )
     with placed("tls"):
-        tls = compile_listener_tls(settings.tls, folder, asks=asks)
+        tls = compile_listener_tls(settings.tls, folder, asks=asks, http2=settings.mode == "reverse")
     return Listener(host, port, settings.mode, tls)
 
 

@@ -10,8 +10,8 @@ from weir.routing.dial import Dialed
 from weir.tls.server import server_context
 from weir.tls.upstream import upstream_connection
 
-#: What is offered to services by ALPN.
-_PROTOCOLS = (b"http/1.1",)
+#: What is offered to services by ALPN: HTTP/2 only where their callers have several requests at once.
+_PROTOCOLS = {True: (b"h2", b"http/1.1"), False: (b"http/1.1",)}
 
 
 class Tls:
@@ -31,4 +31,5 @@ class Tls:
         """Verify a service as what was dialled, and as nothing else."""
         host = data.conn.address[0] if isinstance(data.conn, Server) and data.conn.address else None
         if isinstance(host, Dialed):
-            data.ssl_conn = upstream_connection(host.dial.tls, str(host), _PROTOCOLS)
+            several = data.context.client.alpn == b"h2"
+            data.ssl_conn = upstream_connection(host.dial.tls, str(host), _PROTOCOLS[several])

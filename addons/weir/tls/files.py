@@ -5,7 +5,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from weir.config.problems import SettingError
 
@@ -44,7 +44,7 @@ def read_pair(folder: Path, certificate: str, key: str) -> tuple[list[x509.Certi
 
 def present(context: SSL.Context, chain: list[x509.Certificate], key: PrivateKeyTypes) -> None:
     """Have *context* present *chain*."""
-    context.use_certificate(crypto.X509.from_cryptography(chain[0]))
+    context.use_certificate(chain[0])
     for certificate in chain[1:]:
-        context.add_extra_chain_cert(crypto.X509.from_cryptography(certificate))
-    context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]
+        context.add_extra_chain_cert(certificate)
+    context.use_privatekey(key)  # type: ignore[arg-type]

@@ -33,10 +33,10 @@ class ListenerTls:
     context: SSL.Context = field(compare=False, repr=False)
 
 
-def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: bool) -> ListenerTls:
+def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: bool, http2: bool) -> ListenerTls:
     """From the files that are named, which are relative to *folder*. Raises `SettingError`."""
     chain, key, content = read_pair(folder, settings.certificate, settings.key)
-    context = server_context(asks=asks or settings.client_certificates)
+    context = server_context(asks=asks or settings.client_certificates, http2=http2)
     present(context, chain, key)
     return ListenerTls(hashlib.sha256(content).hexdigest(), context)
 
@@ -89,11 +89,12 @@ class Leaves:
         )
 
 
-def server_context(*, asks: bool = False) -> SSL.Context:
+def server_context(*, asks: bool = False, http2: bool = True) -> SSL.Context:
     """A context for callers, that has no certificate yet; where it *asks* for theirs, whatever they have is taken.
 
     It is verified with each request (`weir.auth.certificates`), where a refusal can say why.
     """
+    protocols = (b"h2", b"http/1.1") if http2 else (b"http/1.1",)
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
@@ -102,6 +103,6 @@ def server_context(*, asks: bool = False) -> SSL.Context:
         context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         context.set_options(SSL.OP_NO_TICKET)  # a resumed session would bring the certificate of another handshake
     context.set_alpn_select_callback(
-        lambda _, offered: b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+        lambda _, offered: next((p for p in protocols if p in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
     )
     return context

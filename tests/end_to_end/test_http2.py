@@ -1,0 +1,246 @@
+"""Callers and services of HTTP/2: each stream judged by itself, and nothing of the protocol gets anything past that."""
+
+import json
+import shutil
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.end_to_end import http2
+from tests.end_to_end.certificates import Authority
+from tests.end_to_end.gateway import (
+    CREDENTIAL,
+    RANKING,
+    Gateway,
+    Upstream,
+    free_port,
+    json_answer,
+    token,
+    write_policies,
+)
+
+REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
+BODY = json.dumps(REQUEST).encode()
+PATH = "/old/v2/rerank"
+
+GATEWAY = """
+version: 1
+listen: [{{url: "https://127.0.0.1:{port}", tls: {{certificate: listener.pem, key: listener.key}}}}]
+issuers: [local]
+recordings: {recordings}
+"""
+CONNECTION = """
+version: 1
+connection: {name}
+profile: cohere
+upstream: {upstream}
+match: {{path: /{name}}}
+credential: {{header: Authorization, value: "Bearer ${{env:TEST_UPSTREAM_KEY}}"}}
+access: {{groups: [search]}}
+rules: [{{name: few, when: {{documents: {{gt: 3}}}}, effect: deny}}]
+{more}
+"""
+
+
+@dataclass
+class Site:
+    """A gateway with a listener of TLS; a service of HTTP/1.1 behind it, one of HTTP/2, and one that is down."""
+
+    gateway: Gateway
+    old: Upstream
+    new: http2.Service
+    trust: ssl.SSLContext
+
+    callers: list[http2.Caller] = field(default_factory=list)
+
+    def call(self) -> http2.Caller:
+        self.callers.append(http2.call(self.gateway.port, self.trust))
+        return self.callers[-1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("http2")
+    authority = Authority(folder)
+    issued = authority.issue("localhost", "127.0.0.1")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(issued.certificate, issued.key)
+    old, new, port = Upstream(), http2.Service(tls), free_port()
+    new.answer = lambda body: (
+        [(":status", "200"), ("content-type", "application/json")],
+        json.dumps(RANKING).encode(),
+        None,
+    )
+    policies = folder / "policies"
+    policies.mkdir()
+    shutil.copy(issued.certificate, policies / "listener.pem")
+    shutil.copy(issued.key, policies / "listener.key")
+    trusting = f"tls: {{ca: {authority.path}}}"
+    write_policies(
+        folder, port, old.port, gateway=GATEWAY,
+        old=CONNECTION.format(name="old", upstream=f"http://127.0.0.1:{old.port}", more=""),
+        new=CONNECTION.format(name="new", upstream=f"https://localhost:{new.port}", more=trusting),
+        down=CONNECTION.format(name="down", upstream=f"http://127.0.0.1:{free_port()}", more=""),
+    )  # fmt: skip
+    gateway = launch(folder, port, "-n", "--set", "weir_listen=true", "--set", "body_size_limit=1m")
+    site = Site(gateway, old, new, ssl.create_default_context(cafile=str(authority.path)))
+    yield site
+    for caller in site.callers:
+        gateway.stop()
+    old.stop()
+    new.stop()
+
+
+def head(path: str = PATH, bearer: str = "", *more: tuple[str, str], **pseudo: str) -> http2.Headers:
+    given = {"method": "POST", "scheme": "https", "authority": "127.0.0.1", "path": path, **pseudo}
+    fields = [("authorization", f"Bearer {bearer}")] if bearer else []
+    return [
+        *((f":{n}", v) for n, v in given.items() if v != "none"),
+        *fields,
+        ("content-type", "application/json"),
+        *more,
+    ]
+
+
+def test_streams_are_judged_one_by_one(site: Site) -> None:
+    """Several callers on one connection, at once: each has its own answer."""
+    caller, alice, mallory = site.call(), token(), token("mallory", "others")
+    many = json.dumps({**REQUEST, "documents": ["a"] * 4}).encode()
+    asked = [
+        (caller.ask(head(bearer=alice), BODY), 200), (caller.ask(head(bearer=mallory), BODY), 403),
+        (caller.ask(head(), BODY), 401), (caller.ask(head(bearer=alice), many), 403),
+        (caller.ask(head("/new/v2/rerank", alice), BODY), 200), (caller.ask(head("/nowhere", alice), BODY), 404),
+        (caller.ask(head("/down/v2/rerank", alice), BODY), 502), (caller.ask(head(bearer=alice), BODY), 200),
+    ]  # fmt: skip
+    for stream, status in asked:
+        answered = caller.answer(stream)
+        assert answered.status == status and answered.headers["x-request-id"], (stream, answered)
+        assert json.loads(answered.body) == RANKING if status == 200 else json.loads(answered.body)["status"] == status
+        assert b"mitmproxy" not in answered.body and "connection" not in answered.headers
+    seen = site.old.seen[-1]
+    assert seen.head.startswith(b"POST /v2/rerank HTTP/1.1\r\nHost: 127.0.0.1:") and seen.body == BODY
+    assert seen.headers["authorization"] == f"Bearer {CREDENTIAL}" and "127.0.0.1" in seen.headers["host"]
+    headers, body = site.new.seen[-1]
+    assert dict(headers)[":authority"] == f"localhost:{site.new.port}" and body == BODY
+    assert dict(headers)["authorization"] == f"Bearer {CREDENTIAL}" and dict(headers)[":path"] == "/v2/rerank"
+
+
+def test_connections_to_services_are_used_again(site: Site) -> None:
+    """One after the other, all streams share one connection of HTTP/1.1; at once, they have as many as they need."""
+    caller, alice = site.call(), token()
+    before = site.old.connections
+    for _ in range(20):
+        assert caller.answer(caller.ask(head(bearer=alice), BODY)).status == 200
+    assert site.old.connections == before + 1
+    site.old.answer = lambda seen: time.sleep(0.3) or json_answer(RANKING)  # type: ignore[func-returns-value]
+    began = time.monotonic()
+    streams = [caller.ask(head(bearer=alice), BODY) for _ in range(40)]
+    assert [caller.answer(stream).status for stream in streams] == [200] * 40
+    assert time.monotonic() - began < 4  # one by one they would take 12 s, five by five 2.4 and more
+    site.old.answer = lambda seen: json_answer(RANKING)
+    used = site.old.connections
+    for _ in range(20):
+        assert caller.answer(caller.ask(head(bearer=alice), BODY)).status == 200
+    assert site.old.connections == used
+    before = site.new.connections
+    streams = [caller.ask(head("/new/v2/rerank", alice), BODY) for _ in range(40)]
+    assert [caller.answer(stream).status for stream in streams] == [200] * 40
+    assert site.new.connections == before + 1
+
+
+#: Requests that HTTP/2 can carry and HTTP/1.1 could not, or that two would read differently.
+REFUSED: dict[str, http2.Headers] = {
+    "a space in the path": head("/old/v2/rerank HTTP/1.1\r\nX: y"), "a blank in the path": head("/old/v2/re rank"),
+    "no path": head(""), "a star": head("*"), "an absolute path": head("https://127.0.0.1/old/v2/rerank"),
+    "dots": head("/old/../old/v2/rerank"), "a fragment": head("/old/v2/rerank#x"), "an escaped slash": head("/old%2fv2/rerank"),
+    "another Host": head(PATH, "", ("host", "evil.example")), "two Hosts": head(PATH, "", ("host", "127.0.0.1"), ("host", "evil.example")),
+    "no authority": head(authority="none"), "an odd authority": head(authority="a@b"), "two authorities": [*head()[:2], (":authority", "x"), *head()[2:]],
+    "a method": head(method="post"), "a method with a line": head(method="GET / HTTP/1.1\r\nX:"), "a scheme": head(scheme="ftp"),
+    "a name in capitals": head(PATH, "", ("X-Upper", "y")), "a name with a blank": head(PATH, "", ("x y", "z")),
+    "a line in a value": head(PATH, "", ("x-y", "a\r\nX-Injected: b")), "a NUL in a value": head(PATH, "", ("x-y", "a\0b")),
+    "a transfer encoding": head(PATH, "", ("transfer-encoding", "chunked")), "a connection header": head(PATH, "", ("connection", "close")),
+    "an upgrade": head(PATH, "", ("upgrade", "websocket")), "a pseudo-header late": [*head(), (":path", "/x")],
+    "an unknown pseudo-header": [(":protocol", "websocket"), *head()], "a length that is not so": head(PATH, "", ("content-length", "3")),
+    "two lengths": head(PATH, "", ("content-length", str(len(BODY))), ("content-length", "3")),
+    "a CONNECT": [(":method", "CONNECT"), (":authority", "127.0.0.1:443")],
+    "a WebSocket": [(":method", "CONNECT"), (":protocol", "websocket"), *head()[1:]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(site: Site, name: str) -> None:
+    """A refusal, or the end of the connection; nothing of it goes upstream, and others are not touched."""
+    before, good = len(site.old.seen), token()
+    other, caller = site.call(), site.call()
+    headers = [*REFUSED[name], ("authorization", f"Bearer {good}")]
+    answered = caller.answer(caller.ask(headers, BODY))
+    assert answered.status in (0, 400, 404, 421), answered
+    assert answered.status or caller.ended is not None or answered.reset is not None, "the stream hangs"
+    assert len(site.old.seen) == before
+    assert other.answer(other.ask(head(bearer=good), BODY)).status == 200
+
+
+def test_bodies_and_heads_that_are_too_large(site: Site) -> None:
+    caller, good = site.call(), token()
+    before = len(site.old.seen)
+    told = caller.answer(caller.ask(head(PATH, good, ("content-length", "2000000")), b"x" * 100, end=False))
+    assert told.status == 413 and json.loads(told.body)["type"] == "urn:weir:problem:request-too-large"
+    untold = caller.answer(caller.ask(head(PATH, good), b"x" * 1_500_000))
+    assert untold.status == 413 and json.loads(untold.body)["status"] == 413
+    trailed = caller.answer(caller.ask(head(PATH, good), BODY, [("x-trailer", "y")]))
+    assert trailed.status == 400
+    assert caller.answer(caller.ask(head(PATH, good), BODY)).status == 200
+    many = caller.answer(caller.ask(head(PATH, good, *((f"x-{i}", "y") for i in range(300))), BODY))
+    assert many.status == 400
+    caller.ask(head(PATH, good, *((f"x-{i}", "y" * 1000) for i in range(100))), BODY)
+    while caller.ended is None and caller.read():
+        pass
+    assert caller.ended is not None  # no more than 64 kB of headers
+    assert len(site.old.seen) == before + 1
+
+
+def test_answers_of_services_are_brought_over(site: Site) -> None:
+    """What HTTP/2 has and HTTP/1.1 has not, and the other way round."""
+    caller, good = site.call(), token()
+    body = json.dumps(RANKING).encode()
+    plain = [(":status", "200"), ("content-type", "application/json")]
+    site.new.answer = lambda _: (plain, body, [("x-checksum", "1")])
+    trailed = caller.answer(caller.ask(head("/new/v2/rerank", good), BODY))
+    assert trailed.status == 200 and trailed.body == body and trailed.ended
+    site.new.answer = lambda _: ([(":status", "500"), ("server", "x")], b"", None)
+    assert caller.answer(caller.ask(head("/new/v2/rerank", good), BODY)).status == 500
+    site.new.answer = lambda _: (plain, body, None)
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nKeep-Alive: x\r\n\r\n"
+    )
+    site.old.answer = lambda _: chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    unchunked = caller.answer(caller.ask(head(PATH, good), BODY))
+    assert (
+        unchunked.body == body
+        and "transfer-encoding" not in unchunked.headers
+        and "keep-alive" not in unchunked.headers
+    )
+    site.old.answer = lambda _: json_answer(RANKING)
+
+
+def test_a_caller_that_asks_and_takes_back_is_let_go(site: Site) -> None:
+    caller, good = site.call(), token()
+    for _ in range(400):
+        stream = caller.ask(head(PATH, good), b"x", end=False)
+        caller.h2.reset_stream(stream)
+        try:
+            caller.flush()
+        except OSError:
+            break
+    while caller.ended is None and caller.read():
+        pass
+    assert caller.ended == 11  # ENHANCE_YOUR_CALM
+    again = site.call()
+    assert again.answer(again.ask(head(bearer=good), BODY)).status == 200
+
+
+def test_plain_http2_is_not_spoken(site: Site) -> None:
+    assert not site.gateway.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").startswith(b"\0")
