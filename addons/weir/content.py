@@ -16,9 +16,9 @@ import jiter
 import msgspec
 import zstandard
 
-#: Decoded bodies larger than this are refused (bytes), and bodies that grow more than `MAX_RATIO` beyond `FREE`.
-MAX_DECODED = 32 * 1024 * 1024
-MAX_RATIO = 50
+from weir.bounds import current
+
+#: Bytes to which every body may decode, however few it was sent as.
 FREE = 1024 * 1024
 #: Values in one document: a million take about 0.1 s to parse.
 MAX_VALUES = 1_000_000
@@ -36,11 +36,13 @@ class ContentError(ValueError):
     """A body that cannot be read unambiguously; the text says why and is safe to show."""
 
 
-def decode(body: bytes, encoding: str, limit: int = MAX_DECODED) -> bytes:
+def decode(body: bytes, encoding: str, limit: int | None = None) -> bytes:
     """Undo *encoding* (the Content-Encoding value; ``""`` and ``identity`` are none).
 
-    Memory stays under *limit* plus one chunk (of brotli two), whatever the body claims.
+    Memory stays under *limit* bytes (`Bounds.decoded`) plus one chunk (of brotli two), whatever the body claims.
     """
+    bounds = current()
+    limit = bounds.decoded if limit is None else limit
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
@@ -51,7 +53,7 @@ def decode(body: bytes, encoding: str, limit: int = MAX_DECODED) -> bytes:
     output = bytearray()
     for piece in pieces(body):
         output += piece
-        if len(output) > limit or len(output) > FREE + MAX_RATIO * len(body):
+        if len(output) > limit or len(output) > FREE + bounds.ratio * len(body):
             raise ContentError("the body decodes to far more than it may")
     return bytes(output)
 

@@ -5,9 +5,12 @@ Measured on mitmproxy 12.2: half of a bare mitmdump's time is dispatch to its de
 """
 
 import logging
+import resource
 
 from mitmproxy import ctx, master
 from mitmproxy.proxy import mode_specs
+
+from weir import bounds
 
 #: Built-ins without a part in the gateway. Some would write, change or show unmasked flows.
 _REMOVED = (
@@ -30,9 +33,6 @@ _REQUIRED: dict[str, object] = {
     "validate_inbound_headers": True,
     "store_streamed_bodies": False,
 }  # fmt: skip
-
-#: Bytes of a body that are buffered, unless the operator sets another limit.
-BODY_LIMIT = "32m"
 
 #: Refused when set: each would open the gateway or write what it must not.
 _REFUSED: dict[str, str] = {
@@ -86,8 +86,16 @@ def set_options() -> None:
     """Set what closedness needs."""
     wanted = dict(_REQUIRED)
     if ctx.options.body_size_limit is None:
-        wanted["body_size_limit"] = BODY_LIMIT
+        wanted["body_size_limit"] = str(bounds.current().body)  # until the policies say
     ctx.options.update(**wanted)
+
+
+def raise_descriptors() -> None:
+    """Let this process have as many open connections as the system lets it: the usual 1,024 are few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1 << 16
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, 1 << 16)), hard))
 
 
 def refuse_options() -> None:

@@ -21,23 +21,24 @@ from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestData, ResponseData, ResponseProtocolError
 
+from weir import bounds
 from weir.alarms import counters
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem
-
-#: Bytes of a request's or response's head.
-MAX_HEAD = 64 * 1024
+from weir.routing.http import closing
 
 #: A body may come in this many pieces; in more only if they are not smaller than this on average (bytes).
 MAX_PIECES = 5_000
 MIN_PIECE = 64
 
+#: Bytes of a chunk's line and what belongs to it.
+_MOST_UNREAD = 128 << 10
+
 _BY_STATUS = {
     400: Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP."),
     413: Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes."),
 }
-_TOO_LARGE = Problem(Kind.HEAD_TOO_LARGE, f"The request's head is larger than {MAX_HEAD} bytes.")
 _OTHERWISE = Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
 
 #: Streams of HTTP/2 that a connection may have at once are 100: where more are kept, some are over.
@@ -58,7 +59,7 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None]) -> None:
 
     def make_error_response(status_code: int, message: str = "") -> bytes:
         counters["never_a_flow"] += 1
-        return _closing(_BY_STATUS.get(status_code, _OTHERWISE).response(_new_id()))
+        return closing(_BY_STATUS.get(status_code, _OTHERWISE))
 
     def send(self: _http1.Http1Server, event: Any) -> Iterator[Any]:
         if isinstance(event, ResponseProtocolError) and (exchange := _exchange(self, event, find)) is not None:
@@ -143,14 +144,14 @@ def _read_body(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
                     raise NotImplementedError
             yield command
         setattr(self, "weir_pieces", (stream, pieces, size))  # noqa: B010
-        if self.state == self.read_body and len(self.buf) > 2 * MAX_HEAD:
+        if self.state == self.read_body and len(self.buf) > _MOST_UNREAD:
             raise NotImplementedError
     except NotImplementedError:
         if self.stream_id is None:
             return
         self.buf = ReceiveBuffer()
         if isinstance(self, _http1.Http1Server):
-            yield commands.SendData(self.conn, _closing(_BY_STATUS[400].response(_new_id())))
+            yield commands.SendData(self.conn, closing(_BY_STATUS[400]))
         yield commands.CloseConnection(self.conn)
         failed = self.ReceiveProtocolError
         yield ReceiveHttp(failed(self.stream_id, "the body's framing does not pass", failed.code))
@@ -158,17 +159,21 @@ def _read_body(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
 
 
 def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Reading a head of at most `MAX_HEAD` bytes; past it, 431 to a caller and an error of the upstream's."""
+    """Reading a head within its bound; past it, 431 or 414 to a caller, and an error of the upstream's."""
 
     def read_headers(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
-        if len(self.buf) <= MAX_HEAD or _ends_within(bytes(self.buf)[:MAX_HEAD]):
+        limit = bounds.current().head
+        if len(self.buf) <= limit or _ends_within(bytes(self.buf)[:limit]):
             yield from original(self, event)
             return
+        problem = Problem(Kind.HEAD_TOO_LARGE, f"The request's head is larger than {limit} bytes.")
+        if b"\n" not in bytes(self.buf)[:limit]:
+            problem = Problem(Kind.TARGET_TOO_LONG, f"The request's target is longer than {limit} bytes.")
         counters["head_too_large"] += 1
         self.buf = ReceiveBuffer()
         self.state = self.done
         if isinstance(self, _http1.Http1Server):
-            yield commands.SendData(self.conn, _closing(_TOO_LARGE.response(_new_id())))
+            yield commands.SendData(self.conn, closing(problem))
             yield commands.CloseConnection(self.conn)
         elif self.stream_id is not None:
             yield commands.CloseConnection(self.conn)

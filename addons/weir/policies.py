@@ -23,6 +23,7 @@ from weir.auth.certificates import Presenters, compile_certificates, compile_net
 from weir.auth.issuer import Issuer, compile_issuer, local_issuer
 from weir.auth.presets import preset_issuer
 from weir.auth.verifier import Verifier
+from weir.bounds import Bounds, compile_bounds
 from weir.config.load import Document, Folder, load_folder
 from weir.config.model import (
     CertificateEntry,
@@ -136,6 +137,7 @@ class Policies:
     directory: Directory
     admin: Admin
     held: HeldSettings
+    bounds: Bounds
     connections: tuple[Connection, ...]
     table: Table[Connection]
     destinations: Destinations[Connection]
@@ -188,6 +190,9 @@ def load(
         with at(errors, "upstream_proxy"):
             proxy = compile_proxy(gateway.settings.upstream_proxy, path, environment)
     issuers = [(carried or {}).get(i.made_of, i) for i in _issuers(gateway.settings, path, environment, errors)]
+    limits = Bounds()
+    with at(errors, "bounds"):
+        limits = compile_bounds(gateway.settings.bounds)
     presenters = _presenters(gateway.settings, path, errors)
     public_url = _public_url(gateway.settings, errors)
     with at(errors, "limits"):
@@ -281,6 +286,7 @@ def load(
         directory=directory,
         admin=admin,
         held=gateway.settings.held,
+        bounds=limits,
         connections=tuple(connections),
         table=Table((c.match, c) for c in connections if c.match != Match()),
         destinations=Destinations(((c.upstream, c.match.port, c) for c in connections), passes),

@@ -17,7 +17,7 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,7 +30,7 @@ from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.tls import TlsData
 
-from weir import dispatch, hardening, native_answers, reading, reload
+from weir import bounds, dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters, place
 from weir.approvals.addon import Approvals
 from weir.approvals.model import Shown
@@ -62,9 +62,11 @@ from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing import dial
 from weir.routing.addon import Routing
 from weir.routing.arrival import Arrival
+from weir.routing.http import TOO_FULL, TOO_SLOW, closing
 from weir.routing.layers import Refused
 from weir.routing.listener import Listener
 from weir.routing.model import is_loopback
+from weir.routing.watch import TOO_MANY, Watch
 from weir.routing.wire import Wire
 from weir.secret import without_keys
 from weir.state.watcher import Watcher
@@ -118,13 +120,15 @@ class Stack:
         self.replay = Replay()
         self.recorder = Recorder(lambda: len(self._exchanges))
         self._new_id = Uuid7()
-        self.wire = Wire(self.recorder.event, self._new_id)
+        self.wire = Wire(self.recorder.event)
+        self.watch = Watch(_handlers)
         self.tls = Tls()
         self._garbage = Garbage(lambda: not self._exchanges)
         self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
         self._policies: Policies | None = None
         self._ready = asyncio.Event()
         self._stopping = False
+        self._body_limited = False
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing = Refreshing()
@@ -141,10 +145,19 @@ class Stack:
     # Connections.
 
     def client_connected(self, client: Client) -> None:
-        """A caller has come."""
-        handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
-        if handler is not None:  # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever
-            handler.max_conns = defaultdict(lambda: asyncio.Semaphore(native_answers.MOST_STREAMS))
+        """A caller has come; where there are too many, they are told so if that can be read."""
+        connections = ctx.master.addons.get("proxyserver").connections
+        handler = connections.get(client.id)
+        if handler is None:
+            return
+        # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
+        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(native_answers.MOST_STREAMS))
+        if not self.watch.comes(client, len(connections)):
+            listener = self.wire.arrival(client, self._policies).listener
+            writer = handler.transports[client].writer
+            if listener.tls is None and listener.mode != "transparent" and writer is not None:
+                writer.write(closing(TOO_MANY))
+            client.error = "too many connections"
 
     async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
         """Say what a client connection speaks; what cannot be said is closed."""
@@ -581,6 +594,7 @@ class Stack:
 
     def client_disconnected(self, client: Client) -> None:
         """A caller has left: nothing waits for them any more."""
+        self.watch.goes(client)
         self.wire.ended(client)
         self.approvals.left(client)
 
@@ -669,7 +683,9 @@ class Stack:
             "",
             f"What client replay may send again although it would be refused: {', '.join(ALLOWANCES)}.",
         )
+        self._body_limited = ctx.options.body_size_limit is not None  # by hand
         hardening.set_options()
+        hardening.raise_descriptors()
         native_answers.install(self.find)
 
     async def running(self) -> None:
@@ -699,7 +715,9 @@ class Stack:
                 "change `recordings:` in gateway.yaml"
             )
             return
+        self._use_bounds(policies)
         self._policies = policies
+        self._tasks.append(asyncio.create_task(self.watch.run(), name="bounds"))
         dial.install(asyncio.get_running_loop())
         self._tasks.append(asyncio.create_task(self.wire.follow_addresses(lambda: self._policies), name="addresses"))
         await self._refreshing.begin(policies.issuers)
@@ -727,6 +745,11 @@ class Stack:
         )
 
     # Policies that change.
+
+    def _use_bounds(self, policies: Policies) -> None:
+        bounds.use(policies.bounds)
+        if not self._body_limited:
+            ctx.options.update(body_size_limit=str(policies.bounds.body))
 
     def _files(self) -> tuple[Path, ...]:
         return self._policies.files if self._policies is not None else ()
@@ -757,6 +780,7 @@ class Stack:
                 self.recorder.event("reload_refused", by, old=old.version, message=message)
                 alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
                 return
+            self._use_bounds(found)
             self._policies = found
             self.recorder.use(found)
             self.approvals.reloaded()
@@ -846,6 +870,11 @@ async def _listen(modes: list[str]) -> bool:
     return not closed
 
 
+def _handlers() -> Iterable[Any]:
+    """mitmproxy's handlers of all client connections."""
+    return ctx.master.addons.get("proxyserver").connections.values()  # type: ignore[no-any-return]
+
+
 def _transport(client: Client, connection: Connection) -> ConnectionIO | None:
     """mitmproxy's side of *connection*: that of *client*, or one to a service that was made for it."""
     for handler in ctx.master.addons.get("proxyserver").connections.values():
@@ -893,6 +922,11 @@ def _ended_by(exchange: Exchange, message: str) -> Problem:
     """What to tell a caller whose exchange mitmproxy ended, with this *message*."""
     if dial.FORBIDDEN in message:
         return Problem(Kind.DESTINATION_FORBIDDEN, "The service's address is not one that may be reached from here.")
+    if TOO_SLOW in message:
+        return Problem(Kind.REQUEST_TIMEOUT, "The request's body did not come in time.")
+    if TOO_FULL in message:
+        detail = "The gateway has as much under way as it takes. Try again soon."
+        return Problem(Kind.OVERLOADED, detail, headers=(("Retry-After", "2"),))
     if "body_size_limit" in message:
         if message.startswith("Request"):
             return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")

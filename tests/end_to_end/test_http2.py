@@ -89,7 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     site = Site(gateway, old, new, ssl.create_default_context(cafile=str(authority.path)))
     yield site
     for caller in site.callers:
-        gateway.stop()
+        caller.close()
+    gateway.stop()
     old.stop()
     new.stop()
 

@@ -291,6 +291,29 @@ class UpstreamProxySettings(Settings):
     except_: Annotated[Strings, Field(alias="except")] = []
 
 
+class BoundsSettings(Settings):
+    """How much callers may send, how long they may take, and how many there may be: of one worker.
+
+    Sizes are written ``64KiB`` or ``32MiB``, times ``10s``.
+    """
+
+    target: str | None = None
+    head: str | None = None
+    fields: Annotated[int, Field(ge=1, le=1000)] | None = None
+    body: str | None = None
+    decoded: str | None = None
+    ratio: Annotated[int, Field(ge=1, le=1000)] | None = None
+    bodies: str | None = None
+    unread: str | None = None
+    first_byte: Duration | None = None
+    head_time: Duration | None = None
+    body_time: Duration | None = None
+    idle: Duration | None = None
+    connections: Annotated[int, Field(ge=1)] | None = None
+    per_address: Annotated[int, Field(ge=1)] | None = None
+    requests: Annotated[int, Field(ge=1)] | None = None
+
+
 class GatewaySettings(Settings):
     """``gateway.yaml``: what the gateway trusts and where it listens and records."""
 
@@ -308,6 +331,7 @@ class GatewaySettings(Settings):
     limits: str = "memory"
     admin: AdminSettings = AdminSettings()
     held: HeldSettings = HeldSettings()
+    bounds: BoundsSettings = BoundsSettings()
     notify: list[HookSettings] = []
     same_person: list[Annotated[list[str], Field(min_length=2)]] = []
     timezone: str = "UTC"  # of the facts hour and weekday

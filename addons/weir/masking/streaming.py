@@ -6,7 +6,7 @@ the caller's connection is cut, so that nobody takes what they have for the whol
 
 from collections.abc import Callable
 
-from weir.content import MAX_DECODED
+from weir.bounds import current
 from weir.masking.detectors.engine import without_escapes
 from weir.masking.streams import PieceMasker
 from weir.masking.walk import MaskingError, Report
@@ -53,7 +53,7 @@ class ResponseStream:
 
     def _feed(self, data: bytes) -> list[bytes]:
         self.received += len(data)
-        if self.received > MAX_DECODED:
+        if self.received > current().decoded:
             raise MaskingError("the stream is longer than any answer may be")
         whole = self._scrubbed(data)
         out = self._caller.feed(whole) if whole else []

@@ -6,6 +6,7 @@ from mitmproxy import http
 from mitmproxy.connection import Server
 
 from weir.auth.metadata import APPROVALS, PROTECTED_RESOURCE, WHOAMI
+from weir.bounds import current
 from weir.exchange import Exchange
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
@@ -31,6 +32,11 @@ class Routing:
         exchange.method = data.method.decode() if data.method in METHODS else "?"
         exchange.caller_target = data.path.decode("utf-8", "replace")
         exchange.chunked = data.http_version != b"HTTP/1.0"
+        limits = current()
+        if len(data.path) > limits.target:
+            raise Refusal(Kind.TARGET_TOO_LONG, f"The request's target is longer than {limits.target} bytes.")
+        if len(data.headers.fields) > limits.fields:
+            raise Refusal(Kind.HEAD_TOO_LARGE, f"The request has more than {limits.fields} header fields.")
         try:
             if data.http_version == b"HTTP/2.0":
                 data.headers.fields, data.authority = with_host(data.authority, data.headers.fields), b""

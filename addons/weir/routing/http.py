@@ -8,17 +8,115 @@ forgotten, and what is idle is used again.
 from typing import Any
 
 from mitmproxy.connection import Connection, ConnectionState, Server
-from mitmproxy.proxy import events, layer
-from mitmproxy.proxy.layers.http import GetHttpConnection, GetHttpConnectionCompleted, HttpLayer, _http1
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
+    HttpLayer,
+    HttpStream,
+    _http1,
+    _http2,
+)
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    ResponseData,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+
+from weir import bounds
+from weir.identifiers import Uuid7
+from weir.problems import Problem
+
+#: How errors begin that callers are told of by a status of their own.
+TOO_SLOW = "the body did not come in time"
+TOO_FULL = "too much is under way"
+
+_new_id = Uuid7()
+
+
+class Overdue(events.Event):
+    """To the HTTP layer *to*: the request of *stream* has not come in time, or, with a *problem*, not even its head."""
+
+    def __init__(self, to: "Http", stream: int, problem: Problem | None) -> None:
+        self.to = to
+        self.stream = stream
+        self.problem = problem
+
+
+class Bodies:
+    """Bytes of bodies that are in this worker's memory: as of the last look, and what came since."""
+
+    _looked = 0
+    _since = 0
+
+    @classmethod
+    def looked(cls, found: int) -> None:
+        """All that there is was counted: *found* bytes."""
+        cls._looked, cls._since = found, 0
+
+    @classmethod
+    def takes(cls, size: int) -> bool:
+        """Whether *size* bytes more may be taken. They are counted."""
+        cls._since += size
+        return cls._looked + cls._since <= bounds.current().bodies
 
 
 class Http(HttpLayer):
     """HTTP of one client connection."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.asked = 0  # how many requests have come
+        self._closing = False
+
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, Overdue):
+            yield from self._overdue(event)
+            return
         if isinstance(event, events.ConnectionEvent) and self._forgotten(event.connection):
             return
         yield from super()._handle_event(event)
+        server = self.connections.get(self.context.client)
+        if isinstance(server, _http2.Http2Server) and self._spent and not self.streams and not self._closing:
+            self._closing = True
+            server.h2_conn.close_connection()
+            yield commands.SendData(self.context.client, server.h2_conn.data_to_send())
+            yield commands.CloseConnection(self.context.client)
+
+    @property
+    def _spent(self) -> bool:
+        return self.asked >= bounds.current().requests
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        """As mitmproxy's."""
+        self.asked += 1
+        yield from super().make_stream(stream_id)
+
+    def _overdue(self, event: Overdue) -> layer.CommandGenerator[None]:
+        if event.to is not self:  # it is within a tunnel
+            for stream in list(self.streams.values()):
+                yield from self.event_to_child(stream, event)
+            return
+        found = self.streams.get(event.stream)
+        if found is not None:
+            error = ResponseProtocolError(event.stream, TOO_SLOW, ErrorCode.GENERIC_CLIENT_ERROR)
+            yield from self.event_to_child(found, error)
+            return
+        if event.problem is not None:
+            yield commands.SendData(self.context.client, closing(event.problem))
+        yield commands.CloseConnection(self.context.client)
+
+    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
+        """As mitmproxy's; what is received is counted, and where it is too much, it is no longer received."""
+        body = isinstance(child, HttpStream) and child.child_layer is None
+        if body and isinstance(event, RequestData | ResponseData) and not Bodies.takes(len(event.data)):
+            event = ResponseProtocolError(event.stream_id, TOO_FULL, ErrorCode.GENERIC_SERVER_ERROR)
+        elif isinstance(event, ResponseHeaders) and isinstance(child, _http1.Http1Server) and self._spent:
+            event.response.headers["Connection"] = "close"
+        yield from super().event_to_child(child, event)
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> layer.CommandGenerator[None]:
         """An idle connection where there is one; else as mitmproxy does it."""
@@ -45,6 +143,13 @@ class Http(HttpLayer):
             and connection is not self.context.server
             and connection not in self.connections
         )
+
+
+def closing(problem: Problem) -> bytes:
+    """*problem* as HTTP/1.1 bytes that end the connection."""
+    response = problem.response(_new_id())
+    response.headers["Connection"] = "close"
+    return bytes(http1.assemble_response(response))
 
 
 def _idle(handler: Any) -> bool:

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 from mitmproxy.connection import Client
-from mitmproxy.net.http import http1
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HTTPMode
@@ -27,6 +26,7 @@ from weir.routing.arrival import Arrival
 from weir.routing.destinations import Known
 from weir.routing.dial import PATIENCE, Dial, Dialed, Forbidden
 from weir.routing.head import HeadError, check_connect
+from weir.routing.http import closing
 from weir.routing.listener import Listener, Mode
 from weir.routing.model import Origin
 
@@ -50,9 +50,8 @@ NO_DESTINATION = (
 class Wire:
     """Keeps what is known of each client connection, for as long as it lasts."""
 
-    def __init__(self, event: Callable[..., None], new_id: Callable[[], str]) -> None:
+    def __init__(self, event: Callable[..., None]) -> None:
         self._event = event
-        self._new_id = new_id
         self._arrivals: WeakKeyDictionary[Client, Arrival] = WeakKeyDictionary()
         self._passed: WeakKeyDictionary[Client, layers.Passed] = WeakKeyDictionary()
         self._known = Known()
@@ -93,7 +92,7 @@ class Wire:
             if tls is (arrival.listener.tls is not None):
                 nextlayer.layer = layers.http(context, mode, tls=tls)
             else:
-                nextlayer.layer = layers.Refused(context, b"" if tls else self._farewell(_PLAIN_ON_TLS))
+                nextlayer.layer = layers.Refused(context, b"" if tls else closing(_PLAIN_ON_TLS))
         elif policies is not None and top and isinstance(context.layers[0], modes.TransparentProxy):
             await self._transparent(nextlayer, policies, arrival, tls=tls)
         elif arrival.passing is not None:
@@ -166,11 +165,6 @@ class Wire:
         passed = layers.Passed(nextlayer.context, over)
         self._passed[client] = passed
         nextlayer.layer = passed
-
-    def _farewell(self, problem: Problem) -> bytes:
-        response = problem.response(self._new_id())
-        response.headers["Connection"] = "close"
-        return bytes(http1.assemble_response(response))
 
     # Tunnels.
 

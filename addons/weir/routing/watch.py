@@ -1,0 +1,151 @@
+"""Watches over client connections: how many there are, how long they take, and how much they have in memory.
+
+Once a second it looks at each; what it finds overdue is told to the connection's own HTTP layer, which answers (408,
+503) or closes. Between two looks, what bodies receive is added up, so that memory is bounded at every moment.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layers import http
+from mitmproxy.proxy.layers.http import _http1, _http2
+
+from weir import bounds
+from weir.alarms import counters
+from weir.problems import Kind, Problem
+from weir.routing.http import Bodies, Http, Overdue
+
+#: Seconds between two looks, and connections that are looked at before others have their turn.
+INTERVAL = 1.0
+_AT_ONCE = 50
+
+TOO_MANY = Problem(
+    Kind.OVERLOADED, "The gateway has as many connections as it takes. Try again soon.", headers=(("Retry-After", "2"),)
+)
+_HEAD = Problem(Kind.REQUEST_TIMEOUT, "The request's head did not come in time.")
+
+
+class Watch:
+    """*handlers* gives mitmproxy's handlers of all client connections."""
+
+    def __init__(self, handlers: Callable[[], Iterable[Any]]) -> None:
+        self._handlers = handlers
+        self._since: WeakKeyDictionary[Any, dict[tuple[str, int], float]] = WeakKeyDictionary()
+        self._addresses: Counter[str] = Counter()
+
+    # How many.
+
+    def comes(self, client: Client, count: int) -> bool:
+        """Whether *client* may stay, being one of *count*. It is counted until `goes`."""
+        address = _address(client)
+        self._addresses[address] += 1
+        limits = bounds.current()
+        if count > limits.connections or self._addresses[address] > limits.per_address:
+            counters["too_many_connections"] += 1
+            return False
+        return True
+
+    def goes(self, client: Client) -> None:
+        """*client* is gone."""
+        address = _address(client)
+        self._addresses[address] -= 1
+        if self._addresses[address] <= 0:
+            del self._addresses[address]
+
+    # For how long, and how much.
+
+    async def run(self) -> None:
+        """For ever: look at all connections."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            kept = 0
+            for number, handler in enumerate(list(self._handlers())):
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                with contextlib.suppress(Exception):  # one that is just ending must not keep the others from a look
+                    kept += await self._look(handler)
+            Bodies.looked(kept)
+
+    async def _look(self, handler: Any) -> int:
+        """Tell the connection of *handler* what is overdue; the bytes that it has in memory."""
+        layer = innermost(handler.layer)
+        now, limits = time.monotonic(), bounds.current()
+        before, since = self._since.get(handler, {}), {}
+        for phase, stream, limit in _phases(layer, handler.client, limits):
+            since[phase, stream] = began = before.get((phase, stream), now)
+            if now - began < limit:
+                continue
+            counters[f"overdue_{phase}"] += 1
+            if layer is None or handler.client not in layer.connections:
+                handler.close_connection(handler.client)
+            else:
+                await handler.server_event(Overdue(layer, stream, _HEAD if phase == "head" else None))
+        self._since[handler] = since
+        if layer is None:
+            return 0
+        unread = _unread(layer, handler)
+        if unread > limits.unread:
+            counters["unread_answers"] += 1
+            handler.close_connection(handler.client)
+        return unread + sum(map(_bytes, layer.streams.values()))
+
+
+def innermost(layer: Any) -> Http | None:
+    """The HTTP layer that a caller's requests come to, below *layer*; None before there is one."""
+    found = None
+    while layer is not None:
+        if isinstance(layer, Http):
+            found = layer
+            tunnels = [s.child_layer for s in layer.streams.values() if s.child_layer is not None]
+            layer = tunnels[0] if tunnels else None
+        else:
+            layer = getattr(layer, "child_layer", None) or getattr(layer, "layer", None)
+    return found
+
+
+def _phases(layer: Http | None, client: Client, limits: bounds.Bounds) -> Iterable[tuple[str, int, float]]:
+    """What the caller is about: phase, stream, and for how long it may be (seconds). Nothing while it waits for us."""
+    connection = layer.connections.get(client) if layer is not None else None
+    if layer is None or connection is None:
+        yield "first_byte", 0, limits.first_byte
+    elif isinstance(connection, _http1.Http1Server):
+        if connection.state == connection.read_headers:
+            if len(connection.buf):
+                yield "head", connection.stream_id, limits.head_time
+            else:
+                first = connection.stream_id == 1
+                yield ("first_byte", 0, limits.first_byte) if first else ("idle", connection.stream_id, limits.idle)
+        elif connection.state == connection.read_body:
+            yield "body", connection.stream_id, limits.body_time
+    elif isinstance(connection, _http2.Http2Server):
+        for stream in layer.streams.values():
+            if stream.client_state == stream.state_consume_request_body:
+                yield "body", stream.stream_id, limits.body_time
+        if not layer.streams:
+            yield "idle", layer.asked, limits.idle
+
+
+def _bytes(stream: http.HttpStream) -> int:
+    flow = getattr(stream, "flow", None)
+    content = flow.request.data.content if flow is not None and flow.request is not None else None
+    return len(stream.request_body_buf) + len(stream.response_body_buf) + len(content or b"")
+
+
+def _unread(layer: Http, handler: Any) -> int:
+    """Bytes of answers that wait for the caller to take them."""
+    transport = handler.transports.get(handler.client)
+    waiting = transport.writer.transport.get_write_buffer_size() if transport and transport.writer else 0
+    connection = layer.connections.get(handler.client)
+    if isinstance(connection, _http2.Http2Server):
+        waiting += sum(len(piece.data) for buffer in connection.h2_conn.stream_buffers.values() for piece in buffer)
+    return waiting
+
+
+def _address(client: Client) -> str:
+    return str(client.peername[0]) if client.peername else ""
