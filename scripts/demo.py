@@ -12,18 +12,25 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import cohere
 import httpx
 from cohere.core.api_error import ApiError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from rich.console import Console
 from rich.markup import escape
 
@@ -77,7 +84,7 @@ class Gateway:
 
     def __init__(self, folder: Path, api_key: str) -> None:
         self.folder = folder
-        self.port = self.admin_port = 0
+        self.port = self.admin_port = self.proxy_port = 0
         self.environment = {
             **os.environ,
             "WEIR_HOME": str(folder / "home"),
@@ -177,8 +184,52 @@ masks:
 """
 
 
-def prepare(folder: Path, reranker: Reranker) -> Gateway:
-    """The repository's own policies, on ports that are free here."""
+#: The same service by its own HTTPS address, for clients that are not told of a gateway.
+API = """
+version: 1
+connection: api
+profile: cohere
+upstream: https://localhost:{port}
+tls: {{ca: {ca}}}
+credential: {{header: Authorization, value: "Bearer ${{env:RERANKER_API_KEY}}"}}
+access: {{groups: [search]}}
+masks:
+  - {{fields: ["$.documents[*].user_id", "$.results[*].document.user_id"], with: hash}}
+"""
+
+#: A program that knows of no gateway: it calls its service, by the service's own name, with a key that it made up.
+UNCHANGED = """
+import cohere, json, sys
+client = cohere.ClientV2("a-key-of-its-own", base_url=sys.argv[1])
+ranking = client.rerank(model="bm25", query="refund", documents=json.load(sys.stdin), top_n=1)
+print(round(ranking.results[0].relevance_score, 3))
+"""
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of a service at localhost, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "service.pem", folder / "service.key"
+    paths[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+def prepare(folder: Path, reranker: Reranker, secure: Reranker) -> Gateway:
+    """The repository's own policies, on ports that are free here; *secure* is the reranker by HTTPS."""
     gateway = Gateway(folder, reranker.api_key)
     shutil.copytree(ROOT / "policies", folder / "policies")
     gateway.port, gateway.admin_port = free_port(), free_port()
@@ -193,7 +244,49 @@ def prepare(folder: Path, reranker: Reranker) -> Gateway:
         expect(old in text, f"{old} in policies/{name}")
         path.write_text(text.replace(old, new))
     (folder / "policies" / "chat.yaml").write_text(CHAT.format(port=reranker.port))
+    signed, key = certificate(folder)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(signed, key)
+    secure.socket = tls.wrap_socket(secure.socket, server_side=True)
+    secure.start()
+    (folder / "policies" / "api.yaml").write_text(API.format(port=secure.port, ca=signed))
+    gateway.proxy_port = free_port()
+    settings = folder / "policies" / "gateway.yaml"
+    one = f"listen: [http://127.0.0.1:{gateway.port}]"
+    expect(one in settings.read_text(), f"{one} in policies/gateway.yaml")
+    two = f"{one[:-1]}, {{url: 'http://127.0.0.1:{gateway.proxy_port}', mode: explicit}}]"
+    settings.write_text(settings.read_text().replace(one, two))
+    gateway.command("weir", "ca", "create")
     return gateway
+
+
+def unchanged(gateway: Gateway, secure: Reranker) -> None:
+    """The scene of a program that has only an environment."""
+    scene(8, "A program that knows of no gateway")
+    token = gateway.token("batch", "search")
+    pem = gateway.folder / "home" / "ca" / "ca.pem"
+    proxy = f"http://batch:{token}@127.0.0.1:{gateway.proxy_port}"
+    url = f"https://localhost:{secure.port}"
+    asked(f"a script that calls {url} with a key of its own; only HTTPS_PROXY and SSL_CERT_FILE were set for it")
+    done = subprocess.run(
+        [sys.executable, "-c", UNCHANGED, url], input=json.dumps(TICKETS), capture_output=True, text=True, timeout=60,
+        env={**os.environ, "HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(pem), "NO_PROXY": ""}, check=False,
+    )  # fmt: skip
+    expect(done.returncode == 0, f"an answer:\n{done.stderr}")
+    _, headers, _ = secure.seen[-1]
+    expect(headers["Authorization"] == f"Bearer {secure.api_key}", "the gateway's credential at the service")
+    happened(f"best score {done.stdout.strip()}; the service saw the gateway's key, not the script's")
+    (row,) = gateway.rows("SELECT connection, user, documents, status FROM flows WHERE user = 'batch'")
+    happened(f"recorded: {row['connection']}, {row['user']}, {row['documents']} documents, {row['status']}")
+    trusted = subprocess.run(
+        [sys.executable, "-c", UNCHANGED, url.replace("localhost", "elsewhere.invalid")], input="[]", text=True,
+        env={**os.environ, "HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(pem), "NO_PROXY": ""}, capture_output=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    expect(trusted.returncode != 0 and "403" in trusted.stderr, "no way to anywhere else")
+    happened("and to another host: 403 at CONNECT, before anything was dialled")
+    why("an explicit listener judges CONNECT by destination; its TLS ends in a certificate of the gateway's own CA,")
+    why("which can speak for the connections' hosts and for nobody else")
 
 
 def refused(call: Callable[[], Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -329,7 +422,7 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         expect(thread.is_alive() and len(reranker.seen) == before, "a request that waits, and nothing upstream")
         return thread, found[0]
 
-    scene(8, "A wide rerank waits for a human, who says yes")
+    scene(9, "A wide rerank waits for a human, who says yes")
     asked("dana (group search): rerank 300 documents with the cohere SDK, as ever")
     thread, approval = waits((TICKETS * 50)[:300])
     short = approval["id"][-8:]
@@ -345,7 +438,7 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     happened(f"the record: {row['outcome']}, decided by {row['by']} after {row['latency']:.1f} s: {row['reason']}")
     why("wide-reranks: require_approval; bound to this exact request, judged again, and used once")
 
-    scene(9, "And one to which she says no")
+    scene(10, "And one to which she says no")
     asked("dana: rerank 400 documents")
     thread, approval = waits((TICKETS * 50)[:400])
     short = approval["id"][-8:]
@@ -362,7 +455,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     recording = sorted((gateway.folder / "recordings/segments/reranker").glob("*/*.mitm"))[0]
     shown = recording.relative_to(gateway.folder)
 
-    scene(10, "The recordings, in stock mitmdump")
+    scene(11, "The recordings, in stock mitmdump")
     asked(f"mitmdump -nr {shown}")
     lines = gateway.command("mitmdump", "-nr", str(recording)).splitlines()
     for line in [*lines[:2], f"… {len(lines) // 2} requests in all, refused ones included"]:
@@ -372,7 +465,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     alice = gateway.token("alice", "search")
     port, key = reranker.port, reranker.api_key
     reranker.stop()
-    scene(11, "Served back with mitmdump -S while the reranker is down")
+    scene(12, "Served back with mitmdump -S while the reranker is down")
     asked("alice: the first rerank again, with nothing behind the gateway but its recording")
     with gateway.running(
         *LISTEN, "-S", str(recording), "--set", "keepserving=true", "--set", "server_replay_extra=404"
@@ -385,7 +478,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     why("replay compares a keyed digest of the request, so that masked recordings match; policy still decides")
 
     again = Reranker(key, port).start()
-    scene(12, "The same session sent again with mitmdump -C by an operator")
+    scene(13, "The same session sent again with mitmdump -C by an operator")
     asked("olga (group search), token in WEIR_TOKEN, weir_replay_allow=masked: send every recorded request again")
     before = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
     olga = gateway.token("olga", "search")
@@ -414,7 +507,7 @@ QUESTIONS = {
 
 def sql(gateway: Gateway) -> None:
     """Five questions in SQL."""
-    scene(13, "Five questions in SQL")
+    scene(14, "Five questions in SQL")
     for question, query in QUESTIONS.items():
         asked(question)
         console.print(f'    [dim]weir sql "{escape(query)}"[/]')
@@ -432,7 +525,8 @@ def main() -> None:
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="weir-demo-"))
     reranker = Reranker("sk-reranker-" + secrets.token_hex(12)).start()
-    gateway = prepare(folder, reranker)
+    secure = Reranker(reranker.api_key)
+    gateway = prepare(folder, reranker, secure)
     console.print(
         f"[bold]Weir[/]: a gateway on {gateway.url} in front of a BM25 reranker, in {folder} until the demo ends"
     )
@@ -440,6 +534,7 @@ def main() -> None:
         with httpx.Client(timeout=20) as http:
             with gateway.running(*LISTEN):
                 online(gateway, reranker, http)
+                unchanged(gateway, secure)
                 with gateway.reviewers():
                     waiting(gateway, reranker, http)
             offline(gateway, reranker, http)

@@ -257,8 +257,6 @@ def load(
             taken[connection.match] = connection.name
             connections.append(connection)
     intercepts = any(listener.mode != "reverse" for listener in listeners)
-    if intercepts:
-        _check_destinations(folder, connections, mistakes)
     leaves = _leaves(gateway, connections, mistakes, needed=intercepts, to_run=not isinstance(environment, _StandIns))
     if mistakes:
         raise ConfigError(mistakes)
@@ -420,21 +418,6 @@ def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
         if document.settings.tls is not None:
             named += [document.settings.tls.ca, document.settings.tls.certificate, document.settings.tls.key]
     return (*(folder.path / name for name in named if name is not None), *([authority] if authority else []))
-
-
-def _check_destinations(folder: Folder, connections: list[Connection], mistakes: list[Mistake]) -> None:
-    """Two connections that lead to the same are a mistake where callers come to a proxy."""
-    documents = {document.settings.connection: document for document in folder.connections}
-    seen: dict[tuple[object, ...], str] = {}
-    for connection in connections:
-        upstream, port = connection.upstream, connection.match.port
-        other = seen.setdefault((upstream, port), connection.name)
-        if other != connection.name:
-            message = (
-                f"{other!r} leads to the same: callers of a proxy could not be told apart; name another path in one of "
-                "the two, or the listener that it is for (`match: {port: …}`)"
-            )
-            mistakes.append(documents[connection.name].mistake(SettingError(message, "upstream")))
 
 
 def _leaves(

@@ -126,10 +126,10 @@ def test_times(site: Site) -> None:
 
     def tell(name: str, data: bytes, *, tls: bool) -> None:
         began = time.monotonic()
-        with socket.create_connection(("127.0.0.1", site.secure if tls else site.gateway.port), timeout=20) as raw:
-            with site.trust.wrap_socket(raw, server_hostname="127.0.0.1") if tls else raw as connection:
-                connection.sendall(data)
-                found[f"{name} {tls}"] = (received(connection), time.monotonic() - began)
+        raw = socket.create_connection(("127.0.0.1", site.secure if tls else site.gateway.port), timeout=20)
+        with site.trust.wrap_socket(raw, server_hostname="127.0.0.1") if tls else raw as connection:
+            connection.sendall(data)
+            found[f"{name} {tls}"] = (received(connection), time.monotonic() - began)
 
     site.trust.set_alpn_protocols(["http/1.1"])
     threads = [

@@ -24,6 +24,15 @@ def test_a_destination_is_a_scheme_a_host_a_port_and_a_path() -> None:
     assert table.route(API, 3128, "/v1/x") == ("all", "/v1/x") and table.route(API, 3128, "/v2/x") == ("v2", "/x")
     assert table.route(API, 3128, "/v2") == ("v2", "/") and table.route(API, 3128, "/v22") == ("all", "/v22")
     assert table.route(API, 3129, "/v1/x") == ("there", "/v1/x")
+    twins = Destinations(
+        [
+            (parse_upstream("https://api.example"), None, "one"),
+            (parse_upstream("https://api.example"), None, "two"),
+            (parse_upstream("https://api.example/v2"), None, "v2"),
+        ]
+    )
+    assert twins.route(API, 3128, "/v1/x") is None and twins.route(API, 3128, "/v2/x") == ("v2", "/x")
+    assert [{*pair} for pair in twins.twins()] == [{"one", "two"}] and table.twins() == []
     for other in (
         Origin("http", "api.example", 443),
         Origin("https", "api.example", 8443),

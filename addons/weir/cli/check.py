@@ -43,7 +43,14 @@ def check(
             warnings.append(Mistake(*_place(path, f"${{env:{name}}}"), text))
         files = {d.settings.connection: d for d in load_folder(path).connections}
         names = {connection.name for connection in loaded.connections}
-        if loaded.leaves is None and any(listener.mode != "reverse" for listener in loaded.listeners):
+        intercepts = any(listener.mode != "reverse" for listener in loaded.listeners)
+        for one, other in loaded.destinations.twins() if intercepts else ():
+            text = (
+                f"upstream: {one.name!r} leads to the same, so callers of a proxy reach neither; name another path in "
+                "one of the two, or the listener that it is for (`match: {port: …}`)"
+            )
+            warnings.append(Mistake(other.file, files[other.name].line("upstream"), 1, text))
+        if loaded.leaves is None and intercepts:
             text = "callers are intercepted, and there is no CA here; the gateway needs one: weir ca create"
             warnings.append(Mistake(*_place(path, "mode: "), text))
         for connection in loaded.connections:

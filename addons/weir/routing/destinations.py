@@ -50,14 +50,28 @@ class Destinations[C]:
         return self._origins
 
     def route(self, origin: Origin, port: int, path: str) -> Routed[C] | None:
-        """The connection that leads to *origin* and *path*, for callers of the listener's *port*."""
-        for upstream, own_port, connection in self._entries:
+        """The connection that leads to *origin* and *path*, for callers of the listener's *port*.
+
+        None where there is none, or where several are equally near: which of them would be judged by?
+        """
+        for i, (upstream, own_port, connection) in enumerate(self._entries):
             if upstream.origin != origin or own_port not in (None, port):
                 continue
             base = upstream.base_path
             if path.startswith(base) and path[len(base) : len(base) + 1] in ("", "/"):
-                return Routed(connection, path[len(base) :] or "/")
+                twin = any(entry[:2] == (upstream, own_port) for entry in self._entries[i + 1 :])
+                return None if twin else Routed(connection, path[len(base) :] or "/")
         return None
+
+    def twins(self) -> list[tuple[C, C]]:
+        """Pairs of connections that lead to the same, so that neither is reached through a proxy."""
+        seen: dict[tuple[Upstream, int | None], C] = {}
+        found = []
+        for upstream, port, connection in self._entries:
+            first = seen.setdefault((upstream, port), connection)
+            if first is not connection:
+                found.append((first, connection))
+        return found
 
     def passed(self, host: str, port: int) -> Pass | None:
         """What lets *host* and *port* through as they are."""
