@@ -102,6 +102,13 @@ def test_what_a_header_claims_has_no_effect(shared: tuple[Gateway, Upstream]) ->
     assert not {name.lower() for name in headers} & set(upstream.seen[-1].headers)
 
 
+def test_a_token_does_not_go_upstream_in_another_header(shared: tuple[Gateway, Upstream]) -> None:
+    gateway, upstream = shared
+    mine = token()
+    assert gateway.call(body=REQUEST, token=mine, headers={"X-Copy": f"it is {mine}!", "X-Kept": "y"}).status == 200
+    assert mine.encode() not in upstream.seen[-1].raw and upstream.seen[-1].headers["x-kept"] == "y"
+
+
 def test_a_compressed_request_is_judged_and_sent_decoded(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
     answer = gateway.call(body=gzip.compress(BODY), token=token(), headers={"Content-Encoding": "gzip"})

@@ -151,6 +151,9 @@ class Routing:
         target = upstream.base_path + exchange.path
         data.path = (f"{target}?{exchange.query}" if exchange.query else target).encode()
         fields = [(b"Host", upstream.origin.authority.encode()), *forwarded_fields(data.headers.fields)]
+        if exchange.token is not None:  # in whatever header: whoever has it is its caller, to this gateway
+            token = exchange.token.reveal().encode("latin-1", "replace")
+            fields = [field for field in fields if token not in field[1]]
         fields.append((b"Accept-Encoding", b"identity"))
         if data.content or exchange.method in ("POST", "PUT", "PATCH"):
             fields.append((b"Content-Length", b"%d" % len(data.content or b"")))
