@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mitmproxy import io
 from mitmproxy.test import tflow
+from tests.cli import inside
 
 WEIR = Path(sys.executable).with_name("weir")
 GATEWAY = (
@@ -39,10 +40,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def weir(folder: Path, *arguments: str, code: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [WEIR, "masking", *arguments], cwd=folder, capture_output=True, text=True, check=False, input=stdin
-    )
+def weir(folder: Path, *arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    done = inside.run(folder, "masking", *arguments, stdin=stdin)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 

@@ -1,7 +1,5 @@
 """The tools by which someone trusts a policy: check, explain, test, diff, schema, profiles."""
 
-import contextlib
-import io
 import json
 import shutil
 import subprocess
@@ -13,8 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
-
-from weir.cli.main import main
+from tests.cli import inside
 
 WEIR = Path(sys.executable).with_name("weir")
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -40,23 +37,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def weir(folder: Path, *arguments: str, code: int = 0) -> str:
-    """What the command says, run in this process: to start one keeps a core busy for over a second."""
-    said, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    with (
-        contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors),
-        pytest.MonkeyPatch.context() as patched,
-    ):  # fmt: skip
-        patched.setattr(sys, "argv", [str(WEIR), *arguments])
-        try:
-            main()
-            found: object = 0
-        except SystemExit as end:
-            found = end.code or 0
-    text = ""
-    for stream in (said, errors):
-        stream.seek(0)
-        text += stream.read()
-    assert found == code, text
+    """What the command says."""
+    done = inside.run(folder, *arguments)
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
     return text
 
 

@@ -26,6 +26,12 @@ def service() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
+def state() -> str:
+    """What depends on where state is kept is asked of both (`test_approvals_ending`)."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, launch: Launch, service: Upstream, state: str) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("approvals")
     with free_admin(folder) as admin:

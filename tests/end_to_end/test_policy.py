@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.approvals.samples import window
+from tests.cli import inside
 from tests.end_to_end.gateway import (
     CREDENTIAL,
     Answer,
@@ -157,14 +157,7 @@ def row(gateway: Gateway, answer: Answer, columns: str) -> Any:
 
 
 def weir(gateway: Gateway, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [str(WEIR), *arguments],
-        cwd=gateway.folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL},
-        check=False,
-    )
+    done = inside.run(gateway.folder, *arguments, environment={"TEST_UPSTREAM_KEY": CREDENTIAL})
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
