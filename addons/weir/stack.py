@@ -62,7 +62,7 @@ from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing import dial
 from weir.routing.addon import Routing
 from weir.routing.arrival import Arrival
-from weir.routing.http import TOO_FULL, TOO_SLOW, closing
+from weir.routing.http import TOO_FULL, TOO_SLOW, Http, closing
 from weir.routing.layers import Refused
 from weir.routing.listener import Listener
 from weir.routing.model import is_loopback
@@ -121,7 +121,7 @@ class Stack:
         self.recorder = Recorder(lambda: len(self._exchanges))
         self._new_id = Uuid7()
         self.wire = Wire(self.recorder.event)
-        self.watch = Watch(_handlers)
+        self.watch = Watch(_handlers, self._tunnel)
         self.tls = Tls()
         self._garbage = Garbage(lambda: not self._exchanges)
         self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
@@ -130,6 +130,7 @@ class Stack:
         self._stopping = False
         self._body_limited = False
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = WeakKeyDictionary()
+        self._openers: WeakKeyDictionary[Client, Exchange] = WeakKeyDictionary()  # of tunnels
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing = Refreshing()
         self._reloading = asyncio.Lock()
@@ -152,12 +153,22 @@ class Stack:
             return
         # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
         handler.max_conns = defaultdict(lambda: asyncio.Semaphore(native_answers.MOST_STREAMS))
-        if not self.watch.comes(client, len(connections)):
+        writer = handler.transports[client].writer
+        if not self.watch.comes(client, len(connections), writer.transport if writer is not None else None):
             listener = self.wire.arrival(client, self._policies).listener
-            writer = handler.transports[client].writer
             if listener.tls is None and listener.mode != "transparent" and writer is not None:
                 writer.write(closing(TOO_MANY))
             client.error = "too many connections"
+
+    def _tunnel(self, client: Client) -> bool | None:
+        """Whether *client*'s tunnel may go on: None where it is in none that is passed as it is."""
+        where, policies = self.wire.tunnel(client), self._policies
+        if where is None or policies is None:
+            return None
+        opener = self._openers.get(client)
+        if opener is not None and self.auth.no_longer(opener) is not None:
+            return False
+        return policies.destinations.passed(*where) is not None
 
     async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
         """Say what a client connection speaks; what cannot be said is closed."""
@@ -199,6 +210,7 @@ class Stack:
                 exchange.arrival.presented, exchange.arrival.who = exchange.presented, exchange.principal.sub
                 exchange.arrival.certificates = exchange.certificates
                 exchange.judged = True
+                self._openers[flow.client_conn] = exchange
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except asyncio.CancelledError:
@@ -218,10 +230,10 @@ class Stack:
         self.auth.requestheaders(flow, exchange)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """Authenticate to the proxy through which the gateway goes out."""
-        proxy = self._policies.upstream_proxy if self._policies is not None else None
-        if proxy is not None and proxy.authorization is not None:
-            flow.request.headers["Proxy-Authorization"] = proxy.authorization.reveal()
+        """Authenticate to the proxy through which the gateway goes out: to the one that was dialled, and no other."""
+        host = flow.server_conn.address[0] if flow.server_conn.address else None
+        if isinstance(host, dial.Dialed) and host.dial.authorization is not None:
+            flow.request.headers["Proxy-Authorization"] = host.dial.authorization.reveal()
 
     # The data path.
 
@@ -418,6 +430,7 @@ class Stack:
             exchange.problem = Problem(
                 Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response."
             )
+            _end_upstream(flow)  # what follows would be taken for another's answer
         if exchange.settled or flow.is_replay == "response":
             return
         try:
@@ -585,8 +598,10 @@ class Stack:
             exchange.response_record = self._streamed(exchange)
             await self._record(flow, exchange)
             return
-        if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE:
-            exchange.problem = _ended_by(exchange, flow.error.msg if flow.error else "")
+        message = flow.error.msg if flow.error else ""
+        left = message.startswith("stream reset by client")
+        if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE and not left:
+            exchange.problem = _ended_by(exchange, message)
         if exchange.problem is not None:
             exchange.answer = exchange.own_answer()
             exchange.response_record = _refusal_record(exchange.answer)
@@ -606,6 +621,10 @@ class Stack:
             exchange.problem = self.auth.revoked(exchange) or self.policy.stopped(exchange)
             if exchange.problem is not None and not self.approvals.wake(exchange) and exchange.sent:
                 _end_upstream(flow)  # `error` follows, and answers
+
+    def _refused(self, flow: http.HTTPFlow) -> bool:
+        exchange = self._exchanges.get(flow)
+        return exchange is not None and exchange.problem is not None
 
     # Refusing and recording.
 
@@ -650,6 +669,9 @@ class Stack:
             self._withhold(flow, exchange, problem or gateway_error())
         finally:
             await self._end(flow, exchange)
+        layer = Http.of.get(flow.client_conn.id)
+        if layer is not None:
+            layer.strangers = layer.strangers + 1 if exchange.principal is None else 0
         if logger.isEnabledFor(logging.INFO):
             _log(exchange)
 
@@ -686,7 +708,8 @@ class Stack:
         self._body_limited = ctx.options.body_size_limit is not None  # by hand
         hardening.set_options()
         hardening.raise_descriptors()
-        native_answers.install(self.find)
+        Http.refused = staticmethod(self._refused)
+        native_answers.install(self.find, self.approvals.taken_back)
 
     async def running(self) -> None:
         """Read the policies, start the recorder, and only then be ready and listen."""
@@ -945,6 +968,8 @@ def _checked_head(
     names = [name.lower() for name, _ in data.headers.fields]
     if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
+    if data.status_code == 407:  # a caller of the gateway as a proxy would take it for the gateway's own
+        raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered as a proxy would.")
     if any(_CONTROL.search(value) for _, value in data.headers.fields):
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer has control characters in its headers.")
     return head, [(n, v) for n, v in data.headers.fields if n.lower() not in _NOT_DELIVERED], reason

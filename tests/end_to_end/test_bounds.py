@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import http.client
 import json
 import shutil
 import socket
@@ -27,8 +28,10 @@ version: 1
 listen:
   - http://127.0.0.1:{{port}}
   - {{{{url: "https://127.0.0.1:{secure}", tls: {{{{certificate: listener.pem, key: listener.key}}}}}}}}
+  - {{{{url: "http://127.0.0.1:{explicit}", mode: explicit}}}}
 issuers: [local]
 recordings: {{recordings}}
+pass: ["127.0.0.1:{{port}}"]
 bounds:
   {{{{target: 2KiB, head: 16KiB, fields: 50, body: 1MiB, decoded: 2MiB, ratio: 5, bodies: 4MiB, unread: 1MiB,
     first_byte: 2s, head_time: 2s, body_time: 3s, idle: 3s, per_address: 40, requests: 30}}}}
@@ -42,6 +45,7 @@ class Site:
     gateway: Gateway
     upstream: Upstream
     secure: int
+    explicit: int
     trust: ssl.SSLContext
 
     def connect(self) -> socket.socket:
@@ -70,10 +74,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     (folder / "policies").mkdir()
     shutil.copy(issued.certificate, folder / "policies/listener.pem")
     shutil.copy(issued.key, folder / "policies/listener.key")
-    upstream, port, secure = Upstream(), free_port(), free_port()
-    write_policies(folder, port, upstream.port, gateway=GATEWAY.format(secure=secure))
+    upstream, port, secure, explicit = Upstream(), free_port(), free_port(), free_port()
+    write_policies(folder, port, upstream.port, gateway=GATEWAY.format(secure=secure, explicit=explicit))
     gateway = launch(folder, port, "-n", "--set", "weir_listen=true")
-    yield Site(gateway, upstream, secure, ssl.create_default_context(cafile=str(authority.path)))
+    yield Site(gateway, upstream, secure, explicit, ssl.create_default_context(cafile=str(authority.path)))
     gateway.stop()
     upstream.stop()
 
@@ -153,6 +157,31 @@ def test_times(site: Site) -> None:
     assert rows == [(2,)]  # what was a request is recorded: the bodies
 
 
+def test_a_service_may_take_its_time(site: Site) -> None:
+    """Bounds are of callers: one that waits for its answer is not cut, in a tunnel that is passed neither."""
+    site.upstream.answer = lambda seen: time.sleep(5) or json_answer(RANKING)  # type: ignore[func-returns-value]
+    bearer = f"Bearer {token()}"
+    try:
+        answer = http.client.HTTPConnection("127.0.0.1", site.explicit, timeout=20)
+        target = f"http://127.0.0.1:{site.upstream.port}/v2/rerank"
+        head = {"Proxy-Authorization": bearer, "Content-Type": "application/json"}
+        answer.request("POST", target, BODY, head)
+        with socket.create_connection(("127.0.0.1", site.explicit), timeout=20) as passed:
+            passed.sendall(
+                f"CONNECT 127.0.0.1:{site.gateway.port} HTTP/1.1\r\nProxy-Authorization: {bearer}\r\n\r\n".encode()
+            )
+            assert passed.recv(65536).startswith(b"HTTP/1.1 200 ")
+            for _ in range(8):  # the gateway's own listener is as good a service as any
+                passed.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert passed.recv(65536).startswith(b"HTTP/1.1 404 ")
+                time.sleep(0.6)
+        response = answer.getresponse()
+        assert response.status == 200 and json.loads(response.read()) == RANKING
+        answer.close()
+    finally:
+        site.upstream.answer = lambda seen: json_answer(RANKING)
+
+
 def test_dripping_does_not_help(site: Site) -> None:
     """A byte at a time is as slow as none."""
     began = time.monotonic()
@@ -222,6 +251,56 @@ def test_what_is_under_way_is_bounded(site: Site) -> None:
         answers = [received(connection) for connection in many]
     told = [answer.split(b" ")[1] for answer in answers if answer]
     assert told.count(b"503") >= 20 and set(told) <= {b"503", b"408"}
+    assert site.works()
+
+
+def test_bodies_of_nobody_are_not_kept(site: Site) -> None:
+    """Refused by their heads, they take nothing from what others may have under way."""
+    with contextlib.ExitStack() as open_:
+        many = [open_.enter_context(site.connect()) for _ in range(30)]
+        for connection in many:
+            connection.sendall(HEAD.encode() + b"Content-Length: 1000000\r\n\r\n" + b" " * 900_000)
+        time.sleep(0.5)
+        assert site.gateway.call(body={**REQUEST, "query": "q" * 500_000}, token=token()).status == 200
+    assert site.works()
+
+
+def test_what_is_sent_while_an_answer_is_waited_for(site: Site) -> None:
+    """The next requests of a caller that does not wait are kept, but not without end; nobody else waits for that."""
+    site.upstream.answer = lambda seen: time.sleep(3) or json_answer(RANKING)  # type: ignore[func-returns-value]
+    request = (HEAD + f"Authorization: Bearer {token()}\r\nContent-Length: {len(BODY)}\r\n\r\n").encode() + BODY
+    before, slowest = site.memory(), 0.0
+    with site.connect() as connection, contextlib.suppress(OSError):
+        connection.sendall(request)
+        connection.settimeout(1)
+        for _ in range(100):
+            connection.sendall(b"x" * 1_000_000)
+            began = time.monotonic()
+            assert site.gateway.call("/nowhere").status == 404
+            slowest = max(slowest, time.monotonic() - began)
+        raise AssertionError("all of it was taken")
+    assert slowest < 1 and site.memory() - before < 30_000_000
+    site.upstream.answer = lambda seen: json_answer(RANKING)
+    assert site.works()
+
+
+def test_an_answer_that_is_never_taken_is_dropped(site: Site) -> None:
+    """Of HTTP/1.1: what the system no longer takes is kept for a few seconds, and counts for as long."""
+    site.upstream.answer = lambda seen: json_answer({"results": ["x" * 900_000]})
+    request = (HEAD + f"Authorization: Bearer {token()}\r\nContent-Length: {len(BODY)}\r\n\r\n").encode() + BODY
+    descriptors = Path(f"/proc/{site.gateway.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    with contextlib.ExitStack() as open_:
+        for _ in range(10):
+            connection = open_.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect(("127.0.0.1", site.gateway.port))
+            connection.sendall(request)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and len(list(descriptors.iterdir())) > before + 3:
+            time.sleep(0.2)
+        assert len(list(descriptors.iterdir())) <= before + 3
+    site.upstream.answer = lambda seen: json_answer(RANKING)
     assert site.works()
 
 

@@ -19,6 +19,7 @@ import openai
 import pytest
 import requests
 
+from tests.cli import inside
 from tests.end_to_end import npm
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
@@ -409,6 +410,24 @@ def test_what_is_passed_is_not_read(site: Site) -> None:
     ((who, subject, message),) = rows
     assert (who, subject) == ("pinned", f"localhost:{site.passed.port}")
     assert "bytes sent" in message and "0 bytes sent" not in message.split(",")[0].split()[0:1]
+
+
+def test_a_tunnel_that_is_passed_ends_with_its_callers_right(site: Site) -> None:
+    """What goes on within it cannot be judged; that it goes on, can."""
+    head, connection = site.connect(
+        f"localhost:{site.passed.port}", f"Proxy-Authorization: Bearer {token('leaver', 'search')}"
+    )
+    assert head.startswith(b"HTTP/1.1 200")
+    context = ssl.create_default_context(cafile=str(site.authority))
+    with context.wrap_socket(connection, server_hostname="localhost") as tunnel:
+        assert request_within(tunnel, "x").status == 200
+        inside.run(site.gateway.folder, "revoke", "subject", "leaver", environment={"TEST_UPSTREAM_KEY": CREDENTIAL})
+        tunnel.settimeout(10)
+        try:
+            left = tunnel.recv(100)
+        except ConnectionError:
+            left = b""
+        assert left == b""
 
 
 def test_tunnels_end_with_their_callers(site: Site) -> None:

@@ -1,5 +1,6 @@
 """Callers and services of HTTP/2: each stream judged by itself, and nothing of the protocol gets anything past that."""
 
+import contextlib
 import json
 import shutil
 import ssl
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import h2.exceptions
 import pytest
 
 from tests.end_to_end import http2
@@ -40,8 +42,12 @@ upstream: {upstream}
 match: {{path: /{name}}}
 credential: {{header: Authorization, value: "Bearer ${{env:TEST_UPSTREAM_KEY}}"}}
 access: {{groups: [search]}}
-rules: [{{name: few, when: {{documents: {{gt: 3}}}}, effect: deny}}]
 {more}
+"""
+FEW = "rules: [{name: few, when: {documents: {gt: 3}}, effect: deny}]"
+HELD = """
+approval: {reviewers: [leads], hold: 60s}
+rules: [{name: held, when: {documents: {gt: 0}}, effect: require_approval}]
 """
 
 
@@ -81,8 +87,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     trusting = f"tls: {{ca: {authority.path}}}"
     write_policies(
         folder, port, old.port, gateway=GATEWAY,
-        old=CONNECTION.format(name="old", upstream=f"http://127.0.0.1:{old.port}", more=""),
+        old=CONNECTION.format(name="old", upstream=f"http://127.0.0.1:{old.port}", more=FEW),
         new=CONNECTION.format(name="new", upstream=f"https://localhost:{new.port}", more=trusting),
+        held=CONNECTION.format(name="held", upstream=f"http://127.0.0.1:{old.port}/held", more=HELD),
         down=CONNECTION.format(name="down", upstream=f"http://127.0.0.1:{free_port()}", more=""),
     )  # fmt: skip
     gateway = launch(folder, port, "-n", "--set", "weir_listen=true", "--set", "body_size_limit=1m")
@@ -195,7 +202,7 @@ def test_bodies_and_heads_that_are_too_large(site: Site) -> None:
     assert trailed.status == 400
     assert caller.answer(caller.ask(head(PATH, good), BODY)).status == 200
     many = caller.answer(caller.ask(head(PATH, good, *((f"x-{i}", "y") for i in range(300))), BODY))
-    assert many.status == 400
+    assert many.status == 431
     caller.ask(head(PATH, good, *((f"x-{i}", "y" * 1000) for i in range(100))), BODY)
     while caller.ended is None and caller.read():
         pass
@@ -241,6 +248,70 @@ def test_a_caller_that_asks_and_takes_back_is_let_go(site: Site) -> None:
     assert caller.ended == 11  # ENHANCE_YOUR_CALM
     again = site.call()
     assert again.answer(again.ask(head(bearer=good), BODY)).status == 200
+
+
+FLOODS = {
+    "pings": (6, b"12345678"), "settings": (4, b""), "priorities": (2, b"\0\0\0\0\x10"), "windows": (8, b"\0\0\0\1"),
+    "unknown frames": (77, b""), "crumbs": (0, b"x"), "nothing": (0, b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_frames_that_say_little(site: Site, name: str) -> None:
+    """Thousands of them end the connection, and nobody else waits for that."""
+    kind, payload = FLOODS[name]
+    caller, good, slowest = site.call(), token(), 0.0
+    stream = caller.ask(head(bearer=good), b"", end=False) if kind in (0, 2) else 0
+    if kind == 8:
+        stream = 0
+    frame = len(payload).to_bytes(3) + bytes([kind, 0]) + stream.to_bytes(4) + payload
+    other = site.call()
+    with contextlib.suppress(OSError):
+        for _ in range(40):
+            caller.connection.sendall(frame * 5000)
+            began = time.monotonic()
+            assert other.answer(other.ask(head(bearer=good), BODY)).status == 200
+            slowest = max(slowest, time.monotonic() - began)
+        raise AssertionError("all of them were taken")
+    assert slowest < 1.5
+    other.close()
+
+
+def test_strangers_are_let_go(site: Site) -> None:
+    """A connection on which nobody says who they are ends after a while; one on which somebody does, goes on."""
+    caller = site.call()
+    for _ in range(150):
+        if caller.ended is not None:
+            break
+        with contextlib.suppress(OSError, h2.exceptions.ProtocolError):
+            caller.answer(caller.ask(head("/nowhere"), BODY))
+    assert caller.ended == 0
+    known, good = site.call(), token()
+    for _ in range(2):
+        for _ in range(60):
+            assert known.answer(known.ask(head("/nowhere"), BODY)).status == 404
+        assert known.answer(known.ask(head(bearer=good), BODY)).status == 200
+
+
+def test_a_held_request_that_is_taken_back_is_withdrawn(site: Site) -> None:
+    caller, before = site.call(), len(site.old.seen)
+    stream = caller.ask(head("/held/v2/rerank", token("impatient", "search")), BODY)
+    eventually(lambda: site.gateway.sql("SELECT state FROM approvals WHERE "user" = 'impatient'") == [("pending",)])
+    caller.h2.reset_stream(stream, 8)
+    caller.flush()
+    eventually(
+        lambda: site.gateway.sql("SELECT state FROM approvals WHERE "user" = 'impatient'") == [("withdrawn",)]
+    )
+    eventually(lambda: site.gateway.sql("SELECT status FROM flows WHERE user = 'impatient'") == [(499,)])
+    assert len(site.old.seen) == before
+    assert caller.answer(caller.ask(head(bearer=token()), BODY)).status == 200
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_plain_http2_is_not_spoken(site: Site) -> None:

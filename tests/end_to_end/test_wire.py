@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.end_to_end.gateway import Gateway, Upstream, free_port, json_answer, token, write_policies
+from tests.end_to_end.gateway import (
+    Gateway,
+    Seen,
+    Upstream,
+    free_port,
+    json_answer,
+    raw_answer,
+    token,
+    write_policies,
+)
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 BODY = json.dumps(REQUEST).encode()
@@ -154,6 +163,62 @@ def test_an_upstream_that_does_not_speak_http_is_a_502_of_ours(shared: tuple[Gat
     assert refused.status == 502 and refused.problem.startswith(("upstream-", "response-"))
     assert str(upstream.port).encode() not in refused.body
     assert gateway.call(body=REQUEST, token=token()).status == 200
+
+
+def ask(connection: socket.socket, query: str) -> bytes:
+    """One request on a connection that stays; its answer, head and all."""
+    body = json.dumps({**REQUEST, "query": query}).encode()
+    connection.sendall(head(f"Content-Length: {len(body)}") + body)
+    received = b""
+    while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < int(
+        received.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+    ):
+        data = connection.recv(65536)
+        assert data, received
+        received += data
+    return received
+
+
+@pytest.mark.parametrize(
+    "early", [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 102 P\r\n\r\n" * 3]
+)  # fmt: skip
+def test_what_a_service_says_before_its_answer_is_passed_over(shared: tuple[Gateway, Upstream], early: bytes) -> None:
+    """And its answer is that of the request that it is of."""
+    gateway, upstream = shared
+
+    def answer(seen: Seen) -> Iterator[bytes]:
+        yield early
+        time.sleep(0.2)
+        yield json_answer({"id": json.loads(seen.body)["query"], "results": []})
+
+    before = upstream.answer
+    upstream.answer = answer
+    try:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+            for query in ("one", "two", "three"):
+                received = ask(connection, query)
+                assert received.startswith(b"HTTP/1.1 200 ") and f'"{query}"'.encode() in received
+    finally:
+        upstream.answer = before
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello", b"HTTP/1.1 102 x\r\n\r\n" * 50],
+)  # fmt: skip
+def test_a_service_that_breaks_its_word_is_let_go(shared: tuple[Gateway, Upstream], answer: bytes) -> None:
+    gateway, upstream = shared
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection, upstream.answering(answer):
+        assert ask(connection, "one").startswith(b"HTTP/1.1 502 ")
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert not [line for line in gateway.log if "failed on a connection" in line]
+
+
+def test_a_challenge_of_another_proxy_is_not_handed_on(shared: tuple[Gateway, Upstream]) -> None:
+    gateway, upstream = shared
+    challenge = raw_answer(b"", "407 Proxy Authentication Required", "Proxy-Authenticate: Basic realm=x\r\n")
+    with upstream.answering(challenge):
+        assert gateway.call(body=REQUEST, token=token()).status == 502
 
 
 def test_upstream_cookies_and_alternatives_do_not_reach_the_caller(shared: tuple[Gateway, Upstream]) -> None:

@@ -20,7 +20,8 @@ KINDS = {
     "255.255.255.255": Kind.RESERVED, "192.0.2.1": Kind.RESERVED, "2001:db8::1": Kind.RESERVED, "0.1.2.3": Kind.RESERVED,
     "::ffff:127.0.0.1": Kind.LOOPBACK, "::ffff:169.254.169.254": Kind.METADATA, "::ffff:10.0.0.1": Kind.PRIVATE,
     "64:ff9b::7f00:1": Kind.LOOPBACK, "64:ff9b::a9fe:a9fe": Kind.METADATA, "2002:7f00:1::": Kind.LOOPBACK,
-    "2002:a9fe:a9fe::1": Kind.METADATA,
+    "2002:a9fe:a9fe::1": Kind.METADATA, "fd20:ce::254": Kind.METADATA, "fd00:ec2::23": Kind.METADATA, "fec0::1": Kind.RESERVED,
+    "192.88.99.1": Kind.RESERVED,
 }  # fmt: skip
 
 

@@ -120,6 +120,13 @@ class Approvals:
                 waiter.left = True
                 waiter.woken.set()
 
+    def taken_back(self, exchange: Exchange) -> None:
+        """A caller has taken one request back, and stays."""
+        waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None
+        if waiter is not None and waiter.exchange is exchange:
+            waiter.left = True
+            waiter.woken.set()
+
     def wake(self, exchange: Exchange) -> bool:
         """*exchange* has a problem: end its wait. Whether it waited."""
         waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None

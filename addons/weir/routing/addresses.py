@@ -16,9 +16,12 @@ Network = IPv4Network | IPv6Network
 
 #: Where clouds answer whoever asks with credentials of the machine.
 _METADATA = frozenset(map(ip_address, (
-    "169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
+    "169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+    "100.100.100.200", "168.63.129.16", "192.0.0.192",
 )))  # fmt: skip
 _SHARED = ip_network("100.64.0.0/10")  # RFC 6598: of providers, and of clouds' inner networks
+#: Once of sites and of relays, now of nobody (RFC 3879, RFC 7526), and not what Python calls reserved.
+_DEPRECATED = (ip_network("fec0::/10"), ip_network("192.88.99.0/24"))
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
 
 
@@ -59,7 +62,7 @@ def kind_of(address: Address) -> Kind:
         return Kind.LOOPBACK
     if address.is_link_local:
         return Kind.LINK_LOCAL
-    if address.is_multicast or address.is_unspecified or address.is_reserved:
+    if address.is_multicast or address.is_unspecified or address.is_reserved or any(address in n for n in _DEPRECATED):
         return Kind.RESERVED
     if address in _SHARED:
         return Kind.PRIVATE

@@ -15,6 +15,7 @@ from typing import Any
 
 from weir.alarms import alarm
 from weir.routing.addresses import Addresses, kind_of
+from weir.secret import Secret
 from weir.tls.upstream import UpstreamTls
 
 #: Seconds for which a name's addresses are waited for.
@@ -35,6 +36,7 @@ class Dial:
     addresses: Addresses
     tls: UpstreamTls | None = None
     pinned: tuple[Resolved, ...] = ()  # what its host was resolved to already
+    authorization: Secret | None = None  # of a proxy to go on through: for it, and for no other
 
 
 class Dialed(str):

@@ -5,9 +5,12 @@ stays; and for callers of HTTP/2 whose service speaks HTTP/1.1 it opens one for 
 forgotten, and what is idle is used again.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 from mitmproxy.connection import Connection, ConnectionState, Server
+from mitmproxy.http import HTTPFlow
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
@@ -64,13 +67,24 @@ class Bodies:
         return cls._looked + cls._since <= bounds.current().bodies
 
 
+#: Requests of nobody, one after the other, after which a connection ends.
+MOST_STRANGERS = 100
+
+
 class Http(HttpLayer):
     """HTTP of one client connection."""
+
+    #: That to which a caller's requests come, by the id of its connection: within a tunnel, the inner one.
+    of: ClassVar[WeakValueDictionary[str, "Http"]] = WeakValueDictionary()
+    #: Whether a request is refused already, by its head, so that nobody wants its body.
+    refused: ClassVar[Callable[[HTTPFlow], bool]] = staticmethod(lambda flow: False)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.asked = 0  # how many requests have come
+        self.strangers = 0  # how many of them, of late, from nobody who was known
         self._closing = False
+        Http.of[self.context.client.id] = self
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, Overdue):
@@ -88,7 +102,7 @@ class Http(HttpLayer):
 
     @property
     def _spent(self) -> bool:
-        return self.asked >= bounds.current().requests
+        return self.asked >= bounds.current().requests or self.strangers >= MOST_STRANGERS
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """As mitmproxy's."""
@@ -112,6 +126,8 @@ class Http(HttpLayer):
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
         """As mitmproxy's; what is received is counted, and where it is too much, it is no longer received."""
         body = isinstance(child, HttpStream) and child.child_layer is None
+        if isinstance(child, HttpStream) and isinstance(event, RequestData) and body and Http.refused(child.flow):
+            return
         if body and isinstance(event, RequestData | ResponseData) and not Bodies.takes(len(event.data)):
             event = ResponseProtocolError(event.stream_id, TOO_FULL, ErrorCode.GENERIC_SERVER_ERROR)
         elif isinstance(event, ResponseHeaders) and isinstance(child, _http1.Http1Server) and self._spent:

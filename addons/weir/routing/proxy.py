@@ -20,12 +20,11 @@ Via = tuple[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UpstreamProxy:
-    """Where it is, how the gateway authenticates to it, and which hosts are reached without it."""
+    """Where it is, with how it is dialled, and which hosts are reached without it."""
 
     scheme: str
     host: Dialed
     port: int
-    authorization: Secret | None
     without: frozenset[str]
 
     @property
@@ -60,11 +59,10 @@ def compile_proxy(settings: UpstreamProxySettings, folder: Path, environment: Ma
     tls = None
     if settings.ca is not None:
         tls = compile_upstream_tls(UpstreamTlsSettings(ca=settings.ca), folder)
-    dial = Dial("upstream_proxy", compile_addresses(WORDS, parts.hostname.lower()), tls)
+    dial = Dial("upstream_proxy", compile_addresses(WORDS, parts.hostname.lower()), tls, authorization=authorization)
     return UpstreamProxy(
         parts.scheme,
         Dialed(parts.hostname.lower(), dial),
         port or (443 if parts.scheme == "https" else 80),
-        authorization,
         frozenset(name.lower().lstrip(".") for name in settings.except_),
     )

@@ -23,6 +23,8 @@ from weir.routing.http import Bodies, Http, Overdue
 
 #: Seconds between two looks, and connections that are looked at before others have their turn.
 INTERVAL = 1.0
+#: Seconds for which a caller whose connection is closed may still take what was sent.
+LINGER = 5.0
 _AT_ONCE = 50
 
 TOO_MANY = Problem(
@@ -32,28 +34,50 @@ _HEAD = Problem(Kind.REQUEST_TIMEOUT, "The request's head did not come in time."
 
 
 class Watch:
-    """*handlers* gives mitmproxy's handlers of all client connections."""
+    """*handlers* gives mitmproxy's handlers of all client connections.
 
-    def __init__(self, handlers: Callable[[], Iterable[Any]]) -> None:
+    *tunnel* tells of a client whether it is in a tunnel that is passed as it is (True), or in one that is to end
+    (False); None for all others.
+    """
+
+    def __init__(self, handlers: Callable[[], Iterable[Any]], tunnel: Callable[[Client], bool | None]) -> None:
         self._handlers = handlers
+        self._tunnel = tunnel
         self._since: WeakKeyDictionary[Any, dict[tuple[str, int], float]] = WeakKeyDictionary()
         self._addresses: Counter[str] = Counter()
+        self._transports: dict[str, asyncio.Transport] = {}
+        self.leaving = 0  # connections that are closed, but for what their callers do not take
 
     # How many.
 
-    def comes(self, client: Client, count: int) -> bool:
-        """Whether *client* may stay, being one of *count*. It is counted until `goes`."""
+    def comes(self, client: Client, count: int, transport: asyncio.Transport | None) -> bool:
+        """Whether *client* may stay, being one of *count*. It is counted until it is gone, with its *transport*."""
         address = _address(client)
         self._addresses[address] += 1
+        if transport is not None:
+            self._transports[client.id] = transport
         limits = bounds.current()
-        if count > limits.connections or self._addresses[address] > limits.per_address:
+        if count + self.leaving > limits.connections or self._addresses[address] > limits.per_address:
             counters["too_many_connections"] += 1
             return False
         return True
 
     def goes(self, client: Client) -> None:
-        """*client* is gone."""
-        address = _address(client)
+        """*client* is closed. What it has not taken of its answers, it may take for a while; until then it counts."""
+        transport = self._transports.pop(client.id, None)
+        if transport is None or transport.get_write_buffer_size() == 0:
+            self._gone(_address(client))
+            return
+        self.leaving += 1
+
+        def end() -> None:
+            transport.abort()
+            self.leaving -= 1
+            self._gone(_address(client))
+
+        asyncio.get_running_loop().call_later(LINGER, end)
+
+    def _gone(self, address: str) -> None:
         self._addresses[address] -= 1
         if self._addresses[address] <= 0:
             del self._addresses[address]
@@ -74,16 +98,22 @@ class Watch:
 
     async def _look(self, handler: Any) -> int:
         """Tell the connection of *handler* what is overdue; the bytes that it has in memory."""
-        layer = innermost(handler.layer)
+        client = handler.client
+        tunnel = self._tunnel(client)
+        if tunnel is not None:
+            if not tunnel:
+                self._abort(client)
+            return 0
+        layer = Http.of.get(client.id)
         now, limits = time.monotonic(), bounds.current()
         before, since = self._since.get(handler, {}), {}
-        for phase, stream, limit in _phases(layer, handler.client, limits):
+        for phase, stream, limit in _phases(layer, client, limits):
             since[phase, stream] = began = before.get((phase, stream), now)
             if now - began < limit:
                 continue
             counters[f"overdue_{phase}"] += 1
-            if layer is None or handler.client not in layer.connections:
-                handler.close_connection(handler.client)
+            if layer is None or phase in ("first_byte", "idle"):
+                handler.close_connection(client)
             else:
                 await handler.server_event(Overdue(layer, stream, _HEAD if phase == "head" else None))
         self._since[handler] = since
@@ -92,21 +122,15 @@ class Watch:
         unread = _unread(layer, handler)
         if unread > limits.unread:
             counters["unread_answers"] += 1
-            handler.close_connection(handler.client)
-        return unread + sum(map(_bytes, layer.streams.values()))
+            self._abort(client)
+        connection = layer.connections.get(client)
+        sent = len(connection.buf) if isinstance(connection, _http1.Http1Server) else 0
+        return unread + sent + sum(map(_bytes, layer.streams.values()))
 
-
-def innermost(layer: Any) -> Http | None:
-    """The HTTP layer that a caller's requests come to, below *layer*; None before there is one."""
-    found = None
-    while layer is not None:
-        if isinstance(layer, Http):
-            found = layer
-            tunnels = [s.child_layer for s in layer.streams.values() if s.child_layer is not None]
-            layer = tunnels[0] if tunnels else None
-        else:
-            layer = getattr(layer, "child_layer", None) or getattr(layer, "layer", None)
-    return found
+    def _abort(self, client: Client) -> None:
+        transport = self._transports.get(client.id)
+        if transport is not None:
+            transport.abort()
 
 
 def _phases(layer: Http | None, client: Client, limits: bounds.Bounds) -> Iterable[tuple[str, int, float]]:
@@ -115,6 +139,8 @@ def _phases(layer: Http | None, client: Client, limits: bounds.Bounds) -> Iterab
     if layer is None or connection is None:
         yield "first_byte", 0, limits.first_byte
     elif isinstance(connection, _http1.Http1Server):
+        if connection.state == connection.passthrough:  # a tunnel in which nothing has been said
+            yield "first_byte", 1, limits.first_byte
         if connection.state == connection.read_headers:
             if len(connection.buf):
                 yield "head", connection.stream_id, limits.head_time

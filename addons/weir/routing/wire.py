@@ -69,6 +69,13 @@ class Wire:
                 self._arrivals[client] = found
         return found
 
+    def tunnel(self, client: Client) -> tuple[str, int] | None:
+        """Where *client*'s tunnel leads, if it is in one that is passed as it is."""
+        if client not in self._passed:
+            return None
+        arrival = self._arrivals[client]
+        return next(iter(arrival.hosts)), arrival.port
+
     def ended(self, client: Client) -> None:
         """*client* is gone."""
         passed = self._passed.pop(client, None)
