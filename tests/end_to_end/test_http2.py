@@ -296,11 +296,11 @@ def test_strangers_are_let_go(site: Site) -> None:
 def test_a_held_request_that_is_taken_back_is_withdrawn(site: Site) -> None:
     caller, before = site.call(), len(site.old.seen)
     stream = caller.ask(head("/held/v2/rerank", token("impatient", "search")), BODY)
-    eventually(lambda: site.gateway.sql("SELECT state FROM approvals WHERE "user" = 'impatient'") == [("pending",)])
+    eventually(lambda: site.gateway.sql("SELECT outcome FROM approvals WHERE user = 'impatient'") == [("pending",)])
     caller.h2.reset_stream(stream, 8)
     caller.flush()
     eventually(
-        lambda: site.gateway.sql("SELECT state FROM approvals WHERE "user" = 'impatient'") == [("withdrawn",)]
+        lambda: site.gateway.sql("SELECT outcome FROM approvals WHERE user = 'impatient'") == [("withdrawn",)]
     )
     eventually(lambda: site.gateway.sql("SELECT status FROM flows WHERE user = 'impatient'") == [(499,)])
     assert len(site.old.seen) == before
