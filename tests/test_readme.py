@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from weir.config.model import GatewaySettings
 from weir.policies import load_without_secrets
 from weir.policy.cases import load_cases, run_cases
 
@@ -50,6 +51,14 @@ def test_every_profile_and_case_in_the_readme_stands_in_policies() -> None:
     cases = [case for block in BLOCKS if isinstance(block, list) for case in block]
     trimmed = [{**case, "expect": {k: v for k, v in case["expect"].items() if k != "problem"}} for case in CASES]
     assert cases and all({**case, "groups": None} in [{**c, "groups": None} for c in trimmed] for case in cases)
+
+
+def test_every_part_of_gateway_yaml_in_the_readme_is_one() -> None:
+    text = (ROOT / "README.md").read_text()
+    parts = [parsed(block) for block in re.findall(r"```yaml\n(# of gateway\.yaml.*?)```", text, re.DOTALL)]
+    assert len(parts) > 1
+    for part in parts:
+        GatewaySettings.model_validate({"version": 1, "listen": ["http://127.0.0.1:8080"], **part})
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

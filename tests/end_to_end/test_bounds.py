@@ -254,6 +254,19 @@ def test_what_is_under_way_is_bounded(site: Site) -> None:
     assert site.works()
 
 
+def test_a_hello_without_end(site: Site) -> None:
+    """A ClientHello that announces 16 MB: closed long before that, and nobody waits meanwhile."""
+    hello = b"\x01" + (16_000_000).to_bytes(3) + b"\x03\x03" + b"x" * 16_000
+    record = b"\x16\x03\x01" + len(hello).to_bytes(2) + hello
+    sent = 0
+    with socket.create_connection(("127.0.0.1", site.secure), timeout=20) as connection, contextlib.suppress(OSError):
+        while sent < 5_000_000:
+            connection.sendall(record)
+            sent += len(record)
+    assert sent < 5_000_000
+    assert site.works()
+
+
 def test_bodies_of_nobody_are_not_kept(site: Site) -> None:
     """Refused by their heads, they take nothing from what others may have under way."""
     with contextlib.ExitStack() as open_:

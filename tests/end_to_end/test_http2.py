@@ -299,9 +299,7 @@ def test_a_held_request_that_is_taken_back_is_withdrawn(site: Site) -> None:
     eventually(lambda: site.gateway.sql("SELECT outcome FROM approvals WHERE user = 'impatient'") == [("pending",)])
     caller.h2.reset_stream(stream, 8)
     caller.flush()
-    eventually(
-        lambda: site.gateway.sql("SELECT outcome FROM approvals WHERE user = 'impatient'") == [("withdrawn",)]
-    )
+    eventually(lambda: site.gateway.sql("SELECT outcome FROM approvals WHERE user = 'impatient'") == [("withdrawn",)])
     eventually(lambda: site.gateway.sql("SELECT status FROM flows WHERE user = 'impatient'") == [(499,)])
     assert len(site.old.seen) == before
     assert caller.answer(caller.ask(head(bearer=token()), BODY)).status == 200

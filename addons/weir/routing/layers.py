@@ -17,6 +17,8 @@ from weir.routing.http import Http
 
 #: Bytes after which a connection has said whether it speaks TLS.
 _ENOUGH = 3
+#: Bytes of a ClientHello, and of what may come with it in the first piece.
+MOST_HELLO = 128 << 10
 #: The handshake record that TLS begins with.
 _HANDSHAKE = b"\x16"
 
@@ -37,11 +39,21 @@ def named_host(data: bytes) -> str | None:
     return None if hello is None else (hello.sni or "").lower()
 
 
+class CallerTls(ClientTLSLayer):
+    """As mitmproxy's, which would read a ClientHello of any size, and all of it again with each piece that comes."""
+
+    def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
+        """Refuse one that is too large."""
+        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > MOST_HELLO:
+            return False, "the ClientHello is too large"
+        return (yield from super().receive_handshake_data(data))
+
+
 def http(context: Context, mode: HTTPMode, *, tls: bool) -> layer.Layer:
     """HTTP, within TLS that ends here or as it comes."""
     stack = tunnel.LayerStack()
     if tls:
-        stack /= ClientTLSLayer(context)
+        stack /= CallerTls(context)
     stack /= Http(context, mode)
     return stack[0]
 

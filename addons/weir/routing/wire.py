@@ -124,6 +124,8 @@ class Wire:
                 nextlayer.layer = layers.Refused(context)
                 return
             if sni is None:
+                if len(nextlayer.data_client()) > layers.MOST_HELLO:
+                    nextlayer.layer = layers.Refused(context)
                 return
             named = sni
         here = await self._hosts(policies, host, named)
@@ -133,13 +135,12 @@ class Wire:
             if not tls or len(arrival.hosts) == 1:
                 nextlayer.layer = layers.http(context, HTTPMode.transparent, tls=tls)
                 return
-        passing = policies.destinations.passed(host, port) if tls else None
-        if passing is None and tls and named in here:
-            passing = policies.destinations.passed(named, port)
-        if passing is not None:
-            arrival.hosts, arrival.port = frozenset((named or host,)), port
-            self._pass(nextlayer, passing.dial, host, port)
-            return
+        for destination in (host, *((named,) if named in here else ())) if tls else ():
+            passing = policies.destinations.passed(destination, port)
+            if passing is not None:
+                arrival.hosts, arrival.port, arrival.tls = frozenset((destination,)), port, False
+                self._pass(nextlayer, passing.dial, host, port)
+                return
         self._tell_unknown(context.client, host, port, named)
         nextlayer.layer = layers.Refused(context)
 
