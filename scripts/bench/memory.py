@@ -20,6 +20,7 @@ import threading
 import time
 from pathlib import Path
 
+import duckdb
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -129,9 +130,12 @@ def main() -> None:
                 started.terminate()
             for started in processes:
                 started.wait(30)
+        with duckdb.connect(str(folder / "recordings/index.duckdb"), read_only=True) as index:
+            query = "SELECT status, problem, error, count(*) FROM flows WHERE status <> 200 GROUP BY ALL ORDER BY 4 DESC LIMIT 5"
+            failed = index.execute(query).fetchall()
     text = "".join(output)
     if f"{requests} succeeded" not in text:
-        raise SystemExit(f"bench: not every request succeeded:\n{text[-1500:]}")
+        raise SystemExit(f"bench: not every request succeeded: {failed}\n{text[-1500:]}")
     grown = sizes[100] / sizes[10] - 1
     console.print(f"after all of them {grown:+.1%} of what it was after a tenth")
     options.json.parent.mkdir(exist_ok=True)

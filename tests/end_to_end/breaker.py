@@ -38,9 +38,22 @@ def breakable(owner: Any, name: str, label: str) -> None:
 def load(loader: Any) -> None:
     """Wrap every public method of every room, and the hooks of Stack itself."""
     stack = ctx.master.addons.get("weir")
-    for room in ("routing", "auth", "profiles", "policy", "masking", "credentials", "replay", "recorder"):
+    for room in (
+        "routing",
+        "auth",
+        "profiles",
+        "policy",
+        "masking",
+        "credentials",
+        "replay",
+        "recorder",
+        "wire",
+        "tls",
+    ):
         for name, _ in inspect.getmembers(getattr(stack, room), callable):
             if not name.startswith("_") and name not in ("start", "stop"):
                 breakable(getattr(stack, room), name, f"{room}.{name}")
-    for hook in ("requestheaders", "request", "responseheaders", "response"):
+    for hook in (
+        "requestheaders", "request", "responseheaders", "response", "http_connect", "tls_start_client", "tls_start_server",
+    ):  # fmt: skip
         breakable(stack, hook, f"stack.{hook}")

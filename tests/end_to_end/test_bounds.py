@@ -17,7 +17,16 @@ import pytest
 
 from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
-from tests.end_to_end.gateway import RANKING, Gateway, Upstream, free_port, json_answer, token, write_policies
+from tests.end_to_end.gateway import (
+    RANKING,
+    Gateway,
+    Upstream,
+    free_port,
+    json_answer,
+    raw_answer,
+    token,
+    write_policies,
+)
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 BODY = json.dumps(REQUEST).encode()
@@ -116,6 +125,19 @@ def test_sizes(site: Site) -> None:
     assert site.gateway.raw(coded).startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
     assert len(site.upstream.seen) == before
     assert site.works()
+
+
+def test_an_answer_that_grows(site: Site) -> None:
+    """A bomb of a service's is a 502, in as much memory as it may take."""
+    bomb = gzip.compress(b'{"results": ["' + b" " * 200_000_000 + b'"]}')
+    headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n"
+    before = site.memory()
+    site.upstream.answer = lambda seen: raw_answer(bomb, "200 OK", headers)
+    try:
+        assert site.gateway.call(body=REQUEST, token=token()).status == 502
+    finally:
+        site.upstream.answer = lambda seen: json_answer(RANKING)
+    assert site.memory() - before < 20_000_000
 
 
 def test_times(site: Site) -> None:

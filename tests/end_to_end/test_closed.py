@@ -2,13 +2,27 @@
 
 import os
 import shutil
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.end_to_end.gateway import BUNDLE, Gateway, Upstream, free_port, json_answer, token, write_policies
+from tests.end_to_end.certificates import Authority
+from tests.end_to_end.gateway import (
+    BUNDLE,
+    CONNECTION,
+    GATEWAY,
+    Gateway,
+    Upstream,
+    free_port,
+    json_answer,
+    token,
+    write_policies,
+)
+from weir.tls import ca
 
 REQUEST = {"model": "m", "query": "q", "documents": [{"text": "a", "user_id": "u1"}, {"text": "b", "user_id": "u2"}]}
 
@@ -94,6 +108,68 @@ def test_a_room_that_raises_after_sending_delivers_nothing(
     if part not in UNRECORDED:
         assert len(gateway.flows()) == recorded + 1
     assert gateway.call(body=REQUEST, token=token()).status == 200
+
+
+TUNNEL = [
+    "wire.next_layer", "wire.arrival", "wire.read_connect", "wire.connect", "tls.caller", "tls.service", "auth.requestheaders",
+    "auth.request", "routing.requestheaders", "routing.request", "stack.http_connect", "stack.tls_start_client",
+    "stack.tls_start_server", "stack.requestheaders", "stack.request", "recorder.record",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tunnelled(
+    tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]
+) -> Iterator[tuple[Gateway, Upstream, Path, int]]:
+    """The same, as a proxy before a service that speaks TLS."""
+    folder, port, explicit = tmp_path_factory.mktemp("tunnelled"), free_port(), free_port()
+    authority = Authority(folder)
+    issued = authority.issue("localhost")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(issued.certificate, issued.key)
+    upstream = Upstream(tls=tls)
+    ca.save(ca.make(["localhost", "127.0.0.1"]))
+    file = folder / "break"
+    file.write_text("")
+    listen = f"listen: [http://127.0.0.1:{{port}}, {{{{url: 'http://127.0.0.1:{explicit}', mode: explicit}}}}]"
+    secure = CONNECTION.replace("http://127.0.0.1:", "https://localhost:").format(upstream=upstream.port)
+    write_policies(
+        folder, port, 1, gateway=GATEWAY.replace("listen: [http://127.0.0.1:{port}]", listen),
+        secure=secure.replace("reranker", "secure") + f"tls: {{ca: {authority.path}}}\n",
+    )  # fmt: skip
+    gateway = launch(
+        folder, port, "-n", "--set", "weir_listen=true",
+        scripts=(BUNDLE, Path(__file__).with_name("breaker.py")), environment={"WEIR_BREAK_FILE": str(file)},
+    )  # fmt: skip
+    yield gateway, upstream, file, explicit
+    gateway.stop()
+    upstream.stop()
+
+
+@pytest.mark.parametrize("part", TUNNEL)
+def test_a_tunnel_through_what_is_broken_leads_nowhere(
+    tunnelled: tuple[Gateway, Upstream, Path, int], part: str
+) -> None:
+    gateway, upstream, file, explicit = tunnelled
+    proxy = f"http://alice:{token()}@127.0.0.1:{explicit}"
+    context = ssl.create_default_context(cafile=str(ca.certificate_path()))
+
+    def status() -> int:
+        try:
+            with httpx.Client(proxy=proxy, verify=context) as client:
+                return client.post(f"https://localhost:{upstream.port}/v2/rerank", json=REQUEST).status_code
+        except httpx.HTTPError:
+            return 0
+
+    before = len(upstream.seen)
+    file.write_text(part)
+    try:
+        assert status() in (0, 502, 503)
+    finally:
+        file.write_text("")
+    assert len(upstream.seen) == before + (part == "recorder.record")  # of which the answer is withheld
+    assert status() == 200
+    assert not [line for line in gateway.log if "sk-secret-in-a-message" in line and part.startswith(("wire", "tls"))]
 
 
 def test_what_a_room_was_working_on_is_not_logged(breakable: tuple[Gateway, Upstream, Path]) -> None:
