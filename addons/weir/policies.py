@@ -438,7 +438,9 @@ def _leaves(
     try:
         authority = ca.current()
     except HomeError as error:
-        raise ConfigError([gateway.mistake(SettingError(str(error), "listen"))]) from None
+        if needed:
+            mistakes.append(gateway.mistake(SettingError(str(error), "listen")))
+        return None
     missing = hosts if authority is None else {host for host in hosts if not authority.covers(host)}
     if needed and missing and (to_run or authority is not None):
         what = "there is none" if authority is None else f"it may not speak for {', '.join(sorted(missing))}"

@@ -20,6 +20,7 @@ from weir.auth.presented import Presented, TwoCredentials, find_proxy_token, fin
 from weir.auth.refresher import KeysUnavailable
 from weir.auth.sessions import Sessions
 from weir.auth.verifier import Undecided
+from weir.connection import Connection
 from weir.exchange import Document, Exchange
 from weir.problems import Kind, Problem, Refusal
 from weir.routing.model import is_loopback
@@ -138,7 +139,14 @@ class Auth:
             windows = {name: window for name, window in found.items() if window is not None}
             near = policies.admin.named or is_loopback(exchange.client_ip)  # else it is where its caller is not
             admin = policies.admin.url if policies.reviewed and near else None
-            document = metadata.whoami(url, exchange.principal, policies.connections, windows, admin)
+
+            def url_of(connection: Connection) -> str:
+                if exchange.origin is None:
+                    return f"{url}{connection.match.path or ''}"
+                upstream = connection.upstream  # by a proxy, services have their own
+                return f"{upstream.origin.scheme}://{upstream.origin.authority}{upstream.base_path}"
+
+            document = metadata.whoami(url_of, exchange.principal, policies.connections, windows, admin)
             headers = {"Cache-Control": "no-store"}
         return Document(msgspec.json.encode(document), tuple(headers.items()))
 

@@ -1,6 +1,6 @@
 """What the gateway says of itself to clients: RFC 9728 metadata, and to an authenticated caller, who they are. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weir.approvals.model import Approval
@@ -45,7 +45,7 @@ def protected_resource(base_url: str, connection: Connection | None, issuers: It
 
 
 def whoami(
-    base_url: str,
+    url_of: Callable[[Connection], str],
     principal: Principal,
     connections: Iterable[Connection],
     windows: Mapping[str, Approval],
@@ -53,6 +53,7 @@ def whoami(
 ) -> dict[str, Any]:
     """*principal* as the gateway sees them, and the connections that they may use, with what lets them in.
 
+    *url_of* gives the URL at which they call a connection.
     ``on_request`` are those that they may ask for, at ``admin_url``.
     """
     connections = list(connections)
@@ -76,7 +77,7 @@ def whoami(
             {
                 "name": connection.name,
                 "profile": connection.profile.name,
-                "url": f"{base_url}{connection.match.path or ''}",
+                "url": url_of(connection),
                 "by_groups": sorted(connection.access & principal.groups),
                 "until": window.until if (window := windows.get(connection.name)) else None,
                 "given_by": window.decided_by() if window else None,

@@ -106,12 +106,7 @@ def make(hosts: Iterable[str], days: int = DAYS) -> Authority:
 
 def folder() -> Path:
     """Where authorities lie."""
-    path = home() / _FOLDER
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise HomeError(f"{path}: cannot be created ({error.strerror}); set WEIR_HOME elsewhere") from None
-    return path
+    return home() / _FOLDER
 
 
 def certificate_path(*, following: bool = False) -> Path:
@@ -136,6 +131,7 @@ def save(authority: Authority, *, following: bool = False) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
+        folder().mkdir(mode=0o700, exist_ok=True)
         _write(folder() / f"{name}.key", pem, 0o600)
         _write(folder() / f"{name}.pem", authority.pem, 0o644)
     except OSError as error:
