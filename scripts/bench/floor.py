@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from mitmproxy.addons.next_layer import NextLayer
+from mitmproxy.addons.tlsconfig import TlsConfig
+
 from weir.hardening import trim
 
 
@@ -11,8 +14,9 @@ class Floor:
     name = "floor"
 
     def load(self, loader: Any) -> None:
-        """Trim, once."""
+        """Trim, once; what the gateway does in their place, mitmproxy's own do."""
         trim(loader.master)
+        loader.master.addons.add(NextLayer(), TlsConfig())
 
 
 addons = [Floor()]

@@ -28,7 +28,7 @@ from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import CREDENTIAL, Gateway, Seen, Upstream, free_port, token, write_policies
 
-SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "8"))
+SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "5"))
 SEED = int(os.environ.get("WEIR_TEST_SEED", "0"))
 BODY = json.dumps({"model": "m", "query": "q", "documents": ["a", "b"]}).encode()
 
