@@ -70,6 +70,7 @@ from weir.routing.watch import TOO_MANY, Watch
 from weir.routing.wire import Wire
 from weir.secret import without_keys
 from weir.state.watcher import Watcher
+from weir.tls import closing as tls_closing
 from weir.tls.addon import Tls
 
 logger = logging.getLogger("weir")
@@ -709,6 +710,7 @@ class Stack:
         hardening.set_options()
         hardening.raise_descriptors()
         Http.refused = staticmethod(self._refused)
+        tls_closing.install()
         native_answers.install(self.find, self.approvals.taken_back)
 
     async def running(self) -> None:

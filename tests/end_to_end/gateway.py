@@ -86,7 +86,8 @@ class Upstream:
         self.seen: list[Seen] = []
         self.connections = 0
         self.answer: Callable[[Seen], bytes | Iterator[bytes]] = lambda seen: json_answer(RANKING)
-        self._tls = tls
+        self.tls = tls
+        self.stays = False  # it says that TLS has failed, and does not hang up
         self._socket = socket.create_server((host, port))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -102,9 +103,12 @@ class Upstream:
 
     def _serve(self, connection: socket.socket) -> None:
         buffer = b""
-        if self._tls is not None:
+        if self.tls is not None:
+            if self.stays:
+                _refuse(connection, self.tls)
+                return
             try:
-                connection = self._tls.wrap_socket(connection, server_side=True)
+                connection = self.tls.wrap_socket(connection, server_side=True)
             except OSError:  # the gateway did not like it
                 return
         with connection:
@@ -145,6 +149,23 @@ class Upstream:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _refuse(connection: socket.socket, tls: ssl.SSLContext) -> None:
+    """A handshake that fails, after which the connection stays for a while."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = tls.wrap_bio(incoming, outgoing, server_side=True)
+    with connection:
+        while True:
+            try:
+                session.do_handshake()
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(_receive(connection))
+            except ssl.SSLError:
+                connection.sendall(outgoing.read())
+                time.sleep(10)
+                return
 
 
 def _receive(connection: socket.socket) -> bytes:

@@ -203,6 +203,22 @@ def test_certificates_of_services_are_verified(site: Site) -> None:
     assert len(site.wanting.seen) == seen + 2
 
 
+def test_a_service_that_refuses_and_stays(site: Site) -> None:
+    """It wants a certificate, says so once TLS is there, and does not hang up: 502 at once."""
+    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server = site.services.issue("localhost")
+    asking.load_cert_chain(server.certificate, server.key)
+    asking.load_verify_locations(site.people.path)
+    asking.verify_mode = ssl.CERT_REQUIRED
+    site.wanting.tls, site.wanting.stays = asking, True
+    try:
+        began = time.monotonic()
+        assert site.call("/nobody/v2/rerank", bearer=token()).status == 502
+        assert time.monotonic() - began < 5
+    finally:
+        site.wanting.stays = False
+
+
 def test_a_certificate_that_changes_is_used_without_a_restart(site: Site) -> None:
     other = Authority(site.folder, "Other")
     issued, before = other.issue("127.0.0.1"), site.folder / "policies"
