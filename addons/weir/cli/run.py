@@ -86,13 +86,13 @@ def _check_recordings(policies: Policies) -> None:
 def _banner(policies: Policies, workers: int) -> None:
     console = Console(stderr=True, highlight=False)
     say = functools.partial(console.print, markup=False, soft_wrap=True)  # a path must not be broken
-    listeners = ", ".join(map(str, policies.listeners))
+    listeners = ", ".join(f"{x}{f' ({x.mode})' if x.mode != 'reverse' else ''}" for x in policies.listeners)
     console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{'s' if workers > 1 else ''} on {listeners}")
     issuers = [*(f"{name} ({iss})" for name, iss in policies.namespaces.by_name), *(["keys"] * policies.trusts_keys)]
     say(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}")
     for connection in policies.connections:
         match, origin = connection.match, connection.upstream.origin
-        where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path)))
+        where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path))) or "by proxy"
         who = ", ".join(sorted(connection.access)) or "nobody"
         say(f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}")
     if policies.reviewed:
