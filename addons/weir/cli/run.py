@@ -87,7 +87,8 @@ def _banner(policies: Policies, workers: int) -> None:
     console = Console(stderr=True, highlight=False)
     say = functools.partial(console.print, markup=False, soft_wrap=True)  # a path must not be broken
     listeners = ", ".join(f"{x}{f' ({x.mode})' if x.mode != 'reverse' else ''}" for x in policies.listeners)
-    console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{'s' if workers > 1 else ''} on {listeners}")
+    plural = "s" if workers > 1 else ""
+    console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{plural} on {listeners}", soft_wrap=True)
     issuers = [*(f"{name} ({iss})" for name, iss in policies.namespaces.by_name), *(["keys"] * policies.trusts_keys)]
     say(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}")
     for connection in policies.connections:
