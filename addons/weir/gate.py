@@ -89,11 +89,10 @@ class Gate:
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """No tunnel is opened but to where a caller that is let in may go."""
         exchange = self._find(flow)
-        if exchange is not None and exchange.judged and not exchange.settled and flow.response is None:
-            self._forget(flow)
-            return
+        self._forget(flow)
         if exchange is not None and exchange.settled and flow.response is exchange.answer is not None:
-            self._forget(flow)
+            return
+        if exchange is not None and exchange.judged and not exchange.settled and flow.response is None:
             return
         problem = Problem(Kind.CONNECT_REFUSED, "This gateway opens no tunnels; use it as the base URL.")
         flow.response = problem.response(self._new_id())

@@ -17,7 +17,6 @@ from h2.errors import ErrorCodes
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
-from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -83,7 +82,7 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None], taken_back: Callab
                 return
             answered = self.response is not None and self.response.status_code >= 200  # 100 is none
             if not answered and exchange.problem is not None:
-                yield commands.SendData(self.conn, _closing(exchange.own_answer()))
+                yield commands.SendData(self.conn, closing(exchange.own_answer()))
             yield commands.CloseConnection(self.conn)
         else:
             yield from _original_send(self, event)
@@ -301,12 +300,6 @@ def _front(buffer: ReceiveBuffer, size: int) -> bytes:
 
 def _ends_within(head: bytes) -> bool:
     return b"\n\r\n" in head or b"\n\n" in head
-
-
-def _closing(response: http.Response) -> bytes:
-    """*response* as HTTP/1.1 bytes that end the connection."""
-    response.headers["Connection"] = "close"
-    return bytes(http1.assemble_response(response))
 
 
 def _exchange(

@@ -61,7 +61,7 @@ from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing import dial
 from weir.routing.addon import Routing
-from weir.routing.arrival import Arrival
+from weir.routing.arrival import Arrival, address_of
 from weir.routing.http import TOO_FULL, TOO_SLOW, Http, closing
 from weir.routing.layers import Refused
 from weir.routing.listener import Listener
@@ -246,8 +246,7 @@ class Stack:
     def _arrive(self, flow: http.HTTPFlow, exchange: Exchange, policies: Policies) -> None:
         exchange.policies = policies
         exchange.arrival = self.wire.arrival(flow.client_conn, policies) if not exchange.replay else _NO_ARRIVAL
-        peer = flow.client_conn.peername
-        exchange.client_ip = str(peer[0]).removeprefix("::ffff:") if peer else ""  # as an IPv4 address where it is one
+        exchange.client_ip = address_of(flow.client_conn)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Begin the exchange: head checks, routing, auth, access. Nothing may wait here."""

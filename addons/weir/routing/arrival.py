@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 from cryptography.x509 import Certificate
+from mitmproxy.connection import Client
 
 from weir.auth.presented import Presented
 from weir.routing.dial import Dial
 from weir.routing.listener import Listener
+
+
+def address_of(client: Client) -> str:
+    """The address of *client*, as an IPv4 address where it is one; empty where it has none."""
+    return str(client.peername[0]).removeprefix("::ffff:") if client.peername else ""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from mitmproxy.connection import Connection, ConnectionState, Server
-from mitmproxy.http import HTTPFlow
+from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
@@ -161,9 +161,9 @@ class Http(HttpLayer):
         )
 
 
-def closing(problem: Problem) -> bytes:
-    """*problem* as HTTP/1.1 bytes that end the connection."""
-    response = problem.response(_new_id())
+def closing(answer: Problem | Response) -> bytes:
+    """*answer* as HTTP/1.1 bytes that end the connection."""
+    response = answer.response(_new_id()) if isinstance(answer, Problem) else answer
     response.headers["Connection"] = "close"
     return bytes(http1.assemble_response(response))
 

@@ -19,6 +19,7 @@ from mitmproxy.proxy.layers.http import _http1, _http2
 from weir import bounds
 from weir.alarms import counters
 from weir.problems import Kind, Problem
+from weir.routing.arrival import address_of
 from weir.routing.http import Bodies, Http, Overdue
 
 #: Seconds between two looks, and connections that are looked at before others have their turn.
@@ -52,7 +53,7 @@ class Watch:
 
     def comes(self, client: Client, count: int, transport: asyncio.Transport | None) -> bool:
         """Whether *client* may stay, being one of *count*. It is counted until it is gone, with its *transport*."""
-        address = _address(client)
+        address = address_of(client)
         self._addresses[address] += 1
         if transport is not None:
             self._transports[client.id] = transport
@@ -66,14 +67,14 @@ class Watch:
         """*client* is closed. What it has not taken of its answers, it may take for a while; until then it counts."""
         transport = self._transports.pop(client.id, None)
         if transport is None or transport.get_write_buffer_size() == 0:
-            self._gone(_address(client))
+            self._gone(address_of(client))
             return
         self.leaving += 1
 
         def end() -> None:
             transport.abort()
             self.leaving -= 1
-            self._gone(_address(client))
+            self._gone(address_of(client))
 
         asyncio.get_running_loop().call_later(LINGER, end)
 
@@ -171,7 +172,3 @@ def _unread(layer: Http, handler: Any) -> int:
     if isinstance(connection, _http2.Http2Server):
         waiting += sum(len(piece.data) for buffer in connection.h2_conn.stream_buffers.values() for piece in buffer)
     return waiting
-
-
-def _address(client: Client) -> str:
-    return str(client.peername[0]) if client.peername else ""

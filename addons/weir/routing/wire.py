@@ -22,7 +22,7 @@ from weir.policies import Policies
 from weir.problems import Kind, Problem, Refusal
 from weir.routing import layers
 from weir.routing.addresses import literal
-from weir.routing.arrival import Arrival
+from weir.routing.arrival import Arrival, address_of
 from weir.routing.destinations import Known
 from weir.routing.dial import PATIENCE, Dial, Dialed, Forbidden
 from weir.routing.head import HeadError, check_connect
@@ -147,7 +147,8 @@ class Wire:
     def _tell_unknown(self, client: Client, host: str, port: int, named: str) -> None:
         """There is no request to record: an alarm, but not for each of thousands."""
         counters["destination_unknown"] += 1
-        now, key = time.monotonic(), (_peer(client), host, port)
+        caller, now = address_of(client) or "?", time.monotonic()
+        key = caller, host, port
         if now - self._told.get(key, -_TOLD) < _TOLD:
             return
         if len(self._told) >= _MOST_TOLD:
@@ -155,7 +156,7 @@ class Wire:
         self._told[key] = now
         alarm(
             "destination_refused",
-            f"a connection of {_peer(client)} to {host} port {port}{f' as {named!r}' if named else ''} was closed: no "
+            f"a connection of {caller} to {host} port {port}{f' as {named!r}' if named else ''} was closed: no "
             "connection of the policies leads there, and `pass` does not name it",
             level=logging.WARNING,
         )
@@ -168,7 +169,7 @@ class Wire:
 
         def over(sent: int, received: int) -> None:
             about = f"{sent} bytes sent, {received} received, {time.monotonic() - began:.1f} s, by {dial.name!r}"
-            self._event("tunnel", arrival.who or _peer(client), subject=f"{host}:{port}", message=about)
+            self._event("tunnel", arrival.who or address_of(client), subject=f"{host}:{port}", message=about)
 
         passed = layers.Passed(nextlayer.context, over)
         self._passed[client] = passed
@@ -254,10 +255,6 @@ def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> 
     elif isinstance(mode, mode_specs.TransparentMode):
         kind = "transparent"
     return Listener(mode.listen_host("") or "", mode.listen_port(0) or 0, kind)
-
-
-def _peer(client: Client) -> str:
-    return str(client.peername[0]).removeprefix("::ffff:") if client.peername else "?"
 
 
 async def _resolved(dial: Dial, host: str, port: int) -> Dial:
