@@ -29,6 +29,7 @@ class Bounds:
     first_byte: int = 10  # of a connection, TLS included
     head_time: int = 10  # until it is whole
     body_time: int = 120
+    send_time: int = 60  # for which a caller may take nothing of an answer
     idle: int = 75  # between two requests
     connections: int = 4096
     per_address: int = 1024
@@ -65,7 +66,7 @@ def compile_bounds(settings: BoundsSettings) -> Bounds:
 
 
 def _number(name: str, text: str) -> int:
-    if name in ("first_byte", "head_time", "body_time", "idle"):
+    if name in ("first_byte", "head_time", "body_time", "send_time", "idle"):
         try:
             return seconds(text)
         except ValueError as error:

@@ -308,6 +308,7 @@ class BoundsSettings(Settings):
     first_byte: Duration | None = None
     head_time: Duration | None = None
     body_time: Duration | None = None
+    send_time: Duration | None = None
     idle: Duration | None = None
     connections: Annotated[int, Field(ge=1)] | None = None
     per_address: Annotated[int, Field(ge=1)] | None = None

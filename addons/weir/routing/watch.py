@@ -108,19 +108,21 @@ class Watch:
         layer = Http.of.get(client.id)
         now, limits = time.monotonic(), bounds.current()
         before, since = self._since.get(handler, {}), {}
-        for phase, stream, limit in _phases(layer, client, limits):
-            since[phase, stream] = began = before.get((phase, stream), now)
+        unread = _unread(layer, handler) if layer is not None else 0
+        for phase, key, limit in _phases(layer, client, limits, unread):
+            since[phase, key] = began = before.get((phase, key), now)
             if now - began < limit:
                 continue
             counters[f"overdue_{phase}"] += 1
-            if layer is None or phase in ("first_byte", "idle"):
+            if phase == "send":
+                self._abort(client)
+            elif layer is None or phase in ("first_byte", "idle"):
                 handler.close_connection(client)
             else:
-                await handler.server_event(Overdue(layer, stream, _HEAD if phase == "head" else None))
+                await handler.server_event(Overdue(layer, key, _HEAD if phase == "head" else None))
         self._since[handler] = since
         if layer is None:
             return 0
-        unread = _unread(layer, handler)
         if unread > limits.unread:
             counters["unread_answers"] += 1
             self._abort(client)
@@ -134,8 +136,13 @@ class Watch:
             transport.abort()
 
 
-def _phases(layer: Http | None, client: Client, limits: bounds.Bounds) -> Iterable[tuple[str, int, float]]:
-    """What the caller is about: phase, stream, and for how long it may be (seconds). Nothing while it waits for us."""
+def _phases(layer: Http | None, client: Client, limits: bounds.Bounds, unread: int) -> Iterable[tuple[str, int, float]]:
+    """What the caller is about, the stream, and for how long it may be (seconds). Nothing while it waits for us.
+
+    Of an answer that is not taken, in place of the stream, how much there is: once that changes, time starts again.
+    """
+    if unread:
+        yield "send", unread, limits.send_time
     connection = layer.connections.get(client) if layer is not None else None
     if layer is None or connection is None:
         yield "first_byte", 0, limits.first_byte
