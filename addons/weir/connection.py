@@ -37,6 +37,7 @@ class Connection:
     access: frozenset[str]  # namespaced groups
     on_request: OnRequest | None
     allow_unknown: bool
+    websocket: frozenset[str]  # paths on which one may be opened
     trip: Trip | None
     limits: tuple[Limit | Concurrency, ...]
     rules: Rules

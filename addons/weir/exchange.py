@@ -31,6 +31,7 @@ from weir.routing.arrival import Arrival
 from weir.routing.model import Origin
 from weir.routing.proxy import Via
 from weir.secret import Secret
+from weir.websocket.handshake import Handshake
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Exchange:
     own_path: str = ""  # one of the gateway's own documents was asked for
     described: Connection | None = None  # by that document
     client_request_id: str = ""
+    handshake: Handshake | None = None  # the caller asks for a WebSocket
     chunked: bool = True  # the caller reads chunked bodies: not so HTTP/1.0
     # auth
     presented: Presented | None = None

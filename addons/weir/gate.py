@@ -17,6 +17,7 @@ from weir.problems import Kind, Problem, gateway_error
 from weir.replay.key import HEADER
 from weir.routing.dial import Dialed, refusal
 from weir.text import inert
+from weir.websocket.addon import WebSockets
 
 logger = logging.getLogger("weir")
 
@@ -27,10 +28,14 @@ class Gate:
     name = "weir-gate"
 
     def __init__(
-        self, find: Callable[[http.HTTPFlow], Exchange | None], forget: Callable[[http.HTTPFlow], None]
+        self,
+        find: Callable[[http.HTTPFlow], Exchange | None],
+        forget: Callable[[http.HTTPFlow], None],
+        websockets: WebSockets,
     ) -> None:
         self._find = find
         self._forget = forget
+        self._websockets = websockets
         self._new_id = Uuid7()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -107,8 +112,29 @@ class Gate:
             data.server.error = why
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
-        """No WebSocket is opened."""
-        flow.kill()
+        """No WebSocket is opened but one whose handshake was judged, let through and recorded."""
+        if self._websockets.find(flow) is None:
+            flow.kill()
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Nothing passes but what was masked and recorded."""
+        self._check_messages(flow)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """The same of what was held back until now."""
+        self._check_messages(flow)
+        self._websockets.forget(flow)
+
+    def _check_messages(self, flow: http.HTTPFlow) -> None:
+        conversation, data = self._websockets.find(flow), flow.websocket
+        assert data is not None
+        passed = conversation.passed if conversation is not None else []
+        if [message.content for message in data.messages] == passed and conversation is not None:
+            return
+        alarm("gate_closed", "the gate refused a WebSocket's message that no room has seen")
+        data.messages = []
+        if flow.killable:
+            flow.kill()
 
     def tcp_start(self, flow: tcp.TCPFlow) -> None:
         """Nothing but HTTP passes."""

@@ -24,7 +24,7 @@ _REMOVED = (
 _REQUIRED: dict[str, object] = {
     "connection_strategy": "lazy",  # eager dials the upstream before anything is judged
     "rawtcp": False,                # upgrades and binary after CONNECT would become tunnels
-    "websocket": False,
+    "websocket": True,              # relayed by `weir.websocket`, where a connection lets one be opened
     "http2": True,
     "http2_ping_keepalive": 0,      # idle connections end
     "http3": False,

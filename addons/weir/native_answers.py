@@ -8,7 +8,6 @@ A test fails if a new mitmproxy moves this seam.
 """
 
 import re
-import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -33,6 +32,7 @@ from weir.alarms import counters
 from weir.exchange import Exchange
 from weir.identifiers import Uuid7
 from weir.problems import Kind, Problem
+from weir.routing.crumbs import Crumbs
 from weir.routing.http import closing
 
 #: A body may come in this many pieces; in more only if they are not smaller than this on average (bytes).
@@ -143,32 +143,28 @@ def install(find: Callable[[http.HTTPFlow], Exchange | None], taken_back: Callab
 
 
 class Frames:
-    """What a caller of HTTP/2 may send of frames that say little: thousands of them are handled in one step.
+    """What a caller of HTTP/2 sends of frames that say little.
 
-    There are `MOST` of them at once and `RATE` a second, and one for every `EACH` bytes of answers, as those that take
-    much must acknowledge much.
+    One more may come for every `EACH` bytes of answers, as those that take much must acknowledge much.
     """
 
-    MOST, RATE, EACH = 1000.0, 100.0, 512
+    EACH = 512
     #: PRIORITY, SETTINGS, PING, WINDOW_UPDATE and CONTINUATION; unknown ones, from the last of these on; and crumbs.
     _IDLE = frozenset((2, 4, 6, 8, 9))
     _CRUMB = 64
     _PREFACE = 24
 
     def __init__(self) -> None:
-        self._left, self._at = self.MOST, time.monotonic()
+        self._crumbs = Crumbs()
         self._skip, self._head = self._PREFACE, b""
 
     def earns(self, sent: int) -> None:
         """So many bytes were sent to the caller."""
-        self._left = min(self._left + sent / self.EACH, 10 * self.MOST)
+        self._crumbs.earns(sent / self.EACH)
 
     def takes(self, data: bytes) -> bool:
         """Whether *data*, the next bytes of the connection, are within that."""
-        now = time.monotonic()
-        if self._left < self.MOST:
-            self._left = min(self.MOST, self._left + (now - self._at) * self.RATE)
-        self._at, at = now, 0
+        at = crumbs = 0
         while at < len(data):
             if self._skip:
                 step = min(self._skip, len(data) - at)
@@ -183,8 +179,8 @@ class Frames:
             size, kind = int.from_bytes(self._head[:3]), self._head[3]
             self._skip, self._head = size, b""
             if kind in self._IDLE or kind > 9 or (kind == 0 and size < self._CRUMB):
-                self._left -= 1
-        return self._left >= 0
+                crumbs += 1
+        return self._crumbs.takes(crumbs)
 
 
 def _unanswered(server: _http2.Http2Server, stream_id: int) -> bool:
@@ -245,7 +241,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
     """Reading a head within its bound; past it, 431 or 414 to a caller, and an error of the upstream's.
 
     What a service says before its answer (1xx) is passed over: mitmproxy would take it for the answer, and the
-    answer for that of the next request. A service that changes protocols has broken its word.
+    answer for that of the next request. A service that changes protocols unasked has broken its word.
     """
 
     def read_headers(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
@@ -255,6 +251,8 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
             passed_over = 0
             while (said := _INFORMATIONAL.match(front)) and passed_over < MOST_INFORMATIONAL:
                 if said[1] == b"101":
+                    if self.request.headers.get("Upgrade") == "websocket":  # only a gateway's own head has it
+                        break
                     yield from _broken(self, "it changes protocols")
                     return
                 if not _ends_within(front):

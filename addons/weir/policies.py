@@ -48,6 +48,7 @@ from weir.masking.masks import Masks, compile_masks
 from weir.masking.strategies import Tokens
 from weir.policy.compile import compile_category, compile_limits, compile_rules, compile_trip
 from weir.policy.redis_store import check_url
+from weir.policy.rules import Rules
 from weir.profiles.profile import Profile, compile_profile, load_profile, names
 from weir.profiles.settings import ProfileSettings
 from weir.recorder.folder import Recordings, group_id
@@ -55,6 +56,7 @@ from weir.recorder.settings import Recording, compile_keep, compile_record
 from weir.routing.addresses import compile_addresses
 from weir.routing.destinations import Destinations, Pass, compile_pass
 from weir.routing.dial import Dial
+from weir.routing.head import HeadError, check_path
 from weir.routing.listener import Listener, compile_listener
 from weir.routing.model import Match, Origin, is_loopback, parse_upstream
 from weir.routing.proxy import UpstreamProxy, compile_proxy
@@ -531,6 +533,7 @@ def _connection(
         trip = compile_trip(settings.trip, document.line("trip"))
     limits = compile_limits(document, errors)
     rules, response_rules = compile_rules(document, profile, issuers.resolve, categories, directory.schedules, errors)
+    websocket = _websocket(settings.websocket, response_rules, errors)
     with at(errors, "masks"):
         tokens = Tokens([connection_key(key.secret, settings.connection) for key in mask_keys])
         masks = compile_masks(settings.masks, tokens, issuers.resolve, detectors)
@@ -546,6 +549,7 @@ def _connection(
         credential=credential,
         access=frozenset(access),
         allow_unknown=settings.unknown_operations == "allow",
+        websocket=websocket,
         on_request=on_request,
         trip=trip,
         limits=limits,
@@ -567,6 +571,22 @@ def _dial(settings: ConnectionSettings, origin: Origin, folder: Path, errors: li
     with at(errors, "addresses"):
         addresses = compile_addresses(settings.addresses, origin.host)
     return None if addresses is None else Dial(settings.connection, addresses, tls)
+
+
+def _websocket(paths: list[str], response_rules: Rules, errors: list[SettingError]) -> frozenset[str]:
+    for i, path in enumerate(paths):
+        with at(errors, "websocket", i):
+            try:
+                check_path(path.encode())
+            except HeadError as error:
+                raise SettingError(f"{path!r} is not a path as it is sent: {error}") from None
+    with at(errors, "websocket"):
+        if paths and response_rules.rules:
+            raise SettingError(
+                f"the rule {response_rules.rules[0].name!r} judges answers, and would not see what is said over a "
+                "WebSocket; give those paths a connection of their own"
+            )
+    return frozenset(paths)
 
 
 def _find_profile(name: str, folder: Folder) -> Profile:

@@ -29,6 +29,7 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.tls import TlsData
+from wsproto.frame_protocol import CloseReason
 
 from weir import bounds, dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters, place
@@ -55,7 +56,7 @@ from weir.policy.addon import Policy
 from weir.policy.observed import request_trace, response_trace
 from weir.problems import Kind, Problem, Refusal, gateway_error
 from weir.profiles.addon import Profiles
-from weir.profiles.model import Call
+from weir.profiles.model import Call, Ranking
 from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.replay.addon import ALLOWANCES, Replay
@@ -72,11 +73,15 @@ from weir.secret import without_keys
 from weir.state.watcher import Watcher
 from weir.tls import closing as tls_closing
 from weir.tls.addon import Tls
+from weir.websocket import handshake, relay
+from weir.websocket.addon import WebSockets
 
 logger = logging.getLogger("weir")
 
 #: Seconds that a stopping gateway waits for requests in flight.
 DRAIN = 10.0
+#: Seconds between two looks at what is open.
+WEBSOCKETS = 1.0
 #: Seconds that a replayed request waits for the gateway to be ready.
 STARTUP = 30.0
 
@@ -126,6 +131,7 @@ class Stack:
         self.tls = Tls()
         self._garbage = Garbage(lambda: not self._exchanges)
         self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
+        self.websockets = WebSockets(self.masking, self.credentials, self.recorder)
         self._policies: Policies | None = None
         self._ready = asyncio.Event()
         self._stopping = False
@@ -137,7 +143,7 @@ class Stack:
         self._reloading = asyncio.Lock()
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
-        """The exchange of *flow*, if one was begun in this process."""
+        """The exchange of *flow*, if one was begun in this process and is not over."""
         return self._exchanges.get(flow)
 
     def forget(self, flow: http.HTTPFlow) -> None:
@@ -426,7 +432,7 @@ class Stack:
         exchange = self._exchanges.get(flow)
         if exchange is None or flow.response is None or not flow.live:
             return
-        if exchange.problem is None and flow.response.status_code < 200:
+        if exchange.problem is None and flow.response.status_code < 200 and not _opens(flow, exchange):
             exchange.problem = Problem(
                 Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response."
             )
@@ -449,7 +455,7 @@ class Stack:
         """Have the response let through while it comes, where nothing has to see the whole of it before."""
         assert flow.response is not None and exchange.connection is not None
         data, status = flow.response.data, flow.response.status_code
-        whole = exchange.method == "HEAD" or status in (204, 205, 206, 304) or not exchange.chunked
+        whole = exchange.method == "HEAD" or status in (101, 204, 205, 206, 304) or not exchange.chunked
         if whole or exchange.connection.response_rules.rules:
             return False
         head, fields, reason = _checked_head(data)
@@ -546,6 +552,9 @@ class Stack:
         exchange.upstream_status = data.status_code
         if flow.is_replay == "response":
             exchange.replay = "response"
+        if data.status_code == 101:
+            await self._open_websocket(flow, exchange)
+            return
         keep = Kept(data.status_code, data.headers.fields, data.content or b"")
         head, fields, reason = _checked_head(data)
         try:
@@ -585,6 +594,59 @@ class Stack:
         data.content = caller
         data.reason = reason
         data.trailers = None
+
+    async def _open_websocket(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """The service agrees to a WebSocket: let its head go, if it is what the caller has asked for."""
+        assert flow.response is not None
+        data = flow.response.data
+        if exchange.handshake is None or not _opens(flow, exchange):
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response.")
+        try:
+            handshake.check_answer(exchange.handshake, data.headers.fields)
+        except handshake.AnswerError as error:
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer opens no WebSocket: {error}.") from None
+        _, fields, reason = _checked_head(data)
+        await self.policy.response(exchange, Ranking(), None)
+        _, fields = self.credentials.response(exchange, b"", fields, None)
+        fields, recorded = self.masking.response_headers(exchange, fields)
+        exchange.response_record = ResponseRecord(101, reason, (*recorded, *handshake.UPGRADE), b"")
+        data.http_version, data.reason, data.content, data.trailers = b"HTTP/1.1", reason, b"", None
+        data.headers.fields = (*fields, *handshake.UPGRADE, *self._own_fields(exchange))
+
+    # What is said over WebSockets.
+
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Mask, record, and only then pass on."""
+        await self.websockets.message(flow)
+
+    async def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """Record the end, and give back what the handshake has taken."""
+        exchange = await self.websockets.end(flow)
+        if exchange is not None:
+            await self._end(flow, exchange)
+
+    async def _close_websockets(self) -> None:
+        """For ever: close those that may not go on, as their callers are let in no longer or policies have changed."""
+        while True:
+            await asyncio.sleep(WEBSOCKETS)
+            for flow, exchange in self.websockets.exchanges():
+                try:
+                    await self._look_at_websocket(flow, exchange)
+                except Exception as error:
+                    self._failed_connection("websocket", error)
+                    await self.websockets.close(flow, CloseReason.INTERNAL_ERROR, "the gateway failed")
+
+    async def _look_at_websocket(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        left = flow.client_conn.timestamp_end
+        if left is not None and time.time() > left + DRAIN:  # mitmproxy has not said so
+            await self.websocket_end(flow)
+            self.websockets.forget(flow)
+            return
+        problem = self.auth.no_longer(exchange) or self.policy.stopped(exchange)
+        if problem is not None:
+            await self.websockets.close(flow, CloseReason.POLICY_VIOLATION, problem.kind.title)
+        elif self._policies is not exchange.policies:
+            await self.websockets.close(flow, CloseReason.SERVICE_RESTART, "the policies have changed; connect again")
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record what is known of an exchange that ended without a response."""
@@ -668,7 +730,10 @@ class Stack:
             self._failed(exchange, "record", error)
             self._withhold(flow, exchange, problem or gateway_error())
         finally:
-            await self._end(flow, exchange)
+            if exchange.recorded and exchange.problem is None and _opens(flow, exchange):
+                self.websockets.begin(flow, exchange)
+            else:
+                await self._end(flow, exchange)
         layer = Http.of.get(flow.client_conn.id)
         if layer is not None:
             layer.strangers = layer.strangers + 1 if exchange.principal is None else 0
@@ -711,6 +776,7 @@ class Stack:
         Http.refused = staticmethod(self._refused)
         tls_closing.install()
         native_answers.install(self.find, self.approvals.taken_back)
+        relay.install()
 
     async def running(self) -> None:
         """Read the policies, start the recorder, and only then be ready and listen."""
@@ -742,6 +808,7 @@ class Stack:
         self._use_bounds(policies)
         self._policies = policies
         self._tasks.append(asyncio.create_task(self.watch.run(), name="bounds"))
+        self._tasks.append(asyncio.create_task(self._close_websockets(), name="websockets"))
         dial.install(asyncio.get_running_loop())
         self._tasks.append(asyncio.create_task(self.wire.follow_addresses(lambda: self._policies), name="addresses"))
         await self._refreshing.begin(policies.issuers)
@@ -836,7 +903,9 @@ class Stack:
         if servers is not None:
             await servers.servers.update([])
         deadline = time.monotonic() + DRAIN
-        while not all(x.recorded for x in self._exchanges.values()) and time.monotonic() < deadline:  # noqa: ASYNC110
+        for flow, _ in self.websockets.exchanges():
+            await self.websockets.close(flow, CloseReason.GOING_AWAY, "the gateway stops")
+        while self._under_way() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         for flow, exchange in list(self._exchanges.items()):
             if not exchange.recorded:  # it may have reached its upstream: it must not be missing from the record
@@ -848,6 +917,9 @@ class Stack:
         await asyncio.to_thread(self.auth.stop)
         await asyncio.to_thread(self.state.stop)
         await self.policy.stop()
+
+    def _under_way(self) -> bool:
+        return bool(self.websockets) or not all(exchange.recorded for exchange in self._exchanges.values())
 
     async def _until_ready(self) -> None:
         try:
@@ -876,7 +948,7 @@ def register(to: master.Master) -> None:
     chain = to.addons.chain
     chain.remove(stack)
     chain.insert(chain.index(to.addons.lookup["serverplayback"]), stack)
-    to.addons.add(Gate(stack.find, stack.forget))
+    to.addons.add(Gate(stack.find, stack.forget, stack.websockets))
     dispatch.install(to.addons)
 
 
@@ -918,6 +990,12 @@ def _reader(client: Client) -> Any:
     """The stream from which mitmproxy reads what *client* sends."""
     transport = _transport(client, client)
     return transport.reader if transport is not None else None
+
+
+def _opens(flow: http.HTTPFlow, exchange: Exchange) -> bool:
+    """Whether the response that has come opens the WebSocket that its request asks for."""
+    status = flow.response.status_code if flow.response is not None else 0
+    return status == 101 and exchange.handshake is not None and not exchange.replay and flow.is_replay is None
 
 
 def _never_connected(flow: http.HTTPFlow) -> bool:

@@ -49,11 +49,13 @@ def load(loader: Any) -> None:
         "recorder",
         "wire",
         "tls",
+        "websockets",
     ):
         for name, _ in inspect.getmembers(getattr(stack, room), callable):
             if not name.startswith("_") and name not in ("start", "stop"):
                 breakable(getattr(stack, room), name, f"{room}.{name}")
     for hook in (
         "requestheaders", "request", "responseheaders", "response", "http_connect", "tls_start_client", "tls_start_server",
+        "websocket_message", "websocket_end",
     ):  # fmt: skip
         breakable(stack, hook, f"stack.{hook}")

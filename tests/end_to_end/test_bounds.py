@@ -346,10 +346,10 @@ def test_an_answer_that_is_never_taken_is_dropped(site: Site) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.connect(("127.0.0.1", site.gateway.port))
         for _ in range(60):
-            asked = len(site.upstream.seen)
             time.sleep(0.15)  # what comes at once has a bound of its own
+            asked = len(site.upstream.seen)
             connection.sendall(request)
-            if not within(2, lambda: len(site.upstream.seen) > asked):
+            if not within(2, lambda asked=asked: len(site.upstream.seen) > asked):  # type: ignore[misc]
                 break  # nothing more is read from it
         assert site.sockets() > before
         assert within(10, lambda: site.sockets() <= before)

@@ -16,6 +16,7 @@ from weir.recorder.evidence import Log, Signer
 from weir.recorder.folder import FormatError, Recordings
 from weir.recorder.journal import (
     COLUMNS,
+    SCHEMA_VERSION,
     JournalLine,
     decode_line,
     encode_line,
@@ -191,7 +192,7 @@ def test_what_a_newer_version_wrote_is_left_alone(tmp_path: Path) -> None:
     """A journal of it is neither read nor cut, and a folder of it is not written to."""
     write(tmp_path, 2)
     flows, journal = segment(tmp_path)
-    newer = journal.read_bytes().replace(b'"version":2', b'"version":3')
+    newer = journal.read_bytes().replace(b'"version":%d' % SCHEMA_VERSION, b'"version":%d' % (SCHEMA_VERSION + 1))
     journal.write_bytes(newer)
     recordings = Recordings(tmp_path)
     repair(tmp_path, "w0")

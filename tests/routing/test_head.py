@@ -62,7 +62,7 @@ def test_an_absolute_target_is_refused() -> None:
         [HOST, (b"X-A", b"b\x00")], [HOST, (b"X-A", b"b\rc")], [HOST, (b"X-A", b"b\r\n c")], [HOST, (b"X-A", b"\x7f")],
         [HOST, (b"X A", b"b")], [HOST, (b"", b"b")], [HOST, (b"X\x00", b"b")],
         [HOST, (b"Connection", b"Authorization")], [HOST, (b"Connection", b"close, X-Tenant")],
-        [HOST, (b"Upgrade", b"websocket")], [HOST, (b"Upgrade", b"tcp")],
+        [HOST, (b"Upgrade", b"websocket"), (b"Upgrade", b"h2c")], [HOST, (b"Upgrade", b"tcp")],
         [HOST, (b"Transfer-Encoding", b"gzip, chunked")], [HOST, (b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")],
         [HOST, (b"Trailer", b"X-A")],
     ],

@@ -536,6 +536,7 @@ class ConnectionSettings(Settings):
     token_in: list[TokenPlace] | None = None
     access: AccessSettings = AccessSettings()
     unknown_operations: Literal["refuse", "allow"] = "refuse"
+    websocket: Strings = []
     writes: Literal["deny", "require_approval", "allow"] = "require_approval"
     trip: TripSettings | None = None
     limits: list[LimitSettings] = []

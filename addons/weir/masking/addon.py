@@ -12,6 +12,7 @@ from weir.exchange import Exchange, RequestRecord
 from weir.masking.bodies import Form, UnknownForm, form_of, mask_body, piece_masker
 from weir.masking.masker import mask_document, mask_headers, mask_target
 from weir.masking.masks import View
+from weir.masking.messages import Messages
 from weir.masking.streams import PieceMasker
 from weir.masking.walk import MaskingError, Report
 from weir.problems import Kind, Refusal
@@ -56,6 +57,8 @@ class Masking:
         if connection is None or exchange.principal is None:
             return b""  # of callers who did not say who they are, nothing more than the head is kept
         view = connection.masks.record("request")
+        if exchange.handshake is not None:
+            exchange.recorded_model = None if "model" in view.parameters else exchange.call.model
         if not exchange.parsed:
             return b"" if view else exchange.sent_body
         report = Report()
@@ -166,6 +169,14 @@ class Masking:
         caller = piece_masker(callers, content_type, Report())
         assert caller is not None
         return caller, record, report
+
+    def messages(self, exchange: Exchange) -> tuple[Messages, Messages]:
+        """What masks the messages of a WebSocket's caller, and those of its service."""
+        connection, principal = exchange.connection, exchange.principal
+        assert connection is not None and principal is not None
+        masks = connection.masks
+        of_caller = Messages(masks.upstream(), masks.record("request"))
+        return of_caller, Messages(masks.caller(principal.groups), masks.record("response"))
 
     def response_headers(self, exchange: Exchange, fields: _Fields) -> tuple[_Fields, _Fields]:
         """The response's headers for the caller and for the record."""

@@ -308,7 +308,7 @@ def _string(literal: bytes) -> str | None:
         return None
 
 
-class _Pieces:
+class Pieces:
     """The texts of one stream, and how documents that tell pieces of them are written."""
 
     def __init__(self, view: View, report: Report, lines: bool) -> None:
@@ -462,7 +462,7 @@ class EventMasker:
     def __init__(self, view: View, report: Report) -> None:
         self._view = view
         self._report = report
-        self._pieces = _Pieces(view, report, lines=False)
+        self._pieces = Pieces(view, report, lines=False)
         self._plain: dict[str, TextStream] = {}
         self._rest = b""
         self._parts: list[bytes] = []  # of a line that has not ended, after the rest
@@ -625,7 +625,7 @@ class LineMasker:
     """Newline-delimited JSON: each line is let through when it has ended."""
 
     def __init__(self, view: View, report: Report) -> None:
-        self._pieces = _Pieces(view, report, lines=True)
+        self._pieces = Pieces(view, report, lines=True)
         self._parts: list[bytes] = []  # of the line that has not ended
         self._size = 0
 

@@ -45,6 +45,12 @@ class Report:
             for (path, strategy, kind, rule), count in self._counts.items()
         ]
 
+    def taken(self) -> list[MaskedField]:
+        """The same; from now on it counts anew."""
+        fields = self.fields()
+        self._counts.clear()
+        return fields
+
     def __bool__(self) -> bool:
         return bool(self._counts)
 

@@ -20,6 +20,7 @@ from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.policy import indexes
 from weir.policy.facts import ABSENT, NODES, REQUEST_FACTS, RESPONSE_FACTS, WEEKDAYS, Facts, Kind
 from weir.policy.gate import TextGate, compile_pattern
+from weir.profiles.model import WEBSOCKET
 from weir.profiles.settings import OperationName
 from weir.routing.head import METHODS
 
@@ -46,7 +47,7 @@ _OTHER_FACTS = {
 _CLOSED: dict[str, tuple[str, ...]] = {
     "weekday": WEEKDAYS,
     "method": tuple(sorted(m.decode() for m in METHODS)),
-    "operation": (*typing.get_args(OperationName), "unknown"),
+    "operation": (*typing.get_args(OperationName), "unknown", WEBSOCKET),
 }
 _TEXT_OPS = ("matches", "starts_with", "contains")
 #: For services that read expressions, and for those to which an index is nothing but a name.

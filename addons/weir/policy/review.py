@@ -13,7 +13,7 @@ from weir.policy.compile import WRITES_RULE
 from weir.policy.conditions import Clause, Group, Node
 from weir.policy.facts import OF_CALL, OF_RESPONSE
 from weir.policy.rules import STRENGTH, Rule, clauses
-from weir.profiles.model import WRITES
+from weir.profiles.model import WEBSOCKET, WRITES
 from weir.profiles.profile import Operation
 
 _INFINITE = (-math.inf, math.inf)
@@ -66,6 +66,7 @@ def _never(connection: Connection, rule: Rule) -> Iterator[Oddity]:
         names = _values(clause.matcher)
         if clause.fact == "operation" and names is not None:
             known = {o.name for o in operations} | ({"unknown"} if connection.allow_unknown else set())
+            known |= {WEBSOCKET} if connection.websocket else set()
             if names.isdisjoint(known):
                 yield Oddity(
                     f"the rule {rule.name!r} can never match: the profile {connection.profile.name!r} has no operation "

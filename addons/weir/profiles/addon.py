@@ -5,11 +5,12 @@ from typing import Any
 
 from mitmproxy import http
 
+from weir.connection import Connection
 from weir.content import ContentError, decode, is_json, is_ndjson, parse, parse_answer, parse_lines, parse_parameters
 from weir.exchange import Exchange
 from weir.jsonpath import descendants
 from weir.problems import Kind, Refusal
-from weir.profiles.model import UNKNOWN, Ranking
+from weir.profiles.model import UNKNOWN, WEBSOCKET, Call, Ranking
 from weir.profiles.profile import Operation, Profile
 
 
@@ -93,6 +94,9 @@ def read_request(exchange: Exchange, content: bytes, encoding: str | None = None
     connection, head = exchange.connection, exchange.head
     assert connection is not None
     profile = connection.profile
+    if exchange.handshake is not None:
+        _read_handshake(exchange, connection)
+        return b"", ""
     found = profile.paths.find(exchange.method, exchange.path)
     if found is None and not (connection.allow_unknown and not profile.paths.resembles(exchange.path)):
         raise Refusal(
@@ -122,6 +126,23 @@ def read_request(exchange: Exchange, content: bytes, encoding: str | None = None
     media, _, parameters = content_type.partition(";")
     kept = f"; {parameters.strip()}" if "compatible-with=" in parameters else ""
     return body, f"{media.strip()}{kept}"
+
+
+def _read_handshake(exchange: Exchange, connection: Connection) -> None:
+    """A WebSocket is an operation of its own; its model is the query's, as services take it from there. May refuse."""
+    if exchange.path not in connection.websocket:
+        raise Refusal(
+            Kind.UNKNOWN_OPERATION,
+            "No WebSocket is opened on this path; the connection's `websocket` lists those where one is.",
+        )
+    try:
+        parameters = parse_parameters(exchange.query) if exchange.query else {}
+        models = [value for name, values in parameters.items() if name.casefold() == "model" for value in values]
+        if len(models) > 1 or (models and "model" not in parameters):
+            raise ContentError("the query names two models")
+    except ContentError as error:
+        raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
+    exchange.call = Call(WEBSOCKET, model=models[0] if models else None)
 
 
 def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:

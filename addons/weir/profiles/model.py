@@ -53,3 +53,5 @@ class Ranking:
 
 
 UNKNOWN = Call("unknown")
+#: The operation that opening a WebSocket is.
+WEBSOCKET = "websocket"

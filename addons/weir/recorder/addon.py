@@ -5,16 +5,18 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.websocket import WebSocketData, WebSocketMessage
 
 from weir.alarms import Told, alarm
 from weir.approvals.model import Approval
 from weir.exchange import Exchange, RequestRecord, ResponseRecord
 from weir.home import derived_key
 from weir.identifiers import Uuid7
+from weir.masking.masks import MaskedField
 from weir.policies import Policies
 from weir.problems import Kind, Refusal
 from weir.profiles.model import WRITES
@@ -22,7 +24,7 @@ from weir.recorder import index, live
 from weir.recorder.digests import Digests
 from weir.recorder.events import EventLog
 from weir.recorder.evidence import Busy, Log, Signer, keeping
-from weir.recorder.flowfile import FlowEncoder, check_format
+from weir.recorder.flowfile import NO_WEBSOCKET, FlowEncoder, check_format
 from weir.recorder.housekeeper import Housekeeper
 from weir.recorder.indexing import Indexer, pending
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
@@ -62,6 +64,7 @@ class Recorder:
         self._policies: Policies | None = None
         self._log: Log | None = None
         self._digests = Digests(b"")
+        self._new_id = Uuid7()
 
     @property
     def worker(self) -> str:
@@ -242,13 +245,14 @@ class Recorder:
             time.time(),
         )
         metadata = encode_line(line)
+        websocket = self._encoder.websocket(WebSocketData()) if _opened(exchange) else NO_WEBSOCKET
         marked, comment = ":no_entry:" if exchange.problem else "", _comment(line)
 
         def encode() -> bytes:
             return self._encoder.flow(
                 flow_id=line.request_id, client=client, server=server, request=request, response=response,
                 error="" if response else error, replay=line.replay or "", marked=marked, comment=comment,
-                metadata=metadata, times=times,
+                metadata=metadata, times=times, websocket=websocket,
             )  # fmt: skip
 
         size = len(request.body) + (len(response.body) if response else 0)
@@ -286,6 +290,92 @@ class Recorder:
         bare = dataclasses.replace(request, body=b"", fields=fields)
         return bare, dataclasses.replace(response, body=b"") if response is not None and service else response
 
+    async def websocket_message(
+        self, flow: http.HTTPFlow, exchange: Exchange, messages: list[WebSocketMessage], masked: list[MaskedField]
+    ) -> None:
+        """Write what one side of a WebSocket has said, masked. Raises `RecorderUnavailable`, as `record` does."""
+        size = sum(len(message.content) for message in messages)
+        by_caller = bool(messages) and messages[0].from_client
+        line = self._said(exchange, "message", size if by_caller else 0, 0 if by_caller else size)
+        line.masked, line.masked_request = masked, by_caller and bool(masked)
+        options = _options(exchange)
+        if options.bodies != "full":
+            if options.bodies == "digest":
+                digest = self._digests.body(b"".join(message.content for message in messages))
+                line.request_digest, line.response_digest = (digest, None) if by_caller else (None, digest)
+            messages = [WebSocketMessage(m.type, m.from_client, b"", m.timestamp) for m in messages]
+        await self._write_said(flow, exchange, line, WebSocketData(messages))
+
+    async def websocket_end(
+        self, flow: http.HTTPFlow, exchange: Exchange, data: WebSocketData, counts: Mapping[bool, int], error: str
+    ) -> None:
+        """Write that a WebSocket was closed, after so many messages of its caller (True) and its service (False)."""
+        line = self._said(exchange, "close", 0, 0)
+        line.duration_ms = round((time.perf_counter() - exchange.started) * 1000, 3)
+        by = {True: "the caller", False: "the service", None: "the gateway"}[data.closed_by_client]
+        reason = f" ({data.close_reason})" if data.close_reason else ""
+        line.message = _cut(
+            f"closed by {by}, {data.close_code}{reason}; messages: {counts[True]} of the caller, "
+            f"{counts[False]} of the service"
+        )
+        line.error = error[:_LONGEST_ERROR] or None
+        await self._write_said(flow, exchange, line, data)
+
+    def _said(self, exchange: Exchange, what: str, request_bytes: int, response_bytes: int) -> JournalLine:
+        request = exchange.request_record
+        assert request is not None
+        return JournalLine(
+            version=SCHEMA_VERSION,
+            request_id=self._new_id(),
+            time=timestamp(time.time()),
+            duration_ms=0.0,
+            **self._whose(exchange, request),
+            operation=what,
+            request_bytes=request_bytes,
+            response_bytes=response_bytes,
+            status=101,
+            websocket=exchange.request_id,
+        )
+
+    async def _write_said(
+        self, flow: http.HTTPFlow, exchange: Exchange, line: JournalLine, data: WebSocketData
+    ) -> None:
+        options = _options(exchange)
+        if not options.enabled:
+            return
+        request, response = exchange.request_record, exchange.response_record
+        assert request is not None
+        client, server = self._encoder.connection(flow.client_conn), self._encoder.connection(flow.server_conn)
+        now, metadata = time.time(), encode_line(line)
+        websocket, comment = self._encoder.websocket(data), f"{line.operation} of {line.websocket}"
+
+        def encode() -> bytes:
+            return self._encoder.flow(
+                flow_id=line.request_id, client=client, server=server, request=request, response=response, error="",
+                replay="", marked="", comment=comment, metadata=metadata, times=(now, now, now, now),
+                websocket=websocket,
+            )  # fmt: skip
+
+        await self._write(line.connection or UNROUTED, line, metadata, encode, len(websocket), synced=options.synced)
+
+    def _whose(self, exchange: Exchange, request: RequestRecord) -> dict[str, Any]:
+        """The columns that say who it was, and where they went."""
+        principal, connection = exchange.principal, exchange.connection
+        return {
+            "worker": self.worker,
+            "connection": connection.name if connection else None,
+            "session_id": exchange.session_id or None,
+            "issuer": principal.issuer if principal else None,
+            "user": principal.sub if principal else None,
+            "groups": sorted(principal.groups) if principal else [],
+            "token_id": (principal.token_id or None) if principal else None,
+            "client_ip": exchange.client_ip or None,
+            "client_request_id": exchange.client_request_id or None,
+            "method": exchange.method or "?",
+            "path": _cut(request.target.partition(b"?")[0].decode("utf-8", "replace")) or "",
+            "policy_version": exchange.policies.version if exchange.policies else None,
+        }
+
     def _line(
         self,
         flow: http.HTTPFlow,
@@ -295,8 +385,7 @@ class Recorder:
         error: str,
         scrub: Scrubber,
     ) -> JournalLine:
-        principal, connection, call = exchange.principal, exchange.connection, exchange.call
-        decision, problem = exchange.decision, exchange.problem
+        call, decision, problem = exchange.call, exchange.decision, exchange.problem
         now = time.perf_counter()
         return JournalLine(
             version=SCHEMA_VERSION,
@@ -304,18 +393,8 @@ class Recorder:
             time=timestamp(exchange.received),
             duration_ms=round((now - exchange.started) * 1000, 3),
             upstream_ms=round((now - exchange.sent) * 1000, 3) if exchange.sent and not exchange.replay else None,
-            worker=self.worker,
-            connection=connection.name if connection else None,
-            session_id=exchange.session_id or None,
-            issuer=principal.issuer if principal else None,
-            user=principal.sub if principal else None,
-            groups=sorted(principal.groups) if principal else [],
-            token_id=(principal.token_id or None) if principal else None,
-            client_ip=exchange.client_ip or None,
-            client_request_id=exchange.client_request_id or None,
-            method=exchange.method or "?",
-            path=_cut(request.target.partition(b"?")[0].decode("utf-8", "replace")) or "",
-            operation=call.operation if exchange.operation else None,
+            **self._whose(exchange, request),
+            operation=call.operation if exchange.operation or exchange.handshake else None,
             indexes=[
                 scrub(name.encode("utf-8", "replace")).decode("utf-8", "replace")
                 for name in exchange.recorded_indexes[:_MOST_INDEXES]
@@ -332,7 +411,6 @@ class Recorder:
             rule=decision.rule if decision else None,
             message=(decision.message if decision else "") or (problem.detail if problem else None),
             decision_id=decision.decision_id if decision else None,
-            policy_version=exchange.policies.version if exchange.policies else None,
             rule_file=(decision.file or None) if decision else None,
             rule_line=(decision.line or None) if decision else None,
             shadow=list(decision.shadow) if decision else [],
@@ -347,6 +425,12 @@ class Recorder:
             query_digest=self._digests.query(call.query),
             results=self._digests.results(exchange.ranking, call.documents),
         )
+
+
+def _opened(exchange: Exchange) -> bool:
+    """Whether it is the handshake of a WebSocket that was opened."""
+    response = exchange.response_record
+    return exchange.handshake is not None and response is not None and response.status == 101
 
 
 def _unavailable() -> Refusal:

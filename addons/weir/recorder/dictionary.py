@@ -10,7 +10,7 @@ _REQUEST = {"request_id": "UUIDv7, as in X-Request-Id", "time": "when the reques
 #: What each view is, and its columns.
 VIEWS: dict[str, tuple[str, dict[str, str]]] = {
     "flows": (
-        "a row per request that has ended, let through or refused",
+        "a row per request that has ended, let through or refused, and per message of a WebSocket",
         {
             "version": "of the journal line's columns",
             **_REQUEST,
@@ -52,6 +52,7 @@ VIEWS: dict[str, tuple[str, dict[str, str]]] = {
             "problem": "the refusal's type; NULL where it was let through",
             "replay": "request or response, where it was replayed",
             "error": "what went wrong, where it did not end with an answer",
+            "websocket": "of what was said over one, and of its end: the request_id of its handshake",
             "query_digest": "keyed digest of what was asked",
             "request_digest": "keyed digest of the recorded body, with bodies: digest",
             "response_digest": "the same of the answer's",

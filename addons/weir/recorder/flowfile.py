@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from mitmproxy import connection, version
 from mitmproxy.io import tnetstring
+from mitmproxy.websocket import WebSocketData
 
 from weir.exchange import RequestRecord, ResponseRecord
 from weir.recorder.journal import decode_line
@@ -21,6 +22,8 @@ FLOW_FORMAT = 21
 Fields = Iterable[tuple[bytes, bytes]]
 
 _NULL = b"0:~"
+#: Of a flow that is no WebSocket.
+NO_WEBSOCKET = _NULL
 _EMPTY_BYTES = b"0:,"
 
 
@@ -99,6 +102,11 @@ class FlowEncoder:
                 self._connections.popitem(last=False)
         return known
 
+    @staticmethod
+    def websocket(data: WebSocketData) -> bytes:
+        """A flow's WebSocket, encoded."""
+        return tnetstring.dumps(data.get_state())
+
     def flow(
         self,
         *,
@@ -113,8 +121,12 @@ class FlowEncoder:
         comment: str,
         metadata: bytes,
         times: tuple[float, float, float, float],
+        websocket: bytes = NO_WEBSOCKET,
     ) -> bytes:
-        """One flow. *times* are the starts and ends of request and response, Unix seconds (0: none)."""
+        """One flow. *times* are the starts and ends of request and response, Unix seconds (0: none).
+
+        *websocket* is what `websocket` gives.
+        """
         k = _K
         start, end, response_start, response_end = times
         response_part = _NULL
@@ -158,7 +170,7 @@ class FlowEncoder:
                 k["path"], _bytes(request.target),
             ),
             k["response"], response_part,
-            k["websocket"], _NULL,
+            k["websocket"], websocket,
         )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ _VIEWS = {
         SELECT session_id, any_value(connection) AS connection, any_value(issuer) AS issuer,
                any_value("user") AS "user", min(time) AS started, max(time) AS ended,
                date_diff('millisecond', min(time), max(time)) / 1000.0 AS seconds,
-               count(*) AS requests, count(*) FILTER (problem IS NOT NULL) AS refused,
+               count(*) FILTER (websocket IS NULL) AS requests, count(*) FILTER (problem IS NOT NULL) AS refused,
                sum(documents)::BIGINT AS documents, sum(request_bytes + response_bytes)::BIGINT AS bytes
         FROM flows WHERE session_id IS NOT NULL GROUP BY session_id""",
     "rankings": """
@@ -63,14 +63,14 @@ _VIEWS = {
         SELECT connection, time::DATE AS day, count(*) AS requests,
                count(*) FILTER (effect IN ('deny', 'limit', 'require_approval') AND problem IS NOT NULL) AS violations,
                violations / requests AS rate
-        FROM flows WHERE connection IS NOT NULL GROUP BY ALL""",
+        FROM flows WHERE connection IS NOT NULL AND websocket IS NULL GROUP BY ALL""",
     "metrics_sessions": """
         SELECT connection, started::DATE AS day, count(*) AS sessions, avg(requests) AS requests,
                quantile_cont(seconds, 0.5) AS p50_seconds, quantile_cont(seconds, 0.95) AS p95_seconds
         FROM sessions GROUP BY ALL""",
     "metrics_masking": """
-        SELECT connection, time::DATE AS day, count(*) AS requests,
-               count(*) FILTER (len(masked) > 0) AS masked_requests,
+        SELECT connection, time::DATE AS day, count(*) FILTER (websocket IS NULL) AS requests,
+               count(*) FILTER (websocket IS NULL AND len(masked) > 0) AS masked_requests,
                masked_requests / requests AS coverage,
                coalesce(sum(list_sum(list_transform(masked, lambda m: m.count))), 0)::BIGINT AS masked_values
         FROM flows WHERE connection IS NOT NULL GROUP BY ALL""",

@@ -14,7 +14,8 @@ from weir.masking.masks import MaskedField
 from weir.policy.model import TraceLine
 
 #: 2 has `intent`, `query_digest`, `request_digest`, `response_digest`, and leaves out what is empty.
-SCHEMA_VERSION = 2
+#: 3 has `websocket`.
+SCHEMA_VERSION = 3
 
 
 class RankedResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,6 +78,7 @@ class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     replay: str | None = None
     error: str | None = None
     intent: bool = False
+    websocket: str | None = None
     query_digest: str | None = None
     request_digest: str | None = None
     response_digest: str | None = None
@@ -132,6 +134,7 @@ COLUMNS: dict[str, str] = {
     "replay": "VARCHAR",
     "error": "VARCHAR",
     "intent": "BOOLEAN",
+    "websocket": "VARCHAR",
     "query_digest": "VARCHAR",
     "request_digest": "VARCHAR",
     "response_digest": "VARCHAR",

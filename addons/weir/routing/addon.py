@@ -16,6 +16,7 @@ from weir.routing.dial import Dialed
 from weir.routing.head import METHODS, HeadError, check_head, forwarded_fields, split_authority, with_host
 from weir.routing.model import Origin
 from weir.routing.wire import NO_DESTINATION
+from weir.websocket import handshake
 
 #: What the gateway answers by itself.
 OWN_PATHS = (PROTECTED_RESOURCE, "/.well-known/weir/")
@@ -43,9 +44,10 @@ class Routing:
             elif data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
                 raise HeadError("the HTTP version is none that passes")
             check_head(data.method, data.path, data.authority, data.headers.fields)
+            exchange.head = {name.lower(): value for name, value in data.headers.fields}
+            exchange.handshake = handshake.read(exchange.method, data.http_version, exchange.head)
         except HeadError as error:
             raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
-        exchange.head = {name.lower(): value for name, value in data.headers.fields}
         client_id = exchange.head.get(b"x-request-id", b"").decode("ascii", "replace")
         if _CLIENT_REQUEST_ID.fullmatch(client_id):
             exchange.client_request_id = client_id
@@ -154,6 +156,9 @@ class Routing:
         if exchange.token is not None:  # in whatever header: whoever has it is its caller, to this gateway
             token = exchange.token.reveal().encode("latin-1", "replace")
             fields = [field for field in fields if token not in field[1]]
+        if exchange.handshake is not None:
+            fields = [field for field in fields if field[0].lower() not in handshake.NOT_FORWARDED]
+            fields += handshake.UPGRADE
         fields.append((b"Accept-Encoding", b"identity"))
         if data.content or exchange.method in ("POST", "PUT", "PATCH"):
             fields.append((b"Content-Length", b"%d" % len(data.content or b"")))

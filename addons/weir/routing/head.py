@@ -35,6 +35,11 @@ _ONCE = frozenset(
         b"x-session-id",
         b"x-request-id",
         b"expect",
+        b"upgrade",
+        b"origin",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"sec-websocket-protocol",
     )
 )
 _NOMINABLE = frozenset((b"close", b"keep-alive", b"te", b"upgrade", b"http2-settings", b"proxy-connection"))
@@ -104,12 +109,12 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
                     raise HeadError("the Host header is not one host")
             elif lower == b"transfer-encoding" and value.lower() != b"chunked":
                 raise HeadError("the transfer encoding is not one that passes")
+            elif lower == b"upgrade" and value.lower() not in (b"h2c", b"websocket"):
+                raise HeadError("protocol upgrades do not pass")
         elif lower == b"connection":
             for nominated in value.lower().split(b","):
                 if nominated.strip() not in _NOMINABLE:
                     raise HeadError("the Connection header names a header that must reach the service")
-        elif lower == b"upgrade" and value.lower() != b"h2c":
-            raise HeadError("protocol upgrades do not pass")
         elif lower == b"trailer":
             raise HeadError("trailers do not pass")
     if hosts == 0:

@@ -49,6 +49,16 @@ class Overdue(events.Event):
         self.problem = problem
 
 
+class End(events.Event):
+    """To the HTTP layer *to*: the WebSocket of *flow* ends, with a *code* (RFC 6455, 7.4) and a *reason*."""
+
+    def __init__(self, to: "Http", flow: HTTPFlow, code: int, reason: str) -> None:
+        self.to = to
+        self.flow = flow
+        self.code = code
+        self.reason = reason
+
+
 class Bodies:
     """Bytes of bodies that are in this worker's memory: as of the last look, and what came since."""
 
@@ -87,8 +97,8 @@ class Http(HttpLayer):
         Http.of[self.context.client.id] = self
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, Overdue):
-            yield from self._overdue(event)
+        if isinstance(event, Overdue | End):
+            yield from self._told(event)
             return
         if isinstance(event, events.ConnectionEvent) and self._forgotten(event.connection):
             return
@@ -109,11 +119,16 @@ class Http(HttpLayer):
         self.asked += 1
         yield from super().make_stream(stream_id)
 
-    def _overdue(self, event: Overdue) -> layer.CommandGenerator[None]:
-        if event.to is not self:  # it is within a tunnel
+    def _told(self, event: Overdue | End) -> layer.CommandGenerator[None]:
+        within = event.to is not self  # a tunnel
+        if within or isinstance(event, End):
             for stream in list(self.streams.values()):
-                yield from self.event_to_child(stream, event)
-            return
+                if within or (isinstance(event, End) and getattr(stream, "flow", None) is event.flow):
+                    yield from self.event_to_child(stream, event)
+        else:
+            yield from self._overdue(event)
+
+    def _overdue(self, event: Overdue) -> layer.CommandGenerator[None]:
         found = self.streams.get(event.stream)
         if found is not None:
             error = ResponseProtocolError(event.stream, TOO_SLOW, ErrorCode.GENERIC_CLIENT_ERROR)

@@ -21,6 +21,7 @@ from weir.alarms import counters
 from weir.problems import Kind, Problem
 from weir.routing.arrival import address_of
 from weir.routing.http import Bodies, Http, Overdue
+from weir.websocket.relay import Relay
 
 #: Seconds between two looks, and connections that are looked at before others have their turn.
 INTERVAL = 1.0
@@ -147,7 +148,7 @@ def _phases(layer: Http | None, client: Client, limits: bounds.Bounds, unread: i
     if layer is None or connection is None:
         yield "first_byte", 0, limits.first_byte
     elif isinstance(connection, _http1.Http1Server):
-        if connection.state == connection.passthrough:  # a tunnel in which nothing has been said
+        if connection.state == connection.passthrough and not _websockets(layer):  # a tunnel, nothing said in it
             yield "first_byte", 1, limits.first_byte
         if connection.state == connection.read_headers:
             if len(connection.buf):
@@ -165,10 +166,16 @@ def _phases(layer: Http | None, client: Client, limits: bounds.Bounds, unread: i
             yield "idle", layer.asked, limits.idle
 
 
+def _websockets(layer: Http) -> bool:
+    return any(isinstance(stream.child_layer, Relay) for stream in layer.streams.values())
+
+
 def _bytes(stream: http.HttpStream) -> int:
     flow = getattr(stream, "flow", None)
     content = flow.request.data.content if flow is not None and flow.request is not None else None
-    return len(stream.request_body_buf) + len(stream.response_body_buf) + len(content or b"")
+    relay = stream.child_layer
+    held = relay.held if isinstance(relay, Relay) else 0
+    return held + len(stream.request_body_buf) + len(stream.response_body_buf) + len(content or b"")
 
 
 def _unread(layer: Http, handler: Any) -> int:

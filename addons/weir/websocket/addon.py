@@ -1,0 +1,183 @@
+"""What is said over WebSockets: masked and recorded, and only then passed on.
+
+The handshake is a request like others. Its exchange stays for as long as the WebSocket is open.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mitmproxy import ctx, http
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.frame_protocol import CloseReason, Opcode
+
+from weir.alarms import alarm, counters, place
+from weir.content import ContentError, parse_answer
+from weir.credentials.addon import Credentials
+from weir.exchange import Exchange
+from weir.masking.addon import Masking
+from weir.masking.detectors.engine import without_escapes
+from weir.masking.messages import Messages, Said
+from weir.masking.walk import MaskingError
+from weir.recorder.addon import Recorder
+from weir.recorder.writer import RecorderUnavailable
+from weir.routing.http import End, Http
+
+logger = logging.getLogger("weir")
+
+#: Why the gateway closes, for whoever is told.
+_NOT_RECORDED = "the gateway cannot record now"
+_BROKEN = "the gateway failed"
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """One open WebSocket."""
+
+    exchange: Exchange
+    of_caller: Messages
+    of_service: Messages
+    passed: list[bytes] = field(default_factory=list)  # what may be sent now: read by Gate
+    counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by whether the caller's
+    error: str = ""  # why the gateway closes it
+
+    def side(self, from_caller: bool) -> Messages:
+        """The messages of the one or the other."""
+        return self.of_caller if from_caller else self.of_service
+
+
+class WebSockets:
+    """All that are open."""
+
+    def __init__(self, masking: Masking, credentials: Credentials, recorder: Recorder) -> None:
+        self._masking = masking
+        self._credentials = credentials
+        self._recorder = recorder
+        self._open: dict[http.HTTPFlow, Conversation] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def find(self, flow: http.HTTPFlow) -> Conversation | None:
+        """What is open of *flow*."""
+        return self._open.get(flow)
+
+    def exchanges(self) -> Iterator[tuple[http.HTTPFlow, Exchange]]:
+        """Those of the handshakes."""
+        return iter([(flow, conversation.exchange) for flow, conversation in self._open.items()])
+
+    def begin(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Its handshake is on record, and its answer about to be delivered."""
+        self._open[flow] = Conversation(exchange, *self._masking.messages(exchange))
+        counters["websockets"] += 1
+
+    async def message(self, flow: http.HTTPFlow) -> None:
+        """Put in the place of the last message what may be passed on of it."""
+        conversation, data = self._open.get(flow), flow.websocket
+        if conversation is None or data is None or not flow.live:
+            return  # Gate drops it
+        (message,) = data.messages
+        text, from_caller = message.type is Opcode.TEXT, message.from_client
+        data.messages, conversation.passed = [], []
+        try:
+            content = self._scrubbed(conversation.exchange, message)
+            said = conversation.side(from_caller).said(content, text=text)
+            await self._pass(flow, conversation, message, said)
+            conversation.counts[from_caller] += 1
+        except MaskingError as error:
+            who = "caller" if from_caller else "service"
+            self._refuse(
+                flow, conversation, CloseReason.POLICY_VIOLATION, f"the {who}'s message cannot be masked: {error}"
+            )
+        except RecorderUnavailable:
+            self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _NOT_RECORDED)
+        except (Exception, asyncio.CancelledError) as error:
+            self._failed(flow, conversation, "websocket_message", error)
+
+    async def end(self, flow: http.HTTPFlow) -> Exchange | None:
+        """It is closed: let what is held of its texts go, and have the end recorded. Its exchange, the first time."""
+        conversation, data = self._open.get(flow), flow.websocket
+        if conversation is None or data is None:
+            return None
+        data.messages, conversation.passed = [], []
+        exchange = conversation.exchange
+        try:
+            for from_caller in (True, False):
+                left = conversation.side(from_caller).end()
+                if left.passed or left.recorded:
+                    await self._pass(flow, conversation, WebSocketMessage(Opcode.TEXT, from_caller, b""), left)
+            reason = self._credentials.scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")
+            for messages in (conversation.of_caller, conversation.of_service):
+                reason = messages.reason(reason)
+            data.close_reason = reason
+            await self._recorder.websocket_end(flow, exchange, data, conversation.counts, conversation.error)
+        except (MaskingError, RecorderUnavailable) as error:
+            data.messages, conversation.passed, data.close_reason = [], [], ""
+            alarm("websocket_end_lost", f"the end of {exchange.request_id} is not on record: {error}")
+        except (Exception, asyncio.CancelledError) as error:
+            data.messages, conversation.passed, data.close_reason = [], [], ""
+            self._failed(flow, conversation, "websocket_end", error)
+        logger.info(
+            f"weir: {exchange.request_id} WebSocket closed, {data.close_code}, {conversation.counts[True]} messages of "
+            f"the caller, {conversation.counts[False]} of the service"
+        )
+        return exchange
+
+    def forget(self, flow: http.HTTPFlow) -> None:
+        """*flow* is done with."""
+        self._open.pop(flow, None)
+
+    async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
+        """Have it closed, with a *reason* that both sides may see."""
+        conversation = self._open.get(flow)
+        handler = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
+        layer = Http.of.get(flow.client_conn.id)
+        if conversation is None or handler is None or layer is None:
+            return
+        conversation.error = conversation.error or reason
+        await handler.server_event(End(layer, flow, code, reason))
+
+    def _scrubbed(self, exchange: Exchange, message: WebSocketMessage) -> bytes:
+        if message.from_client:
+            return message.content
+        document = None
+        if b"\\" in message.content:
+            try:
+                document = parse_answer(message.content)
+            except ContentError:
+                plain = without_escapes(message.content)
+                if self._credentials.scrubber(exchange)(plain) is not plain:
+                    self._credentials.reflected(exchange)
+                    raise MaskingError("it has a credential in it, spelt with escapes") from None
+        return self._credentials.response(exchange, message.content, [], document)[0]
+
+    async def _pass(
+        self, flow: http.HTTPFlow, conversation: Conversation, message: WebSocketMessage, said: Said
+    ) -> None:
+        """Record what is said, and let it go. Raises `RecorderUnavailable`."""
+        scrub = self._credentials.scrubber(conversation.exchange)
+        recorded = [
+            WebSocketMessage(message.type, message.from_client, scrub(content), message.timestamp)
+            for content in said.recorded
+        ]
+        await self._recorder.websocket_message(flow, conversation.exchange, recorded, said.masked)
+        assert flow.websocket is not None
+        flow.websocket.messages += [
+            WebSocketMessage(message.type, message.from_client, content, message.timestamp) for content in said.passed
+        ]
+        conversation.passed += said.passed
+
+    def _failed(self, flow: http.HTTPFlow, conversation: Conversation, hook: str, error: BaseException) -> None:
+        what = f"{type(error).__name__} in {hook} at {place(error)}"
+        alarm("room_failed", f"{what}; the WebSocket of {conversation.exchange.request_id} is closed")
+        self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
+
+    def _refuse(self, flow: http.HTTPFlow, conversation: Conversation, code: int, why: str) -> None:
+        """Have the relay close it, now that the hook is done."""
+        assert flow.websocket is not None
+        flow.websocket.messages, conversation.passed = [], []
+        flow.websocket.close_code, flow.websocket.close_reason = code, why
+        conversation.error = why
+        if flow.killable:
+            flow.kill()

@@ -1,0 +1,159 @@
+"""Takes messages from one side of a WebSocket to the other; in the place of mitmproxy's own layer.
+
+That one has no bound for a message, keeps all that was said, forwards what a hook that raised has not seen, and hands
+pings on with whatever is in them. Here nothing passes but what stands in ``flow.websocket.messages`` after the hooks,
+which is then forgotten; a killed flow is closed, with the code that stands in it.
+"""
+
+import time
+from collections import deque
+from typing import Any
+
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import websocket
+from mitmproxy.proxy.layers.http._events import RequestProtocolError, ResponseProtocolError
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason, Opcode
+
+from weir import bounds
+from weir.routing.crumbs import Crumbs
+from weir.routing.http import Bodies, End
+
+#: Pings of one side that the other has not answered.
+MOST_PINGS = 16
+#: Bytes of a part of a message that is no crumb.
+_CRUMB = 64
+
+
+class _Side:
+    """What is known of a caller, or of a service."""
+
+    def __init__(self, ws: websocket.WebsocketConnection) -> None:
+        self.ws = ws
+        self.parts: list[bytes] = []  # of the message that has not ended
+        self.held = 0  # bytes of them
+        self.pings: deque[bytes] = deque()  # what is in those that the other side has not answered
+        self.crumbs = Crumbs()
+
+
+class Relay(websocket.WebsocketLayer):
+    """One WebSocket."""
+
+    def __init__(self, context: Context, flow: HTTPFlow) -> None:
+        super().__init__(context, flow)
+        self._sides: dict[bool, _Side] = {}  # by whether it is the caller
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of messages that have not ended."""
+        return sum(side.held for side in self._sides.values())
+
+    def start(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """As mitmproxy's."""
+        yield from super().start(event)
+        self._sides = {True: _Side(self.client_ws), False: _Side(self.server_ws)}
+        if self.flow.error is not None:
+            yield from self._close(CloseReason.INTERNAL_ERROR, "", by_caller=None)
+
+    _handle_event = start
+
+    def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Handle what one side sends; any other event but `End` is none that counts."""
+        if isinstance(event, RequestProtocolError | ResponseProtocolError):
+            yield from self._close(CloseReason.ABNORMAL_CLOSURE, "", by_caller=isinstance(event, RequestProtocolError))
+        elif isinstance(event, End):
+            yield from self._close(event.code, event.reason, by_caller=None)
+        elif isinstance(event, events.DataReceived | events.ConnectionClosed):
+            by_caller = event.connection == self.context.client
+            data = event.data if isinstance(event, events.DataReceived) else None
+            if data is not None and not Bodies.takes(len(data)):
+                yield from self._close(CloseReason.TRY_AGAIN_LATER, "too much is under way", by_caller=None)
+                return
+            side = self._sides[by_caller]
+            side.ws.receive_data(data)
+            for said in side.ws.events():
+                yield from self._said(said, by_caller)
+                if self._handle_event == self.done:
+                    return
+
+    def done(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Nothing is heard any more."""
+        yield from ()
+
+    def _said(self, said: Any, by_caller: bool) -> layer.CommandGenerator[None]:
+        side, other = self._sides[by_caller], self._sides[not by_caller]
+        small = not isinstance(said, Message) or len(said.data) < _CRUMB
+        if by_caller and small and not side.crumbs.takes(1):
+            yield from self._close(CloseReason.POLICY_VIOLATION, "too many frames that say little", by_caller=None)
+        elif isinstance(said, Message):
+            yield from self._part(said, side, by_caller)
+        elif isinstance(said, Ping):
+            side.pings.append(bytes(said.payload))
+            if len(side.pings) > MOST_PINGS:
+                yield from self._close(CloseReason.POLICY_VIOLATION, "too many pings", by_caller=None)
+            else:
+                yield other.ws.send2(Ping(payload=b""))  # what was in it is for nobody
+        elif isinstance(said, Pong):
+            if other.pings:
+                yield other.ws.send2(Pong(payload=other.pings.popleft()))
+        elif isinstance(said, CloseConnection):
+            yield from self._close(said.code, said.reason or "", by_caller=by_caller)
+
+    def _part(self, said: Message[Any], side: _Side, by_caller: bool) -> layer.CommandGenerator[None]:
+        data = said.data.encode() if isinstance(said.data, str) else bytes(said.data)
+        side.parts.append(data)
+        side.held += len(data)
+        if side.held > bounds.current().body:
+            yield from self._close(CloseReason.MESSAGE_TOO_BIG, "the message is too big", by_caller=None)
+            return
+        if not said.message_finished:
+            return
+        kind = Opcode.TEXT if isinstance(said.data, str) else Opcode.BINARY
+        message = WebSocketMessage(kind, by_caller, b"".join(side.parts))
+        assert self.flow.websocket is not None
+        self.flow.websocket.messages = [message]
+        yield websocket.WebsocketMessageHook(self.flow)
+        side.parts, side.held = [], 0
+        yield from self._pass_on()
+        if self.flow.error is not None:
+            found = self.flow.websocket
+            code = found.close_code or CloseReason.INTERNAL_ERROR
+            yield from self._close(code, found.close_reason or "", by_caller=None)
+
+    def _pass_on(self) -> layer.CommandGenerator[None]:
+        """Send what the hooks have left, each to the side that has not said it."""
+        assert self.flow.websocket is not None
+        messages, self.flow.websocket.messages = self.flow.websocket.messages, []
+        for message in messages:
+            ws = self._sides[not message.from_client].ws
+            if message.dropped or ws.state is not ConnectionState.OPEN:
+                continue
+            if message.type is Opcode.TEXT:
+                yield ws.send2(TextMessage(message.content.decode("utf-8", "replace")))
+            else:
+                yield ws.send2(BytesMessage(message.content))
+
+    def _close(self, code: int, reason: str, by_caller: bool | None) -> layer.CommandGenerator[None]:
+        """Close both sides; *by_caller* is None where the gateway does."""
+        found = self.flow.websocket
+        assert found is not None
+        self._handle_event = self.done  # type: ignore[method-assign]
+        found.timestamp_end, found.closed_by_client = time.time(), by_caller
+        found.close_code, found.close_reason, found.messages = code, reason, []
+        yield websocket.WebsocketEndHook(self.flow)
+        yield from self._pass_on()
+        code = CloseReason.GOING_AWAY if code == CloseReason.ABNORMAL_CLOSURE else code  # that one is not said
+        for ws in (self.server_ws, self.client_ws):
+            if ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+                yield ws.send2(CloseConnection(code, found.close_reason or None))
+            yield commands.CloseConnection(ws.conn)
+        self.flow.live = False
+
+
+def install() -> None:
+    """Put `Relay` in the place of mitmproxy's layer."""
+    websocket.WebsocketLayer = Relay  # type: ignore[misc]

@@ -1,0 +1,520 @@
+"""WebSockets: opened by policy, masked and recorded message by message, closed when their caller may no longer."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy.http import HTTPFlow
+from openai import OpenAI
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import Server, ServerConnection, serve
+
+from tests.cli import inside
+from tests.end_to_end.certificates import Authority
+from tests.end_to_end.gateway import BUNDLE, CREDENTIAL, Gateway, free_port, recorded_flows, token, write_policies
+from weir.auth.local import mint
+from weir.tls import ca
+
+PATH = "/realtime/v1/realtime"
+GATEWAY = """
+version: 1
+listen:
+  - http://127.0.0.1:{{port}}
+  - {{{{url: "http://127.0.0.1:{explicit}", mode: explicit}}}}
+issuers: [local]
+recordings: {{recordings}}
+bounds: {{{{body: 256KiB, first_byte: 1s, idle: 2s}}}}
+"""
+REALTIME = """
+version: 1
+connection: {name}
+profile: openai
+upstream: {upstream}
+match: {{path: /{name}}}
+{tls}
+credential: {{header: Authorization, value: "Bearer ${{env:TEST_UPSTREAM_KEY}}"}}
+access: {{groups: [search]}}
+websocket: [/v1/realtime]
+rules:
+  - name: no-old-model
+    effect: deny
+    when: {{operation: websocket, model: gpt-old}}
+masks:
+  - {{detect: [email], with: {{replace: (mail)}}, hide_from: [caller, upstream, record]}}
+  - {{fields: ["$.secret"], with: {{replace: x}}}}
+"""
+MORE = """
+limits: [{concurrent: 1, per: user}]
+record: {bodies: digest}
+"""
+ENVIRONMENT = {"TEST_UPSTREAM_KEY": CREDENTIAL}
+
+
+@dataclass
+class Service:
+    """A real WebSocket server that answers as *say* tells, and remembers what it was told."""
+
+    say: Callable[[ServerConnection, Any], None] = lambda connection, message: connection.send(message)
+    heads: list[dict[str, str]] = field(default_factory=list)
+    heard: list[Any] = field(default_factory=list)
+    closed: list[int | None] = field(default_factory=list)
+    server: Server | None = None
+
+    def start(self, tls: ssl.SSLContext | None = None) -> "Service":
+        self.server = serve(
+            self._handle, "127.0.0.1", 0, select_subprotocol=lambda _, offered: offered[0] if offered else None, ssl=tls
+        )
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    @property
+    def port(self) -> int:
+        assert self.server is not None
+        return int(self.server.socket.getsockname()[1])
+
+    def _handle(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        self.heads.append({name.lower(): value for name, value in connection.request.headers.raw_items()})
+        with contextlib.suppress(ConnectionClosed):
+            for message in connection:
+                self.heard.append(message)
+                self.say(connection, message)
+        self.closed.append(connection.close_code)
+
+
+@dataclass
+class Site:
+    gateway: Gateway
+    service: Service
+    secure: Service
+    explicit: int
+    broken: Path  # names what raises
+
+    def open(self, query: str = "?model=gpt-new", **more: Any) -> ClientConnection:
+        headers = {"Authorization": f"Bearer {token()}", **more.pop("additional_headers", {})}
+        url = f"ws://127.0.0.1:{self.gateway.port}{more.pop('path', PATH)}{query}"
+        return connect(url, additional_headers=headers, proxy=None, **more)
+
+    def opens(self) -> bool:
+        """Whether one can be opened now."""
+        with contextlib.suppress(InvalidStatus), self.open():
+            return True
+        return False
+
+    def recorded(self, opened: str, what: str) -> list[HTTPFlow]:
+        """The recorded messages, or the end, of one WebSocket."""
+        wanted = [f for f in recorded_flows(self.gateway.recordings) if f.comment == f"{what} of {opened}"]
+        return sorted(wanted, key=lambda f: f.id)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]) -> Iterator[Site]:
+    folder, port, explicit = tmp_path_factory.mktemp("websocket"), free_port(), free_port()
+    authority = Authority(folder)
+    certificate = authority.issue("localhost")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate.certificate, certificate.key)
+    service, secure = Service().start(), Service().start(tls)
+    ca.save(ca.make(["localhost", "127.0.0.1"]))
+    policies = {
+        "realtime": REALTIME.format(name="realtime", upstream=f"http://127.0.0.1:{service.port}", tls=""),
+        "secure": REALTIME.format(
+            name="secure", upstream=f"https://localhost:{secure.port}", tls=f"tls: {{ca: {authority.path}}}"
+        ),
+    }
+    write_policies(folder, port, 1, gateway=GATEWAY.format(explicit=explicit), **policies)
+    broken = folder / "break"
+    broken.write_text("")
+    gateway = launch(
+        folder, port, "-n", "--set", "weir_listen=true",
+        scripts=(BUNDLE, Path(__file__).with_name("breaker.py")), environment={"WEIR_BREAK_FILE": str(broken)},
+    )  # fmt: skip
+    yield Site(gateway, service, secure, explicit, broken)
+    gateway.stop()
+    for each in (service, secure):
+        assert each.server is not None
+        each.server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _echo(site: Site) -> Iterator[None]:
+    site.service.say = lambda connection, message: connection.send(message)
+    yield
+    for line in site.gateway.log:
+        assert "crashed" not in line, line
+
+
+def until(true: Callable[[], Any], seconds: float = 10) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def closed(client: ClientConnection) -> tuple[int | None, str | None]:
+    """The code and reason with which the gateway closes; what comes before is thrown away."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            client.recv(timeout=10)
+    return client.close_code, client.close_reason
+
+
+def test_messages(site: Site) -> None:
+    """Each passes masked for who receives it, and is on record before."""
+    with site.open(subprotocols=["realtime"]) as client:
+        assert client.subprotocol == "realtime"
+        assert client.response is not None
+        opened = client.response.headers["X-Request-Id"]
+        client.send(json.dumps({"text": "write to eva@example.com"}))
+        assert json.loads(client.recv(timeout=10)) == {"text": "write to (mail)"}
+        assert json.loads(site.service.heard[-1]) == {"text": "write to (mail)"}
+        said = site.recorded(opened, "message")  # while it is open
+        assert [m.from_client for f in said for m in f.websocket.messages] == [True, False]  # type: ignore[union-attr]
+        site.service.say = lambda connection, message: connection.send('{"secret": "s", "a": 1}')
+        client.send("[1]")
+        assert json.loads(client.recv(timeout=10)) == {"secret": "x", "a": 1}
+    head = site.service.heads[-1]
+    assert head["authorization"] == f"Bearer {CREDENTIAL}"
+    assert "sec-websocket-extensions" not in head
+    (end,) = until(lambda: site.recorded(opened, "close"))
+    assert end.websocket is not None
+    assert (end.websocket.close_code, end.websocket.closed_by_client) == (1000, True)
+    everything = b"".join(m.content for f in site.recorded(opened, "message") for m in f.websocket.messages)  # type: ignore[union-attr]
+    assert b"eva@" not in everything
+    assert b'"s"' not in everything
+    rows = site.gateway.sql(f"SELECT operation, request_bytes, response_bytes, session_id, \"user\" FROM flows WHERE websocket = '{opened}' ORDER BY request_id")  # fmt: skip
+    assert [row[0] for row in rows] == ["message"] * 4 + ["close"]
+    (handshake,) = site.gateway.sql(f"SELECT operation, status, model, session_id, \"user\" FROM flows WHERE request_id = '{opened}'")  # fmt: skip
+    assert handshake[:3] == ("websocket", 101, "gpt-new")
+    assert {row[3:] for row in rows} == {handshake[3:]}
+
+
+def test_a_text_that_is_told_in_pieces(site: Site) -> None:
+    """What would be recognised in the whole is not let through in parts; what is held comes before the end."""
+
+    def say(connection: ServerConnection, message: Any) -> None:
+        for piece in ("Write to ev", "a@exa", "mple.com tod", "ay or 12"):
+            connection.send(json.dumps({"type": "response.text.delta", "item_id": "i", "delta": piece}))
+        connection.send(json.dumps({"type": "response.text.done", "item_id": "i"}))
+        connection.close(1000, "bye eva@example.com")
+
+    site.service.say = say
+    with site.open() as client:
+        client.send("{}")
+        said = []
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                said.append(json.loads(client.recv(timeout=10)))
+        text = "".join(s.get("delta", "") for s in said)
+        assert text == "Write to (mail) today or 12"
+        assert said[-1]["type"] == "response.text.done"
+        assert (client.close_code, client.close_reason) == (1000, "bye (mail)")
+
+
+def test_who_may_open_one(site: Site) -> None:
+    for why, status, more in (
+        ("a rule", 403, {"query": "?model=gpt-old"}),
+        ("two models", 400, {"query": "?model=gpt-new&model=gpt-old"}),
+        ("another path", 403, {"path": "/realtime/v1/models"}),
+        ("a connection without", 403, {"path": "/reranker/v2/rerank", "query": ""}),
+        ("nobody's token", 401, {"additional_headers": {"Authorization": "Bearer x.y.z"}}),
+        ("another site's page", 400, {"origin": "https://evil.example"}),
+    ):
+        before = len(site.service.heads)
+        with pytest.raises(InvalidStatus) as refused, site.open(**more):  # type: ignore[arg-type]
+            pass
+        assert refused.value.response.status_code == status, why
+        assert refused.value.response.headers["Content-Type"] == "application/problem+json"
+        assert len(site.service.heads) == before
+    with site.open(origin=f"http://127.0.0.1:{site.gateway.port}") as client:  # type: ignore[arg-type]
+        client.send("{}")
+        assert client.recv(timeout=10) == "{}"
+
+
+def handshake(*lines: str, key: str = "AAAAAAAAAAAAAAAAAAAAAA==", method: str = "GET") -> bytes:
+    """One by hand."""
+    more = "".join(f"{line}\r\n" for line in lines)
+    return (
+        f"{method} {PATH}?model=m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token()}\r\nConnection: Upgrade\r\n"
+        f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{more}\r\n"
+    ).encode()
+
+
+def test_half_a_handshake(site: Site) -> None:
+    before = len(site.service.heads)
+    for request in (
+        handshake(method="POST"),
+        handshake(key="short"),
+        handshake("Sec-WebSocket-Version: 13"),
+        handshake("Sec-WebSocket-Key: BAAAAAAAAAAAAAAAAAAAAA=="),
+        handshake("Upgrade: h2c"),
+        handshake("Content-Length: 5") + b"hello",
+        handshake("Sec-WebSocket-Protocol: a b"),
+        handshake().replace(b" HTTP/1.1", b" HTTP/1.0"),
+        handshake().replace(b"Connection: Upgrade\r\n", b""),
+        handshake().replace(b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 8"),
+    ):
+        assert site.gateway.raw(request).startswith(b"HTTP/1.1 400 "), request
+    assert len(site.service.heads) == before
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAA",
+        "Upgrade: tcp\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}",
+        "Upgrade: websocket\r\nSec-WebSocket-Accept: {accept}",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: x",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: x",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Accept: AAAA",
+    ],
+)
+def test_answers_that_open_none(answer: str, deaf: "Deaf") -> None:
+    deaf.answer = answer
+    reply = deaf.gateway.raw(handshake())
+    assert reply.startswith(b"HTTP/1.1 502 ")
+    assert b"after" not in reply
+
+
+@dataclass
+class Deaf:
+    """A service that says a 101 of its own, and something after it."""
+
+    gateway: Gateway
+    answer: str = ""
+
+
+@pytest.fixture(scope="module")
+def deaf(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]) -> Iterator[Deaf]:
+    folder, port = tmp_path_factory.mktemp("deaf"), free_port()
+    listener = socket.create_server(("127.0.0.1", 0))
+    write_policies(
+        folder,
+        port,
+        1,
+        gateway=GATEWAY.format(explicit=free_port()),
+        realtime=REALTIME.format(name="realtime", upstream=f"http://127.0.0.1:{listener.getsockname()[1]}", tls=""),
+    )
+    found = Deaf(launch(folder, port, "-n", "--set", "weir_listen=true"))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    head = connection.recv(65536).decode()
+                    key = head.split("Sec-WebSocket-Key: ")[1].split("\r\n")[0]
+                    digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+                    said = found.answer.format(accept=base64.b64encode(digest).decode())
+                    connection.sendall(
+                        f"HTTP/1.1 101 Switching Protocols\r\n{said}\r\n\r\n".encode() + b"\x81\x05after"
+                    )
+                    time.sleep(0.2)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield found
+    found.gateway.stop()
+    listener.close()
+
+
+def test_what_cannot_be_masked_closes(site: Site) -> None:
+    """Binary, and JSON that can be read in two ways: neither passed on nor recorded."""
+    for message in (b"\x00\x01binary", '{"secret": 1, "secret": 2}', "not JSON"):
+        with site.open() as client:
+            assert client.response is not None
+            opened = client.response.headers["X-Request-Id"]
+            before = len(site.service.heard)
+            client.send(message)
+            code, reason = closed(client)
+            assert code == 1008
+            assert "cannot be masked" in str(reason)
+            assert len(site.service.heard) == before
+        (end,) = until(lambda opened=opened: site.recorded(opened, "close"))  # type: ignore[misc]
+        assert end.websocket is not None
+        assert end.websocket.closed_by_client is None
+        assert site.recorded(opened, "message") == []
+    errors = site.gateway.sql("SELECT error FROM flows WHERE operation = 'close' AND error IS NOT NULL")
+    assert len(errors) == 3
+
+
+def test_bounds(site: Site) -> None:
+    """A message beyond `body`, crumbs of one, and pings without end."""
+    with site.open() as client:
+        client.send(json.dumps(["x" * 300_000]))
+        assert closed(client)[0] == 1009
+    for crumbs in ("parts", "pings"):
+        with site.open() as client:
+            assert client.response is not None
+            opened = client.response.headers["X-Request-Id"]
+            with contextlib.suppress(ConnectionClosed):
+                if crumbs == "parts":
+                    client.send(iter(["["] + [" "] * 3000))  # type: ignore[arg-type]
+                for _ in range(3000):
+                    client.ping()
+            closed(client)
+        (end,) = until(lambda opened=opened: site.recorded(opened, "close"))  # type: ignore[misc]
+        assert end.websocket is not None
+        assert (end.websocket.close_code, end.websocket.closed_by_client) == (1008, None)
+        assert end.websocket.close_reason in ("too many frames that say little", "too many pings")
+
+
+def test_it_may_be_silent(site: Site) -> None:
+    """Neither the time to a first byte nor that between requests counts; and pings go through to the other side."""
+    with site.open() as client:
+        time.sleep(4)
+        assert client.ping("what is in it stays here").wait(10)
+        client.send("{}")
+        assert client.recv(timeout=10) == "{}"
+
+
+def test_the_caller_goes(site: Site) -> None:
+    before = len(site.service.closed)
+    with site.open() as client:
+        client.send("{}")
+        client.recv(timeout=10)
+        client.socket.shutdown(socket.SHUT_RDWR)
+    assert until(lambda: 1001 in site.service.closed[before:])
+
+
+def test_a_credential_that_comes_back(site: Site) -> None:
+    spelt = "".join(f"\\u{ord(c):04x}" for c in CREDENTIAL)
+    for said in (f'["{CREDENTIAL}"]', f'["{spelt}"]'):
+        site.service.say = lambda connection, message, said=said: connection.send(said)  # type: ignore[misc]
+        with site.open() as client:
+            client.send("{}")
+            assert CREDENTIAL not in json.loads(client.recv(timeout=10))[0]
+
+
+def test_through_the_proxy(site: Site) -> None:
+    """An explicit caller, in whose tunnel the WebSocket is opened."""
+    tls = ssl.create_default_context(cafile=str(ca.certificate_path()))
+    proxy = f"http://user:{token()}@127.0.0.1:{site.explicit}"
+    with connect(f"wss://localhost:{site.secure.port}/v1/realtime?model=m", proxy=proxy, ssl=tls) as client:
+        client.send('{"a": "eva@example.com"}')
+        assert json.loads(client.recv(timeout=10)) == {"a": "(mail)"}
+        time.sleep(3)
+        client.send("{}")
+        assert client.recv(timeout=10) == "{}"
+
+
+@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # how that library opens one
+def test_the_openai_sdk(site: Site) -> None:
+    """A real client of a real API, of which only the base URL is told."""
+
+    def say(connection: ServerConnection, message: Any) -> None:
+        connection.send(json.dumps({"type": "response.done", "event_id": "e", "response": {"id": "eva@example.com"}}))
+
+    site.service.say = say
+    url = f"ws://127.0.0.1:{site.gateway.port}/realtime/v1"
+    client = OpenAI(api_key=token(), websocket_base_url=url, base_url=url.replace("ws", "http"))
+    with client.realtime.connect(model="gpt-new") as connection:
+        connection.send({"type": "response.create"})
+        event = connection.recv()
+        assert event.type == "response.done"
+        assert event.response.id == "(mail)"
+    assert json.loads(site.service.heard[-1]) == {"type": "response.create"}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "stack.websocket_message", "websockets.message", "masking.messages", "recorder.websocket_message",
+        "credentials.response", "credentials.scrubber", "websockets.begin", "masking.response_headers",
+    ],
+)  # fmt: skip
+def test_a_room_that_raises_closes(site: Site, part: str) -> None:
+    """Nothing of a message that some room has not seen passes, and the next WebSocket is as before."""
+    site.service.say = lambda connection, message: connection.send('{"secret": "unmasked"}')
+    heard = len(site.service.heard)
+    at_once = part in ("masking.messages", "websockets.begin", "masking.response_headers")
+    status, said = 101, []
+    try:
+        if at_once:
+            site.broken.write_text(part)
+        with site.open() as client:
+            site.broken.write_text(part)
+            with contextlib.suppress(ConnectionClosed):
+                client.send("{}")
+                while True:
+                    said.append(client.recv(timeout=10))
+            assert client.close_code == 1011
+    except InvalidStatus as refused:
+        status = refused.response.status_code
+    finally:
+        site.broken.write_text("")
+    assert status in ((101, 503) if at_once else (101,))
+    assert not any("unmasked" in message for message in said)
+    if part not in ("credentials.response",):  # that is asked of what services say
+        assert len(site.service.heard) == heard
+    with site.open() as client:
+        client.send("{}")
+        assert json.loads(client.recv(timeout=10)) == {"secret": "x"}
+
+
+def test_who_is_let_in_no_longer(site: Site) -> None:
+    """Revoked or stopped: closed within seconds, and on record."""
+    folder = site.gateway.folder
+    ends: dict[str, tuple[int, Callable[[], object]]] = {
+        "Revoked": (1008, lambda: inside.run(folder, "revoke", "subject", "leaver-1008-R", environment=ENVIRONMENT)),
+        "Stopped": (
+            1008,
+            lambda: inside.run(folder, "stop", "--connection", "realtime", "--reason", "r", environment=ENVIRONMENT),
+        ),
+    }
+    for reason, (code, end) in ends.items():
+        mine = mint(f"leaver-{code}-{reason[0]}", ["search"], 600).reveal()
+        with site.open(additional_headers={"Authorization": f"Bearer {mine}"}) as client:
+            client.send("{}")
+            assert client.recv(timeout=10) == "{}"
+            end()
+            assert closed(client) == (code, reason)
+        if reason == "Stopped":
+            inside.run(folder, "start", "--connection", "realtime", environment=ENVIRONMENT)
+            assert until(site.opens)
+
+
+def test_the_policies_change(site: Site) -> None:
+    file = site.gateway.folder / "policies/realtime.yaml"
+    with site.open() as client:
+        file.write_text(file.read_text().replace("gpt-old", "gpt-older"))
+        assert closed(client) == (1012, "the policies have changed; connect again")
+
+
+def test_the_gateway_stops(tmp_path: Path, launch: Callable[..., Gateway]) -> None:
+    """Open ones are closed and their end recorded; of one that is killed, the handshake and what was said are there."""
+    service, port = Service().start(), free_port()
+    realtime = REALTIME.format(name="realtime", upstream=f"http://127.0.0.1:{service.port}", tls="")
+    write_policies(tmp_path, port, 1, gateway=GATEWAY.format(explicit=free_port()), realtime=realtime + MORE)
+    for how, ended in ((signal.SIGTERM, 1), (signal.SIGKILL, 0)):
+        gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+        site = Site(gateway, service, service, 0, tmp_path)
+        with site.open() as client:
+            assert client.response is not None
+            opened = client.response.headers["X-Request-Id"]
+            client.send("{}")
+            assert client.recv(timeout=10) == "{}"
+            with pytest.raises(InvalidStatus) as refused, site.open():
+                pass
+            assert refused.value.response.status_code == 429  # one at once, for as long as it is open
+            gateway.stop(how)
+            if ended:
+                assert closed(client) == (1001, "the gateway stops")
+        assert len(site.recorded(opened, "message")) == 2
+        assert len(site.recorded(opened, "close")) == ended
+    again = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    assert again.sql(f"SELECT count(*) FROM flows WHERE '{opened}' IN (request_id, websocket)") == [(3,)]
+    again.stop()
+    assert service.server is not None
+    service.server.shutdown()
