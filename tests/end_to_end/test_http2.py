@@ -159,38 +159,6 @@ def test_connections_to_services_are_used_again(site: Site) -> None:
     assert site.new.connections == before + 1
 
 
-#: Requests that HTTP/2 can carry and HTTP/1.1 could not, or that two would read differently.
-REFUSED: dict[str, http2.Headers] = {
-    "a space in the path": head("/old/v2/rerank HTTP/1.1\r\nX: y"), "a blank in the path": head("/old/v2/re rank"),
-    "no path": head(""), "a star": head("*"), "an absolute path": head("https://127.0.0.1/old/v2/rerank"),
-    "dots": head("/old/../old/v2/rerank"), "a fragment": head("/old/v2/rerank#x"), "an escaped slash": head("/old%2fv2/rerank"),
-    "another Host": head(PATH, "", ("host", "evil.example")), "two Hosts": head(PATH, "", ("host", "127.0.0.1"), ("host", "evil.example")),
-    "no authority": head(authority="none"), "an odd authority": head(authority="a@b"), "two authorities": [*head()[:2], (":authority", "x"), *head()[2:]],
-    "a method": head(method="post"), "a method with a line": head(method="GET / HTTP/1.1\r\nX:"), "a scheme": head(scheme="ftp"),
-    "a name in capitals": head(PATH, "", ("X-Upper", "y")), "a name with a blank": head(PATH, "", ("x y", "z")),
-    "a line in a value": head(PATH, "", ("x-y", "a\r\nX-Injected: b")), "a NUL in a value": head(PATH, "", ("x-y", "a\0b")),
-    "a transfer encoding": head(PATH, "", ("transfer-encoding", "chunked")), "a connection header": head(PATH, "", ("connection", "close")),
-    "an upgrade": head(PATH, "", ("upgrade", "websocket")), "a pseudo-header late": [*head(), (":path", "/x")],
-    "an unknown pseudo-header": [(":protocol", "websocket"), *head()], "a length that is not so": head(PATH, "", ("content-length", "3")),
-    "two lengths": head(PATH, "", ("content-length", str(len(BODY))), ("content-length", "3")),
-    "a CONNECT": [(":method", "CONNECT"), (":authority", "127.0.0.1:443")],
-    "a WebSocket": [(":method", "CONNECT"), (":protocol", "websocket"), *head()[1:]],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused(site: Site, name: str) -> None:
-    """A refusal, or the end of the connection; nothing of it goes upstream, and others are not touched."""
-    before, good = len(site.old.seen), token()
-    other, caller = site.call(), site.call()
-    headers = [*REFUSED[name], ("authorization", f"Bearer {good}")]
-    answered = caller.answer(caller.ask(headers, BODY))
-    assert answered.status in (0, 400, 404, 421), answered
-    assert answered.status or caller.ended is not None or answered.reset is not None, "the stream hangs"
-    assert len(site.old.seen) == before
-    assert other.answer(other.ask(head(bearer=good), BODY)).status == 200
-
-
 def test_bodies_and_heads_that_are_too_large(site: Site) -> None:
     caller, good = site.call(), token()
     before = len(site.old.seen)
