@@ -38,39 +38,40 @@ def edit(site: Site, old: str, new: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "outcome"),
-    [
-        ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 50}", "released"),
-        ("effect: require_approval, message: Wide", "effect: deny, message: Wide", "denied-by-rule"),
-        ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 1}", "asked anew"),
-        ("access: {groups: [search]}", "access: {groups: [others]}", "access-denied"),
-        ("{name: short, when: {model: short}", "{name: short, when: {model: shorter}", "unrelated"),
-    ],
-)
-def test_a_reload_judges_who_waits_again(
-    own: Site, user: str, caller: str, carol: str, old: str, new: str, outcome: str
-) -> None:
-    waiting = Waiting(own.gateway, body=body(user), token=caller)
-    asked = own.admin.of(user, carol)
-    edit(own, old, new)
-    if outcome == "unrelated":
-        own.admin.decide(asked["id"], carol)
-    if outcome in ("released", "unrelated"):
-        assert waiting.result().status == 200 and own.seen(user) == 1
-        assert own.admin.get(asked["id"], carol)["state"] == ("void" if outcome == "released" else "used")
-        return
-    if outcome == "asked anew":
-        deadline = time.monotonic() + 10
-        while own.admin.get(asked["id"], carol)["state"] != "void":
-            assert time.monotonic() < deadline
-        fresh = own.admin.of(user, carol)
-        assert fresh["id"] != asked["id"] and own.admin.decide(asked["id"], carol).status_code == 409
-        while own.admin.decide(fresh["id"], carol).status_code == 409:  # until the admin has read the policies, too
-            assert time.monotonic() < deadline
-        assert waiting.result().status == 200 and own.seen(user) == 1
-        return
-    assert waiting.result().problem == outcome and own.seen(user) == 0
+#: Of an edit while a request waits: what is replaced by what, and what becomes of the request.
+EDITS = [
+    ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 50}", "released"),
+    ("effect: require_approval, message: Wide", "effect: deny, message: Wide", "denied-by-rule"),
+    ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 1}", "asked anew"),
+    ("access: {groups: [search]}", "access: {groups: [others]}", "access-denied"),
+    ("{name: short, when: {model: short}", "{name: short, when: {model: shorter}", "unrelated"),
+]
+
+
+def test_a_reload_judges_who_waits_again(own: Site, user: str, caller: str, carol: str) -> None:
+    for number, (old, new, outcome) in enumerate(EDITS):
+        text = f"{user} {number}"
+        waiting = Waiting(own.gateway, body=body(text), token=caller)
+        asked = own.admin.of(user, carol)
+        edit(own, old, new)
+        if outcome == "unrelated":
+            own.admin.decide(asked["id"], carol)
+        if outcome in ("released", "unrelated"):
+            assert waiting.result().status == 200 and own.seen(text) == 1
+            assert own.admin.get(asked["id"], carol)["state"] == ("void" if outcome == "released" else "used")
+        elif outcome == "asked anew":
+            deadline = time.monotonic() + 10
+            while own.admin.get(asked["id"], carol)["state"] != "void":
+                assert time.monotonic() < deadline
+            fresh = own.admin.of(user, carol)
+            assert fresh["id"] != asked["id"] and own.admin.decide(asked["id"], carol).status_code == 409
+            while own.admin.decide(fresh["id"], carol).status_code == 409:  # until the admin has read the policies, too
+                assert time.monotonic() < deadline
+            assert waiting.result().status == 200 and own.seen(text) == 1
+        else:
+            assert waiting.result().problem == outcome and own.seen(text) == 0
+            assert own.admin.get(asked["id"], carol)["state"] == "void"
+        edit(own, new, old)
 
 
 def test_a_grant_outlives_an_unrelated_edit_and_not_one_of_its_rule(

@@ -39,6 +39,8 @@ from weir.state.watcher import StateUnavailable, Watcher
 
 #: Seconds beyond its hold for which a request that waits is taken to be there, though its worker does not say so.
 GRACE = 5.0
+#: Refusals of a request that has waited, by policies that changed meanwhile: nobody has to decide about it any more.
+_MEANWHILE = frozenset((Kind.ACCESS_DENIED, Kind.DENIED_BY_RULE, Kind.UNKNOWN_CONNECTION))
 _PREFER_WAIT = re.compile(r"wait *= *\"?([0-9]{1,5})\"?")
 
 
@@ -382,7 +384,10 @@ class Approvals:
         granted, exchange.granted = exchange.granted, ()
         waited = exchange.approval
         if waited is not None and waited.state in OPEN and waited.holder == exchange.request_id:
-            exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
+            if exchange.problem is not None and exchange.problem.kind in _MEANWHILE:
+                exchange.approval = await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
+            else:
+                exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
         for approval in granted:
             if approval.kind == "response" and exchange.problem is None:
                 self._shelf.drop(approval.id)
