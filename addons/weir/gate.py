@@ -17,7 +17,7 @@ from weir.problems import Kind, Problem, gateway_error
 from weir.replay.key import HEADER
 from weir.routing.dial import Dialed, refusal
 from weir.text import inert
-from weir.websocket.addon import WebSockets
+from weir.websockets import WebSockets
 
 logger = logging.getLogger("weir")
 

@@ -16,8 +16,7 @@ import platform
 import re
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,8 +27,6 @@ from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
-from mitmproxy.tls import TlsData
-from wsproto.frame_protocol import CloseReason
 
 from weir import bounds, dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters, place
@@ -41,6 +38,7 @@ from weir.auth.addon import Auth
 from weir.auth.metadata import APPROVALS
 from weir.auth.refreshing import Refreshing
 from weir.config.problems import ConfigError
+from weir.connections import Connections
 from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
 from weir.exchange import Exchange, ResponseRecord
@@ -63,25 +61,21 @@ from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing import dial
 from weir.routing.addon import Routing
 from weir.routing.arrival import Arrival, address_of
-from weir.routing.http import TOO_FULL, TOO_SLOW, Http, closing
-from weir.routing.layers import Refused
+from weir.routing.http import TOO_FULL, TOO_SLOW, Http
 from weir.routing.listener import Listener
 from weir.routing.model import is_loopback
-from weir.routing.watch import TOO_MANY, Watch
 from weir.routing.wire import Wire
 from weir.secret import without_keys
 from weir.state.watcher import Watcher
 from weir.tls import closing as tls_closing
 from weir.tls.addon import Tls
 from weir.websocket import handshake, relay
-from weir.websocket.addon import WebSockets
+from weir.websockets import WebSockets
 
 logger = logging.getLogger("weir")
 
 #: Seconds that a stopping gateway waits for requests in flight.
 DRAIN = 10.0
-#: Seconds between two looks at what is open.
-WEBSOCKETS = 1.0
 #: Seconds that a replayed request waits for the gateway to be ready.
 STARTUP = 30.0
 
@@ -127,11 +121,14 @@ class Stack:
         self.recorder = Recorder(lambda: len(self._exchanges))
         self._new_id = Uuid7()
         self.wire = Wire(self.recorder.event)
-        self.watch = Watch(_handlers, self._tunnel)
         self.tls = Tls()
+        self.connections = Connections(self.wire, self.tls, lambda: self._policies, self._lets_in)
+        self.websockets = WebSockets(
+            self.masking, self.credentials, self.recorder, lambda: self._policies, self._no_longer, self._end
+        )
+        self.addons = [self.connections, self.websockets]
         self._garbage = Garbage(lambda: not self._exchanges)
         self.approvals = Approvals(self.state, self.recorder.approval, self._garbage)
-        self.websockets = WebSockets(self.masking, self.credentials, self.recorder)
         self._policies: Policies | None = None
         self._ready = asyncio.Event()
         self._stopping = False
@@ -150,60 +147,7 @@ class Stack:
         """*flow* is done with."""
         self._exchanges.pop(flow, None)
 
-    # Connections.
-
-    def client_connected(self, client: Client) -> None:
-        """A caller has come; where there are too many, they are told so if that can be read."""
-        connections = ctx.master.addons.get("proxyserver").connections
-        handler = connections.get(client.id)
-        if handler is None:
-            return
-        # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
-        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(native_answers.MOST_STREAMS))
-        writer = handler.transports[client].writer
-        if not self.watch.comes(client, len(connections), writer.transport if writer is not None else None):
-            listener = self.wire.arrival(client, self._policies).listener
-            if listener.tls is None and listener.mode != "transparent" and writer is not None:
-                writer.write(closing(TOO_MANY))
-            client.error = "too many connections"
-
-    def _tunnel(self, client: Client) -> bool | None:
-        """Whether *client*'s tunnel may go on: None where it is in none that is passed as it is."""
-        where, policies = self.wire.tunnel(client), self._policies
-        if where is None or policies is None:
-            return None
-        opener = self._openers.get(client)
-        if opener is not None and self.auth.no_longer(opener) is not None:
-            return False
-        return policies.destinations.passed(*where) is not None
-
-    async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
-        """Say what a client connection speaks; what cannot be said is closed."""
-        try:
-            await self.wire.next_layer(nextlayer, self._policies)
-        except Exception as error:
-            self._failed_connection("next_layer", error)
-            nextlayer.layer = Refused(nextlayer.context)
-
-    def tls_start_client(self, data: TlsData) -> None:
-        """Meet a caller with the certificate that is theirs to see; without one, mitmproxy closes."""
-        try:
-            self.tls.caller(data, self.wire.arrival(data.context.client, self._policies), self._policies)
-        except Exception as error:
-            self._failed_connection("tls_start_client", error)
-            data.ssl_conn = None
-
-    def tls_start_server(self, data: TlsData) -> None:
-        """Verify a service; without a context, mitmproxy closes."""
-        try:
-            self.tls.service(data)
-        except Exception as error:
-            self._failed_connection("tls_start_server", error)
-            data.ssl_conn = None
-
-    @staticmethod
-    def _failed_connection(hook: str, error: Exception) -> None:
-        alarm("room_failed", f"{type(error).__name__} in {hook} at {place(error)}; the connection is closed")
+    # Tunnels.
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Open a tunnel to where a caller who is let in may go; any other is refused, and recorded like a request."""
@@ -228,6 +172,10 @@ class Stack:
             self._answer(flow, exchange)
             await self._record(flow, exchange)
 
+    def _lets_in(self, client: Client) -> bool:
+        opener = self._openers.get(client)
+        return opener is None or self.auth.no_longer(opener) is None
+
     def _judge_connect(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         if self._policies is None or self._stopping:
             exchange.problem = _NOT_READY
@@ -235,12 +183,6 @@ class Stack:
         self._arrive(flow, exchange, self._policies)
         self.wire.read_connect(flow, exchange)
         self.auth.requestheaders(flow, exchange)
-
-    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """Authenticate to the proxy through which the gateway goes out: to the one that was dialled, and no other."""
-        host = flow.server_conn.address[0] if flow.server_conn.address else None
-        if isinstance(host, dial.Dialed) and host.dial.authorization is not None:
-            flow.request.headers["Proxy-Authorization"] = host.dial.authorization.reveal()
 
     # The data path.
 
@@ -613,41 +555,6 @@ class Stack:
         data.http_version, data.reason, data.content, data.trailers = b"HTTP/1.1", reason, b"", None
         data.headers.fields = (*fields, *handshake.UPGRADE, *self._own_fields(exchange))
 
-    # What is said over WebSockets.
-
-    async def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Mask, record, and only then pass on."""
-        await self.websockets.message(flow)
-
-    async def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """Record the end, and give back what the handshake has taken."""
-        exchange = await self.websockets.end(flow)
-        if exchange is not None:
-            await self._end(flow, exchange)
-
-    async def _close_websockets(self) -> None:
-        """For ever: close those that may not go on, as their callers are let in no longer or policies have changed."""
-        while True:
-            await asyncio.sleep(WEBSOCKETS)
-            for flow, exchange in self.websockets.exchanges():
-                try:
-                    await self._look_at_websocket(flow, exchange)
-                except Exception as error:
-                    self._failed_connection("websocket", error)
-                    await self.websockets.close(flow, CloseReason.INTERNAL_ERROR, "the gateway failed")
-
-    async def _look_at_websocket(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        left = flow.client_conn.timestamp_end
-        if left is not None and time.time() > left + DRAIN:  # mitmproxy has not said so
-            await self.websocket_end(flow)
-            self.websockets.forget(flow)
-            return
-        problem = self.auth.no_longer(exchange) or self.policy.stopped(exchange)
-        if problem is not None:
-            await self.websockets.close(flow, CloseReason.POLICY_VIOLATION, problem.kind.title)
-        elif self._policies is not exchange.policies:
-            await self.websockets.close(flow, CloseReason.SERVICE_RESTART, "the policies have changed; connect again")
-
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record what is known of an exchange that ended without a response."""
         exchange = self._exchanges.get(flow)
@@ -671,9 +578,11 @@ class Stack:
 
     def client_disconnected(self, client: Client) -> None:
         """A caller has left: nothing waits for them any more."""
-        self.watch.goes(client)
-        self.wire.ended(client)
         self.approvals.left(client)
+
+    def _no_longer(self, exchange: Exchange) -> Problem | None:
+        """Why the caller of what goes on for long is let in no longer."""
+        return self.auth.no_longer(exchange) or self.policy.stopped(exchange)
 
     def _cut_revoked(self) -> None:
         """The shared state has changed: end what is revoked or stopped, also where its upstream is silent."""
@@ -807,8 +716,8 @@ class Stack:
             return
         self._use_bounds(policies)
         self._policies = policies
-        self._tasks.append(asyncio.create_task(self.watch.run(), name="bounds"))
-        self._tasks.append(asyncio.create_task(self._close_websockets(), name="websockets"))
+        self._tasks.append(asyncio.create_task(self.connections.watch.run(), name="bounds"))
+        self._tasks.append(asyncio.create_task(self.websockets.run(), name="websockets"))
         dial.install(asyncio.get_running_loop())
         self._tasks.append(asyncio.create_task(self.wire.follow_addresses(lambda: self._policies), name="addresses"))
         await self._refreshing.begin(policies.issuers)
@@ -903,8 +812,7 @@ class Stack:
         if servers is not None:
             await servers.servers.update([])
         deadline = time.monotonic() + DRAIN
-        for flow, _ in self.websockets.exchanges():
-            await self.websockets.close(flow, CloseReason.GOING_AWAY, "the gateway stops")
+        await self.websockets.stop()
         while self._under_way() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         for flow, exchange in list(self._exchanges.items()):
@@ -944,7 +852,7 @@ def register(to: master.Master) -> None:
         return
     hardening.trim(to)  # before anything is added: `remove` replaces the chain
     stack = Stack()
-    to.addons.add(stack, NextLayer(stack.choose_layer))
+    to.addons.add(stack, NextLayer(stack.connections.choose_layer))
     chain = to.addons.chain
     chain.remove(stack)
     chain.insert(chain.index(to.addons.lookup["serverplayback"]), stack)
@@ -964,11 +872,6 @@ async def _listen(modes: list[str]) -> bool:
     for address in closed:
         logger.error(f"weir: cannot listen on {address}; stop what does, or change `listen:`")
     return not closed
-
-
-def _handlers() -> Iterable[Any]:
-    """mitmproxy's handlers of all client connections."""
-    return ctx.master.addons.get("proxyserver").connections.values()  # type: ignore[no-any-return]
 
 
 def _transport(client: Client, connection: Connection) -> ConnectionIO | None:

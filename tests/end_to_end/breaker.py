@@ -55,7 +55,8 @@ def load(loader: Any) -> None:
             if not name.startswith("_") and name not in ("start", "stop"):
                 breakable(getattr(stack, room), name, f"{room}.{name}")
     for hook in (
-        "requestheaders", "request", "responseheaders", "response", "http_connect", "tls_start_client", "tls_start_server",
-        "websocket_message", "websocket_end",
+        "requestheaders", "request", "responseheaders", "response", "http_connect",
     ):  # fmt: skip
         breakable(stack, hook, f"stack.{hook}")
+    for hook in ("tls_start_client", "tls_start_server"):
+        breakable(stack.connections, hook, f"connections.{hook}")

@@ -112,8 +112,8 @@ def test_a_room_that_raises_after_sending_delivers_nothing(
 
 TUNNEL = [
     "wire.next_layer", "wire.arrival", "wire.read_connect", "wire.connect", "tls.caller", "tls.service", "auth.requestheaders",
-    "auth.request", "routing.requestheaders", "routing.request", "stack.http_connect", "stack.tls_start_client",
-    "stack.tls_start_server", "stack.requestheaders", "stack.request", "recorder.record",
+    "auth.request", "routing.requestheaders", "routing.request", "stack.http_connect", "connections.tls_start_client",
+    "connections.tls_start_server", "stack.requestheaders", "stack.request", "recorder.record",
 ]  # fmt: skip
 
 

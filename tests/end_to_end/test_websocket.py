@@ -430,7 +430,7 @@ def test_the_openai_sdk(site: Site) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        "stack.websocket_message", "websockets.message", "masking.messages", "recorder.websocket_message",
+         "websockets.websocket_message", "masking.messages", "recorder.websocket_message",
         "credentials.response", "credentials.scrubber", "websockets.begin", "masking.response_headers",
     ],
 )  # fmt: skip

@@ -5,7 +5,8 @@ The handshake is a request like others. Its exchange stays for as long as the We
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from mitmproxy import ctx, http
@@ -20,11 +21,18 @@ from weir.masking.addon import Masking
 from weir.masking.detectors.engine import without_escapes
 from weir.masking.messages import Messages, Said
 from weir.masking.walk import MaskingError
+from weir.policies import Policies
+from weir.problems import Problem
 from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.routing.http import End, Http
 
 logger = logging.getLogger("weir")
+
+#: Seconds between two looks at what is open.
+INTERVAL = 1.0
+#: Seconds after a caller has left in which its WebSocket ends by itself.
+_LINGER = 10.0
 
 #: Why the gateway closes, for whoever is told.
 _NOT_RECORDED = "the gateway cannot record now"
@@ -48,12 +56,29 @@ class Conversation:
 
 
 class WebSockets:
-    """All that are open."""
+    """All that are open. *policies* gives those of now.
 
-    def __init__(self, masking: Masking, credentials: Credentials, recorder: Recorder) -> None:
+    *no_longer* says of a handshake's exchange why its caller is let in no longer, if so; *over* is told of it when its
+    WebSocket is closed, and on record.
+    """
+
+    name = "weir-websockets"
+
+    def __init__(
+        self,
+        masking: Masking,
+        credentials: Credentials,
+        recorder: Recorder,
+        policies: Callable[[], Policies | None],
+        no_longer: Callable[[Exchange], Problem | None],
+        over: Callable[[http.HTTPFlow, Exchange], Awaitable[None]],
+    ) -> None:
         self._masking = masking
         self._credentials = credentials
         self._recorder = recorder
+        self._policies = policies
+        self._no_longer = no_longer
+        self._over = over
         self._open: dict[http.HTTPFlow, Conversation] = {}
 
     def __len__(self) -> int:
@@ -63,17 +88,13 @@ class WebSockets:
         """What is open of *flow*."""
         return self._open.get(flow)
 
-    def exchanges(self) -> Iterator[tuple[http.HTTPFlow, Exchange]]:
-        """Those of the handshakes."""
-        return iter([(flow, conversation.exchange) for flow, conversation in self._open.items()])
-
     def begin(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Its handshake is on record, and its answer about to be delivered."""
         self._open[flow] = Conversation(exchange, *self._masking.messages(exchange))
         counters["websockets"] += 1
 
-    async def message(self, flow: http.HTTPFlow) -> None:
-        """Put in the place of the last message what may be passed on of it."""
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Mask, record, and only then pass on: put in the place of the last message what may be passed on of it."""
         conversation, data = self._open.get(flow), flow.websocket
         if conversation is None or data is None or not flow.live:
             return  # Gate drops it
@@ -95,11 +116,11 @@ class WebSockets:
         except (Exception, asyncio.CancelledError) as error:
             self._failed(flow, conversation, "websocket_message", error)
 
-    async def end(self, flow: http.HTTPFlow) -> Exchange | None:
-        """It is closed: let what is held of its texts go, and have the end recorded. Its exchange, the first time."""
+    async def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """It is closed: let what is held of its texts go, and have the end recorded."""
         conversation, data = self._open.get(flow), flow.websocket
         if conversation is None or data is None:
-            return None
+            return
         data.messages, conversation.passed = [], []
         exchange = conversation.exchange
         try:
@@ -122,11 +143,37 @@ class WebSockets:
             f"weir: {exchange.request_id} WebSocket closed, {data.close_code}, {conversation.counts[True]} messages of "
             f"the caller, {conversation.counts[False]} of the service"
         )
-        return exchange
+        await self._over(flow, exchange)
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """*flow* is done with."""
         self._open.pop(flow, None)
+
+    async def run(self) -> None:
+        """For ever: close those that may not go on, as their callers are let in no longer or policies have changed."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            for flow, conversation in list(self._open.items()):
+                try:
+                    await self._look(flow, conversation.exchange)
+                except Exception as error:
+                    alarm("room_failed", f"{type(error).__name__} at {place(error)}; a WebSocket is closed")
+                    await self.close(flow, CloseReason.INTERNAL_ERROR, _BROKEN)
+
+    async def _look(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        left = flow.client_conn.timestamp_end
+        if left is not None and time.time() > left + _LINGER:  # mitmproxy has not said so
+            await self.websocket_end(flow)
+            self.forget(flow)
+        elif (problem := self._no_longer(exchange)) is not None:
+            await self.close(flow, CloseReason.POLICY_VIOLATION, problem.kind.title)
+        elif self._policies() is not exchange.policies:
+            await self.close(flow, CloseReason.SERVICE_RESTART, "the policies have changed; connect again")
+
+    async def stop(self) -> None:
+        """Have all closed; they are once there are none."""
+        for flow in list(self._open):
+            await self.close(flow, CloseReason.GOING_AWAY, "the gateway stops")
 
     async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
         """Have it closed, with a *reason* that both sides may see."""
