@@ -487,6 +487,8 @@ class Stack:
             if exchange.settled and exchange.stream is None:
                 self._answer(flow, exchange)
             await self._record(flow, exchange)
+            if exchange.upstream_status == 101 and self.websockets.find(flow) is None:
+                _end_upstream(flow)  # it speaks another protocol now
 
     async def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         assert flow.response is not None
@@ -639,7 +641,8 @@ class Stack:
             self._failed(exchange, "record", error)
             self._withhold(flow, exchange, problem or gateway_error())
         finally:
-            if exchange.recorded and exchange.problem is None and _opens(flow, exchange):
+            opened = exchange.recorded and exchange.problem is None and _opens(flow, exchange)
+            if opened and flow.client_conn.connected:
                 self.websockets.begin(flow, exchange)
             else:
                 await self._end(flow, exchange)
@@ -815,6 +818,7 @@ class Stack:
         await self.websockets.stop()
         while self._under_way() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        await self.websockets.give_up()
         for flow, exchange in list(self._exchanges.items()):
             if not exchange.recorded:  # it may have reached its upstream: it must not be missing from the record
                 exchange.error = "not ended when the gateway stopped"

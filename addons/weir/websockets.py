@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from mitmproxy import ctx, http
 from mitmproxy.websocket import WebSocketMessage
@@ -26,6 +27,7 @@ from weir.problems import Problem
 from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
 from weir.routing.http import End, Http
+from weir.websocket.relay import Relay
 
 logger = logging.getLogger("weir")
 
@@ -39,6 +41,19 @@ _NOT_RECORDED = "the gateway cannot record now"
 _BROKEN = "the gateway failed"
 
 
+def _read_when(idle: asyncio.Event, reader: Any) -> None:
+    """Have *reader* read only while *idle* is set."""
+    read = reader.read
+
+    async def waiting(size: int) -> bytes:
+        while not idle.is_set():
+            await idle.wait()
+        data: bytes = await read(size)
+        return data
+
+    reader.read = waiting
+
+
 @dataclass(slots=True, eq=False)
 class Conversation:
     """One open WebSocket."""
@@ -48,7 +63,7 @@ class Conversation:
     of_service: Messages
     passed: list[bytes] = field(default_factory=list)  # what may be sent now: read by Gate
     counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by whether the caller's
-    error: str = ""  # why the gateway closes it
+    closing: tuple[int, str] | None = None  # the gateway closes it: with which code, and why
 
     def side(self, from_caller: bool) -> Messages:
         """The messages of the one or the other."""
@@ -93,6 +108,23 @@ class WebSockets:
         self._open[flow] = Conversation(exchange, *self._masking.messages(exchange))
         counters["websockets"] += 1
 
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        """Read from neither side while something that was said is still being masked and recorded.
+
+        mitmproxy would go on, and keep what comes.
+        """
+        handler = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
+        found = Http.of.get(flow.client_conn.id)
+        streams = found.streams.values() if found is not None else ()
+        relay = next((s.child_layer for s in streams if getattr(s, "flow", None) is flow), None)
+        if handler is None or not isinstance(relay, Relay):
+            self.forget(flow)  # Gate closes it
+            return
+        for connection in (relay.context.client, relay.context.server):
+            transport = handler.transports.get(connection)
+            if transport is not None and transport.reader is not None:
+                _read_when(relay.idle, transport.reader)
+
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Mask, record, and only then pass on: put in the place of the last message what may be passed on of it."""
         conversation, data = self._open.get(flow), flow.websocket
@@ -102,6 +134,10 @@ class WebSockets:
         text, from_caller = message.type is Opcode.TEXT, message.from_client
         data.messages, conversation.passed = [], []
         try:
+            conversation.closing = conversation.closing or self._why_not(conversation.exchange)
+            if conversation.closing is not None:
+                self._refuse(flow, conversation, *conversation.closing)
+                return
             content = self._scrubbed(conversation.exchange, message)
             said = conversation.side(from_caller).said(content, text=text)
             await self._pass(flow, conversation, message, said)
@@ -132,7 +168,8 @@ class WebSockets:
             for messages in (conversation.of_caller, conversation.of_service):
                 reason = messages.reason(reason)
             data.close_reason = reason
-            await self._recorder.websocket_end(flow, exchange, data, conversation.counts, conversation.error)
+            why = conversation.closing[1] if conversation.closing is not None else ""
+            await self._recorder.websocket_end(flow, exchange, data, conversation.counts, why)
         except (MaskingError, RecorderUnavailable) as error:
             data.messages, conversation.passed, data.close_reason = [], [], ""
             alarm("websocket_end_lost", f"the end of {exchange.request_id} is not on record: {error}")
@@ -165,15 +202,28 @@ class WebSockets:
         if left is not None and time.time() > left + _LINGER:  # mitmproxy has not said so
             await self.websocket_end(flow)
             self.forget(flow)
-        elif (problem := self._no_longer(exchange)) is not None:
-            await self.close(flow, CloseReason.POLICY_VIOLATION, problem.kind.title)
-        elif self._policies() is not exchange.policies:
-            await self.close(flow, CloseReason.SERVICE_RESTART, "the policies have changed; connect again")
+        elif (why := self._why_not(exchange)) is not None:
+            await self.close(flow, *why)
+
+    def _why_not(self, exchange: Exchange) -> tuple[int, str] | None:
+        """Why nothing more may be said, if so."""
+        problem = self._no_longer(exchange)
+        if problem is not None:
+            return CloseReason.POLICY_VIOLATION, problem.kind.title
+        if self._policies() is not exchange.policies:
+            return CloseReason.SERVICE_RESTART, "the policies have changed; connect again"
+        return None
 
     async def stop(self) -> None:
         """Have all closed; they are once there are none."""
         for flow in list(self._open):
             await self.close(flow, CloseReason.GOING_AWAY, "the gateway stops")
+
+    async def give_up(self) -> None:
+        """Have the end of those recorded that have not closed in time."""
+        for flow in list(self._open):
+            await self.websocket_end(flow)
+            self.forget(flow)
 
     async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
         """Have it closed, with a *reason* that both sides may see."""
@@ -182,7 +232,7 @@ class WebSockets:
         layer = Http.of.get(flow.client_conn.id)
         if conversation is None or handler is None or layer is None:
             return
-        conversation.error = conversation.error or reason
+        conversation.closing = conversation.closing or (code, reason)
         await handler.server_event(End(layer, flow, code, reason))
 
     def _scrubbed(self, exchange: Exchange, message: WebSocketMessage) -> bytes:
@@ -225,6 +275,6 @@ class WebSockets:
         assert flow.websocket is not None
         flow.websocket.messages, conversation.passed = [], []
         flow.websocket.close_code, flow.websocket.close_reason = code, why
-        conversation.error = why
+        conversation.closing = code, why
         if flow.killable:
             flow.kill()

@@ -186,6 +186,23 @@ def raw_answer(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
     return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+def say(connection: socket.socket, data: bytes) -> bytes:
+    """Send bytes as they are; one response, or nothing where the gateway closes without one."""
+    received = b""
+    try:
+        connection.sendall(data)
+        while True:
+            head, ended, body = received.partition(b"\r\n\r\n")
+            length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0].strip()
+            if ended and len(body) >= int(length or b"0") and length:
+                return received
+            if not (chunk := connection.recv(65536)):
+                return received
+            received += chunk
+    except (ConnectionError, ssl.SSLError):
+        return received
+
+
 @dataclass
 class Answer:
     """A response as the caller received it."""
@@ -246,15 +263,7 @@ class Gateway:
     def raw(self, data: bytes) -> bytes:
         """Send bytes as they are; one response, or nothing where the gateway closes without one."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
-            connection.sendall(data)
-            received = b""
-            while chunk := _receive(connection):
-                received += chunk
-                head, _, body = received.partition(b"\r\n\r\n")
-                length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-                if length and len(body) >= int(length[1]):
-                    break
-            return received
+            return say(connection, data)
 
     def wait_for(self, text: str, seconds: float = 20) -> str:
         """The log line that contains *text*, once there is one."""

@@ -23,6 +23,7 @@ from tests.end_to_end.gateway import (
     Gateway,
     Upstream,
     json_answer,
+    say,
 )
 from weir.tls import ca
 
@@ -173,23 +174,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 def usable(way: str, site: Site) -> None:
     if not site.caller and way != "reverse" and not way.startswith("reverse "):
         pytest.skip(f"names of services cannot be given here: {WHY_NOT}")
-
-
-def say(connection: socket.socket, data: bytes) -> bytes:
-    """Send bytes as they are; one response, or nothing where the gateway closes without one."""
-    received = b""
-    try:
-        connection.sendall(data)
-        while True:
-            head, ended, body = received.partition(b"\r\n\r\n")
-            length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0].strip()
-            if ended and len(body) >= int(length or b"0") and length:
-                return received
-            if not (chunk := connection.recv(65536)):
-                return received
-            received += chunk
-    except (ConnectionError, ssl.SSLError):
-        return received
 
 
 def good(site: Site, way: str) -> bool:

@@ -23,7 +23,17 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.cli import inside
 from tests.end_to_end.certificates import Authority
-from tests.end_to_end.gateway import BUNDLE, CREDENTIAL, Gateway, free_port, recorded_flows, token, write_policies
+from tests.end_to_end.gateway import (
+    BUNDLE,
+    CREDENTIAL,
+    Gateway,
+    free_port,
+    json_answer,
+    recorded_flows,
+    say,
+    token,
+    write_policies,
+)
 from weir.auth.local import mint
 from weir.tls import ca
 
@@ -60,6 +70,7 @@ limits: [{concurrent: 1, per: user}]
 record: {bodies: digest}
 """
 ENVIRONMENT = {"TEST_UPSTREAM_KEY": CREDENTIAL}
+MESSAGE = json.dumps({"text": "hello " * 2000})
 
 
 @dataclass
@@ -106,6 +117,11 @@ class Site:
         headers = {"Authorization": f"Bearer {token()}", **more.pop("additional_headers", {})}
         url = f"ws://127.0.0.1:{self.gateway.port}{more.pop('path', PATH)}{query}"
         return connect(url, additional_headers=headers, proxy=None, **more)
+
+    def memory(self) -> int:
+        """Bytes that the gateway's process has."""
+        status = Path(f"/proc/{self.gateway.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
     def opens(self) -> bool:
         """Whether one can be opened now."""
@@ -283,9 +299,12 @@ def test_half_a_handshake(site: Site) -> None:
 )
 def test_answers_that_open_none(answer: str, deaf: "Deaf") -> None:
     deaf.answer = answer
-    reply = deaf.gateway.raw(handshake())
-    assert reply.startswith(b"HTTP/1.1 502 ")
-    assert b"after" not in reply
+    plain = handshake().replace(b"Upgrade: websocket\r\n", b"").replace(b"/v1/realtime", b"/v1/models")
+    with socket.create_connection(("127.0.0.1", deaf.gateway.port), timeout=10) as connection:
+        for request, status in ((handshake(), 502), (plain, 200), (handshake(), 502)):
+            reply = say(connection, request)
+            assert reply.startswith(b"HTTP/1.1 %d " % status), reply
+            assert b"after" not in reply
 
 
 @dataclass
@@ -315,6 +334,9 @@ def deaf(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
                 connection, _ = listener.accept()
                 with connection:
                     head = connection.recv(65536).decode()
+                    if "Sec-WebSocket-Key" not in head or "Upgrade" not in head:
+                        connection.sendall(json_answer({"data": []}))
+                        continue
                     key = head.split("Sec-WebSocket-Key: ")[1].split("\r\n")[0]
                     digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
                     said = found.answer.format(accept=base64.b64encode(digest).decode())
@@ -368,6 +390,66 @@ def test_bounds(site: Site) -> None:
         assert end.websocket is not None
         assert (end.websocket.close_code, end.websocket.closed_by_client) == (1008, None)
         assert end.websocket.close_reason in ("too many frames that say little", "too many pings")
+
+
+def test_a_flood(site: Site) -> None:
+    """Faster than it can be recorded, from either side: it is read no faster, and a stop is heard at once."""
+    mine = mint("flooder", ["search"], 600).reveal()
+    before = len(site.service.heard)
+    with site.open(additional_headers={"Authorization": f"Bearer {mine}"}) as client:
+
+        def flood() -> None:
+            with contextlib.suppress(ConnectionClosed, OSError):
+                for _ in range(100_000):
+                    client.send(MESSAGE)
+
+        site.service.say = lambda connection, message: None
+        used, flooding = site.memory(), threading.Thread(target=flood)
+        flooding.start()
+        time.sleep(2)
+        assert site.memory() < used + (20 << 20)
+        heard = len(site.service.heard)
+        assert heard > before + 50
+        inside.run(site.gateway.folder, "revoke", "subject", "flooder", environment=ENVIRONMENT)
+        closed(client)
+        flooding.join()
+        after = len(site.service.heard)
+        time.sleep(1)
+        assert len(site.service.heard) == after
+
+    def say(connection: ServerConnection, message: Any) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(600):
+                connection.send(MESSAGE)
+
+    site.service.say = say
+    with site.open(close_timeout=1) as client:
+        used = site.memory()
+        client.send("{}")
+        time.sleep(2)  # nothing is taken
+        assert site.memory() < used + (20 << 20)
+        client.recv(timeout=10)
+
+
+def test_texts_without_end(site: Site) -> None:
+    """A caller that begins one text after another, and ends none."""
+    with site.open() as client, contextlib.suppress(ConnectionClosed):
+        for number in range(1000):
+            client.send(json.dumps({"type": "x.delta", "item_id": f"i{number}", "delta": "hello wor"}))
+    assert closed(client)[0] in (1008, 1006)
+    errors = site.gateway.sql("SELECT error FROM flows WHERE operation = 'close' AND error LIKE '%told at once%'")
+    assert len(errors) == 1
+
+
+def test_crumbs_of_a_service(site: Site) -> None:
+    """Frames without anything in them hold nobody up."""
+    site.service.say = lambda connection, message: connection.send(["["] + [""] * 20_000)
+    with site.open() as client:
+        client.send("{}")
+        began = time.monotonic()
+        assert site.gateway.call("/.well-known/weir/whoami", method="GET", token=token()).status == 200
+        assert time.monotonic() - began < 3
+        assert closed(client)[0] == 1008
 
 
 def test_it_may_be_silent(site: Site) -> None:

@@ -23,6 +23,8 @@ from weir.masking.walk import MaskingError, Report, changes_of, words_of
 #: Bytes of one event or line, and characters of one value, that are held at most.
 LARGEST_EVENT = 8 << 20
 LARGEST_VALUE = 1 << 20
+#: Texts that may be told side by side: answers, tool calls.
+MOST_TEXTS = 256
 #: Characters of an unbroken word beyond which it is no value that is known, but data.
 _LONGEST_WORD = 8192
 _STEP = 4096
@@ -317,6 +319,7 @@ class Pieces:
         self._lines = lines
         self._streams: dict[_Channel, TextStream] = {}
         self._last: dict[_Channel, bytes] = {}  # a document with a piece of it, to write more with
+        self._kept = 0  # bytes of those
         self._frames: list[_Frame] = []  # the last ones, the latest first
 
     def masked(self, body: bytes) -> tuple[list[bytes], bytes]:
@@ -340,6 +343,8 @@ class Pieces:
             if stream is None:
                 if not piece.text:
                     continue
+                if len(self._streams) >= MOST_TEXTS:
+                    raise MaskingError("more texts are told at once than may be")
                 stream = self._streams[piece.channel] = TextStream(
                     self._view, self._report, words_of(piece.name), strategies
                 )
@@ -347,8 +352,9 @@ class Pieces:
             instead[id(piece.container), piece.key] = shown
             if last:
                 del self._streams[piece.channel]
+                self._keep(piece.channel, b"")
             else:
-                self._last[piece.channel] = body
+                self._keep(piece.channel, body)
         before = []
         if over or ends is not None:
             ended = [
@@ -364,6 +370,14 @@ class Pieces:
         mask = mask_line if self._lines else mask_json
         return before, mask(self._view, body, document, self._report, instead)
 
+    def _keep(self, channel: _Channel, body: bytes) -> None:
+        """*body* is the last document with a piece of the text *channel*; empty where that is over."""
+        self._kept += len(body) - len(self._last.pop(channel, b""))
+        if self._kept > LARGEST_EVENT:
+            raise MaskingError("more is told in pieces at once than may be")
+        if body:
+            self._last[channel] = body
+
     def framed(self, body: bytes) -> bytes | None:
         """A document like one before, but for its piece of text; None where it is none."""
         for frame in self._frames:
@@ -371,7 +385,7 @@ class Pieces:
                 text = _string(body[len(frame.before) : len(body) - len(frame.after)])
                 if text is not None:
                     shown = self._streams[frame.channel].feed(text)
-                    self._last[frame.channel] = body
+                    self._keep(frame.channel, body)
                     return body if shown == text else b"".join((frame.before, encode(shown), frame.after))
         return None
 
@@ -411,10 +425,11 @@ class Pieces:
     def _flush(self, channels: list[_Channel]) -> list[bytes]:
         written = []
         for channel in channels:
-            left = self._streams.pop(channel).feed("", last=True)
+            left, last = self._streams.pop(channel).feed("", last=True), self._last[channel]
+            self._keep(channel, b"")
             if not left:
                 continue
-            document = parse_answer(self._last[channel])
+            document = parse_answer(last)
             told, _ = _told(document, self._lines)
             for piece in told:
                 piece.container[piece.key] = left if piece.channel == channel else ""

@@ -5,6 +5,7 @@ pings on with whatever is in them. Here nothing passes but what stands in ``flow
 which is then forgotten; a killed flow is closed, with the code that stands in it.
 """
 
+import asyncio
 import time
 from collections import deque
 from typing import Any
@@ -23,7 +24,7 @@ from weir import bounds
 from weir.routing.crumbs import Crumbs
 from weir.routing.http import Bodies, End
 
-#: Pings of one side that the other has not answered.
+#: Pings of one side that the other has not answered; older ones are forgotten.
 MOST_PINGS = 16
 #: Bytes of a part of a message that is no crumb.
 _CRUMB = 64
@@ -36,7 +37,9 @@ class _Side:
         self.ws = ws
         self.parts: list[bytes] = []  # of the message that has not ended
         self.held = 0  # bytes of them
-        self.pings: deque[bytes] = deque()  # what is in those that the other side has not answered
+        self.pinged = 0
+        #: Pings that the other side has not answered: their numbers, and what is in them.
+        self.pings: deque[tuple[int, bytes]] = deque(maxlen=MOST_PINGS)
         self.crumbs = Crumbs()
 
 
@@ -46,6 +49,8 @@ class Relay(websocket.WebsocketLayer):
     def __init__(self, context: Context, flow: HTTPFlow) -> None:
         super().__init__(context, flow)
         self._sides: dict[bool, _Side] = {}  # by whether it is the caller
+        self.idle = asyncio.Event()  # nothing of what was sent is left to be handled
+        self.idle.set()
 
     @property
     def held(self) -> int:
@@ -63,6 +68,13 @@ class Relay(websocket.WebsocketLayer):
 
     def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Handle what one side sends; any other event but `End` is none that counts."""
+        self.idle.clear()
+        try:
+            yield from self._handle(event)
+        finally:
+            self.idle.set()
+
+    def _handle(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, RequestProtocolError | ResponseProtocolError):
             yield from self._close(CloseReason.ABNORMAL_CLOSURE, "", by_caller=isinstance(event, RequestProtocolError))
         elif isinstance(event, End):
@@ -86,22 +98,28 @@ class Relay(websocket.WebsocketLayer):
 
     def _said(self, said: Any, by_caller: bool) -> layer.CommandGenerator[None]:
         side, other = self._sides[by_caller], self._sides[not by_caller]
-        small = not isinstance(said, Message) or len(said.data) < _CRUMB
-        if by_caller and small and not side.crumbs.takes(1):
+        if _is_crumb(said, by_caller) and not side.crumbs.takes(1):
             yield from self._close(CloseReason.POLICY_VIOLATION, "too many frames that say little", by_caller=None)
         elif isinstance(said, Message):
             yield from self._part(said, side, by_caller)
         elif isinstance(said, Ping):
-            side.pings.append(bytes(said.payload))
-            if len(side.pings) > MOST_PINGS:
-                yield from self._close(CloseReason.POLICY_VIOLATION, "too many pings", by_caller=None)
-            else:
-                yield other.ws.send2(Ping(payload=b""))  # what was in it is for nobody
+            side.pinged += 1
+            side.pings.append((side.pinged, bytes(said.payload)))
+            yield other.ws.send2(Ping(payload=b"%d" % side.pinged))  # what was in it is for nobody
         elif isinstance(said, Pong):
-            if other.pings:
-                yield other.ws.send2(Pong(payload=other.pings.popleft()))
+            yield from self._pong(bytes(said.payload), other)
+        elif isinstance(said, CloseConnection) and side.ws.state is ConnectionState.OPEN:  # it has not said so
+            yield from self._close(said.code, "what was sent is no WebSocket", by_caller=None)
         elif isinstance(said, CloseConnection):
             yield from self._close(said.code, said.reason or "", by_caller=by_caller)
+
+    def _pong(self, number: bytes, pinging: _Side) -> layer.CommandGenerator[None]:
+        """An answer to one ping answers those before it (RFC 6455, 5.5.3); any other is for nobody."""
+        answered = next((ping for ping in pinging.pings if b"%d" % ping[0] == number), None)
+        if answered is not None:
+            while pinging.pings and pinging.pings[0][0] <= answered[0]:
+                pinging.pings.popleft()
+            yield pinging.ws.send2(Pong(payload=answered[1]))
 
     def _part(self, said: Message[Any], side: _Side, by_caller: bool) -> layer.CommandGenerator[None]:
         data = said.data.encode() if isinstance(said.data, str) else bytes(said.data)
@@ -152,6 +170,13 @@ class Relay(websocket.WebsocketLayer):
                 yield ws.send2(CloseConnection(code, found.close_reason or None))
             yield commands.CloseConnection(ws.conn)
         self.flow.live = False
+
+
+def _is_crumb(said: Any, by_caller: bool) -> bool:
+    """Whether a frame says little: also a short message, of a caller; services tell in those what they have to say."""
+    if not isinstance(said, Message):
+        return True
+    return len(said.data) < _CRUMB and (by_caller or not said.message_finished)
 
 
 def install() -> None:
