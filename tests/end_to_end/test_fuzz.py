@@ -13,6 +13,8 @@ import random
 import shutil
 import socket
 import ssl
+import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,10 +25,21 @@ from typing import Any
 import h2.exceptions
 import h11
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
 
 from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
-from tests.end_to_end.gateway import CREDENTIAL, Gateway, Seen, Upstream, free_port, token, write_policies
+from tests.end_to_end.gateway import (
+    CREDENTIAL,
+    Gateway,
+    Seen,
+    Upstream,
+    free_port,
+    recorded_flows,
+    token,
+    write_policies,
+)
 
 SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "5"))
 SEED = int(os.environ.get("WEIR_TEST_SEED", "0"))
@@ -43,6 +56,15 @@ recordings: {{recordings}}
 bounds: {{{{head_time: 1s, body_time: 1s, first_byte: 1s, idle: 2s}}}}
 """
 MORE = "unknown_operations: allow\nwrites: allow\n"
+SOCKET = """
+version: 1
+connection: socket
+profile: openai
+upstream: http://127.0.0.1:{upstream}
+match: {{path: /socket}}
+access: {{groups: [search]}}
+websocket: [/x]
+"""
 
 
 @dataclass
@@ -54,6 +76,24 @@ class Site:
     secure: int
     explicit: int
     trust: ssl.SSLContext
+    listener: "Listener"
+
+
+class Listener:
+    """A service that keeps what each WebSocket says, by the caller's number of it."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, list[bytes]] = {}
+        self.server = serve(self._hear, "127.0.0.1", 0, compression=None, close_timeout=1)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.port = int(self.server.socket.getsockname()[1])
+
+    def _hear(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        heard = self.heard.setdefault(connection.request.path.partition("=")[2], [])
+        with contextlib.suppress(ConnectionClosed):
+            for message in connection:
+                heard.append(message.encode() if isinstance(message, str) else message)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +105,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     shutil.copy(issued.certificate, folder / "policies/listener.pem")
     shutil.copy(issued.key, folder / "policies/listener.key")
     upstream, port, secure, explicit = Upstream(), free_port(), free_port(), free_port()
-    write_policies(folder, port, upstream.port, MORE, gateway=GATEWAY.format(secure=secure, explicit=explicit))
+    listener = Listener()
+    write_policies(
+        folder, port, upstream.port, MORE, gateway=GATEWAY.format(secure=secure, explicit=explicit),
+        socket=SOCKET.format(upstream=listener.port),
+    )  # fmt: skip
     gateway = launch(folder, port, "-q", "-n", "--set", "weir_listen=true", wait="")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -73,8 +117,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
             socket.create_connection(("127.0.0.1", explicit), 1).close()
             break
         time.sleep(0.1)
-    yield Site(gateway, upstream, secure, explicit, ssl.create_default_context(cafile=str(authority.path)))
+    yield Site(gateway, upstream, secure, explicit, ssl.create_default_context(cafile=str(authority.path)), listener)
     gateway.stop()
+    listener.server.shutdown()
     upstream.stop()
 
 
@@ -274,4 +319,72 @@ def test_headers_of_http2(site: Site) -> None:
     print(f"{count} inputs, of which {len(seen)} requests reached the service")
     assert count > 10 * SECONDS and len(seen) > count // 50
     check(site)
+    assert not [line for line in site.gateway.log if "crashed" in line or "Traceback" in line]
+
+
+HANDSHAKE = (
+    "GET /socket/x?n=%d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def random_frames(chance: random.Random) -> bytes:
+    """What a caller sends over a WebSocket, most of it right."""
+    data = b""
+    for _ in range(chance.randrange(1, 8)):
+        opcode = chance.choice((1,) * 6 + (2, 2, 0, 0, 8, 9, 10, 3, 11))
+        head = opcode | (0 if chance.random() < 0.2 else 0x80) | (0x40 if chance.random() < 0.02 else 0)
+        body = chance.choice(
+            (b'{"a": "b"}', b"x" * 130, b"", b"\xff\xfe", b"\x03\xe8bye", b"x" * 70_000, "é".encode()[:1])
+        )
+        size = len(body) + (chance.choice((-1, 1, 7)) if chance.random() < 0.03 else 0)
+        masked = 0 if chance.random() < 0.03 else 0x80
+        mask = bytes(chance.randrange(256) for _ in range(4)) if masked else b""
+        if size < 126:
+            length = bytes([masked | max(0, size)])
+        elif size < 1 << 16 and chance.random() < 0.95:
+            length = bytes([masked | 126]) + struct.pack("!H", size)
+        else:
+            length = bytes([masked | 127]) + struct.pack("!Q", size)
+        data += bytes([head]) + length + mask
+        data += bytes(byte ^ mask[i % 4] for i, byte in enumerate(body)) if mask else body
+    if chance.random() < 0.1:
+        place = chance.randrange(len(data))
+        data = data[:place] + bytes([chance.randrange(256)]) + data[place + 1 :]
+    return data
+
+
+def test_frames_of_a_websocket(site: Site) -> None:
+    """What the service hears is what is on record, in order, and nothing else."""
+    chance, good = random.Random(SEED or time.time_ns()), token()
+    count, started, before = 0, time.monotonic(), len(recorded_flows(site.gateway.recordings))
+
+    def say(number: int, frames: bytes) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", site.gateway.port), 2) as connection:
+            connection.settimeout(1)
+            connection.sendall((HANDSHAKE % (number, good)).encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
+            connection.sendall(frames)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        while time.monotonic() - started < SECONDS:
+            batch = [(count + i, random_frames(chance)) for i in range(BATCH)]
+            list(pool.map(lambda each: say(*each), batch))
+            count += BATCH
+    assert site.gateway.process.poll() is None
+    time.sleep(1)
+    recorded: dict[str, list[bytes]] = {}
+    for flow in recorded_flows(site.gateway.recordings)[before:]:
+        number = flow.request.path.partition("=")[2]
+        if flow.websocket is not None and flow.comment.startswith("message of "):
+            recorded.setdefault(number, []).extend(m.content for m in flow.websocket.messages if m.from_client)
+    heard = {number: messages for number, messages in site.listener.heard.items() if messages}
+    print(f"{count} inputs, of which {sum(map(len, heard.values()))} messages reached the service")
+    assert count > 2 * SECONDS
+    assert len(heard) > count // 5
+    for number, messages in heard.items():
+        assert recorded[number][: len(messages)] == messages, number
     assert not [line for line in site.gateway.log if "crashed" in line or "Traceback" in line]
