@@ -120,13 +120,15 @@ class Http(HttpLayer):
         yield from super().make_stream(stream_id)
 
     def _told(self, event: Overdue | End) -> layer.CommandGenerator[None]:
-        within = event.to is not self  # a tunnel
-        if within or isinstance(event, End):
+        if event.to is not self:  # it is within a tunnel
             for stream in list(self.streams.values()):
-                if within or (isinstance(event, End) and getattr(stream, "flow", None) is event.flow):
-                    yield from self.event_to_child(stream, event)
-        else:
+                yield from self.event_to_child(stream, event)
+        elif isinstance(event, Overdue):
             yield from self._overdue(event)
+        else:
+            for stream in list(self.streams.values()):
+                if stream.child_layer is not None and stream.flow is event.flow:  # its WebSocket has begun
+                    yield from self.event_to_child(stream, event)
 
     def _overdue(self, event: Overdue) -> layer.CommandGenerator[None]:
         found = self.streams.get(event.stream)
