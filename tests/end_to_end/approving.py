@@ -68,6 +68,19 @@ approval: {{reviewers: [leads], hold: 1s}}
 masks: [{{fields: ["$..salary"], with: redact}}]
 """
 
+TALK = """
+version: 1
+connection: talk
+profile: openai
+upstream: http://127.0.0.1:{upstream}
+match: {{path: /talk}}
+access: {{groups: [search]}}
+websocket: [/x]
+approval: {{reviewers: [leads], hold: 20s}}
+rules: [{{name: talks, when: {{operation: websocket}}, effect: require_approval}}]
+masks: [{{fields: ["$.secret"], with: redact}}]
+"""
+
 #: A rotation of one is always on call.
 SCHEDULE = "version: 1\ntimezone: UTC\nstarts: 2026-01-05 09:00\nrotation: [local/carol]\n"
 
@@ -236,7 +249,7 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
     gateway = GATEWAY.format(admin=admin.port, state=state)
     write_policies(
         folder, port, upstream.port, POLICY, gateway, window=WINDOW.format(upstream=upstream.port),
-        search=SEARCH.format(upstream=upstream.port),
+        search=SEARCH.format(upstream=upstream.port), talk=TALK.format(upstream=upstream.port),
     )  # fmt: skip
     (folder / "policies" / "schedules").mkdir()
     (folder / "policies" / "schedules" / "search.yaml").write_text(SCHEDULE)

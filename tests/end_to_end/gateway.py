@@ -1,6 +1,8 @@
 """A real gateway for tests: the real mitmdump with the real bundle, a raw upstream, policies of the test's own."""
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -201,6 +203,25 @@ def say(connection: socket.socket, data: bytes) -> bytes:
             received += chunk
     except (ConnectionError, ssl.SSLError):
         return received
+
+
+#: Of a WebSocket's handshake: 16 bytes that are none in particular.
+KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+
+
+def websocket_handshake(target: str, bearer: str, *lines: str, key: str = KEY, method: str = "GET") -> bytes:
+    """A request for a WebSocket, with more header *lines*."""
+    more = "".join(f"{line}\r\n" for line in lines)
+    return (
+        f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nConnection: Upgrade\r\n"
+        f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{more}\r\n"
+    ).encode()
+
+
+def websocket_accept(head: bytes) -> str:
+    """What a service says in Sec-WebSocket-Accept to a handshake's *head*."""
+    key = head.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
+    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.approving import CAROL, WEIR, Launch, Site, Waiting, body, free_admin, start_site, token_of, weir
-from tests.end_to_end.gateway import Seen, Upstream, json_answer
+from tests.end_to_end.gateway import Seen, Upstream, json_answer, websocket_accept, websocket_handshake
 
 
 @pytest.fixture(scope="module")
@@ -736,3 +736,30 @@ def test_asking_and_leaving_does_not_keep_others_waiting(site: Site, user: str, 
     for thread in threads:
         thread.join()
     assert statuses == {200}
+
+
+def test_a_websocket_is_held_until_it_is_approved(site: Site, user: str, caller: str, carol: str) -> None:
+    """Its handshake waits like any request; and what its service says is masked as anything."""
+    said = b'{"secret": "hidden"}'
+
+    def answer(seen: Seen) -> Iterator[bytes]:
+        head = (
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {websocket_accept(seen.head)}\r\n\r\n"
+        )
+        yield b"HTTP/1.1 101 Switching Protocols\r\n" + head.encode() + bytes([0x81, len(said)]) + said
+
+    before, site.upstream.answer = site.upstream.answer, answer
+    try:
+        with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=20) as connection:
+            connection.sendall(websocket_handshake(f"/talk/x?for={user}", caller))
+            asked = site.admin.of(user, carol)
+            assert not any(user.encode() in seen.head for seen in site.upstream.seen)
+            assert site.admin.decide(asked["id"], carol).status_code == 200
+            received = b""
+            while b"}" not in received and (chunk := connection.recv(65536)):
+                received += chunk
+    finally:
+        site.upstream.answer = before
+    assert received.startswith(b"HTTP/1.1 101 ")
+    assert b"secret" in received and b"hidden" not in received
+    assert any(user.encode() in seen.head for seen in site.upstream.seen)

@@ -38,6 +38,7 @@ from tests.end_to_end.gateway import (
     free_port,
     recorded_flows,
     token,
+    websocket_handshake,
     write_policies,
 )
 
@@ -322,12 +323,6 @@ def test_headers_of_http2(site: Site) -> None:
     assert not [line for line in site.gateway.log if "crashed" in line or "Traceback" in line]
 
 
-HANDSHAKE = (
-    "GET /socket/x?n=%d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-
-
 def random_frames(chance: random.Random) -> bytes:
     """What a caller sends over a WebSocket, most of it right."""
     data = b""
@@ -362,7 +357,7 @@ def test_frames_of_a_websocket(site: Site) -> None:
     def say(number: int, frames: bytes) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", site.gateway.port), 2) as connection:
             connection.settimeout(1)
-            connection.sendall((HANDSHAKE % (number, good)).encode())
+            connection.sendall(websocket_handshake(f"/socket/x?n={number}", good))
             assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
             connection.sendall(frames)
             connection.shutdown(socket.SHUT_WR)

@@ -1,8 +1,6 @@
 """WebSockets: opened by policy, masked and recorded message by message, closed when their caller may no longer."""
 
-import base64
 import contextlib
-import hashlib
 import json
 import signal
 import socket
@@ -26,12 +24,15 @@ from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     BUNDLE,
     CREDENTIAL,
+    KEY,
     Gateway,
     free_port,
     json_answer,
     recorded_flows,
     say,
     token,
+    websocket_accept,
+    websocket_handshake,
     write_policies,
 )
 from weir.auth.local import mint
@@ -259,13 +260,9 @@ def test_who_may_open_one(site: Site) -> None:
         assert client.recv(timeout=10) == "{}"
 
 
-def handshake(*lines: str, key: str = "AAAAAAAAAAAAAAAAAAAAAA==", method: str = "GET") -> bytes:
+def handshake(*lines: str, key: str = KEY, method: str = "GET") -> bytes:
     """One by hand."""
-    more = "".join(f"{line}\r\n" for line in lines)
-    return (
-        f"{method} {PATH}?model=m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token()}\r\nConnection: Upgrade\r\n"
-        f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{more}\r\n"
-    ).encode()
+    return websocket_handshake(f"{PATH}?model=m", token(), *lines, key=key, method=method)
 
 
 def test_half_a_handshake(site: Site) -> None:
@@ -337,9 +334,7 @@ def deaf(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
                     if "Sec-WebSocket-Key" not in head or "Upgrade" not in head:
                         connection.sendall(json_answer({"data": []}))
                         continue
-                    key = head.split("Sec-WebSocket-Key: ")[1].split("\r\n")[0]
-                    digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-                    said = found.answer.format(accept=base64.b64encode(digest).decode())
+                    said = found.answer.format(accept=websocket_accept(head.encode()))
                     connection.sendall(
                         f"HTTP/1.1 101 Switching Protocols\r\n{said}\r\n\r\n".encode() + b"\x81\x05after"
                     )
