@@ -63,6 +63,7 @@ class Conversation:
     of_service: Messages
     passed: list[bytes] = field(default_factory=list)  # what may be sent now: read by Gate
     counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by whether the caller's
+    ended: bool = False
     closing: tuple[int, str] | None = None  # the gateway closes it: with which code, and why
 
     def side(self, from_caller: bool) -> Messages:
@@ -113,12 +114,15 @@ class WebSockets:
 
         mitmproxy would go on, and keep what comes.
         """
+        conversation = self._open.get(flow)
+        if conversation is None:
+            return  # Gate closes it
         handler = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
         found = Http.of.get(flow.client_conn.id)
         streams = found.streams.values() if found is not None else ()
         relay = next((s.child_layer for s in streams if getattr(s, "flow", None) is flow), None)
         if handler is None or not isinstance(relay, Relay):
-            self.forget(flow)  # Gate closes it
+            self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
             return
         for connection in (relay.context.client, relay.context.server):
             transport = handler.transports.get(connection)
@@ -155,9 +159,9 @@ class WebSockets:
     async def websocket_end(self, flow: http.HTTPFlow) -> None:
         """It is closed: let what is held of its texts go, and have the end recorded."""
         conversation, data = self._open.get(flow), flow.websocket
-        if conversation is None or data is None:
+        if conversation is None or data is None or conversation.ended:
             return
-        data.messages, conversation.passed = [], []
+        data.messages, conversation.passed, conversation.ended = [], [], True
         exchange = conversation.exchange
         try:
             for from_caller in (True, False):

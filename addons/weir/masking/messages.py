@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from weir.content import ContentError
+from weir.masking.detectors.engine import without_escapes
 from weir.masking.masker import mask_text
 from weir.masking.masks import MaskedField, View
 from weir.masking.streams import Pieces
@@ -64,7 +65,14 @@ class _Masker:
             return self._document(data)
         if not text:
             raise MaskingError("it is not text")
+        if b"\\" in data and self._hides(without_escapes(data)):
+            raise MaskingError("it hides a value by escapes")
         return [self.text(data.decode()).encode()]
+
+    def _hides(self, plain: bytes) -> bool:
+        """Whether there is something to mask in a text without its escapes: JSON within what is none."""
+        text = plain.decode("utf-8", "replace")
+        return mask_text(self._view, text, Report()) != text
 
     def _document(self, data: bytes) -> list[bytes]:
         try:
