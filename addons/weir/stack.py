@@ -92,6 +92,8 @@ _NOT_RECORDED = Problem(
 #: Of a replayed request, nothing that the record says of how its caller came counts.
 _NO_ARRIVAL = Arrival(Listener("", 0))
 
+#: Bytes of a path that a log line shows.
+_LONGEST_LOGGED = 300
 #: Where a quotation begins in mitmproxy's error texts.
 _QUOTATION = re.compile(r"""[:'"(]""")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -979,7 +981,7 @@ def _not_in(headers: tuple[tuple[str, str], ...], problem: Problem) -> list[tupl
 def _log(exchange: Exchange) -> None:
     record = exchange.request_record
     status = exchange.response_record.status if exchange.response_record else "-"
-    path = record.target.partition(b"?")[0].decode("utf-8", "replace") if record else ""
+    path = record.target.partition(b"?")[0][:_LONGEST_LOGGED].decode("utf-8", "replace") if record else ""
     who = exchange.principal.sub if exchange.principal else "nobody"
     outcome = exchange.problem.kind.slug if exchange.problem else "allowed"
     name = exchange.connection.name if exchange.connection else "-"

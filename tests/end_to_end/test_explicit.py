@@ -299,6 +299,11 @@ def test_where_tunnels_do_not_lead(site: Site) -> None:
         head, connection = site.connect(target, good)
         connection.close()
         assert head.startswith(b"HTTP/1.1 %d " % status), (target, head)
+    head, connection = site.connect(f"127.0.0.1:{site.plain.port}", good)
+    with connection:
+        while b"wss:// only" not in head:
+            assert (more := connection.recv(65536)), head
+            head += more
     for headers in (
         (f"Host: evil.example:{service}",),
         ("Content-Length: 3",),

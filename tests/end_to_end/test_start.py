@@ -115,7 +115,7 @@ def test_unwritable_recordings(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_options_that_would_open_it(tmp_path: Path, arguments: list[str], expected: str) -> None:
     write_policies(tmp_path, free_port(), 1)
-    code, output = run(tmp_path, str(MITMDUMP), *arguments, "-s", str(BUNDLE))
+    code, output = run(tmp_path, str(MITMDUMP), "--listen-port", str(free_port()), *arguments, "-s", str(BUNDLE))
     assert code == 1 and expected in output and "Traceback" not in output
 
 

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from tests.end_to_end.gateway import (
     BUNDLE,
     CREDENTIAL,
     KEY,
+    MITMDUMP,
     Gateway,
     free_port,
     json_answer,
@@ -213,6 +215,17 @@ def test_messages(site: Site) -> None:
     assert b'"s"' not in everything
     rows = site.gateway.sql(f"SELECT operation, request_bytes, response_bytes, session_id, \"user\" FROM flows WHERE websocket = '{opened}' ORDER BY request_id")  # fmt: skip
     assert [row[0] for row in rows] == ["message"] * 4 + ["close"]
+    shown = inside.run(site.gateway.folder, "sessions", "show", str(rows[0][3]), environment=ENVIRONMENT).stdout
+    assert 'caller   {"text": "write to (mail)"}' in shown
+    assert "with its handshake" in shown
+    assert "refused" not in shown
+    files = [str(path) for path in (site.gateway.recordings / "segments").rglob("*.mitm")]
+    for file in files:
+        read = subprocess.run(
+            [MITMDUMP, "--flow-detail", "3", "-nr", file], capture_output=True, text=True, check=True
+        ).stdout
+        assert "write to (mail)" in read or "realtime" not in file
+        assert "Error" not in read
     (handshake,) = site.gateway.sql(f"SELECT operation, status, model, session_id, \"user\" FROM flows WHERE request_id = '{opened}'")  # fmt: skip
     assert handshake[:3] == ("websocket", 101, "gpt-new")
     assert {row[3:] for row in rows} == {handshake[3:]}

@@ -128,6 +128,8 @@ def test_the_commands(tmp_path: Path, home: Path) -> None:
     assert "may not speak for other.example; run: weir ca rotate" in weir("check", *at, code=2)
     assert "run first" in weir("ca", "rotate", "--finish", code=1)
     second = weir("ca", "rotate", *at).splitlines()[0]
+    assert "--finish, or make another with --force" in weir("ca", "rotate", *at, code=1)  # callers may trust it already
+    second = weir("ca", "rotate", *at, "--force").splitlines()[0]
     assert weir("ca", "export").count("BEGIN CERTIFICATE") == 2
     weir("ca", "rotate", "--finish")
     shown = weir("ca", "show", "--json")

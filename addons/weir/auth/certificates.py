@@ -5,6 +5,7 @@ dates are verified here, for each request, so that a certificate that expires en
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class CertificateIssuer:
         try:
             verified = verifier.build_client_verifier().verify(leaf, list(chain[1:]))
         except (VerificationError, ValueError) as error:
-            reason = str(error).partition("(")[0].strip()[:100]
+            reason = str(error).partition("(")[0].strip()[:200]
             raise TokenError(f"the client certificate is not one of {self.name!r}: {reason}") from None
         subject = _subject(leaf, self.kinds)
         if self.subjects and not any(pattern.fullmatch(subject) for pattern in self.subjects):
@@ -171,6 +172,8 @@ def _subject(leaf: x509.Certificate, kinds: tuple[str, ...]) -> str:
 def compile_certificates(settings: CertificateIssuerSettings, folder: Path) -> CertificateIssuer:
     """Raises `SettingError`; the file is relative to *folder*."""
     authorities = read_certificates(read_file(folder, settings.ca, "ca"), settings.ca, "ca")
+    for authority in authorities:
+        _check_authority(authority, settings.ca)
     for names in ([], settings.add_groups, *settings.groups.values()):
         _check_groups(names, settings.name)
     return CertificateIssuer(
@@ -181,6 +184,24 @@ def compile_certificates(settings: CertificateIssuerSettings, folder: Path) -> C
         tuple((compile_subject(pattern), tuple(names)) for pattern, names in settings.groups.items()),
         tuple(settings.add_groups),
     )
+
+
+def _check_authority(authority: x509.Certificate, file: str) -> None:
+    """What RFC 5280 asks of an authority and verifiers insist on, said before the first caller comes."""
+    missing = []
+    with contextlib.suppress(ValueError):
+        extensions = {type(extension.value): extension.value for extension in authority.extensions}
+        constraints, usage = extensions.get(x509.BasicConstraints), extensions.get(x509.KeyUsage)
+        if not (isinstance(constraints, x509.BasicConstraints) and constraints.ca):
+            missing.append("basicConstraints=critical,CA:TRUE")
+        if not (isinstance(usage, x509.KeyUsage) and usage.key_cert_sign):
+            missing.append("keyUsage=critical,keyCertSign")
+    if missing:
+        raise SettingError(
+            f"{file}: {authority.subject.rfc4514_string() or 'the certificate'} is no authority that can be verified "
+            f"against; make it again with: openssl req -x509 … -addext {' -addext '.join(missing)}",
+            "ca",
+        )
 
 
 def compile_network(settings: NetworkIssuerSettings) -> NetworkIssuer:

@@ -164,6 +164,7 @@ def rotate(
     host: _Hosts = None,
     days: _Days = ca.DAYS,
     finish: Annotated[bool, typer.Option("--finish", help="Put the one that was made into use.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make another next one, though callers may trust it.")] = False,
 ) -> None:
     """Replace the authority without a gap: make the next one, have callers trust both, then finish.
 
@@ -187,6 +188,12 @@ def rotate(
         ca.follow()
         _say(following)
         return
+    if ca.following() is not None and not force:
+        fail(
+            "there is a next one, which callers may trust already; run: weir ca rotate --finish, or make another with "
+            "--force",
+            1,
+        )
     made = ca.make(_hosts(policies, host), days)
     ca.save(made, following=True)
     _say(made)

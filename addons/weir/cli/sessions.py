@@ -279,12 +279,14 @@ def _show(console: Console, folder: Recordings, row: dict[str, Any]) -> None:
     line = Text()
     line.append(f"{str(row['time'])[:23]}  ", style="dim")
     line.append(f"{row['status'] or '-'} ", style="bold red" if refused or row["error"] else "bold green")
-    line.append(inert(f"{row['method']} {row['path']}  "))
+    line.append(inert(f"{row['method'] if row['websocket'] is None else row['operation']} {row['path']}  "))
     line.append(inert(f"{row['user'] or 'nobody'} → {row['connection'] or 'no connection'}"), style="bold")
     console.print(line)
     by = f" by {row['rule']}" if row["rule"] else ""
     place = f" ({row['rule_file']}:{row['rule_line']})" if row["rule_line"] else ""
     decided = f"{row['effect'] or 'refused'}{by}{place}" + (f": {row['problem']}" if refused else "")
+    if row["websocket"] is not None:
+        decided = f"with its handshake, {row['websocket']}"
     facts = [f"request {row['request_id']}", f"session {row['session_id']}", f"{row['duration_ms']:.0f} ms"]
     for name, value in (
         ("decided", decided),
@@ -301,6 +303,8 @@ def _show(console: Console, folder: Recordings, row: dict[str, Any]) -> None:
     except MissingFlowError as error:
         console.print(Text(f"  {error}", style="red"))
         return
+    for said in flow.websocket.messages if flow.websocket is not None else ():
+        _body(console, "caller" if said.from_client else "service", said.content.decode("utf-8", "replace"))
     request = _text(flow.request.content)
     shown = {k: v for k, v in request.items() if k != "documents"} if isinstance(request, dict) else request
     _body(console, "asked", shown)

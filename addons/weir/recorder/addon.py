@@ -10,6 +10,7 @@ from typing import Any
 
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
+from wsproto.frame_protocol import CloseReason
 
 from weir.alarms import Told, alarm
 from weir.approvals.model import Approval
@@ -245,7 +246,7 @@ class Recorder:
             time.time(),
         )
         metadata = encode_line(line)
-        websocket = self._encoder.websocket(WebSocketData()) if _opened(exchange) else NO_WEBSOCKET
+        websocket = self._encoder.websocket(_going_on([])) if _opened(exchange) else NO_WEBSOCKET
         marked, comment = ":no_entry:" if exchange.problem else "", _comment(line)
 
         def encode() -> bytes:
@@ -304,7 +305,7 @@ class Recorder:
                 digest = self._digests.body(b"".join(message.content for message in messages))
                 line.request_digest, line.response_digest = (digest, None) if by_caller else (None, digest)
             messages = [WebSocketMessage(m.type, m.from_client, b"", m.timestamp) for m in messages]
-        await self._write_said(flow, exchange, line, WebSocketData(messages))
+        await self._write_said(flow, exchange, line, _going_on(messages))
 
     async def websocket_end(
         self, flow: http.HTTPFlow, exchange: Exchange, data: WebSocketData, counts: Mapping[bool, int], error: str
@@ -425,6 +426,11 @@ class Recorder:
             query_digest=self._digests.query(call.query),
             results=self._digests.results(exchange.ranking, call.documents),
         )
+
+
+def _going_on(messages: list[WebSocketMessage]) -> WebSocketData:
+    """Some messages of a WebSocket that is open. mitmproxy shows a flow without any code as an error."""
+    return WebSocketData(messages, close_code=CloseReason.NO_STATUS_RCVD, close_reason="(it goes on)")
 
 
 def _opened(exchange: Exchange) -> bool:

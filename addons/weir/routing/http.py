@@ -5,6 +5,7 @@ stays; and for callers of HTTP/2 whose service speaks HTTP/1.1 it opens one for 
 forgotten, and what is idle is used again.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -32,6 +33,8 @@ from mitmproxy.proxy.layers.http._events import (
 from weir import bounds
 from weir.identifiers import Uuid7
 from weir.problems import Problem
+
+logger = logging.getLogger("weir")
 
 #: How errors begin that callers are told of by a status of their own.
 TOO_SLOW = "the body did not come in time"
@@ -180,9 +183,12 @@ class Http(HttpLayer):
 
 def closing(answer: Problem | Response) -> bytes:
     """*answer* as HTTP/1.1 bytes that end the connection."""
-    response = answer.response(_new_id()) if isinstance(answer, Problem) else answer
-    response.headers["Connection"] = "close"
-    return bytes(http1.assemble_response(response))
+    if isinstance(answer, Problem):
+        request_id = _new_id()
+        logger.info(f"weir: {request_id} - nobody - {answer.status} {answer.kind.slug}, before it was a request")
+        answer = answer.response(request_id)
+    answer.headers["Connection"] = "close"
+    return bytes(http1.assemble_response(answer))
 
 
 def _idle(handler: Any) -> bool:

@@ -41,6 +41,10 @@ _MOST_TOLD = 1000
 
 _FORBIDDEN = "The destination's address is not one that may be reached through this gateway."
 _PLAIN_ON_TLS = Problem(Kind.MALFORMED_REQUEST, "This port speaks TLS. Use https:// in the client's base URL.")
+_NOT_TLS = (
+    "That service does not speak TLS, and a CONNECT is for TLS only. Ask for it as http://, without CONNECT; "
+    "WebSockets pass a proxy as wss:// only."
+)
 NO_DESTINATION = (
     "No connection leads to this destination, and it is not among those that are passed. Ask the gateway's operator "
     "to add it, or take it out of what is sent through the gateway (NO_PROXY)."
@@ -202,7 +206,8 @@ class Wire:
             return
         passing = policies.destinations.passed(host, port)
         if passing is None:
-            raise Refusal(Kind.UNKNOWN_DESTINATION, NO_DESTINATION)
+            plain = Origin("http", host, port) in policies.destinations.origins
+            raise Refusal(Kind.UNKNOWN_DESTINATION, _NOT_TLS if plain else NO_DESTINATION)
         arrival.passing = await _resolved(passing.dial, host, port)
         arrival.hosts, arrival.port = frozenset((host,)), port
 
