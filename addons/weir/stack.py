@@ -223,6 +223,9 @@ class Stack:
             exchange.problem = refusal.problem
         except Exception as error:
             self._failed(exchange, "requestheaders", error)
+        opener = self._openers.get(flow.client_conn)
+        if exchange.problem is not None and exchange.principal is None and opener is not None:
+            exchange.principal = opener.principal  # for the record: what is refused within a tunnel is its opener's
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge the request, take the record's copy of it, and only then give it its credential."""

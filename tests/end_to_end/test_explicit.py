@@ -302,7 +302,8 @@ def test_where_tunnels_do_not_lead(site: Site) -> None:
     head, connection = site.connect(f"127.0.0.1:{site.plain.port}", good)
     with connection:
         while b"wss:// only" not in head:
-            assert (more := connection.recv(65536)), head
+            more = connection.recv(65536)
+            assert more, head
             head += more
     for headers in (
         (f"Host: evil.example:{service}",),
@@ -341,6 +342,8 @@ def test_names_that_differ(site: Site) -> None:
         with site.tunnel(good, host, sni) as tunnel:
             assert request_within(tunnel, header).status == status, (sni, header)
     assert len(site.service.seen) == before + 3
+    query = "SELECT DISTINCT \"user\" FROM flows WHERE status = 421 AND method = 'POST'"
+    assert site.gateway.sql(query) == [("alice",)]  # who opened the tunnel
     for line in (
         f"GET https://evil.example/ HTTP/1.1\r\nHost: {host}",
         f"GET https://{host}/ HTTP/1.1\r\nHost: {host}",
