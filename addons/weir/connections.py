@@ -11,6 +11,7 @@ from typing import Any
 from mitmproxy import ctx, http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from weir import native_answers
@@ -78,6 +79,13 @@ class Connections:
         host = flow.server_conn.address[0] if flow.server_conn.address else None
         if isinstance(host, dial.Dialed) and host.dial.authorization is not None:
             flow.request.headers["Proxy-Authorization"] = host.dial.authorization.reveal()
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """A connection to a service is over: close its socket, where mitmproxy has not (as `Watch.goes` does)."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
+        left = handler.transports.get(data.server) if handler is not None else None
+        if left is not None and left.writer is not None:
+            left.writer.close()
 
     def client_disconnected(self, client: Client) -> None:
         """A caller has left."""

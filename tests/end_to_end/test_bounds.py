@@ -293,15 +293,17 @@ def test_what_is_under_way_is_bounded(site: Site) -> None:
 
 
 def test_a_hello_without_end(site: Site) -> None:
-    """A ClientHello that announces 16 MB: closed long before that, and nobody waits meanwhile."""
+    """A ClientHello that announces 16 MB: closed long before that, socket and all, and nobody waits meanwhile."""
     hello = b"\x01" + (16_000_000).to_bytes(3) + b"\x03\x03" + b"x" * 16_000
     record = b"\x16\x03\x01" + len(hello).to_bytes(2) + hello
-    sent = 0
-    with socket.create_connection(("127.0.0.1", site.secure), timeout=20) as connection, contextlib.suppress(OSError):
-        while sent < 5_000_000:
-            connection.sendall(record)
-            sent += len(record)
-    assert sent < 5_000_000
+    for _ in range(5):
+        sent = 0
+        connect = socket.create_connection(("127.0.0.1", site.secure), timeout=5)
+        with connect as connection, contextlib.suppress(ConnectionError):  # a timeout is none
+            while sent < 5_000_000:
+                connection.sendall(record)
+                sent += len(record)
+        assert sent < 5_000_000
     assert site.works()
 
 

@@ -67,6 +67,8 @@ class Watch:
     def goes(self, client: Client) -> None:
         """*client* is closed. What it has not taken of its answers, it may take for a while; until then it counts."""
         transport = self._transports.pop(client.id, None)
+        if transport is not None:
+            transport.close()  # mitmproxy does not, where the connection was ended while it waited to handle more of it
         if transport is None or transport.get_write_buffer_size() == 0:
             self._gone(address_of(client))
             return
