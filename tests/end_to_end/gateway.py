@@ -298,6 +298,11 @@ class Gateway:
             time.sleep(0.02)
         raise AssertionError(f"{text!r} is not in the log:\n" + "".join(self.log))
 
+    def memory(self) -> int:
+        """Bytes that its process has."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """A query over the index, from this process."""
         with duckdb.connect(str(self.recordings / "index.duckdb"), read_only=True) as connection:

@@ -5,6 +5,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import brotli
+import zstandard
+
 from tests.end_to_end.http2 import Headers
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
@@ -79,10 +82,18 @@ HOSTILE: dict[str, Callable[[Aim], bytes]] = {
     "half a head": lambda to: b"POST /reranker HT\r\n\r\n",
     "CONNECT": lambda to: to.head(method="CONNECT", target="169.254.169.254:80"),
     "two tokens": lambda to: to.head(LENGTH, to.second) + BODY,
+    "2 MB of header": lambda to: to.head(LENGTH, f"X-A: {'b' * 2_000_000}") + BODY,
+    "100,000 headers": lambda to: to.head(LENGTH, *(f"X-{n}: y" for n in range(100_000))) + BODY,
     "too large": lambda to: to.head("Content-Length: 40000000") + b"x" * 100,
 }  # fmt: skip
 
 
+_SPACES = b" " * 60_000_000
+BOMBS = {
+    "gzip": gzip.compress(_SPACES),
+    "br": brotli.compress(_SPACES, quality=5),
+    "zstd": zstandard.ZstdCompressor().compress(_SPACES),
+}
 #: Of both: bodies that hide something, by more header fields.
 BODIES: dict[str, tuple[bytes, tuple[tuple[str, str], ...]]] = {
     "duplicate key": (b'{"query":"q","documents":["a"],"documents":[]}', ()),
@@ -93,7 +104,7 @@ BODIES: dict[str, tuple[bytes, tuple[tuple[str, str], ...]]] = {
     "another type": (BODY, (("content-type", "text/plain"),)),
     "unknown encoding": (BODY, (("content-encoding", "compress"),)),
     "an encoding of encodings": (BODY, (("content-encoding", "gzip, gzip"),)),
-    "bomb": (gzip.compress(b" " * 100_000_000), (("content-encoding", "gzip"),)),
+    **{f"bomb in {encoding}": (bomb, (("content-encoding", encoding),)) for encoding, bomb in BOMBS.items()},
 }
 
 #: Requests that HTTP/2 can carry and HTTP/1.1 could not, or that two would read differently.
@@ -125,6 +136,7 @@ HOSTILE_HTTP2: dict[str, Callable[[Aim], Headers]] = {
     "an unknown pseudo-header": lambda to: [(":protocol", "websocket"), *to.headers()],
     "a length that is not so": lambda to: to.headers(("content-length", "3")),
     "two lengths": lambda to: to.headers(("content-length", str(len(BODY))), ("content-length", "3")),
+    "a thousand headers": lambda to: to.headers(*((f"x-{n}", "y") for n in range(1000))),
     "a CONNECT": lambda to: [(":method", "CONNECT"), (":authority", f"{to.host}:443")],
     "a WebSocket": lambda to: [(":method", "CONNECT"), (":protocol", "websocket"), *to.headers()[1:]],
 }  # fmt: skip
@@ -148,5 +160,13 @@ ANSWERS: dict[str, tuple[int, bytes]] = {
     "another proxy's challenge": (502, b"HTTP/1.1 407 P\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"),
     "a cookie": (200, b"HTTP/1.1 200 OK\r\nSet-Cookie: session=hidden\r\nAlt-Svc: h3=\":443\"; ma=hidden\r\nContent-Length: 0\r\n\r\n"),
 }  # fmt: skip
+ANSWERS |= {
+    f"a bomb in {encoding}": (
+        502,
+        f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+        + bomb,
+    )
+    for encoding, bomb in BOMBS.items()
+}
 #: What stands in them of which a caller sees nothing.
 HIDDEN = (b"hello", b"raw", b"garbage", b"hidden", b"realm")

@@ -60,11 +60,6 @@ class Site:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.gateway.port), timeout=20)
 
-    def memory(self) -> int:
-        """Bytes that the gateway's process has."""
-        status = Path(f"/proc/{self.gateway.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) * 1024
-
     def sockets(self) -> int:
         """How many the gateway's process has open."""
         found = 0
@@ -147,13 +142,13 @@ def test_an_answer_that_grows(site: Site) -> None:
     """A bomb of a service's is a 502, in as much memory as it may take."""
     bomb = gzip.compress(b'{"results": ["' + b" " * 200_000_000 + b'"]}')
     headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n"
-    before = site.memory()
+    before = site.gateway.memory()
     site.upstream.answer = lambda seen: raw_answer(bomb, "200 OK", headers)
     try:
         assert site.gateway.call(body=REQUEST, token=token()).status == 502
     finally:
         site.upstream.answer = lambda seen: json_answer(RANKING)
-    assert site.memory() - before < 20_000_000
+    assert site.gateway.memory() - before < 20_000_000
 
 
 def test_times(site: Site) -> None:
@@ -280,12 +275,12 @@ def test_what_is_under_way_is_bounded(site: Site) -> None:
     good = f"Authorization: Bearer {token()}\r\nContent-Length: 1000000\r\n\r\n"
     with contextlib.ExitStack() as open_:
         many = [open_.enter_context(site.connect()) for _ in range(30)]
-        before = site.memory()
+        before = site.gateway.memory()
         for connection in many:
             with contextlib.suppress(OSError):
                 connection.sendall((HEAD + good).encode() + b" " * 900_000)
         time.sleep(1)
-        assert site.memory() - before < 20_000_000
+        assert site.gateway.memory() - before < 20_000_000
         answers = [received(connection) for connection in many]
     told = [answer.split(b" ")[1] for answer in answers if answer]
     assert told.count(b"503") >= 20 and set(told) <= {b"503", b"408"}
@@ -322,7 +317,7 @@ def test_what_is_sent_while_an_answer_is_waited_for(site: Site) -> None:
     """The next requests of a caller that does not wait are kept, but not without end; nobody else waits for that."""
     site.upstream.answer = lambda seen: time.sleep(3) or json_answer(RANKING)  # type: ignore[func-returns-value]
     request = (HEAD + f"Authorization: Bearer {token()}\r\nContent-Length: {len(BODY)}\r\n\r\n").encode() + BODY
-    before, slowest = site.memory(), 0.0
+    before, slowest = site.gateway.memory(), 0.0
     with site.connect() as connection, contextlib.suppress(OSError):
         connection.sendall(request)
         connection.settimeout(1)
@@ -332,7 +327,7 @@ def test_what_is_sent_while_an_answer_is_waited_for(site: Site) -> None:
             assert site.gateway.call("/nowhere").status == 404
             slowest = max(slowest, time.monotonic() - began)
         raise AssertionError("all of it was taken")
-    assert slowest < 1 and site.memory() - before < 30_000_000
+    assert slowest < 1 and site.gateway.memory() - before < 30_000_000
     site.upstream.answer = lambda seen: json_answer(RANKING)
     assert site.works()
 
