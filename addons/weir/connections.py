@@ -5,7 +5,7 @@ Each hook is under its own try: whatever goes wrong closes the connection.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from mitmproxy import ctx, http
@@ -82,7 +82,7 @@ class Connections:
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """A connection to a service is over: close its socket, where mitmproxy has not (as `Watch.goes` does)."""
-        handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
+        handler = handler_of(data.client)
         left = handler.transports.get(data.server) if handler is not None else None
         if left is not None and left.writer is not None:
             left.writer.close()
@@ -93,14 +93,13 @@ class Connections:
         self._wire.ended(client)
 
     def _count(self, client: Client) -> None:
-        connections = ctx.master.addons.get("proxyserver").connections
-        handler = connections.get(client.id)
+        handler = handler_of(client)
         if handler is None:
             return
         # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
         handler.max_conns = defaultdict(lambda: asyncio.Semaphore(native_answers.MOST_STREAMS))
         writer = handler.transports[client].writer
-        if not self.watch.comes(client, len(connections), writer.transport if writer is not None else None):
+        if not self.watch.comes(client, len(handlers()), writer.transport if writer is not None else None):
             listener = self._wire.arrival(client, self._policies()).listener
             if listener.tls is None and listener.mode != "transparent" and writer is not None:
                 writer.write(closing(TOO_MANY))
@@ -121,6 +120,11 @@ def failed(hook: str, error: Exception) -> None:
     alarm("room_failed", f"{type(error).__name__} in {hook} at {place(error)}; the connection is closed")
 
 
-def handlers() -> Iterable[Any]:
+def handler_of(client: Client) -> Any:
+    """mitmproxy's handler of *client*; None where it is gone."""
+    return ctx.master.addons.get("proxyserver").connections.get(client.id)
+
+
+def handlers() -> Collection[Any]:
     """mitmproxy's handlers of all client connections."""
     return ctx.master.addons.get("proxyserver").connections.values()  # type: ignore[no-any-return]

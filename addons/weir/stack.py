@@ -38,7 +38,7 @@ from weir.auth.addon import Auth
 from weir.auth.metadata import APPROVALS
 from weir.auth.refreshing import Refreshing
 from weir.config.problems import ConfigError
-from weir.connections import Connections
+from weir.connections import Connections, handler_of
 from weir.content import ContentError, decode
 from weir.credentials.addon import Credentials
 from weir.exchange import Exchange, ResponseRecord
@@ -885,10 +885,8 @@ async def _listen(modes: list[str]) -> bool:
 
 def _transport(client: Client, connection: Connection) -> ConnectionIO | None:
     """mitmproxy's side of *connection*: that of *client*, or one to a service that was made for it."""
-    for handler in ctx.master.addons.get("proxyserver").connections.values():
-        if handler.client is client:
-            return handler.transports.get(connection)  # type: ignore[no-any-return]
-    return None
+    handler = handler_of(client)
+    return handler.transports.get(connection) if handler is not None else None
 
 
 def _end_upstream(flow: http.HTTPFlow) -> None:

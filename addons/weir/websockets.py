@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mitmproxy import ctx, http
+from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from weir.alarms import alarm, counters, place
+from weir.connections import handler_of
 from weir.content import ContentError, parse_answer
 from weir.credentials.addon import Credentials
 from weir.exchange import Exchange
@@ -117,10 +118,8 @@ class WebSockets:
         conversation = self._open.get(flow)
         if conversation is None:
             return  # Gate closes it
-        handler = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
-        found = Http.of.get(flow.client_conn.id)
-        streams = found.streams.values() if found is not None else ()
-        relay = next((s.child_layer for s in streams if getattr(s, "flow", None) is flow), None)
+        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
+        relay = layer.upgraded(flow) if layer is not None else None
         if handler is None or not isinstance(relay, Relay):
             self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
             return
@@ -232,8 +231,7 @@ class WebSockets:
     async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
         """Have it closed, with a *reason* that both sides may see."""
         conversation = self._open.get(flow)
-        handler = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
-        layer = Http.of.get(flow.client_conn.id)
+        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
         if conversation is None or handler is None or layer is None:
             return
         conversation.closing = conversation.closing or (code, reason)

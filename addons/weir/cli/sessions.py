@@ -284,8 +284,9 @@ def _show(console: Console, folder: Recordings, row: dict[str, Any]) -> None:
     console.print(line)
     by = f" by {row['rule']}" if row["rule"] else ""
     place = f" ({row['rule_file']}:{row['rule_line']})" if row["rule_line"] else ""
-    decided = f"{row['effect'] or 'refused'}{by}{place}" + (f": {row['problem']}" if refused else "")
-    if row["websocket"] is not None:
+    if row["websocket"] is None:
+        decided = f"{row['effect'] or 'refused'}{by}{place}" + (f": {row['problem']}" if refused else "")
+    else:
         decided = f"with its handshake, {row['websocket']}"
     facts = [f"request {row['request_id']}", f"session {row['session_id']}", f"{row['duration_ms']:.0f} ms"]
     for name, value in (

@@ -128,10 +128,16 @@ class Http(HttpLayer):
                 yield from self.event_to_child(stream, event)
         elif isinstance(event, Overdue):
             yield from self._overdue(event)
-        else:
-            for stream in list(self.streams.values()):
-                if stream.child_layer is not None and stream.flow is event.flow:  # its WebSocket has begun
-                    yield from self.event_to_child(stream, event)
+        elif (upgraded := self._upgraded(event.flow)) is not None:
+            yield from self.event_to_child(upgraded, event)
+
+    def upgraded(self, flow: HTTPFlow) -> layer.Layer | None:
+        """What speaks in the place of HTTP in *flow*, once it has begun."""
+        stream = self._upgraded(flow)
+        return stream.child_layer if stream is not None else None
+
+    def _upgraded(self, flow: HTTPFlow) -> HttpStream | None:
+        return next((s for s in self.streams.values() if s.child_layer is not None and s.flow is flow), None)
 
     def _overdue(self, event: Overdue) -> layer.CommandGenerator[None]:
         found = self.streams.get(event.stream)
