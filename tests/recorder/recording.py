@@ -8,6 +8,7 @@ from mitmproxy.test import tflow
 
 from weir.exchange import RequestRecord, ResponseRecord
 from weir.recorder import live
+from weir.recorder.adoption import adopt
 from weir.recorder.evidence import Log, Signer
 from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.folder import Recordings
@@ -24,7 +25,9 @@ def repair(root: Path, own_worker: str) -> Repairs:
     """Repair as a start of *own_worker* does."""
     recordings = Recordings(root)
     live.prepare(recordings)
-    return repair_recordings(recordings, Signer(recordings), own_worker)
+    signer = Signer(recordings)
+    adopt(recordings, signer)
+    return repair_recordings(recordings, signer, Log(recordings, own_worker, signer))
 
 
 def a_writer(root: Path, worker: str = "w0", boot: str = "b", recordings: Recordings | None = None) -> Writer:

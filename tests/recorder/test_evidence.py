@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_line, a_writer, entry, repair, write_lines
 
-from weir.recorder import index, live, retention
+from weir.recorder import heads, index, live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
 from weir.recorder.events import FILE as EVENTS
-from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, Log, Removed, Signer, keeping
+from weir.recorder.entries import Removed
+from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, DamagedLogError, Log, Signer, keeping
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import Indexer
 from weir.recorder.merkle import EMPTY, inclusion, leaf_hash, root_from, root_of
@@ -126,15 +127,20 @@ def test_another_key_is_told_apart(
 
 
 def test_a_tail_cut_off_and_signed_again_is_found_with_a_kept_checkpoint(recordings: Recordings) -> None:
-    """Who has the key can make a shorter log that verifies; not one that agrees with what is kept elsewhere."""
+    """With ``WEIR_HOME`` a shorter log can be made that verifies; not one that agrees with what is kept elsewhere."""
     kept = note(recordings)
     last = sorted(recordings.segments.glob("*/*/*.mitm"))[-1]
     last.unlink()
     last.with_suffix(".jsonl").unlink()
     path = recordings.log("w0") / FILE
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    Log(recordings, "w0", Signer(recordings)).checkpoint()
-    assert checked(recordings).findings == []
+    with pytest.raises(DamagedLogError, match="7 lines, 8 were written"):
+        Log(recordings, "w0", Signer(recordings))
+    (recordings.log("w0") / CHECKPOINT).unlink()
+    shutil.rmtree(heads.folder(Signer(recordings).folder_id))
+    repair(recordings.root, "w0")
+    report = checked(recordings)
+    assert report.findings == [] and report.not_vouched == 3
     assert any("was rolled back" in finding.what for finding in checked(recordings, kept).findings)
 
 
@@ -206,9 +212,9 @@ def test_retention_leaves_tombstones_that_verify(recordings: Recordings) -> None
         live.clear(slot)
     with keeping(recordings) as log:
         indexer = Indexer(recordings)
-        removed = retention.retain(recordings, indexer, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1)
+        removed, problems = retention.retain(recordings, indexer, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1)
         indexer.close()
-    assert 0 < len(removed) < 4
+    assert 0 < len(removed) < 4 and problems == []
     report = checked(recordings, kept)
     assert report.findings == [] and report.removed == len(removed)
     assert {path.stem for path in recordings.segments.glob("*/*/*")}.isdisjoint(

@@ -142,7 +142,7 @@ def test_sealed_journals_become_parquet_and_their_links_go(
     rows = sealed(recordings, 3)
     assert count(recordings)[0] == rows and len(list(live.segments(recordings.root))) == 3
     indexer = Indexer(recordings)
-    assert indexer.add(sealed_segments(recordings.root)) == rows
+    assert indexer.add(sealed_segments(recordings)) == rows
     assert count(recordings)[0] == rows  # the journals still count
     settle()
     assert count(recordings)[0] == rows  # and now the Parquet does
@@ -162,7 +162,7 @@ def test_slots_are_gathered_and_days_that_are_over_get_files(
     indexer = Indexer(recordings)
     for number in range(indexing.GATHER):
         sealed(recordings, 1)
-        indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+        indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
         assert len(indexer.slots()) == number + 1
     settle()
     assert indexer.gather() and not indexer.gather()
@@ -172,7 +172,7 @@ def test_slots_are_gathered_and_days_that_are_over_get_files(
     indexer.tidy()
     assert [slot.rows for slot in indexer.slots() if slot.rows] == [rows]
     old = sealed(recordings, 2, at=time.time() - 3 * DAY)
-    indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+    indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
     settle()
     assert indexer.gather()
     settle()
@@ -181,7 +181,7 @@ def test_slots_are_gathered_and_days_that_are_over_get_files(
     assert count(recordings) == (rows + old, count(recordings)[1])
     slots = len(list(recordings.index.glob("a-*.parquet")))
     sealed(recordings, 1)
-    indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+    indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
     assert len(list(recordings.index.glob("a-*.parquet"))) == slots  # an empty one is used again
     indexer.close()
 
@@ -195,7 +195,7 @@ def test_what_a_crash_interrupts_is_put_in_place_by_the_next(
     rows = 0
     for _ in range(indexing.GATHER):
         rows += sealed(recordings, 1)
-        indexer.add([s for s in sealed_segments(recordings.root) if s not in indexer.covered()])
+        indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
     settle()
     replaced = itertools.count()
     real = os.replace
@@ -225,7 +225,7 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
     rows = sealed(recordings, 4)
     with keeping(recordings):
         indexer = Indexer(recordings)
-        indexer.add(sealed_segments(recordings.root))
+        indexer.add(sealed_segments(recordings))
         settle()
         seen, stopping = list[int](), threading.Event()
 
@@ -236,7 +236,7 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
         poller = threading.Thread(target=poll)
         poller.start()
         steps = list[int]()
-        assert indexer.rebuild(sealed_segments(recordings.root), steps.append) == rows
+        assert indexer.rebuild(sealed_segments(recordings), steps.append) == rows
         settle()
         stopping.set()
         poller.join()
@@ -287,6 +287,6 @@ def test_a_torn_segment_is_indexed_after_repair(recordings: Recordings) -> None:
         file.write(b"123:torn")
     assert repair(recordings.root, "w0").segments == 1
     indexer = Indexer(recordings)
-    assert indexer.add(sealed_segments(recordings.root)) == 3
+    assert indexer.add(sealed_segments(recordings)) == 3
     indexer.close()
     json.dumps(count(recordings))

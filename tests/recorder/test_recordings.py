@@ -21,8 +21,8 @@ from weir.recorder.journal import (
     decode_line,
     encode_line,
 )
-from weir.recorder.repair import Repairs
-from weir.recorder.worker import claim, try_claim
+from weir.recorder.repair import Repairs, claim
+from weir.recorder.worker import try_claim
 from weir.recorder.writer import Entry, RecorderUnavailable
 
 
@@ -62,28 +62,27 @@ def test_columns_are_the_lines_fields() -> None:
 
 @pytest.mark.parametrize("cut_flows", [0, 1, 300, 10_000])
 @pytest.mark.parametrize("cut_lines", [0, 1, 200])
-def test_a_torn_tail_is_cut_and_lost_lines_are_restored(tmp_path: Path, cut_flows: int, cut_lines: int) -> None:
+def test_a_torn_tail_is_quarantined_and_what_was_acknowledged_stays(
+    tmp_path: Path, cut_flows: int, cut_lines: int
+) -> None:
     """As after kill -9 between the flows' write and the lines': any prefix of what was being written."""
     write(tmp_path, 3)
     flows, journal = segment(tmp_path)
-    acknowledged = journal.read_bytes()
-    complete = flows.stat().st_size
+    acknowledged, complete = journal.read_bytes(), flows.read_bytes()
     extra = [a_line(n) for n in range(3, 5)]
     tail = b"".join(map(a_flow, extra))
+    tail = tail[: len(tail) - cut_flows] if cut_flows < len(tail) else b""
+    torn = encode_line(extra[0])[:cut_lines]
     with flows.open("ab") as file:
-        file.write(tail[: len(tail) - cut_flows] if cut_flows < len(tail) else b"")
+        file.write(tail)
     with journal.open("ab") as file:
-        file.write(encode_line(extra[0])[:cut_lines])
+        file.write(torn)
     repairs = repair(tmp_path, "w0")
-    kept = ids_of_flows(flows)
-    assert kept[:3] == ["id-0000", "id-0001", "id-0002"]
-    assert [line.request_id for line in lines_of(journal)] == kept
-    assert journal.read_bytes().startswith(acknowledged)
-    for line in lines_of(journal):
-        assert flows.read_bytes()[line.offset :][: line.length].endswith(b"}")
-    if cut_flows >= len(tail):
-        assert flows.stat().st_size == complete
-    assert repairs.segments == (1 if cut_flows < len(tail) or cut_lines else 0)
+    assert (journal.read_bytes(), flows.read_bytes()) == (acknowledged, complete)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "quarantine").rglob("*.tail")}
+    expected = {f"{flows.name}.tail": tail, f"{journal.name}.tail": torn}
+    assert kept == {name: data for name, data in expected.items() if data}
+    assert repairs == Repairs(segments=1 if kept else 0, quarantined=len(tail) + len(torn))
     assert repair(tmp_path, "w0") == Repairs()
 
 
@@ -95,8 +94,9 @@ def test_repair_keeps_its_hands_off_live_workers(tmp_path: Path) -> None:
     with flows.open("ab") as file:
         file.write(b"999:torn")
     size = flows.stat().st_size
-    own = claim(Recordings(tmp_path))
-    assert own.worker == "w0"
+    recordings = Recordings(tmp_path)
+    own, log = claim(recordings, Signer(recordings))
+    assert own.worker == log.worker == "w0"
     assert repair(tmp_path, own.worker).segments == 0 and flows.stat().st_size == size
     other.release()
     assert repair(tmp_path, own.worker).segments == 1 and ids_of_flows(flows) == ["id-0000", "id-0001"]
@@ -190,17 +190,19 @@ def test_recordings_of_an_earlier_version_are_adopted(tmp_path: Path) -> None:
 
 def test_what_a_newer_version_wrote_is_left_alone(tmp_path: Path) -> None:
     """A journal of it is neither read nor cut, and a folder of it is not written to."""
-    write(tmp_path, 2)
+    lines = [a_line(n) for n in range(2)]
+    for line in lines:
+        line.version = SCHEMA_VERSION + 1
+    write_lines(tmp_path, lines, seal=False)
     flows, journal = segment(tmp_path)
-    newer = journal.read_bytes().replace(b'"version":%d' % SCHEMA_VERSION, b'"version":%d' % (SCHEMA_VERSION + 1))
-    journal.write_bytes(newer)
+    newer = journal.read_bytes()
     recordings = Recordings(tmp_path)
     repair(tmp_path, "w0")
     assert journal.read_bytes() == newer and len(ids_of_flows(flows)) == 2
     index.create(recordings)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM flows").fetchall() == [(0,)]
-    (tmp_path / "format.json").write_text('{"format": 3, "id": "x"}')
+    (tmp_path / "format.json").write_text('{"format": 4, "id": "x"}')
     with pytest.raises(FormatError, match="written by a newer weir"):
         recordings.identify()
 

@@ -23,8 +23,10 @@ from weir.approvals.model import Approval
 from weir.auth.refreshing import Refreshing
 from weir.policies import Policies, load
 from weir.recorder import approvals as lines
+from weir.recorder.adoption import adopt
 from weir.recorder.events import EventLog
 from weir.recorder.evidence import Log, Signer
+from weir.recorder.worker import claim_soon
 from weir.state.store import Store
 from weir.state.watcher import StateUnavailable, Watcher
 
@@ -55,7 +57,12 @@ class Admin:
         self._policies = load(folder)
         self._state = Watcher()
         recordings = self._policies.recorded
-        self._log = EventLog(Log(recordings, WORKER, Signer(recordings)), signs=True)
+        signer = Signer(recordings)
+        adopt(recordings, signer)
+        self._lock = claim_soon(recordings, WORKER)
+        if self._lock is None:
+            raise OSError(f"another weir admin writes to {recordings.root}; end it first")
+        self._log = EventLog(Log(recordings, WORKER, signer), signs=True)
         self._desk = Desk(self._state, self._log.approval, self._log.add)
         self._api = Api(lambda: self._policies, self._state, self._desk)
         self._notifier = Notifier(lambda: self._policies, self._state)

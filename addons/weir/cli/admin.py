@@ -33,7 +33,11 @@ def admin(
     logging.getLogger("weir").setLevel(logging.ERROR if quiet else logging.INFO)
     folder = folder_path(policies)
     check_port(load(folder).admin.listener, "admin.listen")
-    asyncio.run(Admin(folder).run())
+    try:
+        process = Admin(folder)
+    except OSError as error:
+        fail(str(error), 1)
+    asyncio.run(process.run())
 
 
 def check_port(listener: Listener, setting: str) -> None:

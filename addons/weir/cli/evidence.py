@@ -1,12 +1,14 @@
 """``weir verify`` and ``weir evidence``: what can be proven of recordings, to people who trust nobody here."""
 
+import functools
 import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import duckdb
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from weir.cli.fail import fail
 from weir.cli.reading import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
@@ -17,7 +19,8 @@ from weir.recorder.checkpoint import CheckpointError, Key, parse_key
 from weir.recorder.evidence import Signer
 from weir.recorder.folder import FormatError, Recordings, read_format
 from weir.recorder.publish import checkpoints
-from weir.recorder.verify import Report, check
+from weir.recorder.verify import Report, check, sealed_now
+from weir.recorder.verify_index import check_index
 from weir.text import inert
 
 app = typer.Typer(no_args_is_help=True, help="Keys, checkpoints and proofs: what shows that recordings are unaltered.")
@@ -31,11 +34,16 @@ def verify(
         list[Path] | None,
         typer.Option(help="A checkpoint that was kept elsewhere, or a folder of them; may be given several times."),
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="Also compare the index, row by row: whether SQL answers can be trusted.")
+    ] = False,
     as_json: JsonOption = False,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
     """Check that no recorded exchange was changed or removed. Needs only the folder and the public key.
+
+    SQL reads the index, which is derived from the recordings and not signed, so add [bold]--index[/] where you use it.
 
     Exit code 0: all is as it was signed. 1: it is not, and each finding says where. With checkpoints that were kept
     elsewhere ([bold]--since[/]), a log that was cut short or rolled back is found too.
@@ -44,6 +52,8 @@ def verify(
 
       weir verify
 
+      weir verify --index
+
       weir verify --recordings /srv/recordings --key gateway.pub --since /mnt/audit/checkpoints
     """
     folder = _folder(policies, recordings)
@@ -51,12 +61,23 @@ def verify(
     kept = [note for path in since or () for note in _kept(path)]
     with Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("Verifying segments", total=None)
-        report = check(folder.root, public, kept, lambda done, all_: progress.update(task, completed=done, total=all_))
+        moved = functools.partial(_moved, progress, task)
+        report = check(folder.root, public, kept, moved)
+        if index:
+            progress.update(task, description="Comparing the index", completed=0, total=None)
+            try:
+                report.findings += check_index(folder, lambda: sealed_now(folder.root, public), moved)
+            except (OSError, duckdb.Error) as error:
+                report.add("index", f"cannot be compared: {str(error).splitlines()[0]}")
     if as_json:
         print(json.dumps(_document(report), indent=1))
     else:
         _say(report)
     raise typer.Exit(1 if report.findings else 0)
+
+
+def _moved(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)
 
 
 @app.command("key")
@@ -118,6 +139,8 @@ def prove(
         fail(f"no request {request_id} is on record in {folder.root}", 1)
     try:
         proof = proofs.prove(folder.root, public, request_id, *rows[0])
+        if not proof["vouched"]:
+            print(f"not vouched for: {request_id} was taken over as it stood, and the proof says it", file=sys.stderr)
         if output is None:
             print(json.dumps(proof, indent=1, ensure_ascii=False))
         else:
@@ -173,6 +196,15 @@ def _say(report: Report) -> None:
         print(inert(f"not covered by a checkpoint yet: {line}"), file=sys.stderr)
     if len(report.not_covered) > 20:
         print(f"and {len(report.not_covered) - 20} more", file=sys.stderr)
+    for line in report.notices[:20]:
+        print(inert(f"notice: {line}"), file=sys.stderr)
+    if len(report.notices) > 20:
+        print(f"and {len(report.notices) - 20} more notices (--json has all)", file=sys.stderr)
+    if report.not_vouched:
+        print(
+            f"not vouched for: {report.not_vouched} segments were taken over as they stood, from an older version or "
+            "from elsewhere"
+        )
     what = f"{report.lines} lines in {report.segments} segments of {report.workers} logs"
     gone = f"; {report.removed} segments removed and {report.erased} lines erased, each with a tombstone"
     kept = f"; compared with {report.kept} checkpoints kept elsewhere" if report.kept else ""
@@ -195,6 +227,8 @@ def _document(report: Report) -> dict[str, object]:
         "removed": report.removed,
         "erased": report.erased,
         "not_covered": report.not_covered,
+        "not_vouched": report.not_vouched,
+        "notices": report.notices,
         "kept_checkpoints": report.kept,
         "latest": report.latest or None,
     }

@@ -13,7 +13,7 @@ from weir.cli.fail import fail
 from weir.cli.reading import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
 from weir.recorder import index
 from weir.recorder.dictionary import VIEWS
-from weir.recorder.evidence import keeping, sealed_segments
+from weir.recorder.evidence import keepers_lock, sealed_segments
 from weir.recorder.index import quoted
 from weir.recorder.indexing import Indexer
 
@@ -33,8 +33,8 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
     folder = recordings_of(policies, recordings)
     began = time.monotonic()
     try:
-        with keeping(folder, wait=WAIT), _bar() as progress:
-            segments = [s for s in sealed_segments(folder.root) if (folder.segments / f"{s}.jsonl").exists()]
+        with keepers_lock(folder, wait=WAIT), _bar() as progress:
+            segments = [s for s in sealed_segments(folder) if (folder.segments / f"{s}.jsonl").exists()]
             task = progress.add_task("Reading journals", total=len(segments))
             index.create(folder, kept=True)
             indexer = Indexer(folder)

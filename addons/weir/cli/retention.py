@@ -63,19 +63,26 @@ def hold_add(
     if not reason:
         fail("say why: --reason")
     folder = recordings_of(policies, recordings)
-    hold = recorded.Hold(secrets.token_hex(4), session, where, reason, reader(), timestamp(time.time()))
+    hold = recorded.Held(
+        hold=secrets.token_hex(4),
+        session=session,
+        query=where,
+        reason=reason,
+        by=reader(),
+        since=timestamp(time.time()),
+    )
     with index_of(folder) as database:
         query = f"SELECT count(*), count(DISTINCT segment) FROM flows WHERE {hold.condition}"  # noqa: S608
         requests, segments = database.execute(query).fetchall()[0]
     if session and not requests:
         fail(f"no session {session!r} is on record; see: weir sessions list", 1)
-    leave_row(folder, "hold", hold.name, f"{hold.condition}: {reason}")
+    leave_row(folder, "hold", hold.hold, f"{hold.condition}: {reason}")
     try:
-        with keeping(folder, wait=WAIT):
-            recorded.keep_holds(folder, [*recorded.holds(folder), hold])
-    except (OSError, ValueError) as error:
+        with keeping(folder, wait=WAIT) as log:
+            recorded.hold(log, hold)
+    except OSError as error:
         fail(str(error), 1)
-    print(f"hold {hold.name}: {requests} requests now, in {segments} segments")
+    print(f"hold {hold.hold}: {requests} requests now, in {segments} segments")
 
 
 @app.command("list")
@@ -87,10 +94,11 @@ def hold_list(as_json: JsonOption = False, policies: PoliciesOption = "", record
       weir hold list --json
     """
     try:
-        found = recorded.holds(recordings_of(policies, recordings))
-    except (OSError, ValueError) as error:
+        with keeping(recordings_of(policies, recordings), wait=WAIT) as log:
+            found = recorded.holds(log)
+    except OSError as error:
         fail(str(error), 1)
-    rows = [(h.name, h.session or None, h.query or None, h.reason, h.by, h.since) for h in found]
+    rows = [(h.hold, h.session or None, h.query or None, h.reason, h.by, h.since) for h in found]
     print_list(("hold", "session", "sql", "reason", "by", "since"), rows, as_json=as_json)
 
 
@@ -108,13 +116,12 @@ def hold_remove(
     """
     folder = recordings_of(policies, recordings)
     try:
-        with keeping(folder, wait=WAIT):
-            before = recorded.holds(folder)
-            if name not in [hold.name for hold in before]:
+        with keeping(folder, wait=WAIT) as log:
+            if name not in [hold.hold for hold in recorded.holds(log)]:
                 fail(f"there is no hold {name!r}; see: weir hold list", 1)
             leave_row(folder, "hold_removed", name)
-            recorded.keep_holds(folder, [hold for hold in before if hold.name != name])
-    except (OSError, ValueError) as error:
+            recorded.hold(log, recorded.Released(hold=name, by=reader(), time=timestamp(time.time())))
+    except OSError as error:
         fail(str(error), 1)
     print(f"removed hold {name}")
 
@@ -140,21 +147,22 @@ def expire(
     keep = {c.name: c.record.keep for c in loaded.connections}
     try:
         if dry_run:
-            kept, _ = recorded.held(folder)
-            found = recorded.expired(folder, keep, loaded.keep, time.time())
-            found = [entry for entry in found if entry.segment not in kept]
+            with keeping(folder, wait=WAIT) as log:
+                found, problems = recorded.unheld(folder, log, keep, loaded.keep, time.time())
         else:
             leave_row(folder, "expire", "retention")
             with keeping(folder, wait=WAIT) as log:
                 indexer = Indexer(folder)
                 try:
-                    found = recorded.retain(folder, indexer, log, keep, loaded.keep)
+                    found, problems = recorded.retain(folder, indexer, log, keep, loaded.keep)
                 finally:
                     indexer.close()
     except (OSError, ValueError, duckdb.Error) as error:
         fail(f"nothing was removed: {str(error).splitlines()[0]}", 1)
     rows = [(e.segment, e.lines, e.first, e.last, e.length) for e in found]
     print_list(("segment", "lines", "first", "last", "bytes"), rows, as_json=as_json)
+    for problem in problems:
+        print(problem, file=sys.stderr)
     if dry_run:
         print("(nothing was removed: --dry-run)", file=sys.stderr)
 
@@ -213,10 +221,11 @@ def erase(
         with keeping(folder, wait=WAIT) as log, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("Reading recordings", total=None)
             _finish(folder)
-            _, held = recorded.held(folder)
-            linked = sealed_segments(folder.root)
+            linked = sealed_segments(folder)
+            _, held = recorded.held(folder, log, linked)
+            holds = {number for number, _ in recorded.held_lines(log)}
             found = erasure.find(
-                folder, linked, needles, is_subject, held,
+                folder, linked, needles, is_subject, held, holds,
                 lambda done, total: progress.update(task, completed=done, total=total),
             )  # fmt: skip
             if not dry_run and found.count:
@@ -230,6 +239,7 @@ def erase(
     if not dry_run:
         leave_row(folder, "erased", f"{found.count} lines", reason)
     rows = [(name, len(lines)) for name, lines in {**found.lines, **found.files}.items()]
+    rows += [(name, 1) for name in found.quarantined]
     print_list(("where", "lines"), rows, as_json=as_json)
     for names, why in ((found.held, "are under a legal hold and stay"), (found.live, "are in journals still written")):
         if names:

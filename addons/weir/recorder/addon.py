@@ -22,16 +22,17 @@ from weir.policies import Policies
 from weir.problems import Kind, Refusal
 from weir.profiles.model import WRITES
 from weir.recorder import index, live
+from weir.recorder.adoption import adopt
 from weir.recorder.digests import Digests
 from weir.recorder.events import EventLog
-from weir.recorder.evidence import Busy, Log, Signer, keeping
+from weir.recorder.evidence import Busy, Log, Signer, keepers_lock
 from weir.recorder.flowfile import NO_WEBSOCKET, FlowEncoder, check_format
 from weir.recorder.housekeeper import Housekeeper
 from weir.recorder.indexing import Indexer, pending
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
-from weir.recorder.repair import repair
+from weir.recorder.repair import claim, repair
 from weir.recorder.settings import Recording
-from weir.recorder.worker import WorkerLock, claim, try_claim
+from weir.recorder.worker import WorkerLock, try_claim
 from weir.recorder.writer import Entry, RecorderUnavailable, Writer
 from weir.replay.key import HEADER
 from weir.routing.head import METHODS, forwarded_fields
@@ -80,21 +81,21 @@ class Recorder:
         recordings.settle_modes()
         live.prepare(recordings)
         self._digests = Digests(derived_key("record"))
-        self._lock = claim(recordings)
-        repairs = repair(recordings, signer, self._lock.worker)
+        adopt(recordings, signer)
+        self._lock, log = claim(recordings, signer)
+        self._log = log
+        repairs = repair(recordings, signer, log)
         if repairs.segments:
             alarm(
                 "recordings_repaired",
-                f"{repairs.segments} segments were torn by a crash: {repairs.lines_restored} lines restored, "
-                f"{repairs.bytes_cut} unacknowledged bytes cut, {repairs.interrupted} requests interrupted",
+                f"{repairs.segments} segments were left unfinished by a crash: {repairs.interrupted} requests "
+                f"interrupted, {repairs.quarantined} bytes quarantined, {repairs.lost} lines lost",
                 level=logging.WARNING,
             )
         index.create(recordings)
         if pending(recordings):
-            with contextlib.suppress(Busy), keeping(recordings):
+            with contextlib.suppress(Busy), keepers_lock(recordings):
                 Indexer(recordings).close()
-        log = Log(recordings, self._lock.worker, signer)
-        self._log = log
         self._policies = policies
         self._housekeeper = Housekeeper(self._kept, soon=next(live.segments(recordings.root), None) is not None)
         boot = Uuid7()().replace("-", "")[:15]
@@ -163,6 +164,9 @@ class Recorder:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -2,7 +2,11 @@
 
 The text is a tlog-checkpoint in a signed note (C2SP): origin, number of log entries, root over them; then one line for
 each journal that is still written, ``live <segment> <lines> <root>``, and for each administrative file,
-``file <name> <lines> <root>``; then ``time <UTC>``. Signed with Ed25519.
+``file <name> <lines> <root>``; then ``vouched <entries>`` and ``time <UTC>``. Signed with Ed25519.
+
+``vouched`` is the number of the first log entry that the gateway vouches for: before signing it, the gateway compared
+the recordings with its own record of what it wrote (`heads`). Checkpoints of older versions lack the line: those signed
+whatever stood in the folder.
 """
 
 import base64
@@ -39,6 +43,7 @@ class Checkpoint:
     time: str
     live: Mapping[str, Size] = field(default_factory=dict)
     files: Mapping[str, Size] = field(default_factory=dict)
+    vouched: int | None = None  # log entries from this one on are vouched for; None: none is
 
     @property
     def worker(self) -> str:
@@ -51,6 +56,7 @@ class Checkpoint:
         named += [("file", name, size) for name, size in sorted(self.files.items())]
         lines = [self.origin, str(self.log.lines), _base64(self.log.root)]
         lines += [f"{kind} {name} {size.lines} {_base64(size.root)}" for kind, name, size in named]
+        lines += [] if self.vouched is None else [f"vouched {self.vouched}"]
         return "\n".join([*lines, f"time {self.time}"]) + "\n"
 
 
@@ -128,6 +134,9 @@ def verify(note: bytes, key: Key) -> Checkpoint:
 def _parse(text: str) -> Checkpoint:
     origin, size, root, *more, time = text.rstrip("\n").split("\n")
     named: dict[str, dict[str, Size]] = {"live": {}, "file": {}}
+    vouched = None
+    if more and more[-1].startswith("vouched "):
+        vouched = int(more.pop().removeprefix("vouched "))
     for line in more:
         kind, name, lines, hash_ = line.split(" ")
         if kind not in named:
@@ -136,7 +145,7 @@ def _parse(text: str) -> Checkpoint:
     if not time.startswith("time "):
         raise ValueError("without a time")
     log = Size(int(size), base64.b64decode(root, validate=True))
-    return Checkpoint(origin, log, time[5:], named["live"], named["file"])
+    return Checkpoint(origin, log, time[5:], named["live"], named["file"], vouched)
 
 
 def _base64(data: bytes) -> str:

@@ -15,7 +15,8 @@ from mitmproxy import connection
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from weir.exchange import RequestRecord
-from weir.recorder.evidence import COVERED, Erased, Log, entries, erased_line, line_hash
+from weir.recorder.entries import Erased, erased_line, line_hash
+from weir.recorder.evidence import COVERED, KEEPER, Log, entries
 from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import Indexer
@@ -32,11 +33,12 @@ class Found:
     requests: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)  # requests that a legal hold keeps
     live: set[str] = field(default_factory=set)  # requests in journals that are not sealed yet
+    quarantined: list[str] = field(default_factory=list)  # files in the quarantine, which go whole
 
     @property
     def count(self) -> int:
-        """How many lines would go."""
-        return sum(map(len, (*self.lines.values(), *self.files.values())))
+        """How many lines and quarantined files would go."""
+        return sum(map(len, (*self.lines.values(), *self.files.values()))) + len(self.quarantined)
 
 
 def find(
@@ -45,12 +47,14 @@ def find(
     needles: Callable[[str], Collection[bytes]],
     is_subject: Callable[[JournalLine], bool],
     held: Collection[str],
+    holds: Collection[int] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Found:
     """Everything of a person in *sealed* segments, in those that are still written, and in approvals and events.
 
     *needles* gives what stands for them in recordings of a connection: as written, and the tokens of its masks.
-    *is_subject* tells whether they were the caller.
+    *is_subject* tells whether they were the caller. Requests that are *held* stay, and so do the lines *holds* of the
+    keeper's holds.
     """
     found = Found()
     done = set(sealed)
@@ -73,8 +77,14 @@ def find(
             for index, text in enumerate(path.read_bytes().split(b"\n")[:-1]):
                 if erased_line(text) is not None or not any(needle in text for needle in everywhere):
                     continue
-                if not any(request.encode() in text for request in held):
+                held_line = (path.parent.name, path.name) == (KEEPER, "holds.jsonl") and index in holds
+                if not held_line and not any(request.encode() in text for request in held):
                     found.files.setdefault(f"{path.parent.name}/{path.name}", []).append(index)
+    for path in sorted(recordings.quarantine.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            if any(needle in data for needle in everywhere):
+                found.quarantined.append(path.relative_to(recordings.root).as_posix())
     return found
 
 
@@ -104,6 +114,8 @@ def erase(recordings: Recordings, indexer: Indexer, log: Log, found: Found, why:
         log.append(Erased(segment=segment, lines=lines, why=why, time=now))
     for file, lines in found.files.items():
         log.append(Erased(file=file, lines=lines, why=why, time=now))
+    for file in found.quarantined:
+        log.append(Erased(file=file, lines=[], why=why, time=now))
     log.checkpoint()
     finish(recordings, indexer)
 
@@ -111,8 +123,10 @@ def erase(recordings: Recordings, indexer: Indexer, log: Log, found: Found, why:
 def finish(recordings: Recordings, indexer: Indexer) -> None:
     """Erase what tombstones say is erased, and is not yet. Raises OSError."""
     segments: dict[str, dict[int, str]] = {}
-    for _, entry in entries(recordings.root):
-        if isinstance(entry, Erased) and entry.file:
+    for _, entry in entries(recordings):
+        if isinstance(entry, Erased) and entry.file.startswith(f"{recordings.quarantine.name}/"):
+            (recordings.root / entry.file).unlink(missing_ok=True)
+        elif isinstance(entry, Erased) and entry.file:
             if (recordings.root / "log" / entry.file).exists():
                 _erase_in_place(recordings.root / "log" / entry.file, set(entry.lines))
         elif isinstance(entry, Erased):

@@ -59,8 +59,11 @@ def append(recordings: Recordings, event: Event) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         log = Log(recordings, COMMAND, Signer(recordings))
-        log.write(FILE, msgspec.json.encode(event))
-        log.checkpoint()
+        try:
+            log.write(FILE, msgspec.json.encode(event))
+            log.checkpoint()
+        finally:
+            log.close()
     finally:
         os.close(lock)
 

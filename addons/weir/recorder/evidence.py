@@ -1,8 +1,11 @@
 """A worker's log: what became of each of its segments, line by line, and the checkpoints that vouch for it.
 
 ``log/<worker>/evidence.jsonl`` only ever grows; each line is a leaf of a Merkle tree. ``checkpoint`` is the last signed
-statement of that tree, of the journals that are still written, and of the administrative files beside it. Nothing in
-them names a person: they outlive what they speak of.
+statement of that tree, of the journals that are still written, and of the administrative files beside it.
+
+Who can write to the recordings cannot make the gateway sign: before a log is continued, its files are compared with its
+head in ``WEIR_HOME`` (`heads`). What stands beyond it is quarantined. A log in which something is missing or changed is
+not continued (`DamagedLogError`); it can be again once the file is restored.
 """
 
 import contextlib
@@ -16,63 +19,42 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from weir.alarms import alarm
 from weir.home import home, key_file
+from weir.recorder import heads, quarantine
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, public_key, sign, verify
+from weir.recorder.entries import (
+    Adopted,
+    Entry,
+    Lost,
+    Quarantined,
+    Removed,
+    Sealed,
+    authentic,
+    begins,
+    decode_entry,
+    line_hash,
+)
 from weir.recorder.folder import Recordings, sync_path
 from weir.recorder.journal import timestamp
-from weir.recorder.merkle import Tree, leaf_hash, root_of
+from weir.recorder.merkle import Tree, leaf_hash
 
 FILE = "evidence.jsonl"
 CHECKPOINT = "checkpoint"
 KEY_FILE = "evidence.key"
 #: The administrative files beside a log, which checkpoints cover.
-COVERED = ("events.jsonl", "approvals.jsonl")
+COVERED = ("events.jsonl", "approvals.jsonl", "holds.jsonl")
 #: The log of retention and erasure.
 KEEPER = "keeper"
+POWER_LOSS = "power loss or removal: the machine was restarted meanwhile"
 
 
-class Sealed(msgspec.Struct, frozen=True, tag="sealed", tag_field="kind", kw_only=True):
-    """A segment that is complete: so many lines with this root (hexadecimal), so many bytes of flows."""
-
-    segment: str
-    lines: int
-    root: str
-    length: int
-    first: str  # time of its first and last line
-    last: str
-    time: str
+class DamagedLogError(OSError):
+    """A log that lacks, or has changed, what the gateway wrote; the message says where and what to do."""
 
 
-class Removed(msgspec.Struct, frozen=True, tag="removed", tag_field="kind", kw_only=True):
-    """The tombstone of a segment that is no longer kept."""
-
-    segment: str
-    lines: int
-    root: str
-    why: str
-    time: str
-
-
-class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="kind", kw_only=True):
-    """The tombstone of single lines, by number from 0, of a segment or of ``<worker>/<file>``."""
-
-    segment: str = ""
-    file: str = ""
-    lines: list[int]
-    why: str
-    time: str
-
-
-Entry = Sealed | Removed | Erased
-_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
-
-
-def decode_entry(line: bytes) -> Entry:
-    """One line of a log. Raises `msgspec.MsgspecError`."""
-    try:
-        return _decoder.decode(line)
-    except UnicodeDecodeError:
-        raise msgspec.DecodeError("not UTF-8") from None
+class NotAdoptedError(OSError):
+    """A folder that has recordings and no heads in this ``WEIR_HOME``."""
 
 
 class Signer:
@@ -84,7 +66,8 @@ class Signer:
         if len(seed) != 32:
             raise OSError(f"{home() / KEY_FILE} is not 32 bytes long; restore it, or remove it to begin with a new key")
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self.name = f"weir/{recordings.identify()}"
+        self.folder_id = recordings.identify()
+        self.name = f"weir/{self.folder_id}"
 
     @property
     def key(self) -> Key:
@@ -100,7 +83,7 @@ class Log:
     """The log of one worker, of which this process is the only writer. Its methods block; any thread may call them."""
 
     def __init__(self, recordings: Recordings, worker: str, signer: Signer) -> None:
-        """Read what is there, without a line that a crash has torn. Raises OSError."""
+        """Read what is there. Raises `DamagedLogError`, `NotAdoptedError`, OSError."""
         self._recordings = recordings
         self._lock = threading.RLock()
         self.worker = worker
@@ -108,120 +91,213 @@ class Log:
         self.begin(signer)
 
     def begin(self, signer: Signer) -> None:
-        """Read what is there now, and sign as *signer* from now on. Raises OSError."""
+        """Read what is there now, and sign as *signer* from now on. Raises as the constructor does."""
         with self._lock:
-            self._signer = signer
+            require_heads(self._recordings, signer)
             self._recordings.make(self.folder)
-            self._tree, self._files = Tree(), dict[str, Tree]()
-            self._unsynced: set[str] = set()
-            self._signed: Checkpoint | None = None
-            self.sealed: dict[str, Sealed] = {}
-            for line in whole_lines(self._recordings, self.folder / FILE):
+            before, self.head = getattr(self, "head", None), heads.Head(heads.path_of(signer.folder_id, self.worker))
+            if before is not None:
+                before.close()
+            self._signer = signer
+            try:
+                self._begin()
+            except BaseException:
+                self.head.close()
+                raise
+
+    def _begin(self) -> None:
+        self.sealed: dict[str, Sealed] = {}
+        self._unsynced: set[str] = set()
+        self.signed = self._last_checkpoint()
+        vouched = self.signed if self.signed is not None and self.signed.vouched is not None else None
+        found: list[Entry] = []
+        self._tree = self._take(FILE, vouched.log if vouched else None, leaf_hash, found)
+        self._files = {
+            name: self._take(name, vouched.files.get(name) if vouched else None, line_hash, found)
+            for name in COVERED
+            if name in self.head or os.path.lexists(self.folder / name)
+        }
+        for entry in found:
+            self.append(entry)
+        if found:
+            alarm("recordings_unaccounted", f"{self.folder}: {describe(found)}; see: weir verify", level=_WARNING)
+
+    def _last_checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint; None where there is none that this gateway signed."""
+        path = self.folder / CHECKPOINT
+        try:
+            found = verify(path.read_bytes(), self._signer.key)
+            if found.origin == f"{self._signer.name}/{self.worker}":
+                return found
+            problem = f"is of {found.origin}"
+        except FileNotFoundError:
+            if not self.head.get(FILE).now.lines:
+                return None
+            problem = "is gone"
+        except (OSError, CheckpointError) as error:
+            problem = str(error)
+        alarm("evidence_damaged", f"{path} {problem}; a new one is signed", level=_WARNING)
+        return None
+
+    def _take(self, name: str, signed: Size | None, hashed: Callable[[bytes], bytes], found: list[Entry]) -> Tree:
+        """The tree of a file as far as it is authentic. What is not is moved or noted, with its entry in *found*."""
+        path = self.folder / name
+        data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        lines = data.split(b"\n")[:-1]
+        record = self.head.get(name)
+        this_boot = self.head.this_boot(record)
+        count = authentic(lines, record, signed, hashed, this_boot=this_boot)
+        if count is None:
+            raise DamagedLogError(
+                f"{path} is not what this gateway wrote: {len(lines)} lines, {record.now.lines} were written, "
+                "and some are missing or changed. It is left as it is; restore it from a backup, and see: weir verify"
+            )
+        if count < record.now.lines:
+            found.append(
+                Lost(file=_below(self._recordings, path), lines=record.now.lines - count, why=POWER_LOSS, time=_now())
+            )
+        end = sum(len(line) + 1 for line in lines[:count])
+        if path.is_symlink():
+            found.append(quarantine.set_aside(self._recordings, path, quarantine.UNKNOWN))
+        elif end < len(data):
+            found.append(quarantine.set_tail_aside(self._recordings, path, data, end, quarantine.BEYOND))
+        tree = Tree(map(hashed, lines[:count]))
+        if name == FILE:
+            for line in lines[:count]:
                 self._note(line)
-            with contextlib.suppress(OSError, CheckpointError):  # none yet: then the next is the first
-                self._signed = verify((self.folder / CHECKPOINT).read_bytes(), signer.key)
+        if (tree.size, tree.size) != (record.now.lines, record.synced.lines):
+            sync_path(path)
+            self.head.put(name, Size(tree.size, tree.root()), synced=True)
+        return tree
+
+    def adopt(self) -> None:
+        """Vouch for what comes from now on, and note that what stands before is taken over. Raises OSError."""
+        with self._lock:
+            if self._tree.size or any(tree.size for tree in self._files.values()):
+                self.append(Adopted(entries=self._tree.size, time=_now()))
+            self.head.vouch(self._tree.size)
+            self.checkpoint()
 
     def append(self, entry: Entry) -> None:
-        """Write *entry*. Returns once the disk has it. Raises OSError."""
+        """Write *entry*. Returns once the disk has it. Raises OSError with nothing written."""
         line = msgspec.json.encode(entry)
         with self._lock:
-            self._recordings.append(self.folder / FILE, line + b"\n")
+            self._tree = self._grow(FILE, line, self._tree, leaf_hash(line), sync=True)
+            self.head.sync()
             self._note(line)
 
     def write(self, file: str, line: bytes) -> None:
-        """Write *line* to an administrative file beside the log. Raises OSError."""
+        """Write *line* to an administrative file beside the log. Raises OSError with nothing written."""
         with self._lock:
-            tree = self._file(file)
-            self._recordings.append(self.folder / file, line + b"\n", sync=False)
-            tree.add(leaf_hash(line))
+            self._files[file] = self._grow(file, line, self._files.get(file, Tree()), leaf_hash(line), sync=False)
             self._unsynced.add(file)
+
+    def _grow(self, file: str, line: bytes, tree: Tree, leaf: bytes, *, sync: bool) -> Tree:
+        fresh = tree.grown([leaf])
+        start = self._recordings.append(self.folder / file, line + b"\n", sync=sync)
+        try:
+            self.head.put(file, Size(fresh.size, fresh.root()), synced=sync)
+        except OSError:
+            os.truncate(self.folder / file, start)
+            raise
+        return fresh
+
+    def read(self, file: str) -> list[bytes]:
+        """The lines of an administrative file, compared with what was written. Raises `DamagedLogError`, OSError."""
+        with self._lock:
+            tree = self._files.get(file, Tree())
+            path = self.folder / file
+            lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+            if not begins(lines, Size(tree.size, tree.root()), line_hash):
+                raise DamagedLogError(f"{path} was changed by another program; restore it from a backup")
+            return lines[: tree.size]
 
     def checkpoint(self, live: Mapping[str, Size] = {}) -> None:
         """Sign what there is now, and *live* journals, where it is not what was signed last. Raises OSError."""
         with self._lock:
-            for name in COVERED:
-                if (self.folder / name).exists():
-                    self._file(name)
             for file in self._unsynced:
                 sync_path(self.folder / file)
+                self.head.put(file, self.head.get(file).now, synced=True)
+            if self._unsynced:
+                self.head.sync()
             self._unsynced.clear()
             files = {name: Size(tree.size, tree.root()) for name, tree in self._files.items()}
             log = Size(self._tree.size, self._tree.root())
-            last = self._signed
-            if last is not None and (last.log, last.live, last.files) == (log, live, files):
+            vouched = self.head.vouched if self.head.vouched < heads.PENDING else None
+            last = self.signed
+            if last is not None and (last.log, last.live, last.files, last.vouched) == (log, live, files, vouched):
                 return
             origin = f"{self._signer.name}/{self.worker}"
-            fresh = Checkpoint(origin, log, timestamp(time.time()), dict(live), files)
+            fresh = Checkpoint(origin, log, _now(), dict(live), files, vouched)
             self._recordings.replace(self.folder / CHECKPOINT, self._signer.sign(fresh))
-            self._signed = fresh
+            self.signed = fresh
+
+    def close(self) -> None:
+        """Close the head. The log cannot be written any more."""
+        self.head.close()
 
     def _note(self, line: bytes) -> None:
-        self._tree.add(leaf_hash(line))
         with contextlib.suppress(msgspec.MsgspecError):  # not for this to judge: it stays as it is
             entry = decode_entry(line)
             if isinstance(entry, Sealed):
                 self.sealed[entry.segment] = entry
 
-    def _file(self, name: str) -> Tree:
-        tree = self._files.get(name)
-        if tree is None:
-            lines = whole_lines(self._recordings, self.folder / name)
-            tree = self._files[name] = Tree(map(line_hash, lines))
-        return tree
+
+_WARNING = 30  # logging.WARNING: mitmdump would exit at an ERROR before it is ready
 
 
-class ErasedLine(msgspec.Struct):
-    """What stands in the place of a line that was erased: its hash, and where its flow was."""
-
-    erased: str
-    offset: int = 0
-    length: int = 0
+def _now() -> str:
+    return timestamp(time.time())
 
 
-def erased_line(line: bytes) -> ErasedLine | None:
-    """What is left of an erased line; None where *line* is another."""
-    if not line.startswith(b'{"erased":"'):
-        return None
-    try:
-        found = msgspec.json.decode(line, type=ErasedLine)
-        return found if len(bytes.fromhex(found.erased)) == 32 else None
-    except (msgspec.MsgspecError, ValueError):
-        return None
+def _below(recordings: Recordings, path: Path) -> str:
+    return path.relative_to(recordings.root).as_posix()
 
 
-def line_hash(line: bytes) -> bytes:
-    """The leaf hash of *line*, or the one that it says, where what it held has been erased."""
-    erased = erased_line(line)
-    return leaf_hash(line) if erased is None else bytes.fromhex(erased.erased)
+def describe(found: Sequence[Entry]) -> str:
+    """One line about the entries that a log or a repair *found* necessary."""
+    said = [f"{e.origin} ({e.length} bytes) went to {e.path}" for e in found if isinstance(e, Quarantined)]
+    said += [f"{e.lines} lines of {e.file} are missing ({e.why})" for e in found if isinstance(e, Lost)]
+    return "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
 
 
-def begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
-    """Whether *lines*, by their leaf hashes, begin with what *size* says."""
-    return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
-
-
-def whole_lines(recordings: Recordings, path: Path) -> Iterator[bytes]:
-    """The lines of *path*, after cutting off one that a crash has torn. Raises OSError."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+def require_heads(recordings: Recordings, signer: Signer) -> None:
+    """Make the folder of heads for recordings in which nothing stands yet. Raises `NotAdoptedError`, OSError."""
+    if heads.folder(signer.folder_id).is_dir():
         return
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        descriptor = recordings.open(path, os.O_WRONLY)
+    if has_data(recordings):
+        raise NotAdoptedError(
+            f"{recordings.root} was recorded by an older version or with another WEIR_HOME; start the gateway once, "
+            "after every gateway of the older version has ended"
+        )
+    heads.make_folder(signer.folder_id)
+
+
+def has_data(recordings: Recordings) -> bool:
+    """Whether anything was ever recorded here."""
+    logs = (path for name in (FILE, *COVERED) for path in recordings.root.glob(f"log/*/{name}"))
+    return any(path.stat().st_size for path in logs) or next(recordings.segments.glob("*/*/*"), None) is not None
+
+
+def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator[tuple[str, Entry]]:
+    """Every entry of every log that its head vouches for, with its worker. Raises OSError.
+
+    A log that lacks what its head says raises an alarm, gives no entry, and is added to *damaged*.
+    """
+    for worker, head in heads.all_of(recordings.identify()):
+        size = head.get(FILE).now  # first: the file only grows
         try:
-            os.ftruncate(descriptor, whole)
-        finally:
-            os.close(descriptor)
-    yield from data[:whole].split(b"\n")[:-1]
-
-
-def entries(root: Path) -> Iterator[tuple[str, Entry]]:
-    """Every readable entry of every log below the recordings folder *root*, with its worker."""
-    for path in sorted(root.glob(f"log/*/{FILE}")):
-        for line in path.read_bytes().split(b"\n"):
+            lines = (recordings.log(worker) / FILE).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            lines = []
+        if not begins(lines, size, leaf_hash):
+            alarm("evidence_damaged", f"{recordings.log(worker) / FILE} is not what was written", level=_WARNING)
+            if damaged is not None:
+                damaged.add(worker)
+            continue
+        for line in lines[: size.lines]:
             with contextlib.suppress(msgspec.MsgspecError):
-                yield path.parent.name, decode_entry(line)
+                yield worker, decode_entry(line)
 
 
 class Busy(OSError):
@@ -229,8 +305,8 @@ class Busy(OSError):
 
 
 @contextlib.contextmanager
-def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
-    """Hold the keeper's lock, with its log. Raises `Busy` where another has it for *wait* seconds; OSError."""
+def keepers_lock(recordings: Recordings, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the keeper's lock. Raises `Busy` where another has it for *wait* seconds; OSError."""
     folder = recordings.make(recordings.log(KEEPER))
     descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + wait
@@ -243,16 +319,27 @@ def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
                 if time.monotonic() >= deadline:
                     raise Busy(f"another process keeps {recordings.root} now; try again in a minute") from None
                 time.sleep(0.05)
-        yield Log(recordings, KEEPER, Signer(recordings))
+        yield
     finally:
         os.close(descriptor)
 
 
-def sealed_segments(root: Path) -> list[str]:
-    """Every segment below the recordings folder *root* that is sealed and still kept, in order of sealing."""
+@contextlib.contextmanager
+def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
+    """Hold the keeper's lock, with its log. Raises as `keepers_lock` and `Log` do."""
+    with keepers_lock(recordings, wait=wait):
+        log = Log(recordings, KEEPER, Signer(recordings))
+        try:
+            yield log
+        finally:
+            log.close()
+
+
+def sealed_segments(recordings: Recordings) -> list[str]:
+    """Every segment that is sealed and still kept, in order of sealing. Raises OSError."""
     found: dict[str, None] = {}
     gone = set()
-    for _, entry in entries(root):
+    for _, entry in entries(recordings):
         if isinstance(entry, Sealed):
             found[entry.segment] = None
         elif isinstance(entry, Removed):

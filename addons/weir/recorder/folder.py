@@ -9,16 +9,20 @@ import errno
 import grp
 import json
 import os
+import re
 import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Of the folder as a whole. 1 had neither `live` nor evidence; what is newer is not touched.
-FORMAT = 2
+#: Of the folder as a whole. 1 had neither `live` nor evidence, 2 no heads in ``WEIR_HOME``; a newer one is not touched.
+FORMAT = 3
 FORMAT_FILE = "format.json"
 #: The folder of Parquet with these columns. Another set of columns has another, made from the journals.
 INDEX = "2"
+
+
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 class FormatError(OSError):
@@ -56,6 +60,11 @@ class Recordings:
     def database(self) -> Path:
         """The views."""
         return self.root / "index.duckdb"
+
+    @property
+    def quarantine(self) -> Path:
+        """What stood in the folder and the gateway did not write, or not as it stood."""
+        return self.root / "quarantine"
 
     def log(self, worker: str) -> Path:
         """Evidence, events and approvals of one worker."""
@@ -96,7 +105,7 @@ class Recordings:
 
     def open(self, path: Path, flags: int) -> int:
         """A descriptor of *path*, made readable to those who may. Raises OSError."""
-        descriptor = os.open(path, flags | os.O_CLOEXEC, self.file_mode)
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, self.file_mode)  # a link may lead elsewhere
         if self.readers is not None and flags & os.O_CREAT:
             os.fchown(descriptor, -1, self.readers)
             os.fchmod(descriptor, self.file_mode)
@@ -116,8 +125,8 @@ class Recordings:
             fresh.unlink(missing_ok=True)
             raise
 
-    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
-        """Write *data* at the end of *path*, with *sync* to disk. Raises OSError with nothing written."""
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> int:
+        """Write *data* at the end of *path*, with *sync* to disk. The size before. Raises OSError, nothing written."""
         descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             size = os.fstat(descriptor).st_size
@@ -128,6 +137,7 @@ class Recordings:
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
+            return size
         finally:
             os.close(descriptor)
 
@@ -153,7 +163,7 @@ class Recordings:
             self._mkdir(self.root)
         path = self.root / FORMAT_FILE
         if not path.exists():
-            known = json.dumps({"format": FORMAT, "id": secrets.token_hex(8)}).encode()
+            known = _format(secrets.token_hex(8))
             fresh = path.with_name(f".{FORMAT_FILE}.{os.getpid()}")
             self.replace(fresh, known)
             try:
@@ -164,6 +174,14 @@ class Recordings:
                 fresh.unlink(missing_ok=True)
         return read_format(self.root)
 
+    def raise_format(self) -> None:
+        """Have the folder be of this version's format. Raises `FormatError`, OSError."""
+        self.replace(self.root / FORMAT_FILE, _format(self.identify()))
+
+
+def _format(folder_id: str) -> bytes:
+    return json.dumps({"format": FORMAT, "id": folder_id}).encode()
+
 
 def read_format(root: Path) -> str:
     """The id of the recordings folder *root*; empty where it is older than such ids. Raises `FormatError`."""
@@ -171,6 +189,8 @@ def read_format(root: Path) -> str:
     try:
         found = json.loads(path.read_bytes())
         version, name = int(found["format"]), str(found["id"])
+        if not _ID.fullmatch(name):  # it becomes part of paths
+            raise ValueError
     except FileNotFoundError:
         return ""
     except (ValueError, KeyError, TypeError):

@@ -18,9 +18,10 @@ import msgspec
 
 from weir.home import HomeError
 from weir.recorder import erasure, index, live, retention
+from weir.recorder.entries import Sealed
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.events import now as event
-from weir.recorder.evidence import KEEPER, Busy, Log, Sealed, entries, keeping
+from weir.recorder.evidence import KEEPER, Busy, DamagedLogError, Log, Signer, entries, keepers_lock
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import GRACE, Indexer
 from weir.recorder.publish import publish
@@ -39,12 +40,12 @@ def keep_round(
 ) -> tuple[float, list[str]]:
     """One round. The seconds until there is more to do, and what went wrong. Raises `Busy`, OSError, duckdb.Error."""
     problems: list[str] = []
-    with keeping(recordings) as log:
+    with keepers_lock(recordings):
         if not recordings.database.exists():  # the folder was emptied
             index.create(recordings, kept=True)
         indexer = Indexer(recordings)
         try:
-            known = {entry.segment for _, entry in entries(recordings.root) if isinstance(entry, Sealed)}
+            known = {entry.segment for _, entry in entries(recordings) if isinstance(entry, Sealed)}
             linked = [segment for _, segment in live.segments(recordings.root)]
             covered = indexer.covered()
             waiting = [segment for segment in linked if segment in known and segment not in covered]
@@ -52,17 +53,17 @@ def keep_round(
             while indexer.gather():
                 time.sleep(0.01)
             indexer.tidy()
-            if _due(recordings, log):
-                erasure.finish(recordings, indexer)
+            try:
+                log = Log(recordings, KEEPER, Signer(recordings))
+            except DamagedLogError as error:  # the index goes on; nothing is removed
+                problems.append(f"nothing is removed: {error}")
+            else:
                 try:
-                    removed = retention.retain(recordings, indexer, log, keep, default)
-                    for connection, count in _counted(removed).items():
-                        line = event(KEEPER, "expired", "retention", subject=connection, message=f"{count} segments")
-                        log.write(EVENTS, msgspec.json.encode(line))
-                except ValueError as error:
-                    problems.append(str(error))
-                recordings.replace(log.folder / _LAST, json.dumps(time.time()).encode())
-            log.checkpoint()
+                    if _due(recordings, log):
+                        problems += _retention(recordings, indexer, log, keep, default)
+                    log.checkpoint()
+                finally:
+                    log.close()
             problems += publish(recordings, targets, time.time())
             soon = any(slot.rows and slot.until < time.time() + DAY for slot in indexer.slots())
             soon = soon or any(segment in known for _, segment in live.segments(recordings.root))
@@ -70,6 +71,22 @@ def keep_round(
             indexer.close()
     seconds = [HOUR, *(float(target["seconds"]) for target in targets), *([GRACE + 5] if soon else [])]
     return min(seconds), problems
+
+
+def _retention(
+    recordings: Recordings, indexer: Indexer, log: Log, keep: Mapping[str, int | None], default: int | None
+) -> list[str]:
+    """Finish erasures, and remove what has expired. What went wrong. Raises OSError, duckdb.Error."""
+    erasure.finish(recordings, indexer)
+    try:
+        removed, problems = retention.retain(recordings, indexer, log, keep, default)
+        for connection, count in _counted(removed).items():
+            line = event(KEEPER, "expired", "retention", subject=connection, message=f"{count} segments")
+            log.write(EVENTS, msgspec.json.encode(line))
+    except ValueError as error:
+        problems = [str(error)]
+    recordings.replace(log.folder / _LAST, json.dumps(time.time()).encode())
+    return problems
 
 
 def _due(recordings: Recordings, log: Log) -> bool:

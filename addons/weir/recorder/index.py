@@ -11,14 +11,14 @@ count, and stay well after they no longer do; so whichever moment a query began 
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
 
 from weir.recorder import approvals, events, live
 from weir.recorder.dictionary import VIEWS
-from weir.recorder.evidence import keeping, sealed_segments
+from weir.recorder.evidence import keepers_lock, sealed_segments
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import COLUMNS, SCHEMA_VERSION
 
@@ -91,7 +91,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
         path = recordings.make(recordings.log("_none")) / name
         os.close(recordings.open(path, os.O_WRONLY | os.O_CREAT))
     if not recordings.index.is_dir():
-        with contextlib.nullcontext() if kept else keeping(recordings, wait=_WAIT):
+        with contextlib.nullcontext() if kept else keepers_lock(recordings, wait=_WAIT):
             _read_journals_again(recordings)
     target = recordings.database
     fresh = target.with_name(f".index.{os.getpid()}.duckdb")
@@ -101,15 +101,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
         seed(connection, recordings)
         connection.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh; BEGIN")
-        root = recordings.root.resolve()
-        journals = f"live AS NOT MATERIALIZED ({journal_rows(quoted(str(root / 'live' / '*.jsonl')))})"
-        folder = root / recordings.index.relative_to(recordings.root)
-        connection.execute(f"CREATE VIEW flows AS {_flows(folder, journals)}")
-        connection.execute(f"CREATE VIEW intents AS {_intents(journals)}")
-        connection.execute(f"CREATE VIEW events AS {_log(root / 'log', events.FILE, events.COLUMNS, 'kind')}")
-        lines = _log(root / "log", approvals.FILE, approvals.COLUMNS, "approval_id")
-        connection.execute(f"CREATE VIEW approvals AS {_latest(lines)}")
-        for name, query in _VIEWS.items():
+        for name, query in views(recordings).items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         _describe(connection)
         connection.execute("COMMIT; USE memory")
@@ -121,12 +113,36 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
     os.replace(fresh, target)
 
 
+def views(recordings: Recordings) -> dict[str, str]:
+    """The query of each view, in an order in which they can be created."""
+    root = recordings.root.resolve()
+    journals = f"live AS NOT MATERIALIZED ({journal_rows(quoted(str(root / 'live' / '*.jsonl')))})"
+    lines = _log(root / "log", approvals.FILE, approvals.COLUMNS, "approval_id")
+    return {
+        "flows": _flows(root / recordings.index.relative_to(recordings.root), journals),
+        "intents": _intents(journals),
+        "events": _log(root / "log", events.FILE, events.COLUMNS, "kind"),
+        "approvals": _latest(lines),
+        **_VIEWS,
+    }
+
+
+def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str]:
+    """The same views, whose `flows` are the journals of *segments* and nothing else."""
+    paths = [str(path) for s in segments if (path := recordings.segments / f"{s}.jsonl").exists()]
+    names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
+    files = "[" + ", ".join(map(quoted, paths)) + "]"
+    none = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
+    rows = f"SELECT * FROM ({journal_rows(files)})" if paths else f"SELECT {none} LIMIT 0"
+    return {**views(recordings), "flows": f"SELECT {names} FROM ({rows}) WHERE NOT intent"}
+
+
 def _read_journals_again(recordings: Recordings) -> None:
     """Have the journals of sealed segments be read as they are: there is no Parquet of this version yet."""
     if recordings.index.is_dir():
         return  # another process was first
     linked = {segment for _, segment in live.segments(recordings.root)}
-    for segment in sealed_segments(recordings.root):
+    for segment in sealed_segments(recordings):
         if segment not in linked:
             live.add(recordings, "sealed", segment)
     recordings.make(recordings.index)

@@ -239,7 +239,10 @@ class Indexer:
     def _resume(self) -> None:
         pending = self._recordings.index / _PENDING
         if pending.exists():
-            self._finish(json.loads(pending.read_bytes()))
+            placed = json.loads(pending.read_bytes())
+            if any(os.path.basename(name) != name for pair in placed for name in pair):  # never written by us
+                raise OSError(f"{pending} names files elsewhere; remove it, then run: weir index rebuild")
+            self._finish(placed)
             pending.unlink()
         for left in self._recordings.index.glob(f"{PART}-*"):
             left.unlink()

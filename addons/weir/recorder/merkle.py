@@ -38,6 +38,14 @@ class Tree:
         self._peaks.append(hash_)
         self.size += 1
 
+    def grown(self, hashes: Iterable[bytes]) -> "Tree":
+        """A tree with the leaves of this one and those of *hashes*; this one stays as it is."""
+        tree = Tree()
+        tree.size, tree._peaks = self.size, self._peaks.copy()
+        for hash_ in hashes:
+            tree.add(hash_)
+        return tree
+
     def root(self) -> bytes:
         """The root over all leaves so far."""
         if not self._peaks:

@@ -1,7 +1,9 @@
 """A proof that one request is on record as it is: small, and checked without these recordings and without weir.
 
 It holds the journal line; the path from it to the root of its journal; the log's line about that journal and the path
-from it to the log's root, unless the journal is still written; and the signed checkpoint that holds the last root.
+from it to the log's root, unless the journal is still written; and the signed checkpoint that holds the last root. The
+checkpoint also says from which log entry on the gateway vouches for it: a request that was taken over from an older
+version proves that it stood in the folder then, and ``vouched`` is false.
 """
 
 import json
@@ -9,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from weir.recorder.checkpoint import Key, verify
-from weir.recorder.evidence import CHECKPOINT, FILE, Sealed, decode_entry, line_hash
+from weir.recorder.entries import Sealed, decode_entry, line_hash
+from weir.recorder.evidence import CHECKPOINT, FILE
 from weir.recorder.journal import decode_line
 from weir.recorder.merkle import inclusion, leaf_hash
 
@@ -38,9 +41,11 @@ def prove(root: Path, key: Key, request_id: str, segment: str, worker: str) -> d
     index = next((i for i, line in enumerate(lines) if _is_end(line, request_id)), None)
     if index is None:
         raise NoProofError("no checkpoint covers it yet, or it was erased; ask again in a few seconds")
+    vouched = checkpoint.vouched is not None and (position is None or position >= checkpoint.vouched)
     proof: dict[str, Any] = {
         "format": 1,
         "request_id": request_id,
+        "vouched": vouched,
         "line": lines[index].decode(),
         "journal": _path([line_hash(line) for line in lines], index, segment),
         "checkpoint": note.decode(),

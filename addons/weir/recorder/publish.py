@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from weir.home import home
 from weir.recorder.evidence import CHECKPOINT, KEEPER
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import timestamp
@@ -74,8 +75,8 @@ def _to_webhook(url: str, notes: Mapping[str, bytes]) -> None:
 
 
 def _to_git(recordings: Recordings, remote: str, branch: str, notes: Mapping[str, bytes]) -> None:
-    """One commit on *branch*, in a clone that is kept beside the keeper's log."""
-    clone = recordings.log(KEEPER) / "checkpoints.git"
+    """One commit on *branch*, in a clone in ``WEIR_HOME``: git runs what a clone's configuration names."""
+    clone = home() / "checkpoints" / recordings.identify()
     environment = {
         **os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_AUTHOR_NAME": "weir", "GIT_AUTHOR_EMAIL": "weir@localhost",
         "GIT_COMMITTER_NAME": "weir", "GIT_COMMITTER_EMAIL": "weir@localhost",
@@ -94,7 +95,7 @@ def _to_git(recordings: Recordings, remote: str, branch: str, notes: Mapping[str
             raise PublishError(f"checkpoints: git {arguments[0]} failed: {said[-1][:200] if said else done.returncode}")
         return done.returncode == 0
 
-    recordings.make(clone)
+    clone.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (clone / ".git").exists():
         git("init", "--quiet")
     if git("fetch", "--quiet", remote, branch, may_fail=True):

@@ -1,33 +1,31 @@
-"""Repair at start, after a crash: what was acknowledged stays, what is torn goes. Never a live worker's files.
+"""Repair at start, after a crash: every acknowledged line stays, and nothing is sealed that the gateway did not write.
 
-A flow without its line gets the line again from its own metadata; a torn flow or line at the end is cut
-off, for mitmproxy could not read past it. What was let go and has no end on record gets one that says so. Then the
-segment is sealed, in the log of the worker that wrote it; so are segments of versions that knew no logs.
+Each journal that was not sealed is read once and compared with its record in the head. What it holds up to there is
+sealed, as the bytes that were compared; what stands beyond is quarantined, for it was never acknowledged or is not
+ours. Requests that were sent and have no end on record get one that says so. Files and links that no head and no log
+knows of are quarantined too. A live worker's files are left alone.
 """
 
 import contextlib
 import hashlib
 import logging
 import os
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from mitmproxy import exceptions, io
 
 from weir.alarms import alarm
-from weir.recorder import live
-from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, verify
-from weir.recorder.evidence import CHECKPOINT, Log, Sealed, Signer, begins, erased_line, line_hash
-from weir.recorder.flowfile import line_in
+from weir.recorder import heads, live, quarantine
+from weir.recorder.checkpoint import Size
+from weir.recorder.entries import Entry, Lost, Quarantined, Sealed, authentic
+from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe, entries
 from weir.recorder.folder import Recordings, write_all
 from weir.recorder.interrupted import CRASHED, interrupted
-from weir.recorder.journal import JournalLine, decode_line, encode_line, placed
-from weir.recorder.merkle import root_of
-from weir.recorder.worker import try_claim
-
-_WORKER = re.compile(r"w[0-9]{1,3}")
+from weir.recorder.journal import JournalLine, decode_line, placed, timestamp
+from weir.recorder.merkle import leaf_hash, root_of
+from weir.recorder.worker import MAX_WORKERS, WorkerLock, try_claim
 
 
 @dataclass(slots=True)
@@ -35,26 +33,87 @@ class Repairs:
     """What was found and mended."""
 
     segments: int = 0
-    lines_restored: int = 0
-    bytes_cut: int = 0
+    quarantined: int = 0  # bytes
     interrupted: int = 0
+    lost: int = 0  # lines
 
 
-def repair(recordings: Recordings, signer: Signer, own_worker: str) -> Repairs:
-    """Mend the segments of *own_worker* and of every worker that is not running. Raises OSError."""
+@dataclass(slots=True)
+class _Found:
+    """One unsealed segment as it stands: the lines that are authentic, and where they and their flows end."""
+
+    segment: str
+    flows: Path
+    journal_data: bytes
+    flows_data: bytes
+    lines: list[bytes]
+    read: list[JournalLine]
+    lost: int = 0
+    begun: dict[str, JournalLine] = field(default_factory=dict)
+
+    @property
+    def journal(self) -> Path:
+        return self.flows.with_suffix(".jsonl")
+
+    @property
+    def lines_end(self) -> int:
+        return sum(len(line) + 1 for line in self.lines)
+
+    @property
+    def flows_end(self) -> int:
+        return max((line.offset + line.length for line in self.read), default=0)
+
+
+def repair(recordings: Recordings, signer: Signer, own: Log) -> Repairs:
+    """Mend what the worker of *own* has left, and every worker that is not running; sweep what is unknown.
+
+    Raises OSError.
+    """
     repairs = Repairs()
     _drop_placeholder(recordings)
-    by_worker: dict[str, list[Path]] = {path.name: [] for path in (recordings.root / "log").glob("w*")}
-    for flows in sorted(recordings.segments.glob("*/*/*.mitm")):
-        by_worker.setdefault(flows.name.partition("-")[0], []).append(flows)
-    _repair_worker(recordings, signer, own_worker, by_worker.pop(own_worker, []), repairs)
-    for worker, paths in sorted(by_worker.items()):
-        if _WORKER.fullmatch(worker) and (lock := try_claim(recordings, worker)) is not None:
-            try:
-                _repair_worker(recordings, signer, worker, paths, repairs)
-            finally:
-                lock.release()
+    repair_worker(recordings, own, repairs)
+    for log in idle_logs(recordings, signer, own.worker):
+        repair_worker(recordings, log, repairs)
+    _sweep(recordings, own, repairs)
+    own.checkpoint()
     return repairs
+
+
+def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
+    """Claim the lowest free worker id, with its log. Ids with a damaged log are passed over. Raises OSError."""
+    for number in range(MAX_WORKERS):
+        lock = try_claim(recordings, f"w{number}")
+        if lock is None:
+            continue
+        try:
+            return lock, Log(recordings, lock.worker, signer)
+        except DamagedLogError as error:
+            _alarm("evidence_damaged", str(error))
+            lock.release()
+        except BaseException:
+            lock.release()
+            raise
+    raise OSError(f"{MAX_WORKERS} workers already write to {recordings.root}")
+
+
+def idle_logs(recordings: Recordings, signer: Signer, own: str = "") -> Iterator[Log]:
+    """Every log but *own* that no process writes, locked as long as it is used. A damaged one raises an alarm."""
+    for folder in sorted((recordings.root / "log").glob("*")):
+        if folder.name in (own, "_none") or not folder.is_dir() or folder.is_symlink():
+            continue
+        lock = try_claim(recordings, folder.name)
+        if lock is None:
+            continue
+        try:
+            log = Log(recordings, folder.name, signer)
+            try:
+                yield log
+            finally:
+                log.close()
+        except DamagedLogError as error:
+            _alarm("evidence_damaged", str(error))
+        finally:
+            lock.release()
 
 
 def _drop_placeholder(recordings: Recordings) -> None:
@@ -67,149 +126,174 @@ def _drop_placeholder(recordings: Recordings) -> None:
             old.parent.parent.rmdir()
 
 
-def _repair_worker(recordings: Recordings, signer: Signer, worker: str, paths: list[Path], repairs: Repairs) -> None:
-    log = Log(recordings, worker, signer)
-    signed = _signed(log, signer)
+def repair_worker(recordings: Recordings, log: Log, repairs: Repairs) -> None:
+    """Seal what the worker of *log* left unsealed. Raises OSError."""
+    found = []
+    for segment in log.head.segments:
+        if segment in log.sealed:
+            log.head.drop(segment)  # a crash came between the two
+        elif (one := _examine(recordings, log, segment, repairs)) is not None:
+            found.append(one)
+    seal(recordings, log, found, repairs)
+
+
+def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs) -> None:
+    """Give an end to what has none, quarantine what stands beyond the lines *found*, and seal them. Raises OSError."""
+    _find_begun(found)
     linked = {segment for _, segment in live.segments(recordings.root)}
-    names = {path.relative_to(recordings.segments).with_suffix("").as_posix(): path for path in paths}
-    unsealed = {segment: path for segment, path in names.items() if segment not in log.sealed}
-    begun = _begun(unsealed)
-    for segment, flows in unsealed.items():
-        _mend(recordings, flows, segment, begun.get(segment, {}), repairs)
-        sealed = _sealed(flows, segment)
-        if sealed is None:
-            if segment not in linked:
-                live.add(recordings, worker, segment)  # as it is
-            continue
-        size = signed.live.get(segment) if signed else None
-        if sealed.lines == 0 and size is None:
-            _forget(recordings, flows, segment)
-            continue
-        if size is not None and not begins(_whole(flows.with_suffix(".jsonl"))[0].split(b"\n")[:-1], size, line_hash):
-            sealed = _missing(segment, size, sealed)
-        if segment not in linked:
-            live.add(recordings, worker, segment)
-        log.append(sealed)
-    for segment, size in (signed.live if signed else {}).items():
-        if segment not in names and segment not in log.sealed:
-            log.append(_missing(segment, size, None))
+    for one in found:
+        noted = list(_trim(recordings, one))
+        ends = _ends(one)
+        more_flows, more_lines = b"".join(flow for flow, _ in ends), [line for _, line in ends]
+        if ends:
+            _extend(recordings, one.flows, one.flows_end, more_flows)
+            _extend(recordings, one.journal, one.lines_end, b"".join(line + b"\n" for line in more_lines))
+        if noted or ends:
+            repairs.segments += 1
+            repairs.interrupted += len(ends)
+            repairs.quarantined += sum(entry.length for entry in noted)
+        for entry in noted:
+            log.append(entry)
+        if noted:
+            _alarm("recordings_unaccounted", f"{describe(noted)}; see: weir verify")
+        if one.lost:
+            repairs.lost += one.lost
+            log.append(Lost(file=f"segments/{one.segment}.jsonl", lines=one.lost, why=POWER_LOSS, time=_last(one)))
+        lines = [*one.lines, *more_lines]
+        if lines:
+            if one.segment not in linked:
+                live.add(recordings, log.worker, one.segment)
+            log.append(_sealed(one, lines, one.flows_end + len(more_flows)))
+        else:
+            _forget(recordings, one)
+        log.head.drop(one.segment)
+    if found:
+        log.checkpoint()
+
+
+def _examine(recordings: Recordings, log: Log, segment: str, repairs: Repairs) -> _Found | None:
+    """What stands of *segment*; None where it was changed, or another version wrote it, and was dealt with."""
+    flows = recordings.segments / f"{segment}.mitm"
+    journal = flows.with_suffix(".jsonl")
+    journal_data, flows_data = _bytes(journal), _bytes(flows)
+    lines = journal_data.split(b"\n")[:-1]
+    record, signed = log.head.get(segment), log.signed.live.get(segment) if log.signed else None
+    this_boot = log.head.this_boot(record)
+    count = authentic(lines, record, signed, leaf_hash, this_boot=this_boot)
+    if count is None:
+        _quarantine_changed(recordings, log, segment, record.now, repairs)
+        return None
+    read = decoded(lines[:count])
+    if read is None:
+        _alarm("segment_damaged", f"{journal} was written by a newer version; it is left as it is")
+        if segment not in {known for _, known in live.segments(recordings.root)}:
+            live.add(recordings, log.worker, segment)
+        return None
+    whole = flows_that_fit(read, flows_data)
+    if whole < count:
+        if this_boot or whole < record.synced.lines:
+            _alarm("evidence_damaged", f"{flows} does not hold the flows that were written; see: weir verify")
+        else:
+            count = whole
+    lost = max(0, record.now.lines - count)
+    return _Found(segment, flows, journal_data, flows_data, lines[:count], read[:count], lost)
+
+
+def decoded(lines: list[bytes]) -> list[JournalLine] | None:
+    """*lines*, read; None where one cannot be."""
+    try:
+        return [decode_line(line) for line in lines]
+    except msgspec.MsgspecError:
+        return None
+
+
+def flows_that_fit(read: list[JournalLine], data: bytes) -> int:
+    """How many of the lines *read*, from the first, have their flows in *data*, one after the other."""
+    end = 0
+    for number, line in enumerate(read):
+        if line.length:
+            flow = data[line.offset : line.offset + line.length]
+            if line.offset != end or hashlib.sha256(flow).hexdigest() != line.sha256:
+                return number
+            end += line.length
+    return len(read)
+
+
+def stands(recordings: Recordings, segment: str) -> _Found:
+    """*segment* of a version without heads: its lines as far as they can be read and their flows fit."""
+    flows = recordings.segments / f"{segment}.mitm"
+    journal_data, flows_data = _bytes(flows.with_suffix(".jsonl")), _bytes(flows)
+    lines, read = journal_data.split(b"\n")[:-1], list[JournalLine]()
+    for line in lines:
+        more = decoded([line])
+        if more is None:
+            break
+        read += more
+    count = flows_that_fit(read, flows_data)
+    return _Found(segment, flows, journal_data, flows_data, lines[:count], read[:count])
+
+
+def _bytes(path: Path) -> bytes:
+    """What the regular file *path* holds; nothing where it is none."""
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+
+
+def _quarantine_changed(recordings: Recordings, log: Log, segment: str, size: Size, repairs: Repairs) -> None:
+    """Move a segment in which acknowledged lines are missing, and seal what was written, so that it stays noticed."""
+    _alarm("evidence_damaged", f"{segment} does not hold the {size.lines} lines that were written; see: weir verify")
+    _unlink_live(recordings, segment)
+    for suffix in (".jsonl", ".mitm"):
+        path = recordings.segments / f"{segment}{suffix}"
+        if os.path.lexists(path):
+            entry = quarantine.set_aside(recordings, path, quarantine.CHANGED)
+            repairs.quarantined += entry.length
+            log.append(entry)
+    log.append(Sealed(segment=segment, lines=size.lines, root=size.root.hex(), length=0, first="", last="", time=""))
+    log.head.drop(segment)
     log.checkpoint()
 
 
-def _begun(unsealed: dict[str, Path]) -> dict[str, dict[str, JournalLine]]:
-    """What was let go and has no end in any of these segments: the intents, by the last segment that says so."""
-    last: dict[str, tuple[str, JournalLine]] = {}
+def _trim(recordings: Recordings, one: _Found) -> Iterator[Quarantined]:
+    """Quarantine what stands beyond the authentic lines and their flows."""
+    for path, data, end in (
+        (one.journal, one.journal_data, one.lines_end), (one.flows, one.flows_data, one.flows_end),
+    ):  # fmt: skip
+        if path.is_symlink():
+            yield quarantine.set_aside(recordings, path, quarantine.UNKNOWN)
+        elif end < len(data):
+            yield quarantine.set_tail_aside(recordings, path, data, end, quarantine.BEYOND)
+
+
+def _find_begun(found: list[_Found]) -> None:
+    """Give each segment the intents that have no end in any of *found*, by the last segment that has them."""
+    last: dict[str, tuple[_Found, JournalLine]] = {}
     ended: set[str] = set()
-    for segment, flows in unsealed.items():
-        lines = _read_lines(_whole(flows.with_suffix(".jsonl"))[0]) or []
-        for line in lines:
+    for one in found:
+        for line in one.read:
             if line.intent:
-                last[line.request_id] = (segment, line)
+                last[line.request_id] = (one, line)
             else:
                 ended.add(line.request_id)
-        end = _end_of(lines)
-        if end < flows.stat().st_size:
-            ended |= {line.request_id for line, _ in _read_tail(flows, end, segment)[0]}
-    begun: dict[str, dict[str, JournalLine]] = {}
-    for request_id, (segment, line) in last.items():
+    for request_id, (one, line) in last.items():
         if request_id not in ended:
-            begun.setdefault(segment, {})[request_id] = line
-    return begun
+            one.begun[request_id] = line
 
 
-def _end_of(lines: list[JournalLine]) -> int:
-    """Where in the .mitm the flows of *lines* end."""
-    return max((line.offset + line.length for line in lines), default=0)
-
-
-def _whole(journal: Path) -> tuple[bytes, int]:
-    """The whole lines of a journal, and how many bytes it has."""
-    data = journal.read_bytes() if journal.exists() else b""
-    return data[: data.rfind(b"\n") + 1], len(data)
-
-
-def _signed(log: Log, signer: Signer) -> Checkpoint | None:
-    """The worker's last checkpoint; None where it has none that can be believed."""
-    try:
-        return verify((log.folder / CHECKPOINT).read_bytes(), signer.key)
-    except FileNotFoundError:
-        return None
-    except CheckpointError as error:
-        _alarm("evidence_damaged", f"{log.folder / CHECKPOINT} {error}")
-        return None
-
-
-def _alarm(name: str, message: str) -> None:
-    alarm(name, message, level=logging.WARNING)  # mitmdump would exit at an ERROR now
-
-
-def _missing(segment: str, size: Size, found: Sealed | None) -> Sealed:
-    """What was signed and is not there: sealed as it was signed, so that it stays noticed."""
-    _alarm("evidence_damaged", f"{segment} does not hold what was signed: {size.lines} lines; see: weir verify")
-    there = found.length if found else 0
-    times = (found.first, found.last, found.time) if found else ("", "", "")
-    return Sealed(
-        segment=segment, lines=size.lines, root=size.root.hex(), length=there,
-        first=times[0], last=times[1], time=times[2],
-    )  # fmt: skip
-
-
-def _forget(recordings: Recordings, flows: Path, segment: str) -> None:
-    """A segment in which nothing was written yet."""
-    for slot, linked in live.segments(recordings.root):
-        if linked == segment:
-            live.clear(slot)
-    flows.unlink()
-    flows.with_suffix(".jsonl").unlink(missing_ok=True)
-
-
-def _sealed(flows: Path, segment: str) -> Sealed | None:
-    """What its log is to say of a mended segment; None where it cannot be read."""
-    data, _ = _whole(flows.with_suffix(".jsonl"))
-    lines = data.split(b"\n")[:-1]
-    read = _read_lines(data)
-    erased = [found for line in lines if (found := erased_line(line)) is not None]
-    if read is None:
-        return None
-    end = max(_end_of(read), max((e.offset + e.length for e in erased), default=0))
-    if end != flows.stat().st_size:
-        return None
-    times = [line.time for line in read]
-    first, last = (min(times), max(times)) if times else ("", "")
-    root = root_of(map(line_hash, lines)).hex()
-    return Sealed(segment=segment, lines=len(lines), root=root, length=end, first=first, last=last, time=last)
-
-
-def _mend(recordings: Recordings, flows: Path, segment: str, begun: dict[str, JournalLine], repairs: Repairs) -> None:
-    journal = flows.with_suffix(".jsonl")
-    whole, length = _whole(journal)
-    read = _read_lines(whole)
-    end = _end_of(read or [])
-    size = flows.stat().st_size
-    if read is None or end > size:
-        _alarm("segment_damaged", f"{journal} does not fit {flows}; both are left as they are")
-        return
-    restored, good = _read_tail(flows, end, segment) if end < size else ([], end)
-    if len(whole) == length and end == size and not begun:
-        return
-    repairs.segments += 1
-    repairs.lines_restored += len(restored)
-    repairs.bytes_cut += length - len(whole) + size - good
-    repairs.interrupted += len(begun)
-    more, ends = bytearray(), list[bytes]()
-    for line in begun.values():
+def _ends(one: _Found) -> list[tuple[bytes, bytes]]:
+    """A flow and its line for each request that has no end."""
+    ends, offset = [], one.flows_end
+    for line in one.begun.values():
         flow, text = interrupted(line, CRASHED)
-        ends.append(_placed(text, segment, good + len(more), flow))
-        more += flow
-    _write_from(recordings, flows, good, bytes(more))
-    _write_from(recordings, journal, len(whole), b"".join(line + b"\n" for line in (*(t for _, t in restored), *ends)))
+        ends.append((flow, placed(text, one.segment, offset, len(flow), hashlib.sha256(flow).hexdigest())))
+        offset += len(flow)
+    return ends
 
 
-def _write_from(recordings: Recordings, path: Path, start: int, data: bytes) -> None:
-    """Have *path* hold *data* from byte *start* on, and nothing after it. Raises OSError."""
+def _extend(recordings: Recordings, path: Path, end: int, data: bytes) -> None:
+    """Have *path*, which is *end* bytes long, go on with *data*. Raises OSError."""
     descriptor = recordings.open(path, os.O_WRONLY | os.O_CREAT)
     try:
-        os.ftruncate(descriptor, start)
+        os.ftruncate(descriptor, end)
         os.lseek(descriptor, 0, os.SEEK_END)
         write_all(descriptor, data)
         os.fsync(descriptor)
@@ -217,34 +301,83 @@ def _write_from(recordings: Recordings, path: Path, start: int, data: bytes) -> 
         os.close(descriptor)
 
 
-def _read_lines(data: bytes) -> list[JournalLine] | None:
-    """The lines, but for those that were erased; None where one cannot be read."""
-    try:
-        return [decode_line(line) for line in data.split(b"\n")[:-1] if erased_line(line) is None]
-    except msgspec.MsgspecError:
-        return None
+def _sealed(one: _Found, lines: list[bytes], length: int) -> Sealed:
+    times = [line.time for line in one.read]
+    return Sealed(
+        segment=one.segment, lines=len(lines), root=root_of(map(leaf_hash, lines)).hex(), length=length,
+        first=min(times), last=max(times), time=max(times),
+    )  # fmt: skip
 
 
-def _read_tail(flows: Path, start: int, segment: str) -> tuple[list[tuple[JournalLine, bytes]], int]:
-    """The lines for the whole flows from byte *start* on, and where the last of them ends."""
-    restored: list[tuple[JournalLine, bytes]] = []
-    good = start
-    with flows.open("rb") as file:
-        file.seek(start)
-        try:
-            for flow in io.FlowReader(file).stream():
-                here = file.tell()
-                text = line_in(flow.metadata)
-                if text is None:
-                    break
-                line = decode_line(text)
-                file.seek(good)
-                restored.append((line, _placed(encode_line(line), segment, good, file.read(here - good))))
-                good = here
-        except (exceptions.FlowReadException, msgspec.MsgspecError):
-            pass  # torn: what follows was never acknowledged
-    return restored, good
+def _last(one: _Found) -> str:
+    return max((line.time for line in one.read), default=timestamp(0.0))
 
 
-def _placed(line: bytes, segment: str, offset: int, flow: bytes) -> bytes:
-    return placed(line, segment, offset, len(flow), hashlib.sha256(flow).hexdigest())
+def _forget(recordings: Recordings, one: _Found) -> None:
+    """A segment in which nothing was written."""
+    _unlink_live(recordings, one.segment)
+    one.flows.unlink(missing_ok=True)
+    one.journal.unlink(missing_ok=True)
+
+
+def _unlink_live(recordings: Recordings, segment: str) -> None:
+    for slot, linked in live.segments(recordings.root):
+        if linked == segment:
+            live.clear(slot)
+
+
+def _sweep(recordings: Recordings, own: Log, repairs: Repairs) -> None:
+    """Quarantine files that no head and no log knows of, and drop links to them.
+
+    Files are listed first, heads read next and logs last: a live worker writes them in the reverse order.
+    """
+    standing = [path for path in recordings.segments.rglob("*") if path.is_symlink() or not path.is_dir()]
+    slots = list(live.segments(recordings.root))
+    known, damaged = _known(recordings)
+    noted: list[Entry] = []
+    for path in standing:
+        segment = path.relative_to(recordings.segments).with_suffix("").as_posix()
+        ours = path.suffix in (".mitm", ".jsonl") and (segment in known or _worker_of(segment) in damaged)
+        temporary = path.name.startswith(".")  # `Recordings.replace` of another process, or what a crash left of it
+        if not ours and not temporary and os.path.lexists(path):
+            noted.append(quarantine.set_aside(recordings, path, quarantine.UNKNOWN))
+    noted += [quarantine.set_aside(recordings, path, quarantine.UNKNOWN) for path in _pretended(recordings)]
+    for slot, segment in slots:
+        if segment not in known and os.path.lexists(slot):
+            live.clear(slot)
+            _alarm("recordings_unaccounted", f"live/{slot.name} led to {segment}, which is not ours; it was cleared")
+    for entry in noted:
+        own.append(entry)
+    if noted:
+        repairs.quarantined += sum(entry.length for entry in noted if isinstance(entry, Quarantined))
+        _alarm("recordings_unaccounted", f"{describe(noted)}; see: weir verify")
+
+
+def _known(recordings: Recordings) -> tuple[set[str], set[str]]:
+    """The segments that heads and logs know, and the workers with a damaged log."""
+    folder_id = recordings.identify()
+    known = {segment for _, head in heads.all_of(folder_id) for segment in head.segments}
+    damaged: set[str] = set()
+    known |= {entry.segment for _, entry in entries(recordings, damaged) if isinstance(entry, Sealed)}
+    return known, damaged
+
+
+def _worker_of(segment: str) -> str:
+    return segment.rpartition("/")[2].partition("-")[0]
+
+
+def _pretended(recordings: Recordings) -> Iterator[Path]:
+    """What the views would show beside journals and logs: files in ``live/`` and in ``log/_none/``."""
+    for path in sorted(recordings.live.glob("*")):
+        if path.name == live.EMPTY:
+            if path.is_symlink() or path.stat().st_size:
+                yield path
+        elif not path.is_symlink() and not path.name.startswith("."):
+            yield path
+    for path in sorted((recordings.root / "log" / "_none").glob("*")):
+        if path.is_symlink() or path.stat().st_size:
+            yield path
+
+
+def _alarm(name: str, message: str) -> None:
+    alarm(name, message, level=logging.WARNING)  # mitmdump would exit at an ERROR now

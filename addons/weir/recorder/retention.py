@@ -1,34 +1,34 @@
 """Retention: whole segments go when all in them is older than their connection keeps it, and leave a tombstone.
 
-What is held for a legal reason stays. The tombstone is written first, then the rows stop counting, then the files go: a
-crash in between is finished by the next run.
+What is held for a legal reason stays. Holds are lines beside the keeper's log, which evidence covers. The tombstone is
+written first, then the rows stop counting, then the files go: a crash in between is finished by the next run.
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import msgspec
 
 from weir.recorder import live
-from weir.recorder.evidence import Log, Removed, Sealed, entries
+from weir.recorder.checkpoint import Size
+from weir.recorder.entries import Removed, Sealed, begins, erased_line, line_hash
+from weir.recorder.evidence import Log, entries
 from weir.recorder.folder import Recordings
-from weir.recorder.index import quoted
+from weir.recorder.index import quoted, views_over
 from weir.recorder.indexing import Indexer
 from weir.recorder.journal import timestamp
 
-HOLDS = "holds.json"
+HOLDS = "holds.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """What must not go: one session, or what *query* (a condition over `flows`) selects."""
+class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind", kw_only=True):
+    """A line of ``log/keeper/holds.jsonl``: what must not go, one session or what *query* selects."""
 
-    name: str
+    hold: str
     session: str
     query: str
     reason: str
@@ -37,38 +37,69 @@ class Hold:
 
     @property
     def condition(self) -> str:
-        """The same as SQL."""
+        """The same as SQL, over `flows`."""
         return f"session_id = {quoted(self.session)}" if self.session else f"({self.query})"
 
 
-def holds(recordings: Recordings) -> list[Hold]:
-    """Every hold. Raises OSError, or ValueError where they cannot be read."""
-    try:
-        return [Hold(**entry) for entry in json.loads((recordings.root / HOLDS).read_bytes())]
-    except FileNotFoundError:
-        return []
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{recordings.root / HOLDS} is not readable; nothing is removed until it is restored"
-        ) from None
+class Released(msgspec.Struct, frozen=True, tag="released", tag_field="kind", kw_only=True):
+    """A line of the same file: the hold counts no more."""
+
+    hold: str
+    by: str
+    time: str
 
 
-def keep_holds(recordings: Recordings, all_: Iterable[Hold]) -> None:
-    """Have *all_* be the holds. Raises OSError."""
-    data = json.dumps([asdict(hold) for hold in all_], indent=1)
-    recordings.replace(recordings.root / HOLDS, data.encode())
+_decoder: msgspec.json.Decoder[Held | Released] = msgspec.json.Decoder(Held | Released)
 
 
-def held(recordings: Recordings) -> tuple[set[str], set[str]]:
-    """The segments that holds name something in, and the requests. Raises ValueError where that cannot be said."""
-    found = holds(recordings)
+def holds(log: Log) -> list[Held]:
+    """Every hold, from the keeper's *log*. Raises OSError where they are not as they were written."""
+    return [hold for _, hold in held_lines(log)]
+
+
+def held_lines(log: Log) -> list[tuple[int, Held]]:
+    """Every hold, with the number of its line. Raises as `holds` does."""
+    found: dict[str, tuple[int, Held]] = {}
+    for number, line in enumerate(log.read(HOLDS)):
+        if erased_line(line) is not None:
+            continue  # of a hold that was released
+        try:
+            read = _decoder.decode(line)
+        except msgspec.MsgspecError:
+            raise OSError(
+                f"{log.folder / HOLDS}: line {number + 1} is of a newer version; nothing is removed"
+            ) from None
+        if isinstance(read, Held):
+            found[read.hold] = (number, read)
+        else:
+            found.pop(read.hold, None)
+    return list(found.values())
+
+
+def hold(log: Log, change: Held | Released) -> None:
+    """Write *change* into the keeper's *log*, and sign it. Raises OSError."""
+    log.write(HOLDS, msgspec.json.encode(change))
+    log.checkpoint()
+
+
+def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Which of *segments* holds name something in, and which requests. Raises OSError, or ValueError.
+
+    Both the journals of *segments* and the index are asked: the journals are what evidence covers, and the index has
+    what a condition may ask of other segments.
+    """
+    found = holds(log)
     if not found:
         return set(), set()
-    conditions = " OR ".join(f"({hold.condition})" for hold in found)
+    query = f"SELECT segment, request_id FROM flows WHERE {' OR '.join(f'({h.condition})' for h in found)}"  # noqa: S608
     try:
         with duckdb.connect(str(recordings.database), read_only=True) as connection:
-            query = f"SELECT segment, request_id FROM flows WHERE {conditions}"  # noqa: S608
             rows = connection.execute(query).fetchall()
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for name, view in views_over(recordings, segments).items():
+                connection.execute(f"CREATE VIEW {name} AS {view}")
+            rows += connection.execute(query).fetchall()
     except duckdb.Error as error:
         raise ValueError(f"a hold cannot be read as SQL, so nothing is removed: {str(error).splitlines()[0]}") from None
     return {segment for segment, _ in rows}, {request for _, request in rows}
@@ -77,7 +108,7 @@ def held(recordings: Recordings) -> tuple[set[str], set[str]]:
 def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int | None, now: float) -> list[Sealed]:
     """The sealed segments of which every line is older than its connection is kept. *keep* is in seconds."""
     gone, found = set(), []
-    for _, entry in entries(recordings.root):
+    for _, entry in entries(recordings):
         if isinstance(entry, Removed):
             gone.add(entry.segment)
         elif isinstance(entry, Sealed) and entry.last:
@@ -88,6 +119,24 @@ def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int
     return [entry for entry in found if entry.segment not in gone]
 
 
+def unheld(
+    recordings: Recordings, log: Log, keep: Mapping[str, int | None], default: int | None, now: float
+) -> tuple[list[Sealed], list[str]]:
+    """What has expired and no hold keeps, and what is wrong with other segments. Raises ValueError, OSError.
+
+    A segment that is not as it was sealed stays: its tombstone would hide that.
+    """
+    found, problems = [], []
+    for entry in expired(recordings, keep, default, now):
+        lines = _lines(recordings.segments / f"{entry.segment}.jsonl")
+        if begins(lines, Size(entry.lines, bytes.fromhex(entry.root)), line_hash) and len(lines) == entry.lines:
+            found.append(entry)
+        else:
+            problems.append(f"{entry.segment} is not as it was sealed, so it is not removed; see: weir verify")
+    kept, _ = held(recordings, log, [entry.segment for entry in found])
+    return [entry for entry in found if entry.segment not in kept], problems
+
+
 def retain(
     recordings: Recordings,
     indexer: Indexer,
@@ -95,29 +144,29 @@ def retain(
     keep: Mapping[str, int | None],
     default: int | None,
     now: Callable[[], float] = time.time,
-) -> list[Sealed]:
-    """Remove what has expired, and finish what was begun. What was removed. Raises ValueError, OSError.
+) -> tuple[list[Sealed], list[str]]:
+    """Remove what has expired, and finish what was begun. What was removed, and problems. Raises ValueError, OSError.
 
     What no Parquet covers yet, or a reader may still look for in its journal, stays until the next run.
     """
-    kept, _ = held(recordings)
     linked = {segment for _, segment in live.segments(recordings.root)}
-    removed = [
-        entry
-        for entry in expired(recordings, keep, default, now())
-        if entry.segment not in kept and entry.segment not in linked
-    ]
+    found, problems = unheld(recordings, log, keep, default, now())
+    removed = [entry for entry in found if entry.segment not in linked]
     for entry in removed:
         log.append(
             Removed(segment=entry.segment, lines=entry.lines, root=entry.root, why="retention", time=timestamp(now()))
         )
     log.checkpoint()
-    tombs = [entry.segment for _, entry in entries(recordings.root) if isinstance(entry, Removed)]
+    tombs = [entry.segment for _, entry in entries(recordings) if isinstance(entry, Removed)]
     standing = [s for s in tombs if (recordings.segments / f"{s}.jsonl").exists() or _flows(recordings, s).exists()]
     if standing:
         indexer.take_away(standing)
         _unlink(recordings, standing)
-    return removed
+    return removed, problems
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def _unlink(recordings: Recordings, segments: Collection[str]) -> None:

@@ -1,6 +1,6 @@
-"""A segment: one ``.mitm`` and one ``.jsonl`` of the same stem. Flow first, line second, always.
+"""A segment: one ``.mitm`` and one ``.jsonl`` of the same stem. Flow first, line second, the head's record third.
 
-`Segment.append` either writes both completely or leaves both files as they were and raises OSError.
+`Segment.append` either writes all three completely or leaves them as they were and raises OSError.
 """
 
 import os
@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 
 from weir.recorder.checkpoint import Size
-from weir.recorder.evidence import Sealed
+from weir.recorder.entries import Sealed
+from weir.recorder.evidence import Log
 from weir.recorder.folder import Recordings, datasync, sync_path, write_all
 from weir.recorder.journal import timestamp
-from weir.recorder.merkle import Tree, leaf_hash
+from weir.recorder.merkle import EMPTY, Tree, leaf_hash
 
 #: A segment is sealed, and a new one begun, past one of these: bytes of flows, lines, seconds since it was begun.
 MAX_SIZE = 64 * 1024 * 1024
@@ -22,12 +23,17 @@ MAX_AGE = 3600.0
 class Segment:
     """An open segment, owned by one thread of one process."""
 
-    def __init__(self, recordings: Recordings, name: str) -> None:
-        """Create it. ``name`` is how journal lines call it: connection, date and stem. Raises OSError."""
+    def __init__(self, recordings: Recordings, name: str, log: Log) -> None:
+        """Create it. ``name`` is how journal lines call it: connection, date and stem. Raises OSError.
+
+        *log* is its worker's, in which it is begun already.
+        """
         self.name = name
+        self._log = log
         base = recordings.segments / name
         self.flow_path = base.with_name(f"{base.name}.mitm")
         self.journal_path = base.with_name(f"{base.name}.jsonl")
+        log.head.put(name, Size(0, EMPTY))  # first: a file without a record is quarantined
         recordings.make(base.parent)
         create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._flows = recordings.open(self.flow_path, create)
@@ -72,25 +78,27 @@ class Segment:
         Raises OSError with nothing written.
         """
         journal = b"\n".join([*lines, b""])
+        tree = self._tree.grown(map(leaf_hash, lines))
         try:
             write_all(self._flows, flows)
             write_all(self._journal, journal)
+            self._log.head.put(self.name, Size(tree.size, tree.root()))
         except OSError:
             os.ftruncate(self._flows, self.size)
             os.ftruncate(self._journal, self._journal_size)
             raise
         self.size += len(flows)
         self._journal_size += len(journal)
-        for line in lines:
-            self._tree.add(leaf_hash(line))
+        self._tree = tree
         self._times = (min(self._times[0] or first, first), max(self._times[1], last))
         self.dirty = True
 
     def sync(self) -> None:
-        """Have the disk hold what was written. Raises OSError."""
+        """Have the disk hold what was written. Raises OSError. The head's record follows with `Head.sync`."""
         if self.dirty:
             datasync(self._flows)
             datasync(self._journal)
+            self._log.head.put(self.name, self.covered, synced=True)
             self.dirty = False
 
     def sealed(self) -> Sealed:
@@ -110,6 +118,7 @@ class Segment:
         self.close()
         self.flow_path.unlink(missing_ok=True)
         self.journal_path.unlink(missing_ok=True)
+        self._log.head.drop(self.name)
 
     def close(self) -> None:
         """Close its files."""

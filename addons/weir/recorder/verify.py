@@ -2,7 +2,8 @@
 
 Checked is that every checkpoint is signed; that each log, and each administrative file, holds what its checkpoint says;
 that each segment holds the lines that were sealed, in their order, and the flows that these lines name; and that what
-is gone has a tombstone in the keeper's log. What a kept checkpoint said must still be so.
+is gone has a tombstone in the keeper's log. A segment that no log began, or a link to one, is reported. What a kept
+checkpoint said must still be so.
 """
 
 import hashlib
@@ -16,21 +17,20 @@ import msgspec
 
 from weir.recorder import erasure, live
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, verify
-from weir.recorder.evidence import (
-    CHECKPOINT,
-    COVERED,
-    FILE,
-    KEEPER,
+from weir.recorder.entries import (
+    Begun,
     Entry,
     Erased,
+    Lost,
+    Quarantined,
     Removed,
     Sealed,
     begins,
     decode_entry,
-    entries,
     erased_line,
     line_hash,
 )
+from weir.recorder.evidence import CHECKPOINT, COVERED, FILE, KEEPER
 from weir.recorder.journal import decode_line
 from weir.recorder.merkle import leaf_hash, root_of
 
@@ -58,6 +58,8 @@ class Report:
     removed: int = 0
     erased: int = 0
     not_covered: list[str] = field(default_factory=list)  # what no checkpoint speaks of yet
+    not_vouched: int = 0  # segments that were taken over from an older version, or from elsewhere
+    notices: list[str] = field(default_factory=list)  # what was quarantined, or lost with the power
     kept: int = 0  # checkpoints kept elsewhere that were compared
     latest: str = ""  # time of the last checkpoint
 
@@ -83,7 +85,7 @@ def check(
     report = Report()
     logs: dict[str, _WorkerLog] = {}
     tombstones = _Tombstones(root, key)
-    for folder in sorted(path for path in (root / "log").glob("*") if path.is_dir() and path.name != "_none"):
+    for folder in _log_folders(root):
         found = _worker(folder, key, report, tombstones)
         if found is not None:
             logs[folder.name] = found
@@ -96,7 +98,8 @@ def check(
     progress(len(sealed), len(sealed))
     for log in logs.values():
         _live(root, log.checkpoint, sealed, tombstones, report)
-    _strangers(root, logs, sealed, tombstones, report)
+        _note(root, log, tombstones, report)
+    _strangers(root, key, logs, sealed, tombstones, report)
     _pretended(root, report)
     for note in kept:
         _since(root, note, key, logs, sealed, tombstones, report)
@@ -104,6 +107,14 @@ def check(
     if not logs and not report.findings:
         report.add(str(root), "there is no log at all: nothing here was ever signed, or all of it is gone")
     return report
+
+
+def sealed_now(root: Path, key: Key) -> list[str]:
+    """The segments that signed logs say are sealed and kept, as of now."""
+    tombstones = _Tombstones(root, key)
+    logs = [log for path in _log_folders(root) if (log := _worker(path, key, Report())) is not None]
+    sealed = [entry.segment for log in logs for entry in log.entries if isinstance(entry, Sealed)]
+    return [segment for segment in sealed if segment not in tombstones.removed]
 
 
 def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | None" = None) -> _WorkerLog | None:
@@ -304,29 +315,64 @@ def _live(
                 report.add(f"segments/{segment}", problem)
 
 
+def _note(root: Path, log: _WorkerLog, tombstones: _Tombstones, report: Report) -> None:
+    """What a log says of data that the gateway could not authenticate, did not find, or does not vouch for."""
+    vouched = log.checkpoint.vouched
+    for number, entry in enumerate(log.entries):
+        if isinstance(entry, Sealed) and (vouched is None or number < vouched):
+            report.not_vouched += 1
+        elif isinstance(entry, Quarantined):
+            gone = "" if (root / entry.path).exists() or entry.path in tombstones.erased else " (it is gone)"
+            report.notices.append(
+                f"{entry.origin}: {entry.length} bytes quarantined as {entry.path}{gone}: {entry.why}"
+            )
+        elif isinstance(entry, Lost):
+            report.notices.append(f"{entry.file}: {entry.lines} lines are missing: {entry.why}")
+
+
 def _strangers(
     root: Path,
+    key: Key,
     logs: dict[str, _WorkerLog],
     sealed: dict[str, Sealed],
     tombstones: _Tombstones,
     report: Report,
 ) -> None:
-    """Segments that no checkpoint speaks of, and those that the index does not show."""
-    live_ = {name for log in logs.values() for name in log.checkpoint.live}
-    unknown = _standing(root) - set(sealed) - live_ - set(tombstones.removed)
-    unlinked = live_ - _linked(root) - set(sealed)
+    """Segments, and links to segments, that no log began, and those that the index does not show."""
+    written, known = _names(logs)
+    unknown = (_standing(root) | _linked(root)) - known - set(tombstones.removed)
+    unlinked = written - _linked(root) - set(sealed)
     if not unknown and not unlinked:
         return
     time.sleep(_AGAIN)  # the gateway may have made them, or removed what it made, meanwhile
     tombstones.read()
-    new = {entry.segment for _, entry in entries(root) if isinstance(entry, Sealed)}
-    linked = _linked(root)
-    unknown &= _standing(root) - set(tombstones.removed)
-    report.not_covered += [f"segments/{segment}" for segment in sorted(unknown & (new | linked))]
-    for segment in sorted(unknown - new - linked):
-        report.add(f"segments/{segment}", "no log knows of it")
-    for segment in sorted(unlinked - new - linked):
+    again = {path.name: log for path in _log_folders(root) if (log := _worker(path, key, Report())) is not None}
+    written, known = _names(again)
+    unknown &= (_standing(root) | _linked(root)) - known - set(tombstones.removed)
+    unlinked &= written - _linked(root)
+    unread: dict[str, int] = {}
+    for segment in sorted(unknown):
+        worker = segment.rpartition("/")[2].partition("-")[0]
+        if worker not in again and (root / "log" / worker / FILE).exists():
+            unread[worker] = unread.get(worker, 0) + 1  # its log is a finding already
+        else:
+            report.add(f"segments/{segment}", "no log knows of it")
+    for worker, count in unread.items():
+        report.add(f"log/{worker}", f"{count} segments cannot be checked without it")
+    for segment in sorted(unlinked):
         report.add(f"segments/{segment}", "is not linked in live/, so that the index does not show it")
+
+
+def _names(logs: Mapping[str, _WorkerLog]) -> tuple[set[str], set[str]]:
+    """The segments that were written when checkpoints were signed and are not sealed, and all that logs know of."""
+    sealed = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Sealed)}
+    begun = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Begun)}
+    live_ = {name for log in logs.values() for name in log.checkpoint.live}
+    return live_ - sealed, live_ | sealed | begun
+
+
+def _log_folders(root: Path) -> list[Path]:
+    return sorted(path for path in (root / "log").glob("*") if path.is_dir() and path.name != "_none")
 
 
 def _linked(root: Path) -> set[str]:

@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from weir.recorder.folder import Recordings
 
 MAX_WORKERS = 256
+#: The ids of workers, with which the names of their segments begin.
+WORKER_NAME = re.compile(r"w[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ def try_claim(recordings: Recordings, worker: str) -> WorkerLock | None:
     return WorkerLock(worker, descriptor)
 
 
+def claim_soon(recordings: Recordings, worker: str, seconds: float = 10.0) -> WorkerLock | None:
+    """As `try_claim`, but wait *seconds*: a starting gateway holds an idle log's lock for a moment. Raises OSError."""
+    deadline = time.monotonic() + seconds
+    while (lock := try_claim(recordings, worker)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return lock
+
+
 def running(root: Path) -> list[str]:
     """The worker ids below the recordings folder that a live process holds."""
     found = []
@@ -54,11 +66,3 @@ def running(root: Path) -> list[str]:
         except OSError:
             continue
     return found
-
-
-def claim(recordings: Recordings) -> WorkerLock:
-    """Claim the lowest free id. Raises OSError."""
-    for number in range(MAX_WORKERS):
-        if (lock := try_claim(recordings, f"w{number}")) is not None:
-            return lock
-    raise OSError(f"{MAX_WORKERS} workers already write to {recordings.root}")

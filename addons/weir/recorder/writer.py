@@ -1,8 +1,9 @@
 """The writer: one thread a worker that puts flows and lines on disk, off the event loop.
 
-A caller has its answer only after `Writer.record` returned: the operating system then has the bytes,
-and no crash of this process can lose them; the disk has them within `SYNC_INTERVAL`, or already, where that was asked
-for. What cannot be written raises `RecorderUnavailable`, and so does every request after it until writing works again.
+A caller has its answer only after `Writer.record` returned: the operating system then has the bytes and the head's
+record of them, and no crash of this process can lose them. The disk has them within `SYNC_INTERVAL`, or already, where
+that was asked for. What cannot be written raises `RecorderUnavailable`, and so does every request after it until
+writing works again.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 
 from weir.alarms import alarm
 from weir.recorder import live
+from weir.recorder.checkpoint import Size
+from weir.recorder.entries import Begun
 from weir.recorder.evidence import Log
 from weir.recorder.folder import Recordings
 from weir.recorder.interrupted import UNRECORDED, interrupted
@@ -98,6 +101,7 @@ class Writer:
         self._sequence = 0
         self._segments: dict[str, Segment] = {}
         self._dates: dict[str, str] = {}
+        self._announced: dict[str, str] = {}  # by connection, the segment that the log has and that is not begun yet
         self._unsealed: list[Segment] = []  # closed, and not in the log yet because it could not be written
         self._stuck = False
         self._queue: queue.SimpleQueue[list[_Waiting] | _Check | None] = queue.SimpleQueue()
@@ -231,6 +235,7 @@ class Writer:
                 self._append(segment, [(item.entry, flow) for item, flow in encoded])
                 if any(item.entry.synced for item in items):
                     segment.sync()
+                    self._log.head.sync()
             except Exception as error:  # whatever it is, these flows are not recorded
                 self._fail(items, error)
             else:
@@ -285,19 +290,32 @@ class Writer:
         segment = self._segments.get(connection)
         if segment is not None and self._dates[connection] >= date and not segment.full:
             return segment
-        self._sequence += 1
-        name = f"{connection}/{date}/{self._log.worker}-{self._boot}-{self._sequence:06d}"
+        name = self._name(connection, date)
         fresh = self._begin(name, segment.open if segment else {})
+        del self._announced[connection]
         if segment is not None:
             self._retire(connection)
         self._segments[connection] = fresh
         self._dates[connection] = date
         return fresh
 
+    def _name(self, connection: str, date: str) -> str:
+        """The next segment's name, which is in the log. One that could not be begun is used again. Raises OSError."""
+        name = self._announced.get(connection, "")
+        if not name.startswith(f"{connection}/{date}/"):
+            self._sequence += 1
+            name = f"{connection}/{date}/{self._log.worker}-{self._boot}-{self._sequence:06d}"
+            self._log.append(Begun(segment=name, time=timestamp(time.time())))
+            self._announced[connection] = name
+        return name
+
     def _begin(self, name: str, moved: dict[str, bytes]) -> Segment:
         """A new segment, that readers find, with the lines of what has not *moved* on from the one before."""
         live.prepare(self._recordings)
-        fresh = Segment(self._recordings, name)
+        for segment in self._segments.values():
+            segment.sync()
+        self._log.checkpoint(self._covered())  # before its files exist: what no checkpoint knows is a stranger
+        fresh = Segment(self._recordings, name, self._log)
         try:
             if moved:  # said again: only what was not sealed is looked at after a crash
                 now = timestamp(time.time())
@@ -327,16 +345,21 @@ class Writer:
                 return
             self._stuck = False
             self._unsealed.pop(0)
+            with contextlib.suppress(OSError):  # the next start drops it
+                self._log.head.drop(segment.name)
             segment.close()
             self._next_checkpoint = 0.0
             self._on_sealed()
 
     def _sync(self) -> None:
-        for segment in self._segments.values():
-            try:
+        try:
+            dirty = [segment for segment in self._segments.values() if segment.dirty]
+            for segment in dirty:
                 segment.sync()
-            except OSError as error:
-                self._fail([], error)
+            if dirty:
+                self._log.head.sync()
+        except OSError as error:
+            self._fail([], error)
         if self._lost and not self._broken:
             with contextlib.suppress(OSError):  # with the next
                 self._end_lost()
@@ -349,11 +372,15 @@ class Writer:
     def _sign(self) -> None:
         """A checkpoint over the log and what every open journal holds on disk."""
         self._next_checkpoint = time.monotonic() + CHECKPOINT_INTERVAL
-        open_ = (*self._segments.values(), *self._unsealed)
         try:
-            self._log.checkpoint({s.name: s.covered for s in open_ if not s.dirty and s.covered.lines})
+            self._log.checkpoint(self._covered())
         except OSError as error:
             alarm("not_signed", f"the checkpoint of {self._log.worker} could not be written ({error.strerror})")
+
+    def _covered(self) -> dict[str, Size]:
+        """What every open journal holds on disk, by segment."""
+        open_ = (*self._segments.values(), *self._unsealed)
+        return {s.name: s.covered for s in open_ if not s.dirty and s.covered.lines}
 
     def _end(self) -> None:
         for connection, segment in list(self._segments.items()):

@@ -1,0 +1,141 @@
+"""Adoption: a recordings folder without heads in this ``WEIR_HOME`` is taken over once, and marked as not vouched for.
+
+Versions before heads sealed and signed whatever stood in the folder, so nothing in it is authenticated. Its segments
+are sealed as they stand, each log says from which entry on the gateway vouches for it, and `verify` and every proof
+repeat that. A folder that was copied here, or a lost ``WEIR_HOME``, is treated alike.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from weir.alarms import alarm
+from weir.recorder import heads, quarantine
+from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, verify
+from weir.recorder.entries import begins, line_hash
+from weir.recorder.evidence import CHECKPOINT, COVERED, FILE, KEEPER, Log, Signer, has_data
+from weir.recorder.folder import Recordings
+from weir.recorder.merkle import Tree, leaf_hash
+from weir.recorder.repair import Repairs, idle_logs, seal, stands
+from weir.recorder.retention import HOLDS, Held
+from weir.recorder.worker import WORKER_NAME, running
+
+#: The holds of older versions, a JSON list.
+_OLD_HOLDS = "holds.json"
+
+
+def adopt(recordings: Recordings, signer: Signer) -> None:
+    """Adopt the folder, or finish what a crash interrupted. Does nothing where that is done. Raises OSError."""
+    with heads.adopting(signer.folder_id):
+        pending = [log for log, head in heads.all_of(signer.folder_id) if head.vouched == heads.PENDING]
+        folder = heads.folder(signer.folder_id)
+        if folder.is_dir() and not pending:
+            return
+        if not folder.is_dir() and not has_data(recordings):
+            heads.make_folder(signer.folder_id)
+            return
+        if busy := running(recordings.root):
+            raise OSError(
+                f"{recordings.root} is still written by a gateway of an older version ({', '.join(busy)}); end it, "
+                "then start this one"
+            )
+        _refuse_other_id(recordings, signer)
+        recordings.raise_format()
+        if not folder.is_dir():
+            _make_heads(recordings, signer)
+        count = 0
+        for log in idle_logs(recordings, signer):
+            if log.head.vouched == heads.PENDING:
+                count += _adopt_log(recordings, log)
+        alarm(
+            "recordings_adopted",
+            f"{recordings.root} has no heads in this WEIR_HOME: it was recorded by an older version or elsewhere. "
+            f"{count} segments are taken over as they stand and marked as not vouched for",
+            level=logging.WARNING,
+        )
+
+
+def _refuse_other_id(recordings: Recordings, signer: Signer) -> None:
+    """Raise OSError where logs are of another folder that has heads here: its id was changed."""
+    for path in recordings.root.glob(f"log/*/{CHECKPOINT}"):
+        origin = path.read_bytes().split(b"\n")[0].decode("utf-8", "replace").split("/")
+        other = origin[1] if len(origin) == 3 else ""
+        if other.isalnum() and other != signer.folder_id and heads.folder(other).is_dir():
+            raise OSError(
+                f"{recordings.root / 'format.json'} says that the folder is {signer.folder_id}, and {path} that it is "
+                f"{other}; restore format.json"
+            )
+
+
+def _make_heads(recordings: Recordings, signer: Signer) -> None:
+    """A head for each log, with what its files hold, and nothing vouched for yet. All of them appear at once."""
+    names = {path.name for path in (recordings.root / "log").glob("*") if path.is_dir() and path.name != "_none"}
+    for path in recordings.segments.glob("*/*/*.mitm"):
+        worker = path.name.partition("-")[0]
+        if WORKER_NAME.fullmatch(worker):
+            names.add(worker)
+            recordings.make(recordings.log(worker))
+    fresh = heads.folder(f".{signer.folder_id}.new")
+    fresh.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in fresh.iterdir():
+        path.unlink()
+    for name in sorted({*names, KEEPER}):
+        checkpoint = _checkpoint(recordings.log(name), signer)
+        head = heads.Head(fresh / f"{name}.head")
+        for file in (FILE, *COVERED):
+            signed = None if checkpoint is None else checkpoint.log if file == FILE else checkpoint.files.get(file)
+            if (size := _size(recordings.log(name) / file, signed)).lines:
+                head.put(file, size, synced=True)
+        head.vouch(heads.PENDING)
+        head.close()
+    recordings.make(recordings.log(KEEPER))
+    fresh.rename(heads.folder(signer.folder_id))
+
+
+def _checkpoint(folder: Path, signer: Signer) -> Checkpoint | None:
+    try:
+        return verify((folder / CHECKPOINT).read_bytes(), signer.key)
+    except (OSError, CheckpointError):
+        return None
+
+
+def _size(path: Path, signed: Size | None) -> Size:
+    """The whole lines of *path*; what was *signed* where they are not that, so that the log counts as damaged."""
+    hashed = leaf_hash if path.name == FILE else line_hash
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() and not path.is_symlink() else []
+    if signed is not None and not begins(lines, signed, hashed):
+        return signed
+    tree = Tree(map(hashed, lines))
+    return Size(tree.size, tree.root())
+
+
+def _adopt_log(recordings: Recordings, log: Log) -> int:
+    """Seal what the log's worker left unsealed, as it stands, and vouch for what follows. How many segments it has."""
+    found = [
+        stands(recordings, path.relative_to(recordings.segments).with_suffix("").as_posix())
+        for path in sorted(recordings.segments.glob(f"*/*/{log.worker}-*.mitm"))
+    ]
+    seal(recordings, log, [one for one in found if one.segment not in log.sealed], Repairs())
+    if log.worker == KEEPER:
+        _adopt_holds(recordings, log)
+    log.adopt()
+    return len(log.sealed)
+
+
+def _adopt_holds(recordings: Recordings, log: Log) -> None:
+    """Take over the holds of older versions. Raises OSError where they cannot be read: nothing may then be removed."""
+    path = recordings.root / _OLD_HOLDS
+    if not os.path.lexists(path):
+        return
+    try:
+        old = msgspec.json.decode(path.read_bytes(), type=list[dict[str, str]])
+        held = [Held(hold=hold.pop("name"), **hold) for hold in old]
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        raise OSError(f"{path} is not readable; restore it, or remove it if there were no holds") from None
+    known = set(log.read(HOLDS))
+    for hold in held:
+        if (line := msgspec.json.encode(hold)) not in known:
+            log.write(HOLDS, line)
+    log.append(quarantine.set_aside(recordings, path, "replaced: its holds are in log/keeper/holds.jsonl now"))

@@ -1,0 +1,149 @@
+"""The lines of a worker's log: what became of each segment and file of the recordings folder.
+
+Nothing in them names a person: they outlive the data that they describe.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from weir.recorder.checkpoint import Size
+from weir.recorder.heads import Record
+from weir.recorder.merkle import Tree, leaf_hash, root_of
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="kind", kw_only=True):
+    """A segment that is about to be written. Signed before its files exist, so that no other file passes for one."""
+
+    segment: str
+    time: str
+
+
+class Sealed(msgspec.Struct, frozen=True, tag="sealed", tag_field="kind", kw_only=True):
+    """A segment that is complete: so many lines with this root (hexadecimal), so many bytes of flows."""
+
+    segment: str
+    lines: int
+    root: str
+    length: int
+    first: str  # time of its first and last line
+    last: str
+    time: str
+
+
+class Removed(msgspec.Struct, frozen=True, tag="removed", tag_field="kind", kw_only=True):
+    """The tombstone of a segment that is no longer kept."""
+
+    segment: str
+    lines: int
+    root: str
+    why: str
+    time: str
+
+
+class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="kind", kw_only=True):
+    """The tombstone of single lines, by number from 0, of a segment or of ``<worker>/<file>``."""
+
+    segment: str = ""
+    file: str = ""
+    lines: list[int]
+    why: str
+    time: str
+
+
+class Quarantined(msgspec.Struct, frozen=True, tag="quarantined", tag_field="kind", kw_only=True):
+    """Data that the gateway cannot authenticate, moved from ``origin`` to ``path``, both below the recordings folder.
+
+    ``offset`` is where it began in its file, ``sha256`` the digest of its ``length`` bytes.
+    """
+
+    path: str
+    origin: str
+    offset: int = 0
+    length: int
+    sha256: str
+    why: str
+    time: str
+
+
+class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="kind", kw_only=True):
+    """Lines that were written to ``file``, a path below the recordings folder, and are not there after a restart."""
+
+    file: str
+    lines: int
+    why: str
+    time: str
+
+
+class Adopted(msgspec.Struct, frozen=True, tag="adopted", tag_field="kind", kw_only=True):
+    """From here on the gateway vouches for the log. The ``entries`` before are taken over as they stood."""
+
+    entries: int
+    time: str
+
+
+Entry = Begun | Sealed | Removed | Erased | Quarantined | Lost | Adopted
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+def decode_entry(line: bytes) -> Entry:
+    """One line of a log. Raises `msgspec.MsgspecError`."""
+    try:
+        return _decoder.decode(line)
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("not UTF-8") from None
+
+
+class ErasedLine(msgspec.Struct):
+    """What stands in the place of a line that was erased: its hash, and where its flow was."""
+
+    erased: str
+    offset: int = 0
+    length: int = 0
+
+
+def erased_line(line: bytes) -> ErasedLine | None:
+    """What is left of an erased line; None where *line* is another."""
+    if not line.startswith(b'{"erased":"'):
+        return None
+    try:
+        found = msgspec.json.decode(line, type=ErasedLine)
+        return found if len(bytes.fromhex(found.erased)) == 32 else None
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
+def line_hash(line: bytes) -> bytes:
+    """The leaf hash of *line*, or the one that it says, where what it held has been erased."""
+    erased = erased_line(line)
+    return leaf_hash(line) if erased is None else bytes.fromhex(erased.erased)
+
+
+def begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
+    """Whether *lines*, by their leaf hashes, begin with what *size* says."""
+    return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
+
+
+def authentic(
+    lines: Sequence[bytes], record: Record, signed: Size | None, hashed: Callable[[bytes], bytes], *, this_boot: bool
+) -> int | None:
+    """How many of *lines*, from the first, the gateway wrote; None where something that it wrote is missing or changed.
+
+    *record* is its own record of the file, *signed* what its last checkpoint says (more than the record where
+    ``WEIR_HOME`` was restored from a backup). After another boot, lines since the last sync may be missing: a power
+    loss explains it.
+    """
+    sizes = [record.now, record.synced, *([signed] if signed is not None else [])]
+    tree, best = Tree(), 0
+    roots = {0: tree.root()}
+    ends = {size.lines for size in sizes}
+    for line in lines[: max(ends)]:
+        tree.add(hashed(line))
+        if tree.size in ends:
+            roots[tree.size] = tree.root()
+    best = max((size.lines for size in sizes if roots.get(size.lines) == size.root), default=0)
+    if signed is not None and best < signed.lines:
+        return None
+    if best >= record.now.lines or (not this_boot and best >= record.synced.lines):
+        return best
+    return None

@@ -1,0 +1,219 @@
+"""Heads: how much each log has written, kept in ``WEIR_HOME`` where nobody who can write to the recordings reaches it.
+
+``heads/<folder id>/<log>.head`` has a record for each file of a log and for each journal that is still written: its
+lines and their Merkle root, now and as of the last sync to disk. A writer puts the lines into the file first, then the
+record, and acknowledges last. So after ``kill -9`` each acknowledged line is within the record, and a line beyond it
+was not acknowledged or is not ours.
+
+A record has two slots, each with a checksum, which are written in turn: a slot that a crash tears leaves the other.
+Records are written with ``pwrite``, not through a memory map: on a full disk that raises OSError, a map gets SIGBUS.
+"""
+
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from weir.home import HomeError, home
+from weir.recorder.checkpoint import Size
+from weir.recorder.folder import datasync, sync_path
+from weir.recorder.merkle import EMPTY
+
+_SLOT = 512  # a sector, which disks write whole
+_RECORD = 2 * _SLOT
+_LAYOUT = struct.Struct("<16sQ16sQ32sQ32sH")  # checksum, sequence, boot, lines and root twice, length of the name
+_NOTHING = Size(0, EMPTY)
+#: The record that holds a count instead of a size: the log entries before it are not vouched for.
+_VOUCHED = "@vouched"
+#: The count while a log of an older version is adopted.
+PENDING = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was written to one file: now, and as of the last sync. ``boot`` is the kernel's boot id of that time."""
+
+    now: Size = _NOTHING
+    synced: Size = _NOTHING
+    boot: bytes = b""
+    place: int = -1
+    sequence: int = 0
+
+
+class Head:
+    """The records of one log. One process writes it, under the log's lock; any process of the gateway's user may read.
+
+    Any thread may call its methods.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open it, made if absent. Raises `HomeError` where it cannot be used."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._boot = boot_id()
+        flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
+        try:
+            self._file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            data = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        except OSError as error:
+            raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner and WEIR_HOME") from None
+        self._records: dict[str, Record] = {}
+        self._free: list[tuple[int, int]] = []  # place and sequence of records that are no longer used
+        self._places = -(-len(data) // _RECORD)
+        for place in range(self._places):
+            self._read(place, data[place * _RECORD : (place + 1) * _RECORD])
+
+    def _read(self, place: int, data: bytes) -> None:
+        slots = [found for start in (0, _SLOT) if (found := _parse(data[start : start + _SLOT])) is not None]
+        if not slots and data.strip(b"\0"):
+            raise HomeError(f"{self._path}: is damaged; restore it from a backup of WEIR_HOME")
+        name, record = max(slots, key=lambda slot: slot[1].sequence, default=("", Record()))
+        if name:
+            self._records[name] = replace(record, place=place)
+        else:
+            self._free.append((place, record.sequence))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._records
+
+    def get(self, name: str) -> Record:
+        """The record of *name*, a file beside the log or a segment; an empty one where there is none."""
+        return self._records.get(name, Record())
+
+    @property
+    def segments(self) -> list[str]:
+        """The segments that have a record: those that are not sealed."""
+        return [name for name in self._records if "/" in name]
+
+    @property
+    def vouched(self) -> int:
+        """How many entries the log began with that are not vouched for."""
+        return self.get(_VOUCHED).now.lines
+
+    def vouch(self, entries: int) -> None:
+        """Vouch for what comes after the first *entries* of the log, or for nothing yet (`PENDING`). Raises OSError."""
+        self.put(_VOUCHED, Size(entries, EMPTY), synced=True)
+        self.sync()
+
+    def this_boot(self, record: Record) -> bool:
+        """Whether *record* was written since the machine started: then no power loss explains what is missing."""
+        return bool(self._boot.strip(b"\0")) and record.boot == self._boot
+
+    def put(self, name: str, size: Size, *, synced: bool = False) -> None:
+        """Have the record of *name* say *size*; with *synced*, that the disk has it. Raises OSError, then unchanged."""
+        with self._lock:
+            before = self._records.get(name)
+            if before is None:
+                place, sequence = self._free[-1] if self._free else (self._places, 0)
+                before = Record(place=place, sequence=sequence)
+            fresh = Record(size, size if synced else before.synced, self._boot, before.place, before.sequence + 1)
+            self._write(name, fresh)
+            if name not in self._records:
+                if self._free:
+                    self._free.pop()
+                else:
+                    self._places += 1
+            self._records[name] = fresh
+
+    def drop(self, name: str) -> None:
+        """Forget *name*. Raises OSError."""
+        with self._lock:
+            record = self._records.get(name)
+            if record is not None:
+                fresh = Record(place=record.place, sequence=record.sequence + 1)
+                self._write("", fresh)
+                del self._records[name]
+                self._free.append((fresh.place, fresh.sequence))
+
+    def sync(self) -> None:
+        """Have the disk hold the records. Raises OSError."""
+        datasync(self._file)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _write(self, name: str, record: Record) -> None:
+        slot = _slot(name, record)
+        at = record.place * _RECORD + record.sequence % 2 * _SLOT
+        if os.pwrite(self._file, slot, at) != len(slot):
+            raise OSError(f"{self._path}: could not be written whole; free some space in WEIR_HOME")
+
+
+def _slot(name: str, record: Record) -> bytes:
+    encoded = name.encode()
+    boot = record.boot.ljust(16, b"\0")
+    body = _LAYOUT.pack(
+        b"", record.sequence, boot, record.now.lines, record.now.root, record.synced.lines, record.synced.root,
+        len(encoded),
+    )[16:] + encoded  # fmt: skip
+    slot = (hashlib.sha256(body).digest()[:16] + body).ljust(_SLOT, b"\0")
+    if len(slot) > _SLOT:
+        raise ValueError(f"{name[:80]}… is too long a name")
+    return slot
+
+
+def _parse(slot: bytes) -> tuple[str, Record] | None:
+    """The name and record in *slot*; None where it was torn or never written."""
+    if len(slot) < _LAYOUT.size:
+        return None
+    checksum, sequence, boot, lines, root, synced_lines, synced_root, length = _LAYOUT.unpack_from(slot)
+    if hashlib.sha256(slot[16 : _LAYOUT.size + length]).digest()[:16] != checksum:
+        return None
+    name = slot[_LAYOUT.size : _LAYOUT.size + length].decode()
+    return name, Record(Size(lines, root), Size(synced_lines, synced_root), boot, sequence=sequence)
+
+
+def boot_id() -> bytes:
+    """The kernel's id of this boot, 16 bytes; zeros where the system has none."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+def folder(folder_id: str) -> Path:
+    """Where the heads of the recordings folder *folder_id* are; it may not exist. Raises `HomeError`."""
+    return home() / "heads" / folder_id
+
+
+def make_folder(folder_id: str) -> Path:
+    """`folder`, made if absent. Raises OSError."""
+    path = folder(folder_id)
+    if not path.is_dir():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_path(path.parent)
+    return path
+
+
+def path_of(folder_id: str, log: str) -> Path:
+    """The head of *log*."""
+    return folder(folder_id) / f"{log}.head"
+
+
+def all_of(folder_id: str) -> Iterator[tuple[str, Head]]:
+    """Each log's head as it is now, to read. Raises `HomeError`."""
+    for path in sorted(folder(folder_id).glob("*.head")):
+        head = Head(path, read_only=True)
+        try:
+            yield path.stem, head
+        finally:
+            head.close()
+
+
+@contextmanager
+def adopting(folder_id: str) -> Iterator[None]:
+    """Hold the lock under which one process adopts the recordings folder *folder_id*. Waits. Raises OSError."""
+    parent = folder(folder_id).parent
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(parent / f"{folder_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

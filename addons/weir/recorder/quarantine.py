@@ -1,0 +1,79 @@
+"""Quarantine: what stands in the recordings and the gateway cannot authenticate is moved out of readers' sight.
+
+It goes to ``quarantine/<time>-<number>/`` under its path in the folder, so that it can be examined. The caller appends
+the entry that is returned to its log, which signs what was moved, and why.
+"""
+
+import hashlib
+import os
+import stat
+import time
+from pathlib import Path
+
+from weir.recorder.entries import Quarantined
+from weir.recorder.folder import Recordings, sync_path
+from weir.recorder.journal import timestamp
+
+#: No head and no log of this folder knows of it.
+UNKNOWN = "unknown: no record of the gateway says that it wrote it"
+#: It stands after the last line that was acknowledged.
+BEYOND = "beyond: it stands after what was acknowledged, left by a crash or added by another program"
+#: It stands in the place of what the gateway wrote.
+CHANGED = "changed: it stands in the place of what the gateway wrote"
+_TAIL = ".tail"
+
+
+def set_aside(recordings: Recordings, path: Path, why: str) -> Quarantined:
+    """Move the file or link *path*. Raises OSError."""
+    target = _place(recordings, path)
+    digest, length = _digest(path)
+    path.rename(target)
+    sync_path(target.parent)
+    return _entry(recordings, path, target, 0, length, digest, why)
+
+
+def set_tail_aside(recordings: Recordings, path: Path, data: bytes, start: int, why: str) -> Quarantined:
+    """Move what *path*, which holds *data*, holds from byte *start* on. Raises OSError."""
+    tail = data[start:]
+    target = _place(recordings, path.with_name(path.name + _TAIL))
+    recordings.replace(target, tail)
+    descriptor = recordings.open(path, os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, start)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return _entry(recordings, path, target, start, len(tail), hashlib.sha256(tail).hexdigest(), why)
+
+
+def _place(recordings: Recordings, path: Path) -> Path:
+    """A new name for *path* below the quarantine; its folder is made."""
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for number in range(1_000_000):
+        target = recordings.quarantine / f"{moment}-{number}" / path.relative_to(recordings.root)
+        if not os.path.lexists(target):
+            recordings.make(target.parent)
+            return target
+    raise OSError(f"{recordings.quarantine} is full; move what is in it elsewhere")
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    if not stat.S_ISREG(path.lstat().st_mode):  # of a link, where it leads; of a pipe, nothing
+        data = os.readlink(path).encode() if path.is_symlink() else b""
+        return hashlib.sha256(data).hexdigest(), len(data)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+
+
+def _entry(
+    recordings: Recordings, path: Path, target: Path, offset: int, length: int, sha256: str, why: str
+) -> Quarantined:
+    return Quarantined(
+        path=_below(recordings, target), origin=_below(recordings, path), offset=offset, length=length, sha256=sha256,
+        why=why, time=timestamp(time.time()),
+    )  # fmt: skip
+
+
+def _below(recordings: Recordings, path: Path) -> str:
+    """*path* below the folder; bytes that are not UTF-8, which only others write, as escapes."""
+    return path.relative_to(recordings.root).as_posix().encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,109 @@
+"""Whether SQL answers can be trusted: the index compared with the journals that evidence covers.
+
+`verify` says that journals are as they were signed. The index is derived from them and not signed: a row of Parquet, or
+a view in ``index.duckdb``, can be changed by anybody who can write there. Checked is that the database holds the views
+of this version and nothing else, that every row of Parquet is that of a line of a sealed journal, and that every line
+of a sealed journal has its row once.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import duckdb
+
+from weir.recorder import index
+from weir.recorder.folder import Recordings
+from weir.recorder.index import quoted
+from weir.recorder.journal import COLUMNS
+from weir.recorder.verify import Finding
+
+#: Segments that are compared with one query.
+_BATCH = 256
+#: Seconds after which a difference is looked at again: rows may just have moved from a journal to Parquet.
+_AGAIN = 3.0
+_NAMES = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
+_SAID = 5
+_REBUILD = "run: weir index rebuild"
+
+
+def check_index(
+    recordings: Recordings,
+    sealed: Callable[[], Sequence[str]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Finding]:
+    """Compare the index of *recordings* with the journals of the segments that *sealed* gives, which are verified.
+
+    Raises OSError, duckdb.Error.
+    """
+    findings = _views(recordings)
+    differing = _rows(recordings, sealed(), progress)
+    if differing:
+        time.sleep(_AGAIN)
+        again = {(finding.where, finding.what) for finding in _rows(recordings, sealed(), progress)}
+        differing = [finding for finding in differing if (finding.where, finding.what) in again]
+    return findings + differing
+
+
+def _views(recordings: Recordings) -> list[Finding]:
+    """Whether the database holds the views that this version makes, and nothing else."""
+    where = recordings.database.name
+    with duckdb.connect() as connection:
+        for name, query in index.views(recordings).items():
+            connection.execute(f"CREATE VIEW {name} AS {query}")
+        expected = _definitions(connection)
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        there = _definitions(connection)
+        others = connection.execute(
+            "SELECT 'table ' || table_name FROM duckdb_tables() WHERE NOT internal UNION ALL "
+            "SELECT 'function ' || function_name FROM duckdb_functions() WHERE NOT internal UNION ALL "
+            "SELECT 'type ' || type_name FROM duckdb_types() WHERE NOT internal"
+        ).fetchall()
+    found = [Finding(where, f"holds the {name}, which weir does not make; {_REBUILD}") for (name,) in others]
+    changed = [name for name in sorted(expected.keys() | there.keys()) if expected.get(name) != there.get(name)]
+    found += [Finding(where, f"the view {name} is not the one that this version makes; {_REBUILD}") for name in changed]
+    return found
+
+
+def _definitions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    rows = connection.execute("SELECT schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal").fetchall()
+    return {name if schema == "main" else f"{schema}.{name}": " ".join(sql.split()) for schema, name, sql in rows}
+
+
+def _rows(recordings: Recordings, sealed: Sequence[str], progress: Callable[[int, int], None]) -> list[Finding]:
+    """The rows that are not those of journals, and the lines that have no row."""
+    found = []
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        parquet = f"read_parquet({quoted(str(recordings.index / '*.parquet'))})"
+        counts = "since <= epoch_us(now()) AND until > epoch_us(now())"
+        connection.execute("CREATE TEMP TABLE sealed (segment VARCHAR)")
+        for start in range(0, len(sealed), 10_000):
+            values = ", ".join(f"({quoted(segment)})" for segment in sealed[start : start + 10_000])
+            connection.execute(f"INSERT INTO sealed VALUES {values}")
+        strangers = connection.execute(
+            f"SELECT request_id FROM {parquet} WHERE request_id IS NOT NULL AND {counts} "
+            "AND segment NOT IN (SELECT segment FROM sealed) ORDER BY 1"
+        ).fetchall()
+        found += _said("is a row of no sealed journal", strangers)
+        connection.execute(f"CREATE VIEW flows AS {index.views(recordings)['flows']}")
+        for start in range(0, len(sealed), _BATCH):
+            progress(start, len(sealed))
+            batch = sealed[start : start + _BATCH]
+            names = ", ".join(map(quoted, batch))
+            shown = f"SELECT {_NAMES} FROM flows WHERE segment IN ({names})"
+            written = index.views_over(recordings, batch)["flows"]
+            for what, one, other in (
+                ("differs from its journal line, or has none", shown, written),
+                ("is on record, and the index does not show it as it is", written, shown),
+            ):
+                rows = connection.execute(f"SELECT request_id FROM (({one}) EXCEPT ALL ({other})) ORDER BY 1")
+                found += _said(what, rows.fetchall())
+        progress(len(sealed), len(sealed))
+    return found
+
+
+def _said(what: str, rows: Sequence[tuple[str]]) -> list[Finding]:
+    found = [Finding("index", f"{request_id} {what}; {_REBUILD}") for (request_id,) in rows[:_SAID]]
+    if len(rows) > _SAID:
+        found.append(Finding("index", f"and {len(rows) - _SAID} more: a row {what}"))
+    return found
