@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.recorder.recording import write_lines
 
 from weir.auth import local
 from weir.auth.claims import ClaimRules
@@ -17,9 +18,9 @@ from weir.auth.issuer import Issuer
 from weir.auth.verifier import Verifier
 from weir.duration import seconds
 from weir.jsonpath import compile_path
-from weir.recorder import index, live
+from weir.recorder import index
 from weir.recorder.folder import Recordings
-from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
+from weir.recorder.journal import SCHEMA_VERSION, JournalLine, timestamp
 from weir.text import inert
 
 WEIR = Path(sys.executable).with_name("weir")
@@ -78,16 +79,12 @@ def test_durations() -> None:
 @pytest.fixture
 def recordings(tmp_path: Path) -> Path:
     root = tmp_path / "recordings"
-    folder = root / "segments" / "c" / "2027-01-15"
-    folder.mkdir(parents=True)
     lines = [
-        JournalLine(version=SCHEMA_VERSION, request_id=f"id-{n}", time=timestamp(1.8e9 + n), duration_ms=1.0, worker="w0", method="POST", path="/\x1b[2J", user=user, segment="s")
+        JournalLine(version=SCHEMA_VERSION, request_id=f"id-{n}", time=timestamp(1.8e9 + n), duration_ms=1.0, worker="w0", method="POST", path="/\x1b[2J", user=user)
         for n, user in enumerate(("alice", "bob, \"jr\"", None))
     ]  # fmt: skip
-    (folder / "w0-b-000001.jsonl").write_bytes(b"".join(encode_line(line) + b"\n" for line in lines))
+    write_lines(root, lines, seal=False)
     recordings = Recordings(root)
-    live.prepare(recordings)
-    live.add(recordings, "w0", "c/2027-01-15/w0-b-000001")
     index.create(recordings)
     return root
 

@@ -1,6 +1,7 @@
 """Recordings under four workers: what was acknowledged is there, whatever happens to a worker or to the disk."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -227,6 +228,51 @@ def test_what_is_sent_or_streams_is_on_record_before(
     assert flow.marked == ":warning:" and "interrupted" in flow.comment
     again.stop()
     assert verified(tmp_path / "recordings") == []
+
+
+def test_a_restart_signs_nothing_that_the_gateway_did_not_write(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """Killed; then somebody who can write to the folder, and has no key, plants exchanges that never were."""
+    port = free_port()
+    write_policies(tmp_path, port, upstream.port)
+    gateway = launch(tmp_path, port, *SHARED)
+    ids = [gateway.call(body=REQUEST, token=token()).headers["x-request-id"] for _ in range(3)]
+    gateway.stop(signal.SIGKILL)
+    recordings = tmp_path / "recordings"
+    (journal,) = (recordings / "segments").glob("*/*/*.jsonl")
+    flows = journal.with_suffix(".mitm")
+    real = flows.read_bytes(), journal.read_bytes()
+    line = json.loads(real[1].splitlines()[0])
+    flow = real[0][line["offset"] :][: line["length"]].replace(ids[0].encode(), ids[0][:-4].encode() + b"beef")
+    forged_id = ids[0][:-4] + "beef"
+
+    def forged(segment: str, offset: int) -> bytes:
+        place = {"segment": segment, "offset": offset, "sha256": hashlib.sha256(flow).hexdigest()}
+        return json.dumps({**line, **place, "request_id": forged_id, "user": "mallory"}).encode() + b"\n"
+
+    stranger = journal.with_name(journal.name.replace("w0-", "w7-", 1))
+    stranger.with_suffix(".mitm").write_bytes(flow)
+    name = stranger.relative_to(recordings / "segments").with_suffix("").as_posix()
+    stranger.write_bytes(forged(name, 0))
+    (recordings / "live" / "w7-0.jsonl").symlink_to(f"../segments/{name}.jsonl")
+    flows.write_bytes(real[0] + flow)
+    journal.write_bytes(real[1] + forged(line["segment"], len(real[0])))
+    assert "no log knows of it" in weir(tmp_path, "verify", code=1)
+    again = launch(tmp_path, port, *SHARED)
+    again.wait_for("quarantine")
+    assert "1 finding" not in weir(tmp_path, "verify", "--index")
+    assert {row[0] for row in again.sql("SELECT request_id FROM flows")} == set(ids)
+    assert (flows.read_bytes(), journal.read_bytes()) == real
+    assert "no request" in weir_output(tmp_path, "evidence", "prove", forged_id)
+    assert json.loads(weir(tmp_path, "evidence", "prove", ids[0]))["vouched"] is True
+    (note, *_) = [
+        n for n in json.loads(weir(tmp_path, "verify", "--json"))["notices"] if n.startswith(f"segments/{name}")
+    ]
+    assert "unknown" in note
+    again.stop()
+    assert verified(recordings) == []
+    opens_in_mitmdump(recordings)
 
 
 def _quietly(call: Callable[[], Any]) -> None:

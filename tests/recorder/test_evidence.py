@@ -12,8 +12,8 @@ from tests.recorder.recording import a_line, a_writer, entry, repair, write_line
 
 from weir.recorder import heads, index, live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
-from weir.recorder.events import FILE as EVENTS
 from weir.recorder.entries import Removed
+from weir.recorder.events import FILE as EVENTS
 from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, DamagedLogError, Log, Signer, keeping
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import Indexer

@@ -142,7 +142,7 @@ def test_sealed_journals_become_parquet_and_their_links_go(
     rows = sealed(recordings, 3)
     assert count(recordings)[0] == rows and len(list(live.segments(recordings.root))) == 3
     indexer = Indexer(recordings)
-    assert indexer.add(sealed_segments(recordings)) == rows
+    assert indexer.add(list(sealed_segments(recordings))) == rows
     assert count(recordings)[0] == rows  # the journals still count
     settle()
     assert count(recordings)[0] == rows  # and now the Parquet does
@@ -225,7 +225,7 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
     rows = sealed(recordings, 4)
     with keeping(recordings):
         indexer = Indexer(recordings)
-        indexer.add(sealed_segments(recordings))
+        indexer.add(list(sealed_segments(recordings)))
         settle()
         seen, stopping = list[int](), threading.Event()
 
@@ -236,7 +236,7 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
         poller = threading.Thread(target=poll)
         poller.start()
         steps = list[int]()
-        assert indexer.rebuild(sealed_segments(recordings), steps.append) == rows
+        assert indexer.rebuild(list(sealed_segments(recordings)), steps.append) == rows
         settle()
         stopping.set()
         poller.join()
@@ -287,6 +287,6 @@ def test_a_torn_segment_is_indexed_after_repair(recordings: Recordings) -> None:
         file.write(b"123:torn")
     assert repair(recordings.root, "w0").segments == 1
     indexer = Indexer(recordings)
-    assert indexer.add(sealed_segments(recordings)) == 3
+    assert indexer.add(list(sealed_segments(recordings))) == 3
     indexer.close()
     json.dumps(count(recordings))

@@ -13,7 +13,7 @@ from weir.cli.fail import fail
 from weir.cli.reading import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
 from weir.recorder import index
 from weir.recorder.dictionary import VIEWS
-from weir.recorder.evidence import keepers_lock, sealed_segments
+from weir.recorder.evidence import as_sealed, keepers_lock, sealed_segments
 from weir.recorder.index import quoted
 from weir.recorder.indexing import Indexer
 
@@ -34,7 +34,8 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
     began = time.monotonic()
     try:
         with keepers_lock(folder, wait=WAIT), _bar() as progress:
-            segments = [s for s in sealed_segments(folder) if (folder.segments / f"{s}.jsonl").exists()]
+            sealed = sealed_segments(folder)
+            segments = [segment for segment, entry in sealed.items() if as_sealed(folder, entry)]
             task = progress.add_task("Reading journals", total=len(segments))
             index.create(folder, kept=True)
             indexer = Indexer(folder)
@@ -44,6 +45,9 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
                 indexer.close()
     except (OSError, duckdb.Error) as error:
         fail(f"the index was not made anew: {str(error).splitlines()[0]}", 1)
+    if len(segments) < len(sealed):
+        left = len(sealed) - len(segments)
+        print(f"{left} segments are not as they were sealed and are left out; see: weir verify", file=sys.stderr)
     print(f"{count} rows from {len(segments)} segments in {time.monotonic() - began:.1f} s")
 
 

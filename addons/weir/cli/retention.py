@@ -221,11 +221,11 @@ def erase(
         with keeping(folder, wait=WAIT) as log, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("Reading recordings", total=None)
             _finish(folder)
-            linked = sealed_segments(folder)
-            _, held = recorded.held(folder, log, linked)
+            sealed = list(sealed_segments(folder))
+            _, held = recorded.held(folder, log, sealed)
             holds = {number for number, _ in recorded.held_lines(log)}
             found = erasure.find(
-                folder, linked, needles, is_subject, held, holds,
+                folder, sealed, needles, is_subject, held, holds,
                 lambda done, total: progress.update(task, completed=done, total=total),
             )  # fmt: skip
             if not dry_run and found.count:

@@ -150,7 +150,8 @@ class Log:
         if count is None:
             raise DamagedLogError(
                 f"{path} is not what this gateway wrote: {len(lines)} lines, {record.now.lines} were written, "
-                "and some are missing or changed. It is left as it is; restore it from a backup, and see: weir verify"
+                "and some are missing or changed. It is left as it is and not written again. Restore it from a backup, "
+                "start the gateway again, and run: weir index rebuild"
             )
         if count < record.now.lines:
             found.append(
@@ -300,6 +301,23 @@ def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator
                 yield worker, decode_entry(line)
 
 
+def holds(recordings: Recordings, segment: str, size: Size) -> bool:
+    """Whether the journal of *segment* holds the lines of *size*, and nothing else. Raises OSError."""
+    path = recordings.segments / f"{segment}.jsonl"
+    lines = path.read_bytes().split(b"\n") if path.is_file() and not path.is_symlink() else [b""]
+    return len(lines) == size.lines + 1 and not lines[-1] and begins(lines, size, line_hash)
+
+
+def size_of(entry: Sealed) -> Size:
+    """What was sealed."""
+    return Size(entry.lines, bytes.fromhex(entry.root))
+
+
+def as_sealed(recordings: Recordings, entry: Sealed) -> bool:
+    """Whether the journal of a sealed segment holds the lines that were sealed. Raises OSError."""
+    return holds(recordings, entry.segment, size_of(entry))
+
+
 class Busy(OSError):
     """Another process keeps these recordings now."""
 
@@ -335,13 +353,13 @@ def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
             log.close()
 
 
-def sealed_segments(recordings: Recordings) -> list[str]:
+def sealed_segments(recordings: Recordings) -> dict[str, Sealed]:
     """Every segment that is sealed and still kept, in order of sealing. Raises OSError."""
-    found: dict[str, None] = {}
+    found: dict[str, Sealed] = {}
     gone = set()
     for _, entry in entries(recordings):
         if isinstance(entry, Sealed):
-            found[entry.segment] = None
+            found[entry.segment] = entry
         elif isinstance(entry, Removed):
             gone.add(entry.segment)
-    return [segment for segment in found if segment not in gone]
+    return {segment: entry for segment, entry in found.items() if segment not in gone}

@@ -21,7 +21,7 @@ from weir.recorder import erasure, index, live, retention
 from weir.recorder.entries import Sealed
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.events import now as event
-from weir.recorder.evidence import KEEPER, Busy, DamagedLogError, Log, Signer, entries, keepers_lock
+from weir.recorder.evidence import KEEPER, Busy, DamagedLogError, Log, Signer, as_sealed, keepers_lock, sealed_segments
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import GRACE, Indexer
 from weir.recorder.publish import publish
@@ -45,10 +45,15 @@ def keep_round(
             index.create(recordings, kept=True)
         indexer = Indexer(recordings)
         try:
-            known = {entry.segment for _, entry in entries(recordings) if isinstance(entry, Sealed)}
-            linked = [segment for _, segment in live.segments(recordings.root)]
-            covered = indexer.covered()
-            waiting = [segment for segment in linked if segment in known and segment not in covered]
+            known, covered = sealed_segments(recordings), indexer.covered()
+            waiting = []
+            for slot, segment in live.segments(recordings.root):
+                if segment in known and segment not in covered:
+                    if as_sealed(recordings, known[segment]):
+                        waiting.append(segment)
+                    else:
+                        live.clear(slot)
+                        problems.append(f"{segment} is not as it was sealed, so it is not indexed; see: weir verify")
             indexer.add(waiting)
             while indexer.gather():
                 time.sleep(0.01)

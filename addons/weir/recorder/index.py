@@ -96,21 +96,24 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
     target = recordings.database
     fresh = target.with_name(f".index.{os.getpid()}.duckdb")
     fresh.unlink(missing_ok=True)
-    connection = duckdb.connect()
-    try:
+    with duckdb.connect() as connection:
         seed(connection, recordings)
-        connection.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
+    write_database(fresh, recordings)
+    recordings.share(fresh, 0o440)
+    fresh.chmod(0o400 if recordings.readers is None else 0o440)
+    os.replace(fresh, target)
+
+
+def write_database(path: Path, recordings: Recordings) -> None:
+    """Make the database *path* with the views over *recordings*. Raises duckdb.Error."""
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {quoted(str(path))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
         connection.execute("USE fresh; BEGIN")
         for name, query in views(recordings).items():
             connection.execute(f"CREATE VIEW {name} AS {query}")
         _describe(connection)
         connection.execute("COMMIT; USE memory")
         connection.execute("DETACH fresh")
-    finally:
-        connection.close()
-    recordings.share(fresh, 0o440)
-    fresh.chmod(0o400 if recordings.readers is None else 0o440)
-    os.replace(fresh, target)
 
 
 def views(recordings: Recordings) -> dict[str, str]:

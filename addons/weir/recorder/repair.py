@@ -20,7 +20,7 @@ from weir.alarms import alarm
 from weir.recorder import heads, live, quarantine
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Entry, Lost, Quarantined, Sealed, authentic
-from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe, entries
+from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe, entries, holds, size_of
 from weir.recorder.folder import Recordings, write_all
 from weir.recorder.interrupted import CRASHED, interrupted
 from weir.recorder.journal import JournalLine, decode_line, placed, timestamp
@@ -72,9 +72,11 @@ def repair(recordings: Recordings, signer: Signer, own: Log) -> Repairs:
     repairs = Repairs()
     _drop_placeholder(recordings)
     repair_worker(recordings, own, repairs)
-    for log in idle_logs(recordings, signer, own.worker):
+    damaged: set[str] = set()
+    for log in idle_logs(recordings, signer, own.worker, damaged):
         repair_worker(recordings, log, repairs)
-    _sweep(recordings, own, repairs)
+        log.checkpoint()
+    _sweep(recordings, own, repairs, damaged)
     own.checkpoint()
     return repairs
 
@@ -96,8 +98,11 @@ def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
     raise OSError(f"{MAX_WORKERS} workers already write to {recordings.root}")
 
 
-def idle_logs(recordings: Recordings, signer: Signer, own: str = "") -> Iterator[Log]:
-    """Every log but *own* that no process writes, locked as long as it is used. A damaged one raises an alarm."""
+def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: set[str] | None = None) -> Iterator[Log]:
+    """Every log but *own* that no process writes, locked as long as it is used.
+
+    A damaged one raises an alarm, and is added to *damaged*.
+    """
     for folder in sorted((recordings.root / "log").glob("*")):
         if folder.name in (own, "_none") or not folder.is_dir() or folder.is_symlink():
             continue
@@ -112,6 +117,8 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "") -> Iterator
                 log.close()
         except DamagedLogError as error:
             _alarm("evidence_damaged", str(error))
+            if damaged is not None:
+                damaged.add(folder.name)
         finally:
             lock.release()
 
@@ -326,14 +333,21 @@ def _unlink_live(recordings: Recordings, segment: str) -> None:
             live.clear(slot)
 
 
-def _sweep(recordings: Recordings, own: Log, repairs: Repairs) -> None:
-    """Quarantine files that no head and no log knows of, and drop links to them.
+def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]) -> None:
+    """Quarantine files that no head and no log knows of, and drop links to them and to what was changed.
 
-    Files are listed first, heads read next and logs last: a live worker writes them in the reverse order.
+    Files are listed first, heads read next and logs last: a live worker writes them in the reverse order. The segments
+    of *damaged* logs are not moved, so that they are found again once the log is restored.
     """
     standing = [path for path in recordings.segments.rglob("*") if path.is_symlink() or not path.is_dir()]
     slots = list(live.segments(recordings.root))
-    known, damaged = _known(recordings)
+    unsealed = {
+        segment: (worker, head.get(segment).now)
+        for worker, head in heads.all_of(recordings.identify())
+        for segment in head.segments
+    }
+    sealed = {entry.segment: entry for _, entry in entries(recordings, damaged) if isinstance(entry, Sealed)}
+    known = unsealed.keys() | sealed.keys()
     noted: list[Entry] = []
     for path in standing:
         segment = path.relative_to(recordings.segments).with_suffix("").as_posix()
@@ -346,20 +360,19 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs) -> None:
         if segment not in known and os.path.lexists(slot):
             live.clear(slot)
             _alarm("recordings_unaccounted", f"live/{slot.name} led to {segment}, which is not ours; it was cleared")
+        elif segment in unsealed:
+            worker, size = unsealed[segment]
+            if worker in damaged and not holds(recordings, segment, size):
+                live.clear(slot)
+                _alarm("evidence_damaged", f"{segment} is not as it was written, so it is not shown; see: weir verify")
+        elif not holds(recordings, segment, size_of(sealed[segment])):
+            live.clear(slot)
+            _alarm("evidence_damaged", f"{segment} is not as it was sealed, so it is not indexed; see: weir verify")
     for entry in noted:
         own.append(entry)
     if noted:
         repairs.quarantined += sum(entry.length for entry in noted if isinstance(entry, Quarantined))
         _alarm("recordings_unaccounted", f"{describe(noted)}; see: weir verify")
-
-
-def _known(recordings: Recordings) -> tuple[set[str], set[str]]:
-    """The segments that heads and logs know, and the workers with a damaged log."""
-    folder_id = recordings.identify()
-    known = {segment for _, head in heads.all_of(folder_id) for segment in head.segments}
-    damaged: set[str] = set()
-    known |= {entry.segment for _, entry in entries(recordings, damaged) if isinstance(entry, Sealed)}
-    return known, damaged
 
 
 def _worker_of(segment: str) -> str:

@@ -14,9 +14,8 @@ import duckdb
 import msgspec
 
 from weir.recorder import live
-from weir.recorder.checkpoint import Size
-from weir.recorder.entries import Removed, Sealed, begins, erased_line, line_hash
-from weir.recorder.evidence import Log, entries
+from weir.recorder.entries import Removed, Sealed, erased_line
+from weir.recorder.evidence import Log, as_sealed, entries, sealed_segments
 from weir.recorder.folder import Recordings
 from weir.recorder.index import quoted, views_over
 from weir.recorder.indexing import Indexer
@@ -107,16 +106,14 @@ def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set
 
 def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int | None, now: float) -> list[Sealed]:
     """The sealed segments of which every line is older than its connection is kept. *keep* is in seconds."""
-    gone, found = set(), []
-    for _, entry in entries(recordings):
-        if isinstance(entry, Removed):
-            gone.add(entry.segment)
-        elif isinstance(entry, Sealed) and entry.last:
-            kept = keep.get(entry.segment.partition("/")[0], default)
+    found = []
+    for entry in sealed_segments(recordings).values():
+        kept = keep.get(entry.segment.partition("/")[0], default)
+        if kept is not None and entry.last:
             ended = datetime.fromisoformat(f"{entry.last}+00:00").timestamp()
-            if kept is not None and ended + kept < now:
+            if ended + kept < now:
                 found.append(entry)
-    return [entry for entry in found if entry.segment not in gone]
+    return found
 
 
 def unheld(
@@ -128,8 +125,7 @@ def unheld(
     """
     found, problems = [], []
     for entry in expired(recordings, keep, default, now):
-        lines = _lines(recordings.segments / f"{entry.segment}.jsonl")
-        if begins(lines, Size(entry.lines, bytes.fromhex(entry.root)), line_hash) and len(lines) == entry.lines:
+        if as_sealed(recordings, entry):
             found.append(entry)
         else:
             problems.append(f"{entry.segment} is not as it was sealed, so it is not removed; see: weir verify")
@@ -163,10 +159,6 @@ def retain(
         indexer.take_away(standing)
         _unlink(recordings, standing)
     return removed, problems
-
-
-def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def _unlink(recordings: Recordings, segments: Collection[str]) -> None:

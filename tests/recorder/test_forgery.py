@@ -1,0 +1,672 @@
+"""Somebody who can write to the recordings, and not to WEIR_HOME, plants, changes and removes: nothing of it is signed."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.recorder.recording import a_flow, a_line, a_writer, entry, write_lines
+
+from weir.recorder import heads, index, live, retention
+from weir.recorder.adoption import adopt
+from weir.recorder.checkpoint import Size
+from weir.recorder.entries import Quarantined, Sealed
+from weir.recorder.events import FILE as EVENTS
+from weir.recorder.evidence import (
+    CHECKPOINT,
+    FILE,
+    KEEPER,
+    DamagedLogError,
+    Log,
+    Signer,
+    entries,
+    keeping,
+    sealed_segments,
+)
+from weir.recorder.folder import FORMAT_FILE, Recordings
+from weir.recorder.indexing import Indexer
+from weir.recorder.journal import JournalLine, encode_line, placed
+from weir.recorder.merkle import EMPTY
+from weir.recorder.prove import NoProofError, prove
+from weir.recorder.repair import claim, repair
+from weir.recorder.verify import Report, check, sealed_now
+from weir.recorder.verify_index import check_index
+from weir.recorder.writer import RecorderUnavailable
+
+APPROVALS = "approvals.jsonl"
+
+
+def start(root: Path) -> str:
+    """What a gateway does with recordings before it serves. The worker id that it takes."""
+    recordings = Recordings(root)
+    signer = Signer(recordings)
+    live.prepare(recordings)
+    adopt(recordings, signer)
+    lock, log = claim(recordings, signer)
+    try:
+        repair(recordings, signer, log)
+        index.create(recordings)
+        return lock.worker
+    finally:
+        log.close()
+        lock.release()
+
+
+@pytest.fixture(autouse=True)
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written while verification looks."""
+    monkeypatch.setattr("weir.recorder.verify._AGAIN", 0.0)
+    monkeypatch.setattr("weir.recorder.verify_index._AGAIN", 0.0)
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Recordings:
+    """Four sealed requests, three in a journal that a killed worker left, two events and two approvals."""
+    root = tmp_path / "recordings"
+    root.mkdir()
+    write_lines(root, [a_line(n) for n in range(4)])
+    found = Recordings(root)
+    log = Log(found, "w0", Signer(found))
+    for number in range(2):
+        log.write(EVENTS, b'{"time":"2027-01-15T08:00:00","worker":"w0","kind":"reload","who":"root %d"}' % number)
+        log.write(APPROVALS, b'{"approval_id":"a%d","changed":%d,"outcome":"denied"}' % (number, number))
+    log.checkpoint()
+    log.close()
+    write_lines(root, [a_line(n) for n in range(4, 7)], boot="c", seal=False)
+    index.create(found)
+    return found
+
+
+def checked(recordings: Recordings) -> Report:
+    return check(recordings.root, Signer(recordings).key)
+
+
+def found_in(recordings: Recordings) -> list[str]:
+    """What verification finds, the index included."""
+    report, key = checked(recordings), Signer(recordings).key
+    findings = report.findings + check_index(recordings, lambda: sealed_now(recordings.root, key))
+    return [f"{finding.where}: {finding.what}" for finding in findings]
+
+
+def rows(recordings: Recordings, query: str = "SELECT request_id FROM flows ORDER BY 1") -> list[Any]:
+    with duckdb.connect(str(recordings.database), read_only=True) as connection:
+        return [row[0] if len(row) == 1 else row for row in connection.execute(query).fetchall()]
+
+
+WRITTEN = [f"id-{n:04d}" for n in range(7)]
+
+
+def forge(recordings: Recordings, segment: str, *, number: int = 666, link: str = "") -> JournalLine:
+    """A segment with consistent hashes, as its writer would make it; *link* is the slot in live/."""
+    line = a_line(number, user="mallory")
+    flow = a_flow(line)
+    base = recordings.segments / segment
+    base.parent.mkdir(parents=True, exist_ok=True)
+    base.with_name(f"{base.name}.mitm").write_bytes(flow)
+    text = placed(encode_line(line), segment, 0, len(flow), hashlib.sha256(flow).hexdigest())
+    base.with_name(f"{base.name}.jsonl").write_bytes(text + b"\n")
+    if link:
+        (recordings.live / link).symlink_to(f"../segments/{segment}.jsonl")
+    return line
+
+
+@pytest.mark.parametrize("link", ["", "w0-77.jsonl", "w9-0.jsonl"])
+@pytest.mark.parametrize("name", ["w9-b-000001", "w0-c-000009", "w0-zz-000001", "x"])
+def test_a_forged_segment_is_neither_indexed_nor_signed_nor_proven(
+    recordings: Recordings, name: str, link: str
+) -> None:
+    segment = f"c/2027-01-15/{name}"
+    line = forge(recordings, segment, link=link)
+    assert [f.where for f in checked(recordings).findings] == [f"segments/{segment}"]
+    start(recordings.root)
+    assert rows(recordings) == WRITTEN
+    report = checked(recordings)
+    assert report.findings == [] and report.not_vouched == 0
+    assert sum(f"segments/{segment}" in notice for notice in report.notices) == 2
+    assert not any(isinstance(e, Sealed) and e.segment == segment for _, e in entries(recordings))
+    with pytest.raises((NoProofError, OSError)):
+        prove(recordings.root, Signer(recordings).key, line.request_id, segment, "w0")
+    assert [path.name for path in recordings.quarantine.rglob("*.mitm")] == [f"{name}.mitm"]
+    start(recordings.root)  # and it stays so
+    assert checked(recordings).findings == [] and rows(recordings) == WRITTEN
+
+
+def test_a_log_of_a_worker_that_never_was_counts_for_nothing(recordings: Recordings) -> None:
+    """With a sealed entry for a forged segment, events, approvals and a checkpoint of another log."""
+    line = forge(recordings, "c/2027-01-15/w9-b-000001", link="w9-0.jsonl")
+    folder = recordings.make(recordings.log("w9"))
+    real = (recordings.log("w0") / FILE).read_bytes().splitlines()[-1]
+    (folder / FILE).write_bytes(real.replace(b"w0-b", b"w9-b") + b"\n")
+    (folder / EVENTS).write_bytes(b'{"time":"2027-01-15T08:00:00","worker":"w9","kind":"stop","who":"mallory"}\n')
+    shutil.copy(recordings.log("w0") / CHECKPOINT, folder / CHECKPOINT)
+    strange = recordings.make(recordings.log("strange"))
+    (strange / EVENTS).write_bytes(b'{"time":"2027-01-15T08:00:00","worker":"x","kind":"stop","who":"mallory"}\n')
+    assert checked(recordings).findings
+    start(recordings.root)
+    assert checked(recordings).findings == []
+    assert line.request_id not in rows(recordings)
+    assert rows(recordings, "SELECT DISTINCT who FROM events ORDER BY 1") == ["root 0", "root 1"]
+
+
+@pytest.mark.parametrize("what", ["flow and line", "line", "flow"])
+def test_what_is_added_to_a_journal_after_a_kill_is_quarantined(recordings: Recordings, what: str) -> None:
+    (journal,) = recordings.segments.glob("*/*/w0-c-*.jsonl")
+    flows = journal.with_suffix(".mitm")
+    before = journal.read_bytes(), flows.read_bytes()
+    line = a_line(666, user="mallory")
+    flow = a_flow(line)
+    segment = f"c/2027-01-15/{journal.stem}"
+    text = placed(encode_line(line), segment, len(before[1]), len(flow), hashlib.sha256(flow).hexdigest())
+    if "flow" in what:
+        flows.write_bytes(before[1] + flow)
+    if "line" in what:
+        journal.write_bytes(before[0] + text + b"\n")
+    start(recordings.root)
+    assert (journal.read_bytes(), flows.read_bytes()) == before
+    assert rows(recordings) == WRITTEN and found_in(recordings) == []
+    assert any("beyond" in notice for notice in checked(recordings).notices)
+
+
+@pytest.mark.parametrize("file", [FILE, EVENTS, APPROVALS])
+@pytest.mark.parametrize("how", ["rewritten", "reordered", "cut", "emptied", "removed"])
+def test_a_log_that_was_changed_is_not_signed_again_until_it_is_restored(
+    recordings: Recordings, file: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weir.recorder.indexing.DELAY", 0.05)
+    path = recordings.log("w0") / file
+    before = path.read_bytes()
+    lines = before.splitlines(keepends=True)
+    changed = {
+        "rewritten": before.replace(b'"kind"', b'"kinD"').replace(b"denied", b"dEnied"),
+        "reordered": b"".join(reversed(lines)),
+        "cut": b"".join(lines[:-1]),
+        "emptied": b"",
+        "removed": b"",
+    }[how]
+    path.write_bytes(changed)
+    if how == "removed":
+        path.unlink()
+    note = (recordings.log("w0") / CHECKPOINT).read_bytes()
+    assert start(recordings.root) == "w1"  # the gateway serves, and leaves that log alone
+    assert (recordings.log("w0") / CHECKPOINT).read_bytes() == note
+    assert any(finding.where.startswith("log/w0") for finding in checked(recordings).findings)
+    path.write_bytes(before)
+    assert start(recordings.root) == "w0"
+    assert checked(recordings).findings == []
+    if file == FILE:  # what had not come into Parquet yet was not shown without the log
+        assert any("weir index rebuild" in finding for finding in found_in(recordings))
+        indexer = Indexer(recordings)
+        indexer.rebuild(list(sealed_segments(recordings)))
+        indexer.close()
+        time.sleep(0.1)
+    assert rows(recordings) == WRITTEN and found_in(recordings) == []
+
+
+@pytest.mark.parametrize("file", [FILE, EVENTS, APPROVALS])
+def test_lines_that_are_added_to_a_log_are_quarantined(recordings: Recordings, file: str) -> None:
+    path = recordings.log("w0") / file
+    before = path.read_bytes()
+    sealed = Sealed(segment="c/2027-01-15/w0-b-000009", lines=1, root="00" * 32, length=1, first="", last="", time="")
+    path.write_bytes(before + {FILE: msgspec.json.encode(sealed)}.get(file, before.splitlines()[0]) + b"\n" + b"torn")
+    start(recordings.root)
+    assert path.read_bytes().startswith(before) and b"torn" not in path.read_bytes()
+    assert sealed.segment not in Log(recordings, "w0", Signer(recordings)).sealed
+    assert found_in(recordings) == []
+    assert rows(recordings, "SELECT count(*) FROM events") == [2]
+
+
+@pytest.mark.parametrize("how", ["older", "removed", "garbage"])
+def test_a_checkpoint_that_was_replaced_is_signed_anew_over_what_is_authentic(recordings: Recordings, how: str) -> None:
+    path = recordings.log("w0") / CHECKPOINT
+    older = path.read_bytes()
+    start(recordings.root)
+    assert path.read_bytes() != older
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(older if how == "older" else b"garbage")
+    start(recordings.root)
+    assert found_in(recordings) == [] and rows(recordings) == WRITTEN
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "removed", "a link"])
+def test_a_journal_that_lacks_what_was_written_stays_noticed(recordings: Recordings, how: str, tmp_path: Path) -> None:
+    (journal,) = recordings.segments.glob("*/*/w0-c-*.jsonl")
+    data = journal.read_bytes()
+    if how == "changed":
+        journal.write_bytes(data.replace(b"alice", b"mallo", 1))
+    elif how == "cut":
+        journal.write_bytes(b"".join(data.splitlines(keepends=True)[:-1]))
+    else:
+        journal.unlink()
+        if how == "a link":
+            (tmp_path / "elsewhere").write_bytes(data.replace(b"alice", b"mallo", 1))
+            journal.symlink_to(tmp_path / "elsewhere")
+    start(recordings.root)
+    assert rows(recordings) == WRITTEN[:4]
+    assert any("w0-c-" in finding.where for finding in checked(recordings).findings)
+    assert any("changed" in notice for notice in checked(recordings).notices)
+    if how == "a link":
+        assert (tmp_path / "elsewhere").exists()
+
+
+def test_flows_that_were_changed_are_found(recordings: Recordings) -> None:
+    (flows,) = recordings.segments.glob("*/*/w0-c-*.mitm")
+    flows.write_bytes(flows.read_bytes().replace(b"xxxx", b"yyyy", 1))
+    start(recordings.root)
+    assert [finding for finding in found_in(recordings) if "was changed" in finding]
+
+
+def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "boot_id", lambda: os.urandom(16))
+
+
+def test_after_a_power_loss_what_was_synced_stays_and_the_rest_is_said_to_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that lost its power may lack the last lines: that is no finding, and not passed over."""
+    recordings = Recordings(tmp_path)
+
+    async def run() -> None:
+        writer = a_writer(tmp_path)
+        for number in range(3):
+            await writer.record(entry(a_line(number)))
+        for segment in writer._segments.values():
+            segment.sync()
+        monkeypatch.setattr(writer, "_sync", lambda: None)
+        for number in range(3, 5):
+            await writer.record(entry(a_line(number)))
+        writer._end = lambda: None  # type: ignore[method-assign]
+        await asyncio.to_thread(writer.close)
+
+    asyncio.run(run())
+    (journal,) = recordings.segments.glob("*/*/*.jsonl")
+    data = journal.read_bytes()
+    journal.write_bytes(data[:-10])  # the last line is torn, the one before whole
+    copy = tmp_path.with_name(tmp_path.name + "-copy")
+    shutil.copytree(tmp_path, copy, symlinks=True)
+    saved = heads.path_of(Signer(recordings).folder_id, "w0").read_bytes()
+    another_boot(monkeypatch)
+    start(tmp_path)
+    report = checked(recordings)
+    assert report.findings == [] and any("power loss or removal" in notice for notice in report.notices)
+    assert rows(recordings) == ["id-0000", "id-0001", "id-0002"]
+    monkeypatch.undo()
+    heads.path_of(Signer(recordings).folder_id, "w0").write_bytes(saved)
+    start(copy)  # in the same boot nothing explains it
+    assert checked(Recordings(copy)).findings
+
+
+def test_a_restored_home_goes_on_from_what_was_signed(recordings: Recordings, tmp_path: Path) -> None:
+    home = heads.folder(Signer(recordings).folder_id)
+    backup = tmp_path / "backup"
+    shutil.copytree(home, backup)
+    start(recordings.root)
+    write_lines(recordings.root, [a_line(n) for n in range(10, 13)], boot="d")
+    write_lines(recordings.root, [a_line(n, "w3") for n in range(13, 15)], worker="w3", boot="d")
+    shutil.rmtree(home)
+    shutil.copytree(backup, home)
+    start(recordings.root)
+    assert rows(recordings) == [*WRITTEN, *(f"id-{n:04d}" for n in range(10, 15))]
+    assert checked(recordings).findings == [] and checked(recordings).not_vouched == 0
+
+
+def test_a_folder_whose_id_was_changed_is_not_adopted(recordings: Recordings) -> None:
+    path = recordings.root / FORMAT_FILE
+    path.write_text('{"format": 3, "id": "feedfeedfeedfeed"}')
+    with pytest.raises(OSError, match=r"restore format\.json"):
+        start(recordings.root)
+    path.write_text('{"format": 3, "id": "../../../etc"}')
+    with pytest.raises(OSError, match="is not readable"):
+        start(recordings.root)
+
+
+def as_an_older_version_left_it(recordings: Recordings) -> None:
+    """Without heads: signed by a version that knew none."""
+    signer = Signer(recordings)
+    folder = recordings.log("w0")
+    log = Log(recordings, "w0", signer)
+    note = log.signed
+    assert note is not None
+    import dataclasses
+
+    (folder / CHECKPOINT).write_bytes(signer.sign(dataclasses.replace(note, vouched=None)))
+    log.close()
+    shutil.rmtree(heads.folder(signer.folder_id))
+
+
+def test_an_older_folder_is_adopted_once_and_not_vouched_for(recordings: Recordings) -> None:
+    as_an_older_version_left_it(recordings)
+    forge(recordings, "c/2027-01-15/w9-b-000001")  # nobody can tell what stood there before
+    start(recordings.root)
+    report = checked(recordings)
+    assert report.findings == [] and report.not_vouched == 3 and len(rows(recordings)) == 8
+    key = Signer(recordings).key
+    (journal,) = recordings.segments.glob("*/*/w0-c-*.jsonl")
+    assert not prove(recordings.root, key, "id-0005", f"c/2027-01-15/{journal.stem}", "w0")["vouched"]
+    write_lines(recordings.root, [a_line(20)], boot="e")
+    (fresh,) = recordings.segments.glob("*/*/w0-e-*.jsonl")
+    assert prove(recordings.root, key, "id-0020", f"c/2027-01-15/{fresh.stem}", "w0")["vouched"]
+    forge(recordings, "c/2027-01-15/w9-b-000002", number=667)
+    start(recordings.root)
+    assert "id-0667" not in rows(recordings) and checked(recordings).not_vouched == 3
+
+
+def test_adoption_that_is_interrupted_goes_on(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_an_older_version_left_it(recordings)
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "adopt", lambda log: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            start(recordings.root)
+    start(recordings.root)
+    assert checked(recordings).findings == [] and checked(recordings).not_vouched == 2 and rows(recordings) == WRITTEN
+
+
+def test_a_damaged_older_log_is_not_adopted(recordings: Recordings) -> None:
+    as_an_older_version_left_it(recordings)
+    path = recordings.log("w0") / EVENTS
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"root", b"toor"))
+    assert start(recordings.root) == "w1"
+    assert any(finding.where == f"log/w0/{EVENTS}" for finding in checked(recordings).findings)
+
+
+def test_a_gateway_of_an_older_version_is_waited_for(recordings: Recordings) -> None:
+    from weir.recorder.worker import try_claim
+
+    as_an_older_version_left_it(recordings)
+    lock = try_claim(recordings, "w0")
+    assert lock is not None
+    with pytest.raises(OSError, match="end it, then start this one"):
+        start(recordings.root)
+    lock.release()
+    start(recordings.root)
+
+
+def test_holds_are_signed_and_nothing_goes_while_they_are_damaged(recordings: Recordings) -> None:
+    start(recordings.root)
+    hold = retention.Held(hold="h1", session="s", query="", reason="case 4711", by="root", since="")
+    with keeping(recordings) as log:
+        retention.hold(log, hold)
+    path = recordings.log(KEEPER) / retention.HOLDS
+    before = path.read_bytes()
+    (recordings.root / "holds.json").write_text("[]")  # where older versions had them
+    for changed in (b"", before.replace(b'"s"', b'"t"')):
+        path.write_bytes(changed)
+        with pytest.raises(DamagedLogError), keeping(recordings):
+            pass
+        assert any(finding.where == f"log/{KEEPER}/{retention.HOLDS}" for finding in checked(recordings).findings)
+    path.write_bytes(before)
+    with keeping(recordings) as log:
+        assert retention.holds(log) == [hold]
+        assert expired_now(recordings, log) == ([], [])
+        retention.hold(log, retention.Released(hold="h1", by="root", time=""))
+        assert retention.holds(log) == [] and len(expired_now(recordings, log)[0]) == 2
+
+
+def expired_now(recordings: Recordings, log: Log) -> tuple[list[Sealed], list[str]]:
+    return retention.unheld(recordings, log, {"c": 1}, None, 2e9)
+
+
+def test_a_hold_is_looked_up_in_the_journals_too(recordings: Recordings) -> None:
+    """Who changes the index cannot have what is held expire."""
+    start(recordings.root)
+    in_parquet(recordings)
+    rewrite(recordings, "SELECT * REPLACE ('other' AS session_id)")
+    assert rows(recordings, "SELECT DISTINCT session_id FROM flows") == ["other"]
+    with keeping(recordings) as log:
+        retention.hold(log, retention.Held(hold="h", session="s", query="", reason="x", by="root", since=""))
+        assert expired_now(recordings, log) == ([], [])
+
+
+def test_a_segment_that_was_changed_is_not_removed(recordings: Recordings) -> None:
+    start(recordings.root)
+    (journal,) = recordings.segments.glob("*/*/w0-b-*.jsonl")
+    journal.write_bytes(journal.read_bytes().replace(b"alice", b"mallo", 1))
+    with keeping(recordings) as log:
+        found, (problem,) = expired_now(recordings, log)
+    assert [entry.segment.partition("/w")[2][:3] for entry in found] == ["0-c"]
+    assert "is not as it was sealed" in problem
+
+
+def in_parquet(recordings: Recordings) -> None:
+    """As housekeeping does, and all of it counts at once."""
+    indexer = Indexer(recordings)
+    indexer.add([segment for _, segment in live.segments(recordings.root)])
+    indexer.close()
+    for slot, _ in live.segments(recordings.root):
+        live.clear(slot)
+    rewrite(recordings, "SELECT * REPLACE (0::BIGINT AS since)")
+
+
+def rewrite(recordings: Recordings, select: str, where: str = "true") -> None:
+    """Write the rows of each Parquet file of segments anew."""
+    for path in recordings.index.glob("a-*.parquet"):
+        with duckdb.connect() as connection:
+            connection.execute(f"CREATE TABLE t AS {select} FROM read_parquet('{path}') WHERE {where}")
+            connection.execute(f"COPY t TO '{path}' (FORMAT parquet)")
+
+
+def replace_view(recordings: Recordings, sql: str) -> None:
+    recordings.database.chmod(0o600)
+    with duckdb.connect(str(recordings.database)) as connection:
+        connection.execute(sql)
+
+
+TAMPERED: dict[str, tuple[Callable[[Recordings], None], str]] = {
+    "a user": (lambda r: rewrite(r, "SELECT * REPLACE ('mallory' AS \"user\")"), "differs from its journal line"),
+    "a score": (lambda r: rewrite(r, "SELECT * REPLACE ([{'index': 1, 'score': 0.1, 'document': NULL}] AS results)"), "differs"),
+    "a row less": (lambda r: rewrite(r, "SELECT *", "request_id IS NULL OR request_id != 'id-0002'"), "id-0002 is on record"),
+    "rows that ended": (lambda r: rewrite(r, "SELECT * REPLACE (1::BIGINT AS until)"), "is on record"),
+    "a row twice": (lambda r: shutil.copy(next(r.index.glob("a-*.parquet")), r.index / "a-000099.parquet"), "differs"),
+    "another segment": (lambda r: rewrite(r, "SELECT * REPLACE ('c/2027-01-15/w9-x-000001' AS segment)"), "is a row of no sealed journal"),
+    "a view": (lambda r: replace_view(r, "CREATE OR REPLACE VIEW events AS SELECT 1 AS kind"), "the view events is not"),
+    "one view more": (lambda r: replace_view(r, "CREATE VIEW flows2 AS SELECT 1 AS kind"), "the view flows2 is not"),
+    "a table": (lambda r: replace_view(r, "CREATE TABLE more (kind VARCHAR)"), "holds the table more"),
+    "a function": (lambda r: replace_view(r, "CREATE FUNCTION epoch_us(x) AS 0"), "holds the function epoch_us"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_an_index_that_was_changed_is_found(recordings: Recordings, how: str) -> None:
+    start(recordings.root)
+    assert found_in(recordings) == []
+    in_parquet(recordings)
+    assert rows(recordings) == WRITTEN and found_in(recordings) == []
+    change, expected = TAMPERED[how]
+    change(recordings)
+    assert checked(recordings).findings == []
+    assert any(expected in finding for finding in found_in(recordings))
+
+
+def pretend(recordings: Recordings, where: str) -> None:
+    """Something that the views read and no worker wrote."""
+    line = forge(recordings, "c/2027-01-15/w9-b-000001")
+    journal = recordings.segments / "c/2027-01-15/w9-b-000001.jsonl"
+    if where == "a file in live":
+        shutil.move(journal, recordings.live / "w9-1.jsonl")
+    elif where == "the empty file of live":
+        shutil.move(journal, recordings.live / live.EMPTY)
+    elif where == "a link out of segments":
+        outside = recordings.make(recordings.root / "elsewhere") / "x.jsonl"
+        shutil.move(journal, outside)
+        (recordings.live / "w0-9.jsonl").symlink_to("../elsewhere/x.jsonl")
+    elif where == "deeper in segments":
+        deeper = recordings.segments / "c" / "2027-01-15" / "deeper"
+        deeper.mkdir()
+        shutil.move(journal, deeper / "x.jsonl")
+        (recordings.live / "w0-9.jsonl").symlink_to("../segments/c/2027-01-15/deeper/x.jsonl")
+    else:
+        folder = recordings.make(recordings.log("_none"))
+        (folder / EVENTS).write_bytes(b'{"time":"2027-01-15T08:00:00","worker":"x","kind":"stop","who":"m"}\n')
+    assert line.request_id == "id-0666"
+
+
+@pytest.mark.parametrize(
+    "where", ["a file in live", "the empty file of live", "a link out of segments", "deeper in segments", "log/_none"]
+)
+def test_what_views_would_show_and_no_worker_wrote_is_found_and_cleared(recordings: Recordings, where: str) -> None:
+    start(recordings.root)
+    pretend(recordings, where)
+    assert checked(recordings).findings
+    start(recordings.root)
+    assert checked(recordings).findings == []
+    assert rows(recordings) == WRITTEN and rows(recordings, "SELECT count(*) FROM events") == [2]
+
+
+def test_a_journal_that_vanishes_under_a_name_that_was_begun_is_not_filled_by_another(recordings: Recordings) -> None:
+    """A name in the log does not make a file ours: its record says how much of it is."""
+    log = Log(recordings, "w0", Signer(recordings))
+    segment = "c/2027-01-15/w0-e-000001"
+    from weir.recorder.entries import Begun
+
+    log.append(Begun(segment=segment, time=""))
+    log.head.put(segment, Size(0, EMPTY))
+    log.close()
+    forge(recordings, segment, link="w0-5.jsonl")
+    start(recordings.root)
+    assert rows(recordings) == WRITTEN and found_in(recordings) == []
+
+
+HOW = ["flip", "rename", "double", "drop", "reorder", "append", "copy", "forge", "link", "unlink"]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.sampled_from(HOW), st.integers(0, 99), st.integers(0, 10**6)), min_size=1, max_size=4)
+)
+def test_whatever_is_done_to_the_folder_no_row_appears_that_was_not_written(
+    recordings: Recordings, tmp_path: Path, changes: list[tuple[str, int, int]]
+) -> None:
+    """Random changes by somebody who has seen the format: bytes, lines, copies, links. Then the gateway starts."""
+    saved, home = tmp_path / "saved", heads.folder(Signer(recordings).folder_id)
+    if saved.exists():
+        for folder, copy in ((recordings.root, saved / "recordings"), (home, saved / "home")):
+            shutil.rmtree(folder)
+            shutil.copytree(copy, folder, symlinks=True)
+    else:
+        shutil.copytree(recordings.root, saved / "recordings", symlinks=True)
+        shutil.copytree(home, saved / "home")
+    query = 'SELECT request_id, "user" FROM flows'
+    written = set(rows(recordings, query))
+    files = sorted(p for p in (*recordings.segments.rglob("*.*"), *recordings.log("w0").glob("*.jsonl")))
+    for how, which, place in changes:
+        change(recordings, how, files[which % len(files)], place)
+    start(recordings.root)
+    assert set(rows(recordings, query)) <= written
+    for _, found in entries(recordings):
+        assert not isinstance(found, Sealed) or not found.segment.endswith("forged")
+    if not checked(recordings).findings:
+        assert set(rows(recordings, "SELECT who FROM events")) == {"root 0", "root 1"}
+        assert set(rows(recordings, query)) == written
+
+
+def change(recordings: Recordings, how: str, path: Path, place: int) -> None:
+    data = path.read_bytes() if path.is_file() else b""
+    lines = data.splitlines(keepends=True)
+    fresh = data
+    if how == "flip" and data:
+        fresh = (
+            data[: place % len(data)]
+            + bytes([data[place % len(data)] ^ (1 + place % 255)])
+            + data[place % len(data) + 1 :]
+        )
+    elif how == "rename":
+        fresh = data.replace(b"alice", b"mallo").replace(b"root", b"toor")
+    elif how == "double":
+        fresh = data + data
+    elif how == "drop":
+        fresh = b"".join(lines[: place % (len(lines) + 1)])
+    elif how == "reorder":
+        fresh = b"".join(reversed(lines))
+    elif how == "append":
+        fresh = data + encode_line(forge(recordings, "c/2027-01-15/w0-b-forged")) + b"\n"
+    elif how == "copy":
+        path.with_name(f"w1-{path.name}").write_bytes(data)
+    elif how == "forge" and not (recordings.live / f"w0-{place + 100}.jsonl").is_symlink():
+        forge(recordings, f"c/2027-01-15/w0-c-{place}-forged", link=f"w0-{place + 100}.jsonl")
+    elif how == "link" and not (recordings.live / f"w1-{place + 100}.jsonl").is_symlink():
+        (recordings.live / f"w1-{place + 100}.jsonl").symlink_to(os.path.relpath(path, recordings.live))
+    if how == "unlink":
+        path.unlink(missing_ok=True)
+    elif fresh != data:
+        path.write_bytes(fresh)
+
+
+def test_a_record_that_a_crash_tears_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "w0.head"
+    head = heads.Head(path)
+    head.put("events.jsonl", Size(1, b"1" * 32))
+    head.put("c/2027-01-15/w0-b-000001", Size(5, b"5" * 32), synced=True)
+    head.put("events.jsonl", Size(2, b"2" * 32))
+    head.drop("c/2027-01-15/w0-b-000001")
+    head.put("d/2027-01-15/w0-b-000002", Size(7, b"7" * 32))
+    head.close()
+    data = path.read_bytes()
+    assert len(data) == 2048  # the record that was dropped is used again
+    again = heads.Head(path)
+    assert again.get("events.jsonl").now == Size(2, b"2" * 32) and again.segments == ["d/2027-01-15/w0-b-000002"]
+    again.close()
+    torn = bytearray(data)
+    newest = 0 if data[16:24] > data[528:536] else 512
+    torn[newest + 100] ^= 1
+    path.write_bytes(torn)
+    again = heads.Head(path)
+    assert again.get("events.jsonl").now == Size(1, b"1" * 32)
+    again.close()
+    path.write_bytes(os.urandom(1024))
+    with pytest.raises(OSError, match="is damaged"):
+        heads.Head(path)
+
+
+def test_what_the_head_cannot_hold_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk under WEIR_HOME: the request is refused, and neither file has more than the head says."""
+    full = False
+
+    def pwrite(descriptor: int, data: bytes, offset: int, real: Callable[[int, bytes, int], int] = os.pwrite) -> int:
+        if full:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+
+    async def run() -> None:
+        nonlocal full
+        writer = a_writer(tmp_path)
+        await writer.record(entry(a_line(0)))
+        full = True
+        with pytest.raises(RecorderUnavailable, match="full"):
+            await writer.record(entry(a_line(1)))
+        full = False
+        await writer.record(entry(a_line(2)))
+        await asyncio.to_thread(writer.close)
+
+    asyncio.run(run())
+    recordings = Recordings(tmp_path)
+    index.create(recordings)
+    assert rows(recordings) == ["id-0000", "id-0002"] and checked(recordings).findings == []
+
+
+def test_quarantined_data_of_a_person_can_be_erased(recordings: Recordings) -> None:
+    from weir.recorder import erasure
+
+    forge(recordings, "c/2027-01-15/w9-b-000001")
+    start(recordings.root)
+    with keeping(recordings) as log:
+        found = erasure.find(recordings, [], lambda connection: [b"mallory"], lambda line: False, ())
+        assert len(found.quarantined) == 2 and found.count == 2
+        indexer = Indexer(recordings)
+        erasure.erase(recordings, indexer, log, found)
+        indexer.close()
+    assert not any(b"mallory" in path.read_bytes() for path in recordings.quarantine.rglob("*") if path.is_file())
+    assert checked(recordings).findings == []
+    assert any(isinstance(e, Quarantined) for _, e in entries(recordings))
