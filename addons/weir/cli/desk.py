@@ -47,7 +47,7 @@ class AdminApi:
     def _ask(self, method: str, path: str, **how: Any) -> Any:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
-            with httpx.Client(timeout=TIMEOUT, follow_redirects=False) as client:
+            with server.client_of(self.url, TIMEOUT) as client:
                 response = client.request(method, f"{self.url}{path}", headers=headers, **how)
             document = response.json()
         except httpx.HTTPError as error:
