@@ -132,7 +132,7 @@ def _get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 def client_of(url: str, timeout: float = TIMEOUT) -> httpx.Client:
-    """A client for tokens and what they open at *url*, with *timeout* in seconds.
+    """A client that sends tokens to *url*; *timeout* is in seconds.
 
     On loopback it ignores HTTP_PROXY and its like: a proxy would read the token, and has another loopback.
     """

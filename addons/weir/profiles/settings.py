@@ -153,7 +153,7 @@ class EnvironmentSettings(Settings):
     ``token`` to the caller's token. A client that finds a token but no address sends the token to the vendor:
     ``token`` stands only beside ``base_url``, and only where the SDK reads both.
 
-    ``languages``: the languages of which the API's SDK reads ``base_url``, if an SDK of another language reads
+    ``languages``: the languages in which the API's SDK reads ``base_url``, where an SDK in another language reads
     ``token`` alone. ``withheld``: variables from which other clients take a key but no address. A text that is no key
     is put there, so that these clients do not fall back on ``token``. ``unset``: variables that lead such a client to
     another address, or another key to the gateway.
