@@ -42,9 +42,9 @@ def node() -> str:
     )
 
 
-def root(reason: str) -> str:
-    """Why tests that need root are skipped here (*reason*), with the remedy; empty for root."""
-    return "" if os.geteuid() == 0 else f"{reason} needs root; run as root: scripts/test"
+def root(purpose: str) -> str:
+    """Why tests that need root for *purpose* are skipped here, with the remedy; empty for root."""
+    return "" if os.geteuid() == 0 else f"root is needed for {purpose}; run as root: scripts/test"
 
 
 def skip_without(*commands: str) -> None:
