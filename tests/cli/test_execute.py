@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from weir.cli import desk
 from weir.cli.execute import WITHHELD, Prepared, language_of, prepare, variables
 from weir.config.problems import SettingError
 from weir.login import server, session
@@ -179,6 +180,21 @@ def test_a_token_is_for_the_gateway_that_stands_beside_it(monkeypatch: pytest.Mo
         session.token("https://other")
     monkeypatch.delenv("WEIR_URL")
     assert session.token("https://other") == "t"
+
+
+def test_a_policies_folder_does_not_choose_who_gets_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEIR_TOKEN", "t")
+    monkeypatch.setenv("WEIR_POLICIES", str(tmp_path))
+    file, text = tmp_path / "gateway.yaml", "version: 1\nlisten: [http://127.0.0.1:8080]\nissuers: [keys]\n"
+    file.write_text(text + "admin: {listen: http://127.0.0.1:8091}\n")
+    assert desk.AdminApi("").url == "http://127.0.0.1:8091"
+    file.write_text(text + "admin: {url: https://evil.example}\n")
+    with pytest.raises(SystemExit):
+        desk.AdminApi("")
+    assert "the policies folder says https://evil.example; name it with --admin" in capsys.readouterr().err
+    assert desk.AdminApi("https://evil.example").url == "https://evil.example"
 
 
 @pytest.mark.parametrize(
