@@ -199,7 +199,7 @@ def test_a_vendor_whose_sdk_reads_no_address_gets_no_variable(site: Site, tmp_pa
 def test_the_code_that_is_printed_reaches_the_gateway_only(site: Site, tmp_path: Path) -> None:
     printed = site.run(tmp_path, "jina", "").stderr.splitlines()
     assert printed[0] == "weir: no variables are set for jina: its clients take no address from one. Write:"
-    code = "\n".join(line.removeprefix("weir:     ") for line in printed[1:3])
+    code = "\n".join(line.removeprefix("    ") for line in printed[1:3])
     ask = {"model": "m", "query": "q", "documents": ["a", "b"]}
     done = site.run(
         tmp_path, "jina", f"{code}\nprint(client.post('/v1/rerank', json={ask}).status_code)", JINA_API_KEY=""

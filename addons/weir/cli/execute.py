@@ -69,7 +69,7 @@ def execute(
     spoken: Language = "python" if (language or language_of(command)) == "python" else "other"
     made = prepare(os.environ, url, connections, token, spoken)
     for line in made.warnings if quiet else [*made.code, *made.warnings]:
-        print(inert(f"weir: {line}"), file=sys.stderr)
+        print(inert(line if line.startswith(" ") else f"weir: {line}"), file=sys.stderr)  # code is to be pasted
     try:
         os.execvpe(command[0], command, made.environment)  # noqa: S606
     except OSError as error:
