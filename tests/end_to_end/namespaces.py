@@ -33,7 +33,7 @@ def _refused(command: str) -> str:
             done = subprocess.run(line.split(), capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 why = " ".join(done.stderr.split())
-                return f"`{line}` fails here ({why}); run where root has CAP_SYS_ADMIN and the kernel has NAT"
+                return f"`{line}` fails here ({why}); run where root has CAP_SYS_ADMIN, / is a mount point and the kernel has NAT"
     finally:
         subprocess.run(["ip", "netns", "delete", probe], stderr=subprocess.DEVNULL, check=False)
     return ""
