@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first; `--no-loadscope-reorder` has them begun in this order."""
     begun = {Path(__file__).parent / file: n for n, file in enumerate(LONG)}
     items.sort(key=lambda item: begun.get(item.path, len(LONG)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each reason for skips with the number of its tests; into the file WEIR_SKIPPED if that is set.
+
+    `scripts/test` sets it, to print the reasons as its last output.
+    """
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
+    lines = [f"{count} skipped: {reason.removeprefix('Skipped: ')}" for reason, count in sorted(reasons.items())]
+    if file := os.environ.get("WEIR_SKIPPED"):
+        Path(file).write_text("".join(f"{line}\n" for line in lines))
+        return
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import needs
 from tests.end_to_end.approving import CAROL, token_of
 from tests.end_to_end.gateway import free_port
-from tests.state.test_stores import REDIS, start_redis
+from tests.state.test_stores import start_redis
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis"])
@@ -15,8 +16,7 @@ def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "sqlite":
         yield "sqlite"
         return
-    if REDIS is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     port = free_port()
     process = start_redis(tmp_path_factory.mktemp("redis"), port)
     yield f"redis://127.0.0.1:{port}/0"

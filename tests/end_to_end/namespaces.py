@@ -8,21 +8,34 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests import needs
+
 _ETC = Path("/etc/netns")
 
 
 def unavailable() -> str:
-    """Why there can be no namespaces here; empty where there can."""
-    missing = [tool for tool in ("ip", "iptables", "nft") if shutil.which(tool) is None]
-    if os.geteuid() != 0:
-        return "network namespaces and NAT rules need root"
-    if missing:
-        return f"not installed: {', '.join(missing)}"
+    """Why there can be no namespaces with rules of iptables here, with the remedy; empty where there can."""
+    if reason := needs.root("network namespaces and NAT rules") or needs.missing("ip", "iptables"):
+        return reason
+    return _refused("ip netns exec {} iptables -t nat -S")
+
+
+def nft_unavailable() -> str:
+    """Why there can be no rules of nftables in a namespace here, with the remedy; empty where there can."""
+    return needs.missing("nft") or _refused("ip netns exec {} nft list ruleset")
+
+
+def _refused(command: str) -> str:
+    """Why *command* does not work in a fresh namespace (``{}``), with the remedy; empty where it works."""
     probe = f"weir-probe-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        return f"no network namespaces here: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "delete", probe], check=False)
+    try:
+        for line in (f"ip netns add {probe}", command.format(probe)):
+            done = subprocess.run(line.split(), capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                why = " ".join(done.stderr.split())
+                return f"`{line}` fails here ({why}); run where root has CAP_SYS_ADMIN, / is a mount point and the kernel has NAT"
+    finally:
+        subprocess.run(["ip", "netns", "delete", probe], stderr=subprocess.DEVNULL, check=False)
     return ""
 
 
@@ -48,7 +61,7 @@ def three() -> Iterator[tuple[str, str, str]]:
         _cable(service, "up0", ("10.77.2.2/24", "10.77.2.3/24", "10.77.2.4/24"), gateway, "services", ("10.77.2.1/24",))
         run("ip", "route", "add", "default", "via", "10.77.1.1", inside=caller)
         run("ip", "route", "add", "default", "via", "10.77.2.1", inside=service)
-        run("sysctl", "-qw", "net.ipv4.ip_forward=1", inside=gateway)
+        within(gateway, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n"))
         yield caller, gateway, service
 
 

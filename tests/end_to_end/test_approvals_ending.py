@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import needs
 from tests.end_to_end.approving import Launch, Site, Waiting, body, free_admin, start_site
 from tests.end_to_end.gateway import Upstream, free_port, json_answer
-from tests.state.test_stores import REDIS, start_redis
+from tests.state.test_stores import start_redis
 
 
 @pytest.fixture
@@ -188,6 +188,17 @@ def test_several_workers_send_an_approved_request_once(
         site.gateway.stop()
 
 
+def children(pid: int, command: bytes) -> list[int]:
+    """The children of the process *pid* with *command* (arguments end with NUL) in their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and command in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
 def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
     tmp_path: Path, launch: Launch, upstream: Upstream, state: str, user: str, caller: str, carol: str
 ) -> None:
@@ -197,8 +208,7 @@ def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
         admin.ready()
         waiting = Waiting(site.gateway, body=body(user), token=caller)
         asked = site.admin.of(user, carol)
-        (pid,) = [int(p) for p in subprocess.run(["pgrep", "-P", str(site.gateway.process.pid), "-f", "weir.cli.main admin"],
-                                                 capture_output=True, text=True, check=True).stdout.split()]  # fmt: skip
+        (pid,) = children(site.gateway.process.pid, b"weir.cli.main\0admin")
         os.kill(pid, signal.SIGKILL)
         site.gateway.wait_for("the admin process ended; it is started again")
         assert site.seen(user) == 0
@@ -215,8 +225,7 @@ def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
 def test_a_redis_that_dies_lets_nothing_through_and_comes_back(
     tmp_path: Path, launch: Launch, upstream: Upstream, user: str, caller: str, carol: str
 ) -> None:
-    if REDIS is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     port = free_port()
     (tmp_path / "redis").mkdir()
     redis = start_redis(tmp_path / "redis", port)
@@ -244,8 +253,7 @@ def test_a_redis_that_has_forgotten_is_not_believed(
     tmp_path: Path, launch: Launch, upstream: Upstream, user: str, caller: str, carol: str
 ) -> None:
     """One used approval must not be found unused in an older copy."""
-    if REDIS is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     port = free_port()
     (tmp_path / "redis").mkdir()
     redis = start_redis(tmp_path / "redis", port)

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import needs
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     BUNDLE,
@@ -253,14 +254,13 @@ def test_nothing_in_a_flow_file_gives_authority(
     assert len(upstream.seen) == reached == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.skipif(bool(needs.root("-")), reason=needs.root("mounting a small disk"))
 def test_a_full_disk_refuses_and_recovers_by_itself(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
     recordings, port = tmp_path / "recordings", free_port()
     recordings.mkdir()
-    if os.system(f"mount -t tmpfs -o size=3m tmpfs '{recordings}'") != 0:
-        pytest.skip("this machine does not let tests mount a tmpfs")
+    needs.mount("-t", "tmpfs", "-o", "size=3m", "tmpfs", str(recordings))
     try:
         write_policies(tmp_path, port, upstream.port)
         gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")

@@ -19,6 +19,7 @@ import openai
 import pytest
 import requests
 
+from tests import needs
 from tests.cli import inside
 from tests.end_to_end import npm
 from tests.end_to_end.certificates import Authority
@@ -157,6 +158,7 @@ def check_last(site: Site, path: str = "/v2/rerank") -> None:
 
 
 def test_curl(site: Site) -> None:
+    needs.skip_without("curl")
     command = [
         "curl",
         "-sS",
@@ -224,6 +226,7 @@ def test_fetch_in_node(site: Site) -> None:
 
 
 def test_a_proxy_that_is_spoken_to_by_tls(site: Site) -> None:
+    needs.skip_without("curl")
     done = subprocess.run(
         ["curl", "-sS", "-x", site.proxy(token(), site.secure, "https"), "--proxy-cacert", str(site.authority),
          "--cacert", str(ca.certificate_path()), f"{site.url}/v2/rerank", "-d", json.dumps(REQUEST),

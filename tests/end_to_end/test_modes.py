@@ -22,21 +22,22 @@ from tests.end_to_end.gateway import (
     ROOT,
     Gateway,
     Upstream,
+    free_port,
     json_answer,
     say,
 )
 from weir.tls import ca
 
-#: Where there can be no namespaces, all but the transparent ways are tried, on this machine's own ports.
+#: Without namespaces, all ways but the transparent ones are tried, between ports of this machine.
 WHY_NOT = namespaces.unavailable()
-REVERSE, TLS, EXPLICIT, TRANSPARENT = 18080, 18443, 18888, 18082
+TRANSPARENT = 18082
 
 GATEWAY = """
 version: 1
 listen:
-  - http://{own}:18080
-  - {{url: "https://{own}:18443", tls: {{certificate: listener.pem, key: listener.key}}}}
-  - {{url: "http://{own}:18888", mode: explicit}}
+  - http://{own}:{ports[0]}
+  - {{url: "https://{own}:{ports[1]}", tls: {{certificate: listener.pem, key: listener.key}}}}
+  - {{url: "http://{own}:{ports[2]}", mode: explicit}}
 {transparent}
 issuers: [keys]
 recordings: {recordings}
@@ -66,6 +67,9 @@ class Site:
     caller: str  # the namespace of callers; empty where there is none
     own: str  # the gateway's address
     service: str  # that of the services
+    ports: tuple[int, int, int]  # of the listeners: reverse, reverse by TLS, explicit
+    plain_name: str  # the services' host names
+    secure_name: str
 
     def connect(self, host: str, port: int) -> socket.socket:
         def make() -> socket.socket:
@@ -76,9 +80,8 @@ class Site:
     def aim(self, way: str) -> hostile.Aim:
         if way.startswith("reverse"):
             return hostile.Aim(self.key, "gateway.example", "/plain")
-        name, upstream = (
-            ("rerank.example", self.secure) if "TLS" in way or "h2" in way else ("plain.example", self.plain)
-        )
+        tls = "TLS" in way or "h2" in way
+        name, upstream = (self.secure_name, self.secure) if tls else (self.plain_name, self.plain)
         port = upstream.port if upstream.port not in (80, 443) else 0
         host = f"{name}:{port}" if port else name
         if way == "proxy":
@@ -93,12 +96,12 @@ class Site:
         """A connection by that *way*, ready for a request."""
         name, _, protocol = way.partition(" ")
         if name == "reverse":
-            raw = self.connect(self.own, TLS if protocol else REVERSE)
+            raw = self.connect(self.own, self.ports[1] if protocol else self.ports[0])
             trust, host = ssl.create_default_context(cafile=str(self.authority.path)), "localhost"
         elif name == "proxy":
-            return self.connect(self.own, EXPLICIT)
+            return self.connect(self.own, self.ports[2])
         elif name == "tunnel":
-            raw, host = self.connect(self.own, EXPLICIT), "rerank.example"
+            raw, host = self.connect(self.own, self.ports[2]), self.secure_name
             target = f"{host}:{self.secure.port}"
             raw.sendall(
                 f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: Bearer {self.key}\r\n\r\n".encode()
@@ -106,7 +109,7 @@ class Site:
             assert raw.recv(65536).startswith(b"HTTP/1.1 200")
             trust = ssl.create_default_context(cafile=str(ca.certificate_path()))
         else:
-            raw, host = self.connect(self.service, 443 if protocol else 80), "rerank.example"
+            raw, host = self.connect(self.service, 443 if protocol else 80), self.secure_name
             trust = ssl.create_default_context(cafile=str(ca.certificate_path()))
         if not protocol:
             return raw
@@ -131,24 +134,27 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     policies.mkdir()
     shutil.copy(issued.certificate, policies / "listener.pem")
     shutil.copy(issued.key, policies / "listener.key")
-    ca.save(ca.make(["rerank.example", "plain.example"]))
+    ca.save(ca.make(["rerank.example", "plain.example", "localhost"]))
     with ExitStack() as undo:
         caller = inside = ""
         own = at = "127.0.0.1"
+        names = "localhost", "localhost"  # the only name that every machine resolves
+        ports = free_port(), free_port(), free_port()
         if not WHY_NOT:
             caller, inside, service = undo.enter_context(namespaces.three())
             own, at = "10.77.1.1", "10.77.2.2"
-            namespaces.name_hosts(inside, {"rerank.example": at, "plain.example": at})
+            names = "plain.example", "rerank.example"
+            namespaces.name_hosts(inside, dict.fromkeys(names, at))
             plain = namespaces.within(service, lambda: Upstream(80, None, at))
             secure = namespaces.within(service, lambda: Upstream(443, tls, at))
         else:
             plain, secure = Upstream(), Upstream(tls=tls)
         transparent = f'  - {{url: "http://0.0.0.0:{TRANSPARENT}", mode: transparent}}' if caller else ""
-        text = GATEWAY.format(own=own, transparent=transparent, recordings=folder / "recordings")
+        text = GATEWAY.format(own=own, ports=ports, transparent=transparent, recordings=folder / "recordings")
         (policies / "gateway.yaml").write_text(text)
         for name, upstream in (
-            ("plain", f"http://plain.example:{plain.port}"),
-            ("secure", f"https://rerank.example:{secure.port}"),
+            ("plain", f"http://{names[0]}:{plain.port}"),
+            ("secure", f"https://{names[1]}:{secure.port}"),
         ):
             trusting = f"tls: {{ca: {authority.path}}}" if name == "secure" else ""
             (policies / f"{name}.yaml").write_text(CONNECTION.format(name=name, upstream=upstream, tls=trusting))
@@ -160,20 +166,20 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
         MINTED.append(key)
         prefix = ["ip", "netns", "exec", inside] if inside else []
         gateway = launch(
-            folder, REVERSE, "-n", "--set", "weir_listen=true", command=[*prefix, str(MITMDUMP), "-s", str(BUNDLE)]
+            folder, ports[0], "-n", "--set", "weir_listen=true", command=[*prefix, str(MITMDUMP), "-s", str(BUNDLE)]
         )
         if inside:
             rules = [str(ROOT / "scripts/transparent"), "apply", "--port", str(TRANSPARENT), "--interface", "callers"]
             namespaces.run(*rules, inside=inside)
-        yield Site(gateway, plain, secure, authority, key, caller, own, at)
+        yield Site(gateway, plain, secure, authority, key, caller, own, at, ports, *names)
         gateway.stop()
         for each in (plain, secure):
             each.stop()
 
 
 def usable(way: str, site: Site) -> None:
-    if not site.caller and way != "reverse" and not way.startswith("reverse "):
-        pytest.skip(f"names of services cannot be given here: {WHY_NOT}")
+    if not site.caller and way.startswith("transparent"):
+        pytest.skip(WHY_NOT)
 
 
 def good(site: Site, way: str) -> bool:
@@ -263,7 +269,7 @@ def test_hostile_answers(site: Site, way: str) -> None:
 def test_a_second_request_is_judged_by_itself(site: Site) -> None:
     """Under another's token, on the same connection: where the token is the request's, and not the tunnel's."""
     for way in ("reverse", "reverse TLS", "proxy", "transparent", "transparent TLS"):
-        if not site.caller and "reverse" not in way:
+        if not site.caller and way.startswith("transparent"):
             continue
         to = site.aim(way)
         nobody = hostile.Aim("weir_nobody", to.host, to.base, to.proxied)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import needs
 from tests.approvals.samples import window
 from tests.cli import inside
 from tests.end_to_end.gateway import (
@@ -660,11 +661,9 @@ def test_a_stop_and_a_reload_reach_every_worker(
 def test_limits_in_redis_are_shared_and_its_absence_lets_nobody_through(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     redis_port = free_port()
-    arguments = [server, "--port", str(redis_port), "--save", "", "--dir", str(tmp_path)]
+    arguments = ["redis-server", "--port", str(redis_port), "--save", "", "--dir", str(tmp_path)]
     redis = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     gateways = []
     try:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests import needs
 from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, recorded_flows, token, write_policies
 from weir.cli.main import app
 from weir.recorder.evidence import CHECKPOINT, Signer
@@ -127,15 +128,14 @@ def test_kill_9_loses_nothing_that_was_answered(
     assert verified(tmp_path / "recordings", *kept) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.skipif(bool(needs.root("-")), reason=needs.root("mounting a small disk"))
 def test_a_folder_that_takes_no_more_refuses_and_recovers(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
     """Four workers on one small disk: it is full, then read-only, then the folder is moved away, then it is emptied."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.system(f"mount -t tmpfs -o size=16m tmpfs '{disk}'") != 0:
-        pytest.skip("this machine does not let tests mount a tmpfs")
+    needs.mount("-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk))
     recordings, elsewhere = disk / "recordings", disk / "elsewhere"
     (tmp_path / "recordings").symlink_to(recordings)
     recordings.mkdir()

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
 
-from weir.cli.execute import variables
 from weir.login import flows, server
 from weir.login.server import LoginError, Option
 
@@ -145,45 +144,3 @@ def test_discovery_that_is_not_believed(document: Any, says: str, idp: Provider)
     body = json.dumps(document).replace("{url}", idp.url).encode()
     with idp.behaving(DISCOVERY, Behaviour(body=body)), pytest.raises(LoginError, match=says):
         server.provider(idp.url)
-
-
-def test_variables_of_several_connections(capsys: pytest.CaptureFixture[str]) -> None:
-    def connection(name: str, profile: str = "cohere", url: str = "") -> dict[str, Any]:
-        return {"name": name, "profile": profile, "url": url or f"https://weir/{name}"}
-
-    expected = {"CO_API_URL": "https://weir/a", "CO_API_KEY": "t", "JINA_API_KEY": "t"}
-    assert (
-        variables("https://weir", [connection("a"), connection("b", "jina"), connection("c", "of-tomorrow")], "t")
-        == expected
-    )
-    with pytest.raises(SystemExit):
-        variables("https://weir", [connection("a"), connection("b")], "t")
-    assert "both a and b would set CO_API_URL; choose with --connection" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://evil/x",
-        "https://weir.evil/x",
-        "https://weir/$(id)",
-        "https://weir/a b",
-        "https://weir@evil/",
-        "https://weir/\x1b[2J",
-    ],
-)
-def test_a_gateway_does_not_choose_what_a_command_runs_with(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = {
-        "name": "a",
-        "profile": "cohere",
-        "url": url,
-        "base_url_variables": ["BASH_ENV"],
-        "token_variables": ["LD_PRELOAD"],
-    }
-    with pytest.raises(SystemExit):
-        variables("https://weir", [answer], "t")
-    assert "\x1b" not in capsys.readouterr().err
-    assert variables("https://weir", [{**answer, "url": "https://weir/a"}], "t") == {
-        "CO_API_URL": "https://weir/a",
-        "CO_API_KEY": "t",
-    }

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import needs
 from tests.end_to_end.gateway import free_port
 
 from weir.config.problems import SettingError
@@ -147,12 +147,10 @@ def test_of_several_that_one_limit_is_counted_for_the_fullest_is_told() -> None:
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     process = subprocess.Popen(
-        [server, "--port", str(port), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
+        ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
     )
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()

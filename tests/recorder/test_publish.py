@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import needs
 from tests.recorder.recording import a_line, write_lines
 
 from weir.recorder import index, live
@@ -84,6 +85,7 @@ def test_a_webhook_that_fails_is_told_of_and_tried_again(recordings: Recordings,
 
 def test_a_git_remote_gets_a_commit_each_time(recordings: Recordings, tmp_path: Path) -> None:
     remote = tmp_path / "audit.git"
+    needs.skip_without("git")
     subprocess.run(["git", "init", "--quiet", "--bare", remote], check=True)
     target = {"git": str(remote), "branch": "checkpoints", "seconds": 1}
     index.create(recordings)
@@ -100,7 +102,7 @@ def test_a_git_remote_gets_a_commit_each_time(recordings: Recordings, tmp_path: 
 
 
 def test_an_object_store_gets_objects_that_are_never_written_over(recordings: Recordings, tmp_path: Path) -> None:
-    pytest.importorskip("obstore", reason="the extra `store` is not installed")
+    pytest.importorskip("obstore", reason="the extra `store` is not installed; run: scripts/setup")
     (tmp_path / "store").mkdir()
     target = {"store": (tmp_path / "store").as_uri(), "seconds": 0}
     assert publish(recordings, [target], 1000.0) == []
@@ -110,7 +112,7 @@ def test_an_object_store_gets_objects_that_are_never_written_over(recordings: Re
     assert len(kept) == 2 and check(recordings.root, Signer(recordings).key, kept).findings == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving files to another group needs root")
+@pytest.mark.skipif(bool(needs.root("-")), reason=needs.root("giving files to another group"))
 def test_a_readers_group_may_read_and_nobody_else(tmp_path: Path) -> None:
     group = next(g.gr_gid for g in grp.getgrall() if g.gr_gid not in (0, os.getgid()))
     recordings = Recordings(tmp_path / "recordings", group)
@@ -129,7 +131,7 @@ def test_a_readers_group_may_read_and_nobody_else(tmp_path: Path) -> None:
     assert seen > 12
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving files to another group needs root")
+@pytest.mark.skipif(bool(needs.root("-")), reason=needs.root("giving files to another group"))
 def test_a_group_that_is_named_later_is_let_in_and_one_that_is_not_any_more_is_not(recordings: Recordings) -> None:
     index.create(recordings)
     group = next(g.gr_gid for g in grp.getgrall() if g.gr_gid not in (0, os.getgid()))

@@ -1,7 +1,6 @@
 """One suite for all that keep shared state: SQLite, and a real Redis."""
 
 import contextlib
-import shutil
 import subprocess
 import threading
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests import needs
 from tests.approvals.samples import ALICE, CAROL, approval, person, window
 from tests.end_to_end.gateway import free_port
 
@@ -25,14 +25,11 @@ from weir.state.store import Store
 
 Open = Callable[[], Store]
 
-REDIS = shutil.which("redis-server")
-
 
 def start_redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     """A Redis that keeps what it is told, as the README asks for."""
-    assert REDIS is not None
     process = subprocess.Popen(
-        [REDIS, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes",
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes",
          "--appendfsync", "always", "--save", ""],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
@@ -47,8 +44,7 @@ def start_redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    if REDIS is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     port = free_port()
     process = start_redis(tmp_path_factory.mktemp("redis"), port)
     yield port
@@ -274,8 +270,7 @@ def test_others_hear_of_changes(opened: Open) -> None:
 
 
 def test_a_redis_that_is_gone_says_so(tmp_path: Path) -> None:
-    if REDIS is None:
-        pytest.skip("redis-server is not installed")
+    needs.skip_without("redis-server")
     port = free_port()
     process = start_redis(tmp_path, port)
     store = RedisDatabase(f"redis://127.0.0.1:{port}/0")

@@ -2,6 +2,7 @@
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -11,6 +12,7 @@ from weir.config.problems import ConfigError
 from weir.login import server, session
 from weir.login.server import LoginError
 from weir.policies import folder_path
+from weir.routing.model import is_loopback
 
 DEFAULT = "http://127.0.0.1:8081"
 TIMEOUT = 40.0
@@ -47,7 +49,7 @@ class AdminApi:
     def _ask(self, method: str, path: str, **how: Any) -> Any:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
-            with httpx.Client(timeout=TIMEOUT, follow_redirects=False) as client:
+            with server.client_of(self.url, TIMEOUT) as client:
                 response = client.request(method, f"{self.url}{path}", headers=headers, **how)
             document = response.json()
         except httpx.HTTPError as error:
@@ -61,12 +63,19 @@ class AdminApi:
 
 
 def _of_policies() -> str:
-    """The URL in the gateway.yaml of the policies folder, where there is one."""
+    """The URL in the gateway.yaml of the policies folder, if there is one.
+
+    Ends the command if it leads off this machine: a folder that lies in the current one does not choose who gets the
+    caller's token.
+    """
     try:
         settings = load_folder(folder_path()).gateway.settings.admin
     except ConfigError:
         return ""
-    return settings.url or settings.listen
+    url = settings.url or settings.listen
+    if not is_loopback(urlsplit(url).hostname or ""):
+        fail(f"the policies folder says {url}; name it with --admin or WEIR_ADMIN_URL to send your token there", 1)
+    return url
 
 
 def _token() -> tuple[str, str]:

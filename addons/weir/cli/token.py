@@ -27,7 +27,7 @@ def token(
 
       weir token --user alice --group search
 
-      export CO_API_KEY=$(weir token --user alice --group search --for 8h)
+      export WEIR_URL=http://127.0.0.1:8080 WEIR_TOKEN=$(weir token --user alice --group search --for 8h)
     """
     if user is None:
         if group:

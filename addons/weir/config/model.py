@@ -29,7 +29,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -41,7 +41,7 @@ def _with_unit(value: Any) -> Any:
 
 #: ``90s``, ``15m``, ``1h``, ``30d``.
 Duration = Annotated[str, BeforeValidator(_with_unit)]
-Strings = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+Strings = Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
 
 
 #: Where a token may stand besides ``Authorization: Bearer``: a header of that name, or another scheme of Authorization.
@@ -444,7 +444,7 @@ class ApprovalSettings(Settings):
     hold: Duration | None = None
     expires: Duration | None = None
     escalate: EscalateSettings | None = None
-    break_glass: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] | None = None
+    break_glass: Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])] | None = None
     reuse: (
         Annotated[
             ReuseSettings,

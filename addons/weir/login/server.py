@@ -13,6 +13,7 @@ import msgspec
 
 from weir.auth.metadata import PROTECTED_RESOURCE, WHOAMI
 from weir.auth.provider import check_url, discovery_url
+from weir.routing.model import is_loopback
 
 TIMEOUT = 15.0
 _LONGEST = 200
@@ -102,7 +103,7 @@ def whoami(gateway: str, token: str) -> dict[str, Any]:
 def post(url: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
     """The status and JSON answer to *form*. Raises `LoginError` where there is none."""
     try:
-        with _client() as client:
+        with client_of(url) as client:
             response = client.post(url, data=form, headers={"Accept": "application/json"})
     except httpx.HTTPError as error:
         raise _unreachable(url, error) from None
@@ -118,7 +119,7 @@ def failure(answer: dict[str, Any]) -> str:
 
 def _get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     try:
-        with _client() as client:
+        with client_of(url) as client:
             response = client.get(url, headers={"Accept": "application/json", **(headers or {})})
     except httpx.HTTPError as error:
         raise _unreachable(url, error) from None
@@ -130,8 +131,13 @@ def _get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     return document
 
 
-def _client() -> httpx.Client:
-    return httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+def client_of(url: str, timeout: float = TIMEOUT) -> httpx.Client:
+    """A client that sends tokens to *url*; *timeout* is in seconds.
+
+    On loopback it ignores HTTP_PROXY and its like: a proxy would read the token, and has another loopback.
+    """
+    direct = dict.fromkeys(("http://", "https://", "all://")) if is_loopback(urlsplit(url).hostname or "") else None
+    return httpx.Client(timeout=timeout, follow_redirects=False, mounts=direct)
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> LoginError:

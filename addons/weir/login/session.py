@@ -39,9 +39,14 @@ def login_from(gateway: str, option: Option, tokens: dict[str, Any], refresh_tok
 def token(gateway: str) -> str:
     """A token for *gateway* that is good for `EARLY` seconds at least. Raises `LoginError`.
 
-    ``WEIR_TOKEN`` comes before any login.
+    ``WEIR_TOKEN`` comes before any login. Where ``WEIR_URL`` stands beside it, it is for that gateway and no other.
     """
     if given := os.environ.get("WEIR_TOKEN", ""):
+        issued_for = os.environ.get("WEIR_URL", "")
+        if issued_for and server.gateway_url(issued_for) != gateway:
+            raise LoginError(
+                f"WEIR_TOKEN is for {issued_for} (WEIR_URL), not for {gateway}; unset both to use your login"
+            )
         return given
     login = store.load(gateway)
     if login is not None and time.time() < login.expires - EARLY:

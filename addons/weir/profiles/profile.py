@@ -33,6 +33,7 @@ from weir.profiles.readers import (
     paths,
 )
 from weir.profiles.settings import (
+    EnvironmentSettings,
     IndexSettings,
     OperationSettings,
     ProfileSettings,
@@ -222,8 +223,9 @@ class Profile:
     paths: Paths[Operation]
     operations: tuple[Operation, ...]
     token_in: tuple[str, ...] = ()
-    base_url_variables: tuple[str, ...] = ()
-    token_variables: tuple[str, ...] = ()
+    environment: EnvironmentSettings | None = None
+    vendor_keys: tuple[str, ...] = ()
+    code: str = ""
     refused_parameters: frozenset[str] = frozenset()
     reads_parameters: bool = False
     index_expressions: bool = False
@@ -306,8 +308,9 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
         tree,
         tuple(operations),
         token_in=tuple(token_in),
-        base_url_variables=tuple(environment.base_url) if environment else (),
-        token_variables=tuple(environment.token) if environment else (),
+        environment=environment,
+        vendor_keys=tuple(next((s.vendor_keys for s in chain if s.vendor_keys is not None), ())),
+        code=next((s.code for s in chain if s.code is not None), ""),
         refused_parameters=refused,
         index_expressions=expressions,
         reads_parameters=bool(refused or index_parameter or _any_parameter(chain)),

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from weir.config.model import Name, Settings, Strings, TokenPlace
+from weir.config.model import Name, Settings, Strings, TokenPlace, as_list
 
 OperationName = Literal["rerank", "score", "search", "embed", "chat", "read", "write", "admin"]
 
@@ -141,11 +141,43 @@ class OperationSettings(Settings):
     stored: StoredSettings | None = None
 
 
-class EnvironmentSettings(Settings):
-    """The variables in which the API's SDKs look for its address and key."""
+#: A variable of the environment.
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,99}$")]
+VariableNames = Annotated[list[VariableName], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
 
-    base_url: list[str] = []
-    token: list[str] = []
+
+class EnvironmentSettings(Settings):
+    """Variables from which an SDK of the API takes both its address and its key, so that ``weir exec`` can set them.
+
+    ``base_url`` is set to the connection's address followed by ``path`` (``/v1`` where the SDK expects it there), and
+    ``token`` to the caller's token. A client that finds a token but no address sends the token to the vendor:
+    ``token`` stands only beside ``base_url``, and only where the SDK reads both.
+
+    ``languages``: the languages in which the API's SDK reads ``base_url``, where an SDK in another language reads
+    ``token`` alone. ``withheld``: variables from which other clients take a key but no address. A text that is no key
+    is put there, so that these clients do not fall back on ``token``. ``unset``: variables that lead such a client to
+    another address, or another key to the gateway.
+    """
+
+    base_url: VariableNames = []
+    path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    token: VariableNames = []
+    languages: list[Literal["python"]] | None = None
+    withheld: VariableNames = []
+    unset: VariableNames = []
+
+    @model_validator(mode="after")
+    def _pairs(self) -> "EnvironmentSettings":
+        if not self.base_url:
+            raise ValueError(
+                "`token` needs `base_url` beside it: a client that finds a token but no address sends it to the vendor"
+                if self.token
+                else "`base_url` is missing: name the variable from which the SDK takes its address"
+            )
+        named = [*self.base_url, *self.token, *self.withheld, *self.unset]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"{twice[0]} is named twice; a variable has one meaning")
+        return self
 
 
 class ProfileSettings(Settings):
@@ -157,6 +189,8 @@ class ProfileSettings(Settings):
     extends: Name | None = None
     token_in: list[TokenPlace] | None = None
     environment: EnvironmentSettings | None = None
+    vendor_keys: VariableNames | None = None  # where clients look for the vendor's key: `weir exec` warns if one is set
+    code: str | None = None  # a client in Python without such variables; {url} stands for the connection's address
     refuse_parameters: Strings = []  # query parameters that would stand in for a body
     index_parameter: str | None = None  # a query parameter that names indexes on every path
     ignores_case: bool | None = None  # the service takes members for one another that differ only in case

@@ -1,7 +1,6 @@
 """The certified npm `oidc-provider`, really running, and a person with a browser who logs in at it."""
 
 import re
-import shutil
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from tests import needs
 from tests.end_to_end import gateway as gateways
 from tests.end_to_end import npm
 
 HERE = Path(__file__).resolve().parent
 
 #: Why the tests with it are skipped here; empty where they are not.
-MISSING = "" if shutil.which("node") and shutil.which("npm") else "Node and npm are not installed"
+MISSING = needs.node()
 
 
 @dataclass

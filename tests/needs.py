@@ -1,0 +1,61 @@
+"""What some tests need besides Python: commands of the system, and root. Where it is missing, they are skipped.
+
+Every reason for a skip names the remedy, since `scripts/test` prints the reasons at its end.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_LINES = (Path(__file__).parents[1] / "scripts" / "system-packages").read_text().splitlines()
+
+#: The Debian package of each command, as `scripts/setup --system` installs it.
+PACKAGES = dict(line.split() for line in _LINES if not line.startswith("#"))
+
+
+#: The packages of npm that tests install (oidc-provider 9, undici 7) do not run on older ones.
+_OLDEST_NODE = 20
+
+
+def missing(*commands: str) -> str:
+    """Why tests that run *commands* are skipped here, with the remedy; empty where all are installed."""
+    absent = [command for command in commands if shutil.which(command) is None]
+    if not absent:
+        return ""
+    packages = " ".join(dict.fromkeys(PACKAGES[command] for command in absent))
+    return f"not installed: {', '.join(absent)}; run as root: scripts/setup --system, or apt-get install {packages}"
+
+
+def node() -> str:
+    """Why tests that run Node are skipped here, with the remedy; empty where Node and npm are installed and recent."""
+    if reason := missing("node", "npm"):
+        return reason
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    major = version.removeprefix("v").partition(".")[0]
+    if major.isdecimal() and int(major) >= _OLDEST_NODE:
+        return ""
+    return (
+        f"Node {version or 'of unknown version'} is too old; install Node {_OLDEST_NODE} or newer (https://nodejs.org)"
+    )
+
+
+def root(purpose: str) -> str:
+    """Why tests that need root for *purpose* are skipped here, with the remedy; empty for root."""
+    return "" if os.geteuid() == 0 else f"root is needed for {purpose}; run as root: scripts/test"
+
+
+def skip_without(*commands: str) -> None:
+    """Skip the running test where one of *commands* is not installed."""
+    if reason := missing(*commands):
+        pytest.skip(reason)
+
+
+def mount(*arguments: str) -> None:
+    """Run ``mount`` with *arguments*; skip the running test where this machine does not permit it."""
+    skip_without("mount")
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"mount fails here ({done.stderr.strip()}); run in a container or machine with CAP_SYS_ADMIN")
