@@ -1,8 +1,8 @@
 """Adoption: a recordings folder without heads in this ``WEIR_HOME`` is taken over once, and marked as not vouched for.
 
-Versions before heads sealed and signed whatever stood in the folder, so nothing in it is authenticated. Its segments
-are sealed as they stand, each log says from which entry on the gateway vouches for it, and `verify` and every proof
-repeat that. A folder that was copied here, or a lost ``WEIR_HOME``, is treated alike.
+Versions before heads sealed and signed every file that they found in the folder, so nothing in it is authenticated.
+Its segments are sealed in their present state. Each log records the first entry that the gateway vouches for, and
+`verify` and every proof repeat it. A folder that was copied here, or a lost ``WEIR_HOME``, is treated the same way.
 """
 
 import logging
@@ -27,7 +27,7 @@ _OLD_HOLDS = "holds.json"
 
 
 def adopt(recordings: Recordings, signer: Signer) -> None:
-    """Adopt the folder, or finish what a crash interrupted. Does nothing where that is done. Raises OSError."""
+    """Adopt the folder, or finish an interrupted adoption. Does nothing if the folder is adopted. Raises OSError."""
     with heads.adopting(signer.folder_id):
         pending = [log for log, head in heads.all_of(signer.folder_id) if head.vouched == heads.PENDING]
         folder = heads.folder(signer.folder_id)
@@ -58,7 +58,7 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
 
 
 def _refuse_other_id(recordings: Recordings, signer: Signer) -> None:
-    """Raise OSError where logs are of another folder that has heads here: its id was changed."""
+    """Raise OSError if a checkpoint names another folder that has heads here: the folder's id was changed."""
     for path in recordings.root.glob(f"log/*/{CHECKPOINT}"):
         origin = path.read_bytes().split(b"\n")[0].decode("utf-8", "replace").split("/")
         other = origin[1] if len(origin) == 3 else ""
@@ -70,7 +70,7 @@ def _refuse_other_id(recordings: Recordings, signer: Signer) -> None:
 
 
 def _make_heads(recordings: Recordings, signer: Signer) -> None:
-    """A head for each log, with what its files hold, and nothing vouched for yet. All of them appear at once."""
+    """Make a head for each log with the sizes of its files, vouching for nothing yet. All heads appear at once."""
     names = {path.name for path in (recordings.root / "log").glob("*") if path.is_dir() and path.name != "_none"}
     for path in recordings.segments.glob("*/*/*.mitm"):
         worker = path.name.partition("-")[0]
@@ -102,7 +102,7 @@ def _checkpoint(folder: Path, signer: Signer) -> Checkpoint | None:
 
 
 def _size(path: Path, signed: Size | None) -> Size:
-    """The whole lines of *path*; what was *signed* where they are not that, so that the log counts as damaged."""
+    """The size of the whole lines of *path*; *signed* if they differ from it, so that the log counts as damaged."""
     hashed = leaf_hash if path.name == FILE else line_hash
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() and not path.is_symlink() else []
     if signed is not None and not begins(lines, signed, hashed):
@@ -112,7 +112,7 @@ def _size(path: Path, signed: Size | None) -> Size:
 
 
 def _adopt_log(recordings: Recordings, log: Log) -> int:
-    """Seal what the log's worker left unsealed, as it stands, and vouch for what follows. How many segments it has."""
+    """Seal the worker's open segments in their present state, and vouch for later ones. The number of its segments."""
     found = [
         stands(recordings, path.relative_to(recordings.segments).with_suffix("").as_posix())
         for path in sorted(recordings.segments.glob(f"*/*/{log.worker}-*.mitm"))

@@ -1,12 +1,12 @@
 """Checkpoints: what a worker's log holds at one moment, signed.
 
-The text is a tlog-checkpoint in a signed note (C2SP): origin, number of log entries, root over them; then one line for
-each journal that is still written, ``live <segment> <lines> <root>``, and for each administrative file,
-``file <name> <lines> <root>``; then ``vouched <entries>`` and ``time <UTC>``. Signed with Ed25519.
+The text is a tlog-checkpoint in a signed note (C2SP): origin, number of log entries, root over them; then one line
+for each journal that is still written, ``live <segment> <lines> <root>``, and for each administrative file, ``file
+<name> <lines> <root>``; then ``vouched <entries>`` and ``time <UTC>``. Signed with Ed25519.
 
-``vouched`` is the number of the first log entry that the gateway vouches for: before signing it, the gateway compared
-the recordings with its own record of what it wrote (`heads`). Checkpoints of older versions lack the line: those signed
-whatever stood in the folder.
+``vouched`` is the number of the first log entry that the gateway vouches for: it compared the recordings with its own
+record (`heads`) before it signed the entry. Older versions signed every file that they found; their checkpoints lack
+the line.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The lines of a worker's log: what became of each segment and file of the recordings folder.
+"""The lines of a worker's log: the fate of each segment and file of the recordings folder.
 
 Nothing in them names a person: they outlive the data that they describe.
 """
@@ -76,7 +76,7 @@ class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="kind", kw_only=Tr
 
 
 class Adopted(msgspec.Struct, frozen=True, tag="adopted", tag_field="kind", kw_only=True):
-    """From here on the gateway vouches for the log. The ``entries`` before are taken over as they stood."""
+    """The gateway vouches for later entries of the log. It took over the ``entries`` before without checking them."""
 
     entries: int
     time: str
@@ -95,7 +95,7 @@ def decode_entry(line: bytes) -> Entry:
 
 
 class ErasedLine(msgspec.Struct):
-    """What stands in the place of a line that was erased: its hash, and where its flow was."""
+    """Replaces an erased line: its hash, and the place of its flow."""
 
     erased: str
     offset: int = 0
@@ -103,7 +103,7 @@ class ErasedLine(msgspec.Struct):
 
 
 def erased_line(line: bytes) -> ErasedLine | None:
-    """What is left of an erased line; None where *line* is another."""
+    """The rest of an erased line; None if *line* is not erased."""
     if not line.startswith(b'{"erased":"'):
         return None
     try:
@@ -114,23 +114,23 @@ def erased_line(line: bytes) -> ErasedLine | None:
 
 
 def line_hash(line: bytes) -> bytes:
-    """The leaf hash of *line*, or the one that it says, where what it held has been erased."""
+    """The leaf hash of *line*. An erased line states the hash of its original."""
     erased = erased_line(line)
     return leaf_hash(line) if erased is None else bytes.fromhex(erased.erased)
 
 
 def begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
-    """Whether *lines*, by their leaf hashes, begin with what *size* says."""
+    """Whether the first ``size.lines`` of *lines* have the root of *size*."""
     return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
 
 
 def authentic(
     lines: Sequence[bytes], record: Record, signed: Size | None, hashed: Callable[[bytes], bytes], *, this_boot: bool
 ) -> int | None:
-    """How many of *lines*, from the first, the gateway wrote; None where something that it wrote is missing or changed.
+    """How many of *lines*, from the first, the gateway wrote; None if a line that it wrote is missing or changed.
 
-    *record* is its own record of the file, *signed* what its last checkpoint says (more than the record where
-    ``WEIR_HOME`` was restored from a backup). After another boot, lines since the last sync may be missing: a power
+    *record* is its own record of the file, *signed* the size in its last checkpoint, which is larger than the record if
+    ``WEIR_HOME`` was restored from a backup. After another boot, lines since the last sync may be missing: a power
     loss explains it.
     """
     sizes = [record.now, record.synced, *([signed] if signed is not None else [])]

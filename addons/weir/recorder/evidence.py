@@ -1,11 +1,11 @@
-"""A worker's log: what became of each of its segments, line by line, and the checkpoints that vouch for it.
+"""A worker's log: the fate of each of its segments, line by line, and the checkpoints that vouch for it.
 
-``log/<worker>/evidence.jsonl`` only ever grows; each line is a leaf of a Merkle tree. ``checkpoint`` is the last signed
-statement of that tree, of the journals that are still written, and of the administrative files beside it.
+``log/<worker>/evidence.jsonl`` only ever grows; each line is a leaf of a Merkle tree. ``checkpoint`` is the last
+signed statement of that tree, of the journals that are still written, and of the administrative files beside it.
 
-Who can write to the recordings cannot make the gateway sign: before a log is continued, its files are compared with its
-head in ``WEIR_HOME`` (`heads`). What stands beyond it is quarantined. A log in which something is missing or changed is
-not continued (`DamagedLogError`); it can be again once the file is restored.
+Write access to the recordings does not suffice to make the gateway sign: before it continues a log, it compares the
+files with the log's head in ``WEIR_HOME`` (`heads`). Lines beyond the head are quarantined. A log with missing or
+changed lines is not continued (`DamagedLogError`) until the file is restored.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ POWER_LOSS = "power loss or removal: the machine was restarted meanwhile"
 
 
 class DamagedLogError(OSError):
-    """A log that lacks, or has changed, what the gateway wrote; the message says where and what to do."""
+    """Lines that the gateway wrote to a log are missing or changed; the message states the file and the next action."""
 
 
 class NotAdoptedError(OSError):
@@ -83,7 +83,7 @@ class Log:
     """The log of one worker, of which this process is the only writer. Its methods block; any thread may call them."""
 
     def __init__(self, recordings: Recordings, worker: str, signer: Signer) -> None:
-        """Read what is there. Raises `DamagedLogError`, `NotAdoptedError`, OSError."""
+        """Read the log's files. Raises `DamagedLogError`, `NotAdoptedError`, OSError."""
         self._recordings = recordings
         self._lock = threading.RLock()
         self.worker = worker
@@ -91,7 +91,7 @@ class Log:
         self.begin(signer)
 
     def begin(self, signer: Signer) -> None:
-        """Read what is there now, and sign as *signer* from now on. Raises as the constructor does."""
+        """Read the log's files again, and sign as *signer* from now on. Raises as the constructor does."""
         with self._lock:
             require_heads(self._recordings, signer)
             self._recordings.make(self.folder)
@@ -123,7 +123,7 @@ class Log:
             alarm("recordings_unaccounted", f"{self.folder}: {describe(found)}; see: weir verify", level=_WARNING)
 
     def _last_checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint; None where there is none that this gateway signed."""
+        """The last checkpoint that this gateway signed; None if there is none."""
         path = self.folder / CHECKPOINT
         try:
             found = verify(path.read_bytes(), self._signer.key)
@@ -140,7 +140,7 @@ class Log:
         return None
 
     def _take(self, name: str, signed: Size | None, hashed: Callable[[bytes], bytes], found: list[Entry]) -> Tree:
-        """The tree of a file as far as it is authentic. What is not is moved or noted, with its entry in *found*."""
+        """The tree of the authentic lines of a file. Quarantines other data, and adds an entry for it to *found*."""
         path = self.folder / name
         data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
         lines = data.split(b"\n")[:-1]
@@ -172,7 +172,7 @@ class Log:
         return tree
 
     def adopt(self) -> None:
-        """Vouch for what comes from now on, and note that what stands before is taken over. Raises OSError."""
+        """Vouch for later entries, and note that the earlier ones are taken over. Raises OSError."""
         with self._lock:
             if self._tree.size or any(tree.size for tree in self._files.values()):
                 self.append(Adopted(entries=self._tree.size, time=_now()))
@@ -204,7 +204,7 @@ class Log:
         return fresh
 
     def read(self, file: str) -> list[bytes]:
-        """The lines of an administrative file, compared with what was written. Raises `DamagedLogError`, OSError."""
+        """The lines of an administrative file, checked against its tree. Raises `DamagedLogError`, OSError."""
         with self._lock:
             tree = self._files.get(file, Tree())
             path = self.folder / file
@@ -214,7 +214,7 @@ class Log:
             return lines[: tree.size]
 
     def checkpoint(self, live: Mapping[str, Size] = {}) -> None:
-        """Sign what there is now, and *live* journals, where it is not what was signed last. Raises OSError."""
+        """Sign the log and *live* journals, if they differ from the last checkpoint. Raises OSError."""
         with self._lock:
             for file in self._unsynced:
                 sync_path(self.folder / file)
@@ -238,7 +238,7 @@ class Log:
         self.head.close()
 
     def _note(self, line: bytes) -> None:
-        with contextlib.suppress(msgspec.MsgspecError):  # not for this to judge: it stays as it is
+        with contextlib.suppress(msgspec.MsgspecError):  # of another version: it stays
             entry = decode_entry(line)
             if isinstance(entry, Sealed):
                 self.sealed[entry.segment] = entry
@@ -263,7 +263,7 @@ def describe(found: Sequence[Entry]) -> str:
 
 
 def require_heads(recordings: Recordings, signer: Signer) -> None:
-    """Make the folder of heads for recordings in which nothing stands yet. Raises `NotAdoptedError`, OSError."""
+    """Make the folder of heads for an empty recordings folder. Raises `NotAdoptedError`, OSError."""
     if heads.folder(signer.folder_id).is_dir():
         return
     if has_data(recordings):
@@ -275,7 +275,7 @@ def require_heads(recordings: Recordings, signer: Signer) -> None:
 
 
 def has_data(recordings: Recordings) -> bool:
-    """Whether anything was ever recorded here."""
+    """Whether the folder has recordings."""
     logs = (path for name in (FILE, *COVERED) for path in recordings.root.glob(f"log/*/{name}"))
     return any(path.stat().st_size for path in logs) or next(recordings.segments.glob("*/*/*"), None) is not None
 
@@ -283,7 +283,7 @@ def has_data(recordings: Recordings) -> bool:
 def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator[tuple[str, Entry]]:
     """Every entry of every log that its head vouches for, with its worker. Raises OSError.
 
-    A log that lacks what its head says raises an alarm, gives no entry, and is added to *damaged*.
+    A log that differs from its head raises an alarm, gives no entry, and is added to *damaged*.
     """
     for worker, head in heads.all_of(recordings.identify()):
         size = head.get(FILE).now  # first: the file only grows
@@ -309,12 +309,12 @@ def holds(recordings: Recordings, segment: str, size: Size) -> bool:
 
 
 def size_of(entry: Sealed) -> Size:
-    """What was sealed."""
+    """The size of the sealed journal."""
     return Size(entry.lines, bytes.fromhex(entry.root))
 
 
 def as_sealed(recordings: Recordings, entry: Sealed) -> bool:
-    """Whether the journal of a sealed segment holds the lines that were sealed. Raises OSError."""
+    """Whether the journal of a sealed segment holds exactly the sealed lines. Raises OSError."""
     return holds(recordings, entry.segment, size_of(entry))
 
 

@@ -1,9 +1,9 @@
-"""Heads: how much each log has written, kept in ``WEIR_HOME`` where nobody who can write to the recordings reaches it.
+"""Heads: how much each log has written, kept in ``WEIR_HOME``, out of reach of programs that write to the recordings.
 
 ``heads/<folder id>/<log>.head`` has a record for each file of a log and for each journal that is still written: its
-lines and their Merkle root, now and as of the last sync to disk. A writer puts the lines into the file first, then the
-record, and acknowledges last. So after ``kill -9`` each acknowledged line is within the record, and a line beyond it
-was not acknowledged or is not ours.
+lines and their Merkle root, now and as of the last sync to disk. A writer puts the lines into the file first, then
+the record, and acknowledges last. So after ``kill -9`` each acknowledged line is within the record, and a line beyond
+it was not acknowledged or is not ours.
 
 A record has two slots, each with a checksum, which are written in turn: a slot that a crash tears leaves the other.
 Records are written with ``pwrite``, not through a memory map: on a full disk that raises OSError, a map gets SIGBUS.
@@ -36,7 +36,7 @@ PENDING = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was written to one file: now, and as of the last sync. ``boot`` is the kernel's boot id of that time."""
+    """The size of one file: now, and at the last sync. ``boot`` is the kernel's boot id at the last change."""
 
     now: Size = _NOTHING
     synced: Size = _NOTHING
@@ -82,7 +82,7 @@ class Head:
         return name in self._records
 
     def get(self, name: str) -> Record:
-        """The record of *name*, a file beside the log or a segment; an empty one where there is none."""
+        """The record of *name*, a file beside the log or a segment; an empty record if there is none."""
         return self._records.get(name, Record())
 
     @property
@@ -96,12 +96,12 @@ class Head:
         return self.get(_VOUCHED).now.lines
 
     def vouch(self, entries: int) -> None:
-        """Vouch for what comes after the first *entries* of the log, or for nothing yet (`PENDING`). Raises OSError."""
+        """Vouch for all but the first *entries* of the log, or for nothing yet (`PENDING`). Raises OSError."""
         self.put(_VOUCHED, Size(entries, EMPTY), synced=True)
         self.sync()
 
     def this_boot(self, record: Record) -> bool:
-        """Whether *record* was written since the machine started: then no power loss explains what is missing."""
+        """Whether *record* was written since the machine started: then no power loss explains missing lines."""
         return bool(self._boot.strip(b"\0")) and record.boot == self._boot
 
     def put(self, name: str, size: Size, *, synced: bool = False) -> None:
@@ -197,7 +197,7 @@ def path_of(folder_id: str, log: str) -> Path:
 
 
 def all_of(folder_id: str) -> Iterator[tuple[str, Head]]:
-    """Each log's head as it is now, to read. Raises `HomeError`."""
+    """Each log's head, read-only. Raises `HomeError`."""
     for path in sorted(folder(folder_id).glob("*.head")):
         head = Head(path, read_only=True)
         try:

@@ -81,7 +81,7 @@ def keep_round(
 def _retention(
     recordings: Recordings, indexer: Indexer, log: Log, keep: Mapping[str, int | None], default: int | None
 ) -> list[str]:
-    """Finish erasures, and remove what has expired. What went wrong. Raises OSError, duckdb.Error."""
+    """Finish erasures and remove expired segments. Returns problems. Raises OSError, duckdb.Error."""
     erasure.finish(recordings, indexer)
     try:
         removed, problems = retention.retain(recordings, indexer, log, keep, default)

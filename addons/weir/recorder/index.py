@@ -131,7 +131,7 @@ def views(recordings: Recordings) -> dict[str, str]:
 
 
 def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str]:
-    """The same views, whose `flows` are the journals of *segments* and nothing else."""
+    """The same views, with `flows` reading only the journals of *segments*."""
     paths = [str(path) for s in segments if (path := recordings.segments / f"{s}.jsonl").exists()]
     names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
     files = "[" + ", ".join(map(quoted, paths)) + "]"

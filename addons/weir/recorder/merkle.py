@@ -39,7 +39,7 @@ class Tree:
         self.size += 1
 
     def grown(self, hashes: Iterable[bytes]) -> "Tree":
-        """A tree with the leaves of this one and those of *hashes*; this one stays as it is."""
+        """A copy of this tree with the leaves of *hashes* appended."""
         tree = Tree()
         tree.size, tree._peaks = self.size, self._peaks.copy()
         for hash_ in hashes:

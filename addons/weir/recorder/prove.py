@@ -2,8 +2,8 @@
 
 It holds the journal line; the path from it to the root of its journal; the log's line about that journal and the path
 from it to the log's root, unless the journal is still written; and the signed checkpoint that holds the last root. The
-checkpoint also says from which log entry on the gateway vouches for it: a request that was taken over from an older
-version proves that it stood in the folder then, and ``vouched`` is false.
+checkpoint also says from which log entry on the gateway vouches for it: the proof of a
+request that was taken over from an older version shows only that it was in the folder then, and ``vouched`` is false.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Quarantine: what stands in the recordings and the gateway cannot authenticate is moved out of readers' sight.
+"""Quarantine: moves data that the gateway cannot authenticate out of readers' sight.
 
-It goes to ``quarantine/<time>-<number>/`` under its path in the folder, so that it can be examined. The caller appends
-the entry that is returned to its log, which signs what was moved, and why.
+The data goes to ``quarantine/<time>-<number>/`` under its path in the folder, where it can be examined. The caller
+appends the returned entry to its log, so that the move and its reason are signed.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from weir.recorder.entries import Quarantined
 from weir.recorder.folder import Recordings, sync_path
 from weir.recorder.journal import timestamp
 
-#: No head and no log of this folder knows of it.
+#: No head and no log has a record of it.
 UNKNOWN = "unknown: no record of the gateway says that it wrote it"
-#: It stands after the last line that was acknowledged.
+#: Data after the last acknowledged line.
 BEYOND = "beyond: it stands after what was acknowledged, left by a crash or added by another program"
-#: It stands in the place of what the gateway wrote.
+#: A file of the gateway, with other content.
 CHANGED = "changed: it stands in the place of what the gateway wrote"
 _TAIL = ".tail"
 
@@ -33,7 +33,7 @@ def set_aside(recordings: Recordings, path: Path, why: str) -> Quarantined:
 
 
 def set_tail_aside(recordings: Recordings, path: Path, data: bytes, start: int, why: str) -> Quarantined:
-    """Move what *path*, which holds *data*, holds from byte *start* on. Raises OSError."""
+    """Move the bytes of *path*, which holds *data*, from byte *start* on. Raises OSError."""
     tail = data[start:]
     target = _place(recordings, path.with_name(path.name + _TAIL))
     recordings.replace(target, tail)

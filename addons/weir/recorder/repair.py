@@ -1,9 +1,9 @@
 """Repair at start, after a crash: every acknowledged line stays, and nothing is sealed that the gateway did not write.
 
-Each journal that was not sealed is read once and compared with its record in the head. What it holds up to there is
-sealed, as the bytes that were compared; what stands beyond is quarantined, for it was never acknowledged or is not
-ours. Requests that were sent and have no end on record get one that says so. Files and links that no head and no log
-knows of are quarantined too. A live worker's files are left alone.
+Each unsealed journal is read once and compared with its record in the head. The lines up to the record are sealed, as
+the bytes that were compared. Data beyond it is quarantined: it was never acknowledged, or another program wrote it.
+Requests that were sent and never finished get a closing record. Files and links without a head or log entry are
+quarantined too. Files of live workers stay untouched.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from weir.recorder.worker import MAX_WORKERS, WorkerLock, try_claim
 
 @dataclass(slots=True)
 class Repairs:
-    """What was found and mended."""
+    """What a repair did."""
 
     segments: int = 0
     quarantined: int = 0  # bytes
@@ -40,7 +40,7 @@ class Repairs:
 
 @dataclass(slots=True)
 class _Found:
-    """One unsealed segment as it stands: the lines that are authentic, and where they and their flows end."""
+    """One unsealed segment: its data, its authentic lines, and the end of these lines and their flows."""
 
     segment: str
     flows: Path
@@ -65,7 +65,7 @@ class _Found:
 
 
 def repair(recordings: Recordings, signer: Signer, own: Log) -> Repairs:
-    """Mend what the worker of *own* has left, and every worker that is not running; sweep what is unknown.
+    """Repair the segments of *own* and of every worker that is not running, and quarantine unknown files.
 
     Raises OSError.
     """
@@ -99,7 +99,7 @@ def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
 
 
 def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: set[str] | None = None) -> Iterator[Log]:
-    """Every log but *own* that no process writes, locked as long as it is used.
+    """Every log but *own* without a running process, locked while the caller uses it.
 
     A damaged one raises an alarm, and is added to *damaged*.
     """
@@ -134,7 +134,7 @@ def _drop_placeholder(recordings: Recordings) -> None:
 
 
 def repair_worker(recordings: Recordings, log: Log, repairs: Repairs) -> None:
-    """Seal what the worker of *log* left unsealed. Raises OSError."""
+    """Seal the open segments of the worker of *log*. Raises OSError."""
     found = []
     for segment in log.head.segments:
         if segment in log.sealed:
@@ -145,7 +145,7 @@ def repair_worker(recordings: Recordings, log: Log, repairs: Repairs) -> None:
 
 
 def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs) -> None:
-    """Give an end to what has none, quarantine what stands beyond the lines *found*, and seal them. Raises OSError."""
+    """Close unfinished requests, quarantine data beyond the lines *found*, and seal the segments. Raises OSError."""
     _find_begun(found)
     linked = {segment for _, segment in live.segments(recordings.root)}
     for one in found:
@@ -179,7 +179,7 @@ def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs
 
 
 def _examine(recordings: Recordings, log: Log, segment: str, repairs: Repairs) -> _Found | None:
-    """What stands of *segment*; None where it was changed, or another version wrote it, and was dealt with."""
+    """The state of *segment*; None if it was changed or is of a newer version. Those are handled here."""
     flows = recordings.segments / f"{segment}.mitm"
     journal = flows.with_suffix(".jsonl")
     journal_data, flows_data = _bytes(journal), _bytes(flows)
@@ -227,7 +227,7 @@ def flows_that_fit(read: list[JournalLine], data: bytes) -> int:
 
 
 def stands(recordings: Recordings, segment: str) -> _Found:
-    """*segment* of a version without heads: its lines as far as they can be read and their flows fit."""
+    """*segment* of a version without heads: its lines up to the first that is unreadable or lacks its flow."""
     flows = recordings.segments / f"{segment}.mitm"
     journal_data, flows_data = _bytes(flows.with_suffix(".jsonl")), _bytes(flows)
     lines, read = journal_data.split(b"\n")[:-1], list[JournalLine]()
@@ -241,12 +241,12 @@ def stands(recordings: Recordings, segment: str) -> _Found:
 
 
 def _bytes(path: Path) -> bytes:
-    """What the regular file *path* holds; nothing where it is none."""
+    """The content of *path*; empty if it is not a regular file."""
     return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
 
 def _quarantine_changed(recordings: Recordings, log: Log, segment: str, size: Size, repairs: Repairs) -> None:
-    """Move a segment in which acknowledged lines are missing, and seal what was written, so that it stays noticed."""
+    """Quarantine a segment that lacks acknowledged lines, and seal the recorded size, so that `verify` reports it."""
     _alarm("evidence_damaged", f"{segment} does not hold the {size.lines} lines that were written; see: weir verify")
     _unlink_live(recordings, segment)
     for suffix in (".jsonl", ".mitm"):
@@ -261,7 +261,7 @@ def _quarantine_changed(recordings: Recordings, log: Log, segment: str, size: Si
 
 
 def _trim(recordings: Recordings, one: _Found) -> Iterator[Quarantined]:
-    """Quarantine what stands beyond the authentic lines and their flows."""
+    """Quarantine data beyond the authentic lines and their flows."""
     for path, data, end in (
         (one.journal, one.journal_data, one.lines_end), (one.flows, one.flows_data, one.flows_end),
     ):  # fmt: skip
@@ -321,7 +321,7 @@ def _last(one: _Found) -> str:
 
 
 def _forget(recordings: Recordings, one: _Found) -> None:
-    """A segment in which nothing was written."""
+    """Remove a segment without lines."""
     _unlink_live(recordings, one.segment)
     one.flows.unlink(missing_ok=True)
     one.journal.unlink(missing_ok=True)
@@ -334,7 +334,7 @@ def _unlink_live(recordings: Recordings, segment: str) -> None:
 
 
 def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]) -> None:
-    """Quarantine files that no head and no log knows of, and drop links to them and to what was changed.
+    """Quarantine files without a head or log entry, and drop links to them and to changed journals.
 
     Files are listed first, heads read next and logs last: a live worker writes them in the reverse order. The segments
     of *damaged* logs are not moved, so that they are found again once the log is restored.
@@ -380,7 +380,7 @@ def _worker_of(segment: str) -> str:
 
 
 def _pretended(recordings: Recordings) -> Iterator[Path]:
-    """What the views would show beside journals and logs: files in ``live/`` and in ``log/_none/``."""
+    """Files in ``live/`` and ``log/_none/`` that the views would read."""
     for path in sorted(recordings.live.glob("*")):
         if path.name == live.EMPTY:
             if path.is_symlink() or path.stat().st_size:

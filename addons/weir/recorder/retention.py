@@ -1,6 +1,6 @@
 """Retention: whole segments go when all in them is older than their connection keeps it, and leave a tombstone.
 
-What is held for a legal reason stays. Holds are lines beside the keeper's log, which evidence covers. The tombstone is
+Segments under a legal hold stay. Holds are lines beside the keeper's log, which evidence covers. The tombstone is
 written first, then the rows stop counting, then the files go: a crash in between is finished by the next run.
 """
 
@@ -25,7 +25,7 @@ HOLDS = "holds.jsonl"
 
 
 class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind", kw_only=True):
-    """A line of ``log/keeper/holds.jsonl``: what must not go, one session or what *query* selects."""
+    """A line of ``log/keeper/holds.jsonl``: retention keeps one session, or the rows that *query* selects."""
 
     hold: str
     session: str
@@ -52,7 +52,7 @@ _decoder: msgspec.json.Decoder[Held | Released] = msgspec.json.Decoder(Held | Re
 
 
 def holds(log: Log) -> list[Held]:
-    """Every hold, from the keeper's *log*. Raises OSError where they are not as they were written."""
+    """Every hold, from the keeper's *log*. Raises OSError if another program changed them."""
     return [hold for _, hold in held_lines(log)]
 
 
@@ -84,8 +84,8 @@ def hold(log: Log, change: Held | Released) -> None:
 def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set[str], set[str]]:
     """Which of *segments* holds name something in, and which requests. Raises OSError, or ValueError.
 
-    Both the journals of *segments* and the index are asked: the journals are what evidence covers, and the index has
-    what a condition may ask of other segments.
+    Asks the journals of *segments*, which evidence covers, and the index, because a condition may also refer to other
+    segments.
     """
     found = holds(log)
     if not found:
@@ -119,9 +119,9 @@ def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int
 def unheld(
     recordings: Recordings, log: Log, keep: Mapping[str, int | None], default: int | None, now: float
 ) -> tuple[list[Sealed], list[str]]:
-    """What has expired and no hold keeps, and what is wrong with other segments. Raises ValueError, OSError.
+    """Expired segments without a hold, and problems with other segments. Raises ValueError, OSError.
 
-    A segment that is not as it was sealed stays: its tombstone would hide that.
+    A segment that differs from its sealed root stays: a tombstone would hide the difference.
     """
     found, problems = [], []
     for entry in expired(recordings, keep, default, now):
@@ -141,7 +141,9 @@ def retain(
     default: int | None,
     now: Callable[[], float] = time.time,
 ) -> tuple[list[Sealed], list[str]]:
-    """Remove what has expired, and finish what was begun. What was removed, and problems. Raises ValueError, OSError.
+    """Remove expired segments and finish interrupted removals. The removed segments, and problems.
+
+    Raises ValueError, OSError.
 
     What no Parquet covers yet, or a reader may still look for in its journal, stays until the next run.
     """

@@ -94,7 +94,7 @@ class Segment:
         self.dirty = True
 
     def sync(self) -> None:
-        """Have the disk hold what was written. Raises OSError. The head's record follows with `Head.sync`."""
+        """Sync flows and lines to disk. Raises OSError. `Head.sync` does the same for the record."""
         if self.dirty:
             datasync(self._flows)
             datasync(self._journal)

@@ -58,8 +58,8 @@ class Report:
     removed: int = 0
     erased: int = 0
     not_covered: list[str] = field(default_factory=list)  # what no checkpoint speaks of yet
-    not_vouched: int = 0  # segments that were taken over from an older version, or from elsewhere
-    notices: list[str] = field(default_factory=list)  # what was quarantined, or lost with the power
+    not_vouched: int = 0  # segments taken over from an older version or another gateway
+    notices: list[str] = field(default_factory=list)  # quarantined data, and lines lost with the power
     kept: int = 0  # checkpoints kept elsewhere that were compared
     latest: str = ""  # time of the last checkpoint
 
@@ -110,7 +110,7 @@ def check(
 
 
 def sealed_now(root: Path, key: Key) -> list[str]:
-    """The segments that signed logs say are sealed and kept, as of now."""
+    """The segments that are sealed and kept now, by the signed logs."""
     tombstones = _Tombstones(root, key)
     logs = [log for path in _log_folders(root) if (log := _worker(path, key, Report())) is not None]
     sealed = [entry.segment for log in logs for entry in log.entries if isinstance(entry, Sealed)]
@@ -316,7 +316,7 @@ def _live(
 
 
 def _note(root: Path, log: _WorkerLog, tombstones: _Tombstones, report: Report) -> None:
-    """What a log says of data that the gateway could not authenticate, did not find, or does not vouch for."""
+    """Report quarantined data, lost lines, and segments that the gateway does not vouch for."""
     vouched = log.checkpoint.vouched
     for number, entry in enumerate(log.entries):
         if isinstance(entry, Sealed) and (vouched is None or number < vouched):
@@ -364,7 +364,7 @@ def _strangers(
 
 
 def _names(logs: Mapping[str, _WorkerLog]) -> tuple[set[str], set[str]]:
-    """The segments that were written when checkpoints were signed and are not sealed, and all that logs know of."""
+    """Two sets: unsealed segments with lines in a checkpoint, and all segments that logs name."""
     sealed = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Sealed)}
     begun = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Begun)}
     live_ = {name for log in logs.values() for name in log.checkpoint.live}

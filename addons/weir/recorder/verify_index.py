@@ -1,9 +1,9 @@
 """Whether SQL answers can be trusted: the index compared with the journals that evidence covers.
 
-`verify` says that journals are as they were signed. The index is derived from them and not signed: a row of Parquet, or
-a view in ``index.duckdb``, can be changed by anybody who can write there. Checked is that the database holds the views
-of this version and nothing else, that every row of Parquet is that of a line of a sealed journal, and that every line
-of a sealed journal has its row once.
+`verify` checks journals against signatures. The index is derived from them and not signed: write access to the folder
+suffices to change a row of Parquet or a view in ``index.duckdb``. This module checks that the database holds the
+views of this version and nothing else, that every row of Parquet equals a line of a sealed journal, and that every
+line of a sealed journal has exactly one row.
 """
 
 import tempfile
@@ -73,7 +73,7 @@ def _definitions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def _rows(recordings: Recordings, sealed: Sequence[str], progress: Callable[[int, int], None]) -> list[Finding]:
-    """The rows that are not those of journals, and the lines that have no row."""
+    """Report rows that differ from every journal line, and lines without a row."""
     found = []
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

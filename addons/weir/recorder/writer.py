@@ -314,7 +314,7 @@ class Writer:
         live.prepare(self._recordings)
         for segment in self._segments.values():
             segment.sync()
-        self._log.checkpoint(self._covered())  # before its files exist: what no checkpoint knows is a stranger
+        self._log.checkpoint(self._covered())  # before its files exist: `verify` reports files that no checkpoint names
         fresh = Segment(self._recordings, name, self._log)
         try:
             if moved:  # said again: only what was not sealed is looked at after a crash
