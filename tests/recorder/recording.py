@@ -1,7 +1,8 @@
 """Recordings for tests, made by the real writer."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mitmproxy.test import tflow
@@ -27,14 +28,34 @@ def repair(root: Path, own_worker: str) -> Repairs:
     live.prepare(recordings)
     signer = Signer(recordings)
     adopt(recordings, signer)
-    return repair_recordings(recordings, signer, Log(recordings, own_worker, signer))
+    with a_log(recordings, own_worker) as log:
+        return repair_recordings(recordings, signer, log)
+
+
+@contextlib.contextmanager
+def a_log(recordings: Recordings, worker: str = "w0") -> Iterator[Log]:
+    """The log of *worker*, closed at the end as by the end of its process."""
+    log = Log(recordings, worker, Signer(recordings))
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 def a_writer(root: Path, worker: str = "w0", boot: str = "b", recordings: Recordings | None = None) -> Writer:
     """A writer below *root*."""
     recordings = recordings or Recordings(root)
     recordings.identify()
-    return Writer(recordings, Log(recordings, worker, Signer(recordings)), boot)
+    log = Log(recordings, worker, Signer(recordings))
+
+    class Alone(Writer):
+        """A process whose only log this is."""
+
+        def close(self) -> None:
+            super().close()
+            log.close()
+
+    return Alone(recordings, log, boot)
 
 
 def entry(line: JournalLine, flow: Callable[[], bytes] | None = None, connection: str = "c") -> Entry:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.recorder.recording import a_line, a_writer, entry, repair, write_lines
+from tests.recorder.recording import a_line, a_log, a_writer, entry, repair, write_lines
 
 from weir.recorder import heads, index, live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
@@ -27,10 +27,10 @@ def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recordings:
     monkeypatch.setattr("weir.recorder.segment.MAX_LINES", 3)
     write_lines(tmp_path, [a_line(n) for n in range(10)])
     found = Recordings(tmp_path)
-    log = Log(found, "w0", Signer(found))
-    for kind in ("gateway_ready", "reload", "stop"):
-        log.write(EVENTS, b'{"kind": "%b", "who": "root"}' % kind.encode())
-    log.checkpoint()
+    with a_log(found) as log:
+        for kind in ("gateway_ready", "reload", "stop"):
+            log.write(EVENTS, b'{"kind": "%b", "who": "root"}' % kind.encode())
+        log.checkpoint()
     return found
 
 
@@ -227,7 +227,8 @@ def test_retention_leaves_tombstones_that_verify(recordings: Recordings) -> None
 def test_a_tombstone_by_somebody_else_explains_nothing(recordings: Recordings) -> None:
     target = next(recordings.segments.glob("*/*/*2.jsonl"))
     segment = target.relative_to(recordings.segments).with_suffix("").as_posix()
-    sealed = Log(recordings, "w0", Signer(recordings)).sealed[segment]
+    with a_log(recordings) as log:
+        sealed = log.sealed[segment]
     forged = Removed(segment=segment, lines=sealed.lines, root=sealed.root, why="retention", time=sealed.time)
     import msgspec
 

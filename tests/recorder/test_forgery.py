@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.recorder.recording import a_flow, a_line, a_writer, entry, write_lines
+from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, write_lines
 
 from weir.recorder import heads, index, live, retention
 from weir.recorder.adoption import adopt
@@ -219,7 +219,8 @@ def test_lines_that_are_added_to_a_log_are_quarantined(recordings: Recordings, f
     path.write_bytes(before + {FILE: msgspec.json.encode(sealed)}.get(file, before.splitlines()[0]) + b"\n" + b"torn")
     start(recordings.root)
     assert path.read_bytes().startswith(before) and b"torn" not in path.read_bytes()
-    assert sealed.segment not in Log(recordings, "w0", Signer(recordings)).sealed
+    with a_log(recordings) as log:
+        assert sealed.segment not in log.sealed
     assert found_in(recordings) == []
     assert rows(recordings, "SELECT count(*) FROM events") == [2]
 
@@ -600,6 +601,21 @@ def change(recordings: Recordings, how: str, path: Path, place: int) -> None:
         path.unlink(missing_ok=True)
     elif fresh != data:
         path.write_bytes(fresh)
+
+
+def test_a_lock_that_is_replaced_gives_no_worker_away(recordings: Recordings) -> None:
+    """The locks in the recordings can be replaced; the one on the head cannot."""
+    signer = Signer(recordings)
+    lock, log = claim(recordings, signer)
+    segment = "c/2027-01-15/w0-d-000001"
+    log.head.put(segment, Size(0, EMPTY))
+    (recordings.log("w0") / "lock").unlink()
+    assert start(recordings.root) == "w1"
+    assert log.head.segments[-1] == segment
+    with pytest.raises(heads.HeadBusyError, match="another process writes this log"):
+        Log(recordings, "w0", signer)
+    log.close()
+    lock.release()
 
 
 def test_a_record_that_a_crash_tears_leaves_the_one_before(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import duckdb
 import msgspec
 import pytest
 from mitmproxy import io
-from tests.recorder.recording import a_flow, a_line, a_writer, entry, repair, write_lines
+from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, repair, write_lines
 
 from weir.recorder import index, live
-from weir.recorder.evidence import Log, Signer
+from weir.recorder.evidence import Signer
 from weir.recorder.folder import FormatError, Recordings
 from weir.recorder.journal import (
     COLUMNS,
@@ -97,6 +97,7 @@ def test_repair_keeps_its_hands_off_live_workers(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path)
     own, log = claim(recordings, Signer(recordings))
     assert own.worker == log.worker == "w0"
+    log.close()
     assert repair(tmp_path, own.worker).segments == 0 and flows.stat().st_size == size
     other.release()
     assert repair(tmp_path, own.worker).segments == 1 and ids_of_flows(flows) == ["id-0000", "id-0001"]
@@ -184,7 +185,8 @@ def test_recordings_of_an_earlier_version_are_adopted(tmp_path: Path) -> None:
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
         rows = connection.execute("SELECT request_id, token_id, query_digest, results[1].score FROM flows").fetchall()
     assert rows == [("id-0001", None, None, 0.5)]
-    sealed = Log(recordings, "w0", Signer(recordings)).sealed[segment]
+    with a_log(recordings) as log:
+        sealed = log.sealed[segment]
     assert (sealed.lines, sealed.length) == (1, len(flow))
 
 
@@ -254,6 +256,6 @@ def test_segments_end_by_lines_and_what_is_open_moves_on(tmp_path: Path, monkeyp
     assert len(journals) > 2 and all(len(lines_of(path)) <= 3 for path in journals)
     assert [line.request_id for line in lines_of(journals[-1]) if line.intent] in ([], ["id-0000"])
     assert [lines_of(path)[0].intent for path in journals[:2]] == [True, True]
-    log = Log(Recordings(tmp_path), "w0", Signer(Recordings(tmp_path)))
-    assert [s.rpartition("/")[2] for s in log.sealed] == [path.stem for path in journals]
+    with a_log(Recordings(tmp_path)) as log:
+        assert [s.rpartition("/")[2] for s in log.sealed] == [path.stem for path in journals]
     assert repair(tmp_path, "w0") == Repairs()

@@ -82,8 +82,10 @@ class Signer:
 class Log:
     """The log of one worker, of which this process is the only writer. Its methods block; any thread may call them."""
 
+    head: heads.Head
+
     def __init__(self, recordings: Recordings, worker: str, signer: Signer) -> None:
-        """Read the log's files. Raises `DamagedLogError`, `NotAdoptedError`, OSError."""
+        """Read the log's files. Raises `DamagedLogError`, `NotAdoptedError`, `HeadBusyError`, OSError."""
         self._recordings = recordings
         self._lock = threading.RLock()
         self.worker = worker
@@ -95,9 +97,9 @@ class Log:
         with self._lock:
             require_heads(self._recordings, signer)
             self._recordings.make(self.folder)
-            before, self.head = getattr(self, "head", None), heads.Head(heads.path_of(signer.folder_id, self.worker))
-            if before is not None:
+            if (before := getattr(self, "head", None)) is not None:
                 before.close()
+            self.head = heads.Head(heads.path_of(signer.folder_id, self.worker))
             self._signer = signer
             try:
                 self._begin()

@@ -45,21 +45,31 @@ class Record:
     sequence: int = 0
 
 
-class Head:
-    """The records of one log. One process writes it, under the log's lock; any process of the gateway's user may read.
+class HeadBusyError(HomeError):
+    """Another process writes this log."""
 
-    Any thread may call its methods.
+
+class Head:
+    """The records of one log. One process writes it, and any process of the gateway's user may read it.
+
+    The writer locks the file: the locks in the recordings can be replaced by any program that writes there. Any thread
+    may call the methods.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open it, made if absent. Raises `HomeError` where it cannot be used."""
+        """Open it, made if absent. Raises `HeadBusyError` if another process writes it; `HomeError`."""
         self._path = path
         self._lock = threading.Lock()
         self._boot = boot_id()
         flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
         try:
             self._file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if not read_only:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             data = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        except BlockingIOError:
+            os.close(self._file)
+            raise HeadBusyError(f"{path}: another process writes this log; end it first") from None
         except OSError as error:
             raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner and WEIR_HOME") from None
         self._records: dict[str, Record] = {}
@@ -71,6 +81,7 @@ class Head:
     def _read(self, place: int, data: bytes) -> None:
         slots = [found for start in (0, _SLOT) if (found := _parse(data[start : start + _SLOT])) is not None]
         if not slots and data.strip(b"\0"):
+            self.close()
             raise HomeError(f"{self._path}: is damaged; restore it from a backup of WEIR_HOME")
         name, record = max(slots, key=lambda slot: slot[1].sequence, default=("", Record()))
         if name:
@@ -135,8 +146,10 @@ class Head:
         datasync(self._file)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file, which gives the lock back. Does nothing the second time."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _write(self, name: str, record: Record) -> None:
         slot = _slot(name, record)

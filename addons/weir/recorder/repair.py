@@ -89,8 +89,9 @@ def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
             continue
         try:
             return lock, Log(recordings, lock.worker, signer)
-        except DamagedLogError as error:
-            _alarm("evidence_damaged", str(error))
+        except (DamagedLogError, heads.HeadBusyError) as error:
+            if isinstance(error, DamagedLogError):
+                _alarm("evidence_damaged", str(error))
             lock.release()
         except BaseException:
             lock.release()
@@ -115,6 +116,8 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: se
                 yield log
             finally:
                 log.close()
+        except heads.HeadBusyError:  # its lock was replaced, and its process lives
+            continue
         except DamagedLogError as error:
             _alarm("evidence_damaged", str(error))
             if damaged is not None:
