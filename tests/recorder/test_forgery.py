@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, write_lines
 
-from weir.recorder import heads, index, live, retention
+from weir.recorder import heads, housekeeping, index, live, retention
 from weir.recorder.adoption import adopt
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Quarantined, Sealed
@@ -522,6 +522,18 @@ def test_what_views_would_show_and_no_worker_wrote_is_found_and_cleared(recordin
     start(recordings.root)
     assert checked(recordings).findings == []
     assert rows(recordings) == WRITTEN and rows(recordings, "SELECT count(*) FROM events") == [2]
+
+
+def test_housekeeping_drops_links_to_what_is_not_ours(recordings: Recordings) -> None:
+    """While the gateway runs: SQL shows a planted journal until the next round, and verification names it at once."""
+    start(recordings.root)
+    forge(recordings, "c/2027-01-15/w9-b-000001", link="w9-0.jsonl")
+    (journal,) = recordings.segments.glob("*/*/w0-c-*.jsonl")
+    journal.write_bytes(journal.read_bytes().replace(b"alice", b"mallo"))
+    assert "id-0666" in rows(recordings) and len(checked(recordings).findings) == 2
+    _, problems = housekeeping.keep_round(recordings, {}, None, [])
+    assert rows(recordings) == WRITTEN[:4] and len(problems) == 2
+    assert any("is not ours" in problem for problem in problems)
 
 
 def test_a_journal_that_vanishes_under_a_name_that_was_begun_is_not_filled_by_another(recordings: Recordings) -> None:

@@ -310,14 +310,9 @@ def holds(recordings: Recordings, segment: str, size: Size) -> bool:
     return len(lines) == size.lines + 1 and not lines[-1] and begins(lines, size, line_hash)
 
 
-def size_of(entry: Sealed) -> Size:
-    """The size of the sealed journal."""
-    return Size(entry.lines, bytes.fromhex(entry.root))
-
-
 def as_sealed(recordings: Recordings, entry: Sealed) -> bool:
     """Whether the journal of a sealed segment holds exactly the sealed lines. Raises OSError."""
-    return holds(recordings, entry.segment, size_of(entry))
+    return holds(recordings, entry.segment, Size(entry.lines, bytes.fromhex(entry.root)))
 
 
 class Busy(OSError):

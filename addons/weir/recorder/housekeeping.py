@@ -21,9 +21,10 @@ from weir.recorder import erasure, index, live, retention
 from weir.recorder.entries import Sealed
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.events import now as event
-from weir.recorder.evidence import KEEPER, Busy, DamagedLogError, Log, Signer, as_sealed, keepers_lock, sealed_segments
+from weir.recorder.evidence import KEEPER, Busy, DamagedLogError, Log, Signer, keepers_lock
 from weir.recorder.folder import Recordings
 from weir.recorder.indexing import GRACE, Indexer
+from weir.recorder.known import drop_links, known_segments
 from weir.recorder.publish import publish
 
 #: Seconds between two runs of retention, and after which there is always another round.
@@ -45,16 +46,11 @@ def keep_round(
             index.create(recordings, kept=True)
         indexer = Indexer(recordings)
         try:
-            known, covered = sealed_segments(recordings), indexer.covered()
-            waiting = []
-            for slot, segment in live.segments(recordings.root):
-                if segment in known and segment not in covered:
-                    if as_sealed(recordings, known[segment]):
-                        waiting.append(segment)
-                    else:
-                        live.clear(slot)
-                        problems.append(f"{segment} is not as it was sealed, so it is not indexed; see: weir verify")
-            indexer.add(waiting)
+            slots = list(live.segments(recordings.root))
+            known = known_segments(recordings)
+            problems += drop_links(recordings, slots, known)
+            linked, covered = [segment for _, segment in live.segments(recordings.root)], indexer.covered()
+            indexer.add([segment for segment in linked if segment in known.sealed and segment not in covered])
             while indexer.gather():
                 time.sleep(0.01)
             indexer.tidy()
@@ -71,7 +67,7 @@ def keep_round(
                     log.close()
             problems += publish(recordings, targets, time.time())
             soon = any(slot.rows and slot.until < time.time() + DAY for slot in indexer.slots())
-            soon = soon or any(segment in known for _, segment in live.segments(recordings.root))
+            soon = soon or any(segment in known.sealed for _, segment in live.segments(recordings.root))
         finally:
             indexer.close()
     seconds = [HOUR, *(float(target["seconds"]) for target in targets), *([GRACE + 5] if soon else [])]

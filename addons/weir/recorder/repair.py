@@ -20,10 +20,11 @@ from weir.alarms import alarm
 from weir.recorder import heads, live, quarantine
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Entry, Lost, Quarantined, Sealed, authentic
-from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe, entries, holds, size_of
+from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe
 from weir.recorder.folder import Recordings, write_all
 from weir.recorder.interrupted import CRASHED, interrupted
 from weir.recorder.journal import JournalLine, decode_line, placed, timestamp
+from weir.recorder.known import drop_links, known_segments
 from weir.recorder.merkle import leaf_hash, root_of
 from weir.recorder.worker import MAX_WORKERS, WorkerLock, try_claim
 
@@ -339,18 +340,11 @@ def _unlink_live(recordings: Recordings, segment: str) -> None:
 def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]) -> None:
     """Quarantine files without a head or log entry, and drop links to them and to changed journals.
 
-    Files are listed first, heads read next and logs last: a live worker writes them in the reverse order. The segments
-    of *damaged* logs are not moved, so that they are found again once the log is restored.
+    The segments of *damaged* logs are not moved, so that they are found again once the log is restored.
     """
     standing = [path for path in recordings.segments.rglob("*") if path.is_symlink() or not path.is_dir()]
     slots = list(live.segments(recordings.root))
-    unsealed = {
-        segment: (worker, head.get(segment).now)
-        for worker, head in heads.all_of(recordings.identify())
-        for segment in head.segments
-    }
-    sealed = {entry.segment: entry for _, entry in entries(recordings, damaged) if isinstance(entry, Sealed)}
-    known = unsealed.keys() | sealed.keys()
+    known = known_segments(recordings, damaged)
     noted: list[Entry] = []
     for path in standing:
         segment = path.relative_to(recordings.segments).with_suffix("").as_posix()
@@ -359,18 +353,8 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
         if not ours and not temporary and os.path.lexists(path):
             noted.append(quarantine.set_aside(recordings, path, quarantine.UNKNOWN))
     noted += [quarantine.set_aside(recordings, path, quarantine.UNKNOWN) for path in _pretended(recordings)]
-    for slot, segment in slots:
-        if segment not in known and os.path.lexists(slot):
-            live.clear(slot)
-            _alarm("recordings_unaccounted", f"live/{slot.name} led to {segment}, which is not ours; it was cleared")
-        elif segment in unsealed:
-            worker, size = unsealed[segment]
-            if worker in damaged and not holds(recordings, segment, size):
-                live.clear(slot)
-                _alarm("evidence_damaged", f"{segment} is not as it was written, so it is not shown; see: weir verify")
-        elif not holds(recordings, segment, size_of(sealed[segment])):
-            live.clear(slot)
-            _alarm("evidence_damaged", f"{segment} is not as it was sealed, so it is not indexed; see: weir verify")
+    for message in drop_links(recordings, slots, known):
+        _alarm("recordings_unaccounted", message)
     for entry in noted:
         own.append(entry)
     if noted:

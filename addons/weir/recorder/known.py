@@ -1,0 +1,65 @@
+"""The segments that heads and logs know, and links in ``live/`` to anything else.
+
+SQL reads each journal that ``live/`` links to, so a link to a file of another program, or to a changed journal, is
+cleared at each start and in each round of housekeeping.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weir.recorder import heads, live
+from weir.recorder.checkpoint import Size
+from weir.recorder.entries import Sealed
+from weir.recorder.evidence import as_sealed, entries, holds
+from weir.recorder.folder import Recordings
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Open segments with their worker and size, sealed ones with their entry, and the workers with a damaged log."""
+
+    unsealed: Mapping[str, tuple[str, Size]]
+    sealed: Mapping[str, Sealed]
+    damaged: set[str]
+
+    def __contains__(self, segment: str) -> bool:
+        return segment in self.unsealed or segment in self.sealed
+
+
+def known_segments(recordings: Recordings, damaged: set[str] | None = None) -> Known:
+    """Read heads, then logs. *damaged*: workers that are known to have a damaged log. Raises OSError.
+
+    List files before the call: a live worker writes the head of a segment first, its log next and its files last, and
+    when it seals, the log before it drops the head's record.
+    """
+    unsealed = {
+        segment: (worker, head.get(segment).now)
+        for worker, head in heads.all_of(recordings.identify())
+        for segment in head.segments
+    }
+    found = set() if damaged is None else damaged
+    sealed = {entry.segment: entry for _, entry in entries(recordings, found) if isinstance(entry, Sealed)}
+    return Known(unsealed, sealed, found)
+
+
+def drop_links(recordings: Recordings, slots: Sequence[tuple[Path, str]], known: Known) -> list[str]:
+    """Clear those of *slots* that link to an unknown or changed journal. A message for each. Raises OSError."""
+    said = []
+    for slot, segment in slots:
+        if segment in known.sealed:
+            if segment in known.unsealed or as_sealed(recordings, known.sealed[segment]):
+                continue
+            why = f"{segment} differs from its sealed root"
+        elif segment in known.unsealed:
+            worker, size = known.unsealed[segment]
+            if worker not in known.damaged or holds(recordings, segment, size):
+                continue
+            why = f"{segment} differs from its head"
+        else:
+            why = f"live/{slot.name} linked to {segment}, which is not ours"
+        if os.path.lexists(slot):
+            live.clear(slot)
+            said.append(f"{why}; SQL does not show it any more, see: weir verify")
+    return said
