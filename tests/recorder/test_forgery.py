@@ -226,7 +226,9 @@ def test_lines_that_are_added_to_a_log_are_quarantined(recordings: Recordings, f
 
 
 @pytest.mark.parametrize("how", ["older", "removed", "garbage"])
-def test_a_checkpoint_that_was_replaced_is_signed_anew_over_what_is_authentic(recordings: Recordings, how: str) -> None:
+def test_a_checkpoint_that_was_replaced_is_signed_anew_over_what_is_authentic(
+    recordings: Recordings, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = recordings.log("w0") / CHECKPOINT
     older = path.read_bytes()
     start(recordings.root)
@@ -235,7 +237,9 @@ def test_a_checkpoint_that_was_replaced_is_signed_anew_over_what_is_authentic(re
         path.unlink()
     else:
         path.write_bytes(older if how == "older" else b"garbage")
+    caplog.clear()
     start(recordings.root)
+    assert {"older": "was rolled back", "removed": "is gone", "garbage": "is not readable"}[how] in caplog.text
     assert found_in(recordings) == [] and rows(recordings) == WRITTEN
 
 

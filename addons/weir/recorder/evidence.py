@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -129,9 +130,12 @@ class Log:
         path = self.folder / CHECKPOINT
         try:
             found = verify(path.read_bytes(), self._signer.key)
-            if found.origin == f"{self._signer.name}/{self.worker}":
+            if found.origin != f"{self._signer.name}/{self.worker}":
+                problem = f"is of {found.origin}"
+            elif _microseconds(found.time) >= self.head.checkpoint_time:  # more where a crash came before the record
                 return found
-            problem = f"is of {found.origin}"
+            else:
+                problem = f"was rolled back to {found.time}"
         except FileNotFoundError:
             if not self.head.get(FILE).now.lines:
                 return None
@@ -232,7 +236,9 @@ class Log:
                 return
             origin = f"{self._signer.name}/{self.worker}"
             fresh = Checkpoint(origin, log, _now(), dict(live), files, vouched)
-            self._recordings.replace(self.folder / CHECKPOINT, self._signer.sign(fresh))
+            note = self._signer.sign(fresh)
+            self._recordings.replace(self.folder / CHECKPOINT, note)
+            self.head.put_checkpoint(note, _microseconds(fresh.time))
             self.signed = fresh
 
     def close(self) -> None:
@@ -251,6 +257,10 @@ _WARNING = 30  # logging.WARNING: mitmdump would exit at an ERROR before it is r
 
 def _now() -> str:
     return timestamp(time.time())
+
+
+def _microseconds(time_: str) -> int:
+    return round(datetime.fromisoformat(f"{time_}+00:00").timestamp() * 1e6)
 
 
 def _below(recordings: Recordings, path: Path) -> str:

@@ -30,6 +30,8 @@ _LAYOUT = struct.Struct("<16sQ16sQ32sQ32sH")  # checksum, sequence, boot, lines 
 _NOTHING = Size(0, EMPTY)
 #: The record that holds a count instead of a size: the log entries before it are not vouched for.
 _VOUCHED = "@vouched"
+#: The record of the last checkpoint: its time in microseconds since 1970 instead of a count of lines, and its SHA-256.
+_CHECKPOINT = "@checkpoint"
 #: The count while a log of an older version is adopted.
 PENDING = (1 << 63) - 1
 
@@ -110,6 +112,15 @@ class Head:
         """Vouch for all but the first *entries* of the log, or for nothing yet (`PENDING`). Raises OSError."""
         self.put(_VOUCHED, Size(entries, EMPTY), synced=True)
         self.sync()
+
+    @property
+    def checkpoint_time(self) -> int:
+        """When the last checkpoint was signed, in microseconds since 1970; 0 before the first."""
+        return self.get(_CHECKPOINT).now.lines
+
+    def put_checkpoint(self, note: bytes, time: int) -> None:
+        """Note that the checkpoint *note* was signed at *time*, in microseconds since 1970. Raises OSError."""
+        self.put(_CHECKPOINT, Size(time, hashlib.sha256(note).digest()))
 
     def this_boot(self, record: Record) -> bool:
         """Whether *record* was written since the machine started: then no power loss explains missing lines."""
