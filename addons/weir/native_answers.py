@@ -280,10 +280,13 @@ def _server_handle(self: _http1.Http1Server, event: Any) -> Iterator[Any]:
 
 
 def _client_handle(self: _http2.Http2Client, event: Any) -> Iterator[Any]:
-    """As mitmproxy's, but streams that are over are forgotten, and one is not begun only to be reset."""
+    """As mitmproxy's, but pieces are joined (see `_read_answer`), and streams that are over are forgotten.
+
+    A stream that its caller resets before it is begun is not begun.
+    """
     if isinstance(event, RequestProtocolError) and self.stream_queue.pop(event.stream_id, None) is not None:
         return  # it waited for a free stream: nothing of it was sent
-    yield from _original_client_handle(self, event)
+    yield from _joined(_original_client_handle(self, event))
     if len(self.their_stream_id) > 2 * len(self.streams) + 16:
         for ours in [ours for ours in self.their_stream_id if ours not in self.streams and self.is_closed(ours)]:
             self.our_stream_id.pop(self.their_stream_id.pop(ours), None)
@@ -315,25 +318,13 @@ def _read_answer(self: _http1.Http1Client, event: Any) -> Iterator[Any]:
     """As mitmproxy's, but what came together is one piece, trailers are dropped, and endless chunk lines end it.
 
     A service may answer in any number of pieces of any size: the division of a body into chunks has no meaning
-    (RFC 9112, 7.1). One step handles one read of at most 64 KiB; then other connections have their turn. Memory is
-    bounded in bytes (`Bounds.answer`, `Bounds.bodies`), because `routing.http.Body` joins the pieces.
+    (RFC 9112, 7.1). One step handles one read, and `routing.turns` keeps it short. Memory is bounded in bytes
+    (`Bounds.answer`, `Bounds.bodies`), because `routing.http.Body` joins the pieces.
     """
     if isinstance(self.body_reader, ChunkedReader):
         self.body_reader = _WithoutTrailers(self.body_reader)  # type: ignore[assignment]
-    pieces: list[bytes] = []
-    try:
-        for command in _original_read_body(self, event):
-            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseData):
-                pieces.append(command.event.data)
-                continue
-            if pieces:
-                yield _joined(self, pieces)
-            yield command
-        if pieces:
-            yield _joined(self, pieces)
-        if self.state == self.read_body and len(self.buf) > _MOST_UNREAD:
-            raise NotImplementedError
-    except NotImplementedError:
+    yield from _joined(_original_read_body(self, event))
+    if self.state == self.read_body and len(self.buf) > _MOST_UNREAD:
         yield from _misframed(self)
 
 
@@ -349,11 +340,22 @@ class _WithoutTrailers:
         return h11.EndOfMessage() if isinstance(found, h11.EndOfMessage) else found
 
 
-def _joined(client: _http1.Http1Client, pieces: list[bytes]) -> ReceiveHttp:
-    assert client.stream_id is not None
-    data = b"".join(pieces)
-    pieces.clear()
-    return ReceiveHttp(ResponseData(client.stream_id, data))
+def _joined(found: Iterator[Any]) -> Iterator[Any]:
+    """Pass the commands of *found* on, with consecutive pieces of one answer as one piece."""
+    pieces: list[bytes] = []
+    stream_id = 0
+    for command in found:
+        data = command.event if isinstance(command, ReceiveHttp) else None
+        if pieces and not (isinstance(data, ResponseData) and data.stream_id == stream_id):
+            yield ReceiveHttp(ResponseData(stream_id, b"".join(pieces)))
+            pieces = []
+        if isinstance(data, ResponseData):
+            stream_id = data.stream_id
+            pieces.append(data.data)
+        else:
+            yield command
+    if pieces:
+        yield ReceiveHttp(ResponseData(stream_id, b"".join(pieces)))
 
 
 def _misframed(self: _http1.Http1Connection, *said: commands.Command) -> Iterator[Any]:
