@@ -1038,6 +1038,6 @@ def _log(exchange: Exchange) -> None:
     status = exchange.response_record.status if exchange.response_record else "-"
     path = record.target.partition(b"?")[0][:_LONGEST_LOGGED].decode("utf-8", "replace") if record else ""
     who = exchange.principal.sub if exchange.principal else "nobody"
-    outcome = exchange.problem.kind.slug if exchange.problem else "allowed"
+    outcome = exchange.problem.kind.slug if exchange.problem else "left" if exchange.left else "allowed"
     name = exchange.connection.name if exchange.connection else "-"
     logger.info(f"weir: {exchange.request_id} {name} {who!r} {exchange.method} {path!r} {status} {outcome}")
