@@ -24,6 +24,7 @@ class Bounds:
     body: int = 32 << 20  # as it is sent
     decoded: int = 32 << 20
     ratio: int = 50  # of decoded to sent, beyond the first MiB
+    answer: int = 32 << 20  # of a service's answer, as sent and decoded
     bodies: int = 512 << 20  # of all requests and responses that are under way
     unread: int = 16 << 20  # of answers that one caller does not take
     first_byte: int = 10  # of a connection, TLS included
@@ -34,6 +35,7 @@ class Bounds:
     connections: int = 4096
     per_address: int = 1024
     requests: int = 100_000  # by one connection
+    resets: int = 100  # HTTP/2 streams that are reset before their answers begin
 
 
 class _Current:

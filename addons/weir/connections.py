@@ -20,6 +20,7 @@ from weir.policies import Policies
 from weir.routing import dial
 from weir.routing.http import closing
 from weir.routing.layers import Refused
+from weir.routing.turns import take_turns
 from weir.routing.watch import TOO_MANY, Watch
 from weir.routing.wire import Wire
 from weir.tls.addon import Tls
@@ -79,6 +80,13 @@ class Connections:
         host = flow.server_conn.address[0] if flow.server_conn.address else None
         if isinstance(host, dial.Dialed) and host.dial.authorization is not None:
             flow.request.headers["Proxy-Authorization"] = host.dial.authorization.reveal()
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """A service is connected: its answers are read in steps that leave others their turn."""
+        handler = handler_of(data.client)
+        transport = handler.transports.get(data.server) if handler is not None else None
+        if transport is not None and transport.reader is not None:
+            take_turns(transport.reader)
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """A connection to a service is over: close its socket, where mitmproxy has not (as `Watch.goes` does)."""

@@ -36,13 +36,15 @@ class ContentError(ValueError):
     """A body that cannot be read unambiguously; the text says why and is safe to show."""
 
 
-def decode(body: bytes, encoding: str, limit: int | None = None) -> bytes:
+def decode(body: bytes, encoding: str, limit: int | None = None, *, answer: bool = False) -> bytes:
     """Undo *encoding* (the Content-Encoding value; ``""`` and ``identity`` are none).
 
-    Memory stays under *limit* bytes (`Bounds.decoded`) plus one chunk (of brotli two), whatever the body claims.
+    Memory stays under *limit* bytes (`Bounds.decoded`, or `Bounds.answer` for the *answer* of a service) plus one chunk
+    (two for brotli), regardless of the sizes that the body claims. `Bounds.ratio` applies to callers only.
     """
     bounds = current()
-    limit = bounds.decoded if limit is None else limit
+    if limit is None:
+        limit = bounds.answer if answer else bounds.decoded
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
@@ -53,7 +55,7 @@ def decode(body: bytes, encoding: str, limit: int | None = None) -> bytes:
     output = bytearray()
     for piece in pieces(body):
         output += piece
-        if len(output) > limit or len(output) > FREE + bounds.ratio * len(body):
+        if len(output) > limit or (not answer and len(output) > FREE + bounds.ratio * len(body)):
             raise ContentError("the body decodes to far more than it may")
     return bytes(output)
 

@@ -98,6 +98,7 @@ class Exchange:
     client_request_id: str = ""
     handshake: Handshake | None = None  # the caller asks for a WebSocket
     chunked: bool = True  # the caller reads chunked bodies: not so HTTP/1.0
+    left: str = ""  # how the caller has left or reset the request; set at once, in any phase
     # auth
     presented: Presented | None = None
     certificates: tuple[Certificate, ...] = ()  # the caller's own first; of which only possession of the key is known

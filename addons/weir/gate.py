@@ -50,6 +50,8 @@ class Gate:
         exchange = self._find(flow)
         if exchange is None:
             self._refuse(flow, exchange, "a request that was never judged")
+        elif exchange.left and not exchange.settled:
+            flow.kill()  # its caller has left; it may not have been judged to its end
         elif exchange.settled:
             if (
                 flow.response is not exchange.answer or flow.response is None

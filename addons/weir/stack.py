@@ -27,6 +27,7 @@ from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.utils import human
 
 from weir import bounds, dispatch, hardening, native_answers, reading, reload
 from weir.alarms import alarm, counters, place
@@ -104,6 +105,10 @@ _NOT_DELIVERED = frozenset((
     b"content-length", b"content-encoding", b"set-cookie", b"set-cookie2", b"alt-svc", b"proxy-authenticate",
     b"x-request-id", b"ratelimit", b"ratelimit-policy",
 ))  # fmt: skip
+
+
+class _Left(Exception):
+    """The caller has left, so judging stops."""
 
 
 class Stack:
@@ -240,6 +245,8 @@ class Stack:
                 self._judge_head(flow, exchange)
             if exchange.problem is None:
                 await self._judge(flow, exchange)
+        except _Left:
+            return  # Gate kills the flow, and `error` records it
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except asyncio.CancelledError:
@@ -256,6 +263,7 @@ class Stack:
         await self.recorder.request(flow, exchange)
         undecided = exchange.principal is None
         await self.auth.request(flow, exchange)
+        _stays(exchange)
         if exchange.own_path:
             own = exchange.own_path.startswith(APPROVALS)
             exchange.document = await self.approvals.status(exchange) if own else self.auth.answer(exchange)
@@ -264,9 +272,11 @@ class Stack:
             self.policy.requestheaders(exchange)
         self.profiles.request(flow, exchange)
         await self.policy.request(exchange)
+        _stays(exchange)
         kept = await self._kept(exchange)
         if kept is None:  # else its request was approved, and has been sent
             await self._approve(flow, exchange)
+            _stays(exchange)
             self.policy.admit(exchange)
         self.masking.request(flow, exchange)
         self.routing.request(flow, exchange)
@@ -285,6 +295,7 @@ class Stack:
         """Hold the request until what policy demands has been approved; then it is judged again. May refuse."""
         while exchange.demanded:
             await self.approvals.bind(exchange)
+            _stays(exchange)  # else it would use up an approval, or ask reviewers
             if await self.approvals.take(exchange, exchange.demanded):
                 if exchange.problem is not None:  # revoked or stopped meanwhile
                     raise Refusal.of(exchange.problem)
@@ -395,14 +406,14 @@ class Stack:
             exchange.problem = _NOT_READY
         except Exception as error:
             self._failed(exchange, "responseheaders", error)
-        if exchange.settled:
+        if exchange.settled or exchange.left:
             exchange.stream, flow.response.stream = None, False  # nothing of it has been let through
 
     def _stream(self, flow: http.HTTPFlow, exchange: Exchange) -> bool:
         """Have the response let through while it comes, where nothing has to see the whole of it before."""
         assert flow.response is not None and exchange.connection is not None
         data, status = flow.response.data, flow.response.status_code
-        whole = exchange.method == "HEAD" or status in (101, 204, 205, 206, 304) or not exchange.chunked
+        whole = exchange.method == "HEAD" or status in (101, 204, 205, 206, 304)
         if whole or exchange.connection.response_rules.rules:
             return False
         head, fields, reason = _checked_head(data)
@@ -427,7 +438,9 @@ class Stack:
             functools.partial(self.credentials.reflected, exchange),
             functools.partial(self._stream_failed, flow, exchange),
         )
-        data.headers.fields = (*fields, (b"Transfer-Encoding", b"chunked"), *self._own_fields(exchange))
+        # Callers of HTTP/1.0 read until the connection is closed; one that is cut is reset (`routing.cutting`).
+        chunked = [(b"Transfer-Encoding", b"chunked")] if exchange.chunked else []
+        data.headers.fields = (*fields, *chunked, *self._own_fields(exchange))
         data.reason = reason
         flow.response.stream = exchange.stream
         return True
@@ -491,6 +504,7 @@ class Stack:
         finally:
             if exchange.settled and exchange.stream is None:
                 self._answer(flow, exchange)
+            _forget_undelivered(exchange)
             await self._record(flow, exchange)
             if exchange.upstream_status == 101 and self.websockets.find(flow) is None:
                 _end_upstream(flow)  # it speaks another protocol now
@@ -507,7 +521,8 @@ class Stack:
         keep = Kept(data.status_code, data.headers.fields, data.content or b"")
         head, fields, reason = _checked_head(data)
         try:
-            body = decode(data.content or b"", head.get(b"content-encoding", b"").decode("ascii", "replace"))
+            coding = head.get(b"content-encoding", b"").decode("ascii", "replace")
+            body = decode(data.content or b"", coding, answer=True)
         except ContentError as error:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
         content_type = head.get(b"content-type", b"").decode("ascii", "replace")
@@ -568,24 +583,36 @@ class Stack:
         if exchange is None or exchange.recorded:
             return
         # mitmproxy quotes what it could not read; only what comes before a quotation is kept.
-        said = _QUOTATION.split(flow.error.msg if flow.error else "ended without a response")[0][:80]
-        exchange.error = exchange.error or said
+        said = flow.error.msg if flow.error else "ended without a response"
+        exchange.error = exchange.error or _unquoted(exchange.left or said)
+        layer = Http.of.get(flow.client_conn.id)
+        if exchange.left and layer is not None and not layer.has_sent(flow):
+            exchange.sent = 0.0  # it was about to be
+            with contextlib.suppress(Exception):  # then the record has no request, as where its body has not come
+                self._copy_unsent(flow, exchange)
         if exchange.stream is not None:
             exchange.response_record = self._streamed(exchange)
             await self._record(flow, exchange)
             return
         message = flow.error.msg if flow.error else ""
-        left = message.startswith("stream reset by client")
-        if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE and not left:
+        if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE and not exchange.left:
             exchange.problem = _ended_by(exchange, message)
         if exchange.problem is not None:
             exchange.answer = exchange.own_answer()
             exchange.response_record = _refusal_record(exchange.answer)
+        _forget_undelivered(exchange)
         await self._record(flow, exchange)
 
     def client_disconnected(self, client: Client) -> None:
         """A caller has left: nothing waits for them any more."""
         self.approvals.left(client)
+
+    def _left(self, flow: http.HTTPFlow, why: str) -> None:
+        """The caller of *flow* has left or has reset it: mark the exchange, and end its wait for an approval."""
+        exchange = self._exchanges.get(flow)
+        if exchange is not None and not exchange.left:
+            exchange.left = why or "the caller left"
+            self.approvals.taken_back(exchange)
 
     def _no_longer(self, exchange: Exchange) -> Problem | None:
         """Why the caller of what goes on for long is let in no longer."""
@@ -616,16 +643,20 @@ class Stack:
     def _answer(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Make the exchange's problem or document the answer, and its request's copy the record's."""
         try:
-            if exchange.request_record is None:
-                if exchange.connection is not None and not exchange.judged:
-                    self.routing.request(flow, exchange)  # the record names the service, sent or not
-                self._copy_request(flow, exchange)
+            self._copy_unsent(flow, exchange)
         except Exception as error:
             self._failed(exchange, "record", error)
         if exchange.problem is not None:
             exchange.problem = exchange.problem.with_headers(*_not_in(exchange.limit_headers, exchange.problem))
         exchange.answer = flow.response = exchange.own_answer()
         exchange.response_record = _refusal_record(exchange.answer)
+
+    def _copy_unsent(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Copy a request that is not sent for the record, unless a copy exists."""
+        if exchange.request_record is None:
+            if exchange.connection is not None and not exchange.judged:
+                self.routing.request(flow, exchange)  # the record names the service, sent or not
+            self._copy_request(flow, exchange)
 
     async def _record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Record; a response that could not be recorded is not delivered."""
@@ -692,7 +723,9 @@ class Stack:
         hardening.raise_descriptors()
         Http.refused = staticmethod(self._refused)
         tls_closing.install()
-        native_answers.install(self.find, self.approvals.taken_back)
+        Http.left = staticmethod(self._left)
+        Http.transport = staticmethod(self.connections.watch.transport)
+        native_answers.install(self.find)
         relay.install()
 
     async def running(self) -> None:
@@ -755,9 +788,13 @@ class Stack:
     # Policies that change.
 
     def _use_bounds(self, policies: Policies) -> None:
-        bounds.use(policies.bounds)
-        if not self._body_limited:
-            ctx.options.update(body_size_limit=str(policies.bounds.body))
+        found = policies.bounds
+        if self._body_limited:
+            by_hand = human.parse_size(ctx.options.body_size_limit) or 0
+            found = dataclasses.replace(found, body=by_hand, answer=by_hand)
+        else:  # mitmproxy has one limit for both directions; `routing.http.Stream` applies the right one first
+            ctx.options.update(body_size_limit=str(min(found.body, found.answer)))
+        bounds.use(found)
 
     def _files(self) -> tuple[Path, ...]:
         return self._policies.files if self._policies is not None else ()
@@ -948,6 +985,23 @@ def _ended_by(exchange: Exchange, message: str) -> Problem:
     return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
 
 
+def _stays(exchange: Exchange) -> None:
+    """Raise `_Left` where the caller has left."""
+    if exchange.left:
+        raise _Left
+
+
+def _forget_undelivered(exchange: Exchange) -> None:
+    """Remove the answer from the record if the caller left before delivery. A refusal stays."""
+    if exchange.left and exchange.stream is None and exchange.problem is None:
+        exchange.error = exchange.error or _unquoted(exchange.left)
+        exchange.response_record = None
+
+
+def _unquoted(said: str) -> str:
+    return _QUOTATION.split(said)[0].strip()[:80]
+
+
 def _checked_head(
     data: http.ResponseData,
 ) -> tuple[dict[bytes, bytes], list[tuple[bytes, bytes]], bytes]:
@@ -984,6 +1038,6 @@ def _log(exchange: Exchange) -> None:
     status = exchange.response_record.status if exchange.response_record else "-"
     path = record.target.partition(b"?")[0][:_LONGEST_LOGGED].decode("utf-8", "replace") if record else ""
     who = exchange.principal.sub if exchange.principal else "nobody"
-    outcome = exchange.problem.kind.slug if exchange.problem else "allowed"
+    outcome = exchange.problem.kind.slug if exchange.problem else "left" if exchange.left else "allowed"
     name = exchange.connection.name if exchange.connection else "-"
     logger.info(f"weir: {exchange.request_id} {name} {who!r} {exchange.method} {path!r} {status} {outcome}")

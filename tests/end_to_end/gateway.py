@@ -303,6 +303,16 @@ class Gateway:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
+    def connections(self, port: int) -> int:
+        """How many connections of its process to *port* of this machine are open, or half open."""
+        links = []
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                links.append(str(descriptor.readlink()))
+        sockets = {link[8:-1] for link in links if link.startswith("socket:[")}
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(line[2].endswith(f":{port:04X}") and line[9] in sockets for line in lines)
+
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """A query over the index, from this process."""
         with duckdb.connect(str(self.recordings / "index.duckdb"), read_only=True) as connection:

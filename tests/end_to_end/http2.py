@@ -42,6 +42,7 @@ class Caller:
         self.h2.initiate_connection()
         self.answers: dict[int, Answered] = {}
         self.ended: int | None = None  # the error with which the connection was closed
+        self.eager = False  # every DATA frame is acknowledged at once, of its stream and of the connection
         self.flush()
 
     def flush(self) -> None:
@@ -78,7 +79,12 @@ class Caller:
                     self.answers[event.stream_id].headers = dict(event.headers)
                 case h2.events.DataReceived():
                     self.answers[event.stream_id].body += event.data
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    if self.eager and event.data:
+                        self.h2.increment_flow_control_window(len(event.data))
+                        if event.stream_ended is None:
+                            self.h2.increment_flow_control_window(len(event.data), event.stream_id)
+                    else:
+                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamEnded():
                     self.answers[event.stream_id].ended = True
                 case h2.events.StreamReset():
@@ -115,6 +121,8 @@ class Service:
         self._tls = tls
         self.connections = 0
         self.seen: list[tuple[Headers, bytes]] = []
+        self.resets = False  # it resets each stream instead of answering
+        self.piece = 0  # bytes of each DATA frame of an answer; 0: all of them in one
         self.answer: Callable[[bytes], tuple[Headers, bytes, Headers | None]] = lambda body: (
             [(":status", "200")],
             body,
@@ -149,12 +157,20 @@ class Service:
                         case h2.events.DataReceived():
                             open_[event.stream_id][1].extend(event.data)
                             session.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                        case h2.events.StreamReset():
+                            open_.pop(event.stream_id, None)
                         case h2.events.StreamEnded():
                             headers, body = open_.pop(event.stream_id)
                             self.seen.append((headers, bytes(body)))
+                            if self.resets:
+                                session.reset_stream(event.stream_id, 2)
+                                continue
                             answer, content, trailers = self.answer(bytes(body))
                             session.send_headers(event.stream_id, answer)
-                            session.send_data(event.stream_id, content, end_stream=trailers is None)
+                            for at in range(0, len(content) if self.piece else 0, self.piece or 1):
+                                session.send_data(event.stream_id, content[at : at + self.piece])
+                            rest = b"" if self.piece else content
+                            session.send_data(event.stream_id, rest, end_stream=trailers is None)
                             if trailers is not None:
                                 session.send_headers(event.stream_id, trailers, end_stream=True)
                 connection.sendall(session.data_to_send())

@@ -243,7 +243,8 @@ def test_nothing_unmasked_is_delivered_logged_or_recorded(shared: tuple[Gateway,
     gateway, upstream = shared
     with upstream.answering(answer):
         refused = gateway.call(body=REQUEST, token=token(), headers={"Range": "bytes=1-3"})
-    assert refused.status == 502 and b"123-45-6789" not in refused.body
+    assert refused.status == (200 if b"X-Trailer" in answer else 502)  # trailers are dropped, as those of HTTP/2
+    assert b"123-45-6789" not in refused.body and "123-45-6789" not in str(refused.headers)
     assert "range" not in upstream.seen[-1].headers
     assert "123-45-6789" not in "".join(gateway.log)
     for path in (gateway.recordings / "segments").rglob("*.*"):

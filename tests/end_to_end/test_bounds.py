@@ -42,7 +42,7 @@ issuers: [local]
 recordings: {{recordings}}
 pass: ["127.0.0.1:{{port}}"]
 bounds:
-  {{{{target: 2KiB, head: 16KiB, fields: 50, body: 1MiB, decoded: 2MiB, ratio: 5, bodies: 4MiB, unread: 1MiB,
+  {{{{target: 2KiB, head: 16KiB, fields: 50, body: 1MiB, decoded: 2MiB, ratio: 5, answer: 2MiB, bodies: 4MiB, unread: 1MiB,
     first_byte: 2s, head_time: 2s, body_time: 3s, send_time: 3s, idle: 3s, per_address: 40, requests: 30}}}}
 """
 

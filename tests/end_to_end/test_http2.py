@@ -273,6 +273,19 @@ def test_a_held_request_that_is_taken_back_is_withdrawn(site: Site) -> None:
     assert caller.answer(caller.ask(head(bearer=token()), BODY)).status == 200
 
 
+def test_a_request_that_is_taken_back_at_once_asks_no_reviewer(site: Site) -> None:
+    caller, before = site.call(), len(site.old.seen)
+    stream = caller.h2.get_next_available_stream_id()
+    caller.h2.send_headers(stream, head("/held/v2/rerank", token("hasty", "search")))
+    caller.h2.send_data(stream, BODY, end_stream=True)
+    caller.h2.reset_stream(stream, 8)
+    caller.flush()
+    query = "SELECT status, problem, error FROM flows WHERE user = 'hasty'"
+    eventually(lambda: site.gateway.sql(query) == [(0, None, "stream reset by client")])
+    assert site.gateway.sql("SELECT count(*) FROM approvals WHERE user = 'hasty'") == [(0,)]
+    assert len(site.old.seen) == before
+
+
 def eventually(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not holds():

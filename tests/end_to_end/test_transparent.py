@@ -224,3 +224,17 @@ def test_rules_of_nftables(site: Site) -> None:
     assert site.rerank.seen[-1].headers["authorization"] == f"Bearer {CREDENTIAL}"
     redirect("remove", site.inside, "--nft")
     redirect("apply", site.inside)
+
+
+def test_a_caller_that_closes_is_closed(site: Site) -> None:
+    """By TLS and without, of HTTP/1.1 and 1.0: curl would wait for more otherwise."""
+    for url in (RERANK, "http://plain.example/v2/rerank"):
+        for asked in (
+            ["--http1.1", "-H", "Connection: Close"],
+            ["--http1.0"],
+            ["--http1.0", "-H", "Connection: keep-alive"],
+        ):
+            head, _, rest = site.curl(url, "-i", *asked).stdout.replace("\r\n", "\n").partition("\n\n")
+            kept = asked[-1].endswith("keep-alive")
+            assert head.startswith("HTTP/1.1 200") and rest.endswith("\n200"), head
+            assert f"\nConnection: {'keep-alive' if kept else 'close'}\n" in f"{head}\n" and "chunked" not in head

@@ -242,7 +242,7 @@ class Approvals:
         while True:
             waiter.woken.clear()
             approval = exchange.approval = waiter.approval
-            if waiter.left or (not waiter.client.connected and not exchange.replay):
+            if waiter.left or exchange.left or (not waiter.client.connected and not exchange.replay):
                 await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
                 self._shelf.drop(approval.id)
                 raise Refusal(Kind.WITHDRAWN, "The caller left while the request waited for approval.")
@@ -389,7 +389,7 @@ class Approvals:
             else:
                 exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
         for approval in granted:
-            if approval.kind == "response" and exchange.problem is None:
+            if approval.kind == "response" and exchange.problem is None and not exchange.left:
                 self._shelf.drop(approval.id)
             elif approval.kind == "response" or not exchange.sent or unreachable:
                 await self._change(approval, lambda a: lifecycle.give_back(a, exchange.request_id))

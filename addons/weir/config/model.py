@@ -303,6 +303,7 @@ class BoundsSettings(Settings):
     body: str | None = None
     decoded: str | None = None
     ratio: Annotated[int, Field(ge=1, le=1000)] | None = None
+    answer: str | None = None
     bodies: str | None = None
     unread: str | None = None
     first_byte: Duration | None = None
@@ -313,6 +314,7 @@ class BoundsSettings(Settings):
     connections: Annotated[int, Field(ge=1)] | None = None
     per_address: Annotated[int, Field(ge=1)] | None = None
     requests: Annotated[int, Field(ge=1)] | None = None
+    resets: Annotated[int, Field(ge=1)] | None = None
 
 
 class GatewaySettings(Settings):

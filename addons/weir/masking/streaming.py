@@ -53,7 +53,7 @@ class ResponseStream:
 
     def _feed(self, data: bytes) -> list[bytes]:
         self.received += len(data)
-        if self.received > current().decoded:
+        if self.received > current().answer:
             raise MaskingError("the stream is longer than any answer may be")
         whole = self._scrubbed(data)
         out = self._caller.feed(whole) if whole else []

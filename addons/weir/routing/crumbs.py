@@ -1,25 +1,26 @@
-"""What a caller may send of frames that say little: thousands of them are handled in one step."""
+"""A token bucket for events that cost a caller little and the gateway more."""
 
 import time
 
 
 class Crumbs:
-    """There may be `MOST` at once and `RATE` a second; more where something was done to earn them."""
+    """Allows *most* events at once and *rate* a second. Earned tokens are kept up to *saved*."""
 
     MOST, RATE = 1000.0, 100.0
 
-    def __init__(self) -> None:
-        self._left, self._at = self.MOST, time.monotonic()
+    def __init__(self, most: float = MOST, rate: float = RATE, saved: float = 10 * MOST) -> None:
+        self._most, self._rate, self._saved = most, rate, saved
+        self._left, self._at = most, time.monotonic()
 
     def earns(self, count: float) -> None:
         """So many more may come."""
-        self._left = min(self._left + count, 10 * self.MOST)
+        self._left = min(self._left + count, self._saved)
 
     def takes(self, count: int) -> bool:
         """Whether *count* more may have come."""
         now = time.monotonic()
-        if self._left < self.MOST:
-            self._left = min(self.MOST, self._left + (now - self._at) * self.RATE)
+        if self._left < self._most:
+            self._left = min(self._most, self._left + (now - self._at) * self._rate)
         self._at = now
         self._left -= count
         return self._left >= 0

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from weir.routing.persistence import options
+
 Fields = Iterable[tuple[bytes, bytes]]
 
 
@@ -112,8 +114,8 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
             elif lower == b"upgrade" and value.lower() not in (b"h2c", b"websocket"):
                 raise HeadError("protocol upgrades do not pass")
         elif lower == b"connection":
-            for nominated in value.lower().split(b","):
-                if nominated.strip() not in _NOMINABLE:
+            for nominated in options(value):
+                if nominated not in _NOMINABLE:
                     raise HeadError("the Connection header names a header that must reach the service")
         elif lower == b"trailer":
             raise HeadError("trailers do not pass")

@@ -5,19 +5,23 @@ stays; and for callers of HTTP/2 whose service speaks HTTP/1.1 it opens one for 
 forgotten, and what is idle is used again.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from mitmproxy.connection import Connection, ConnectionState, Server
-from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.http import HTTPFlow, Request, Response
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
+    DropStream,
     GetHttpConnection,
     GetHttpConnectionCompleted,
     HttpLayer,
+    HTTPMode,
     HttpStream,
     _http1,
     _http2,
@@ -25,7 +29,10 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
+    RequestHeaders,
+    RequestProtocolError,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
@@ -33,6 +40,8 @@ from mitmproxy.proxy.layers.http._events import (
 from weir import bounds
 from weir.identifiers import Uuid7
 from weir.problems import Problem
+from weir.routing import persistence
+from weir.routing.cutting import cut, reset_when_closed
 
 logger = logging.getLogger("weir")
 
@@ -84,6 +93,80 @@ class Bodies:
 MOST_STRANGERS = 100
 
 
+class Body:
+    """The bytes of a body that has not ended, in the place of mitmproxy's buffer.
+
+    That one keeps each piece as an object of its own: a body of one million pieces of two bytes takes 48 MB in it.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __iadd__(self, piece: bytes) -> "Body":
+        self._bytes += piece
+        return self
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._bytes)
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._bytes = bytearray()
+
+
+class Stream(HttpStream):
+    """As mitmproxy's, but a stream that has failed is dropped, and nothing is sent for a caller that has left."""
+
+    sent = False  # the request goes, or has gone, to its service
+
+    def __init__(self, context: Any, stream_id: int) -> None:
+        super().__init__(context, stream_id)
+        self.request_body_buf = Body()  # type: ignore[assignment]
+        self.response_body_buf = Body()  # type: ignore[assignment]
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """As mitmproxy's, which keeps a killed stream, with its body, for as long as the connection lasts."""
+        return (yield from self._drop(super().check_killed(emit_error_hook)))
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """The same."""
+        return (yield from self._drop(super().check_invalid(request)))
+
+    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+        """The same, with separate limits for callers and services."""
+        limits = bounds.current()
+        if self._size(request) <= (limits.body if request else limits.answer):
+            return False
+        return (yield from self._drop(super().check_body_size(request)))
+
+    def _size(self, request: bool) -> int:
+        """Bytes of the body: those that have come, else those that its head announces."""
+        come = len(self.request_body_buf if request else self.response_body_buf)
+        if come:
+            return come
+        try:
+            return http1.expected_http_body_size(self.flow.request, None if request else self.flow.response) or 0
+        except ValueError:  # it is refused elsewhere
+            return 0
+
+    def _drop(self, check: layer.CommandGenerator[bool]) -> layer.CommandGenerator[bool]:
+        ended = yield from check
+        if ended:
+            yield DropStream(self.stream_id)
+        return ended
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """As mitmproxy's, which sends the request even if its caller left while the service was dialled."""
+        connected = yield from super().make_server_connection()
+        if connected and (yield from self.check_killed(True)):
+            return False
+        self.sent = connected
+        return connected
+
+
 class Http(HttpLayer):
     """HTTP of one client connection."""
 
@@ -91,12 +174,18 @@ class Http(HttpLayer):
     of: ClassVar[WeakValueDictionary[str, "Http"]] = WeakValueDictionary()
     #: Whether a request is refused already, by its head, so that nobody wants its body.
     refused: ClassVar[Callable[[HTTPFlow], bool]] = staticmethod(lambda flow: False)
+    #: Called at once, with mitmproxy's reason, when a caller leaves or resets a request, also while a hook of it runs.
+    left: ClassVar[Callable[[HTTPFlow, str], None]] = staticmethod(lambda flow, why: None)
+    #: Gives the transport of a client connection; None once it is gone.
+    transport: ClassVar[Callable[[Client], asyncio.Transport | None]] = staticmethod(lambda client: None)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.asked = 0  # how many requests have come
         self.strangers = 0  # how many of them, of late, from nobody who was known
         self._closing = False
+        self._persistence = persistence.GOES_ON  # of the request of HTTP/1 that is under way
+        self._until_closed = False  # its answer ends with the connection
         Http.of[self.context.client.id] = self
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -120,7 +209,12 @@ class Http(HttpLayer):
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """As mitmproxy's."""
         self.asked += 1
-        yield from super().make_stream(stream_id)
+        stream = self.streams[stream_id] = Stream(self.context.fork(), stream_id)
+        yield from self.event_to_child(stream, events.Start())
+
+    def has_sent(self, flow: HTTPFlow) -> bool:
+        """Whether the request of *flow* goes, or has gone, to its service; True where that is not known."""
+        return next((s.sent for s in self.streams.values() if isinstance(s, Stream) and _flow(s) is flow), True)
 
     def _told(self, event: Overdue | End) -> layer.CommandGenerator[None]:
         if event.to is not self:  # it is within a tunnel
@@ -151,14 +245,52 @@ class Http(HttpLayer):
 
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
         """As mitmproxy's; what is received is counted, and where it is too much, it is no longer received."""
-        body = isinstance(child, HttpStream) and child.child_layer is None
-        if isinstance(child, HttpStream) and isinstance(event, RequestData) and body and Http.refused(child.flow):
-            return
-        if body and isinstance(event, RequestData | ResponseData) and not Bodies.takes(len(event.data)):
-            event = ResponseProtocolError(event.stream_id, TOO_FULL, ErrorCode.GENERIC_SERVER_ERROR)
-        elif isinstance(event, ResponseHeaders) and isinstance(child, _http1.Http1Server) and self._spent:
-            event.response.headers["Connection"] = "close"
+        if isinstance(child, HttpStream):
+            if isinstance(event, RequestData | ResponseData):
+                if child.child_layer is None:
+                    if isinstance(event, RequestData) and Http.refused(child.flow):
+                        return
+                    if not Bodies.takes(len(event.data)):
+                        event = ResponseProtocolError(event.stream_id, TOO_FULL, ErrorCode.GENERIC_SERVER_ERROR)
+            elif isinstance(event, RequestHeaders):
+                self._remember(event.request)
+            elif isinstance(event, RequestProtocolError) and (flow := _flow(child)) is not None:
+                Http.left(flow, event.message)
+        elif isinstance(child, _http1.Http1Server):
+            if isinstance(event, ResponseHeaders):
+                if event.response.status_code < 200 and self._persistence.old:
+                    return  # HTTP/1.0 has no answers before the answer (RFC 9110, 15.2)
+                self._say_whether_it_goes_on(event.response, child)
+            elif self._until_closed and isinstance(event, ResponseEndOfMessage):
+                reset_when_closed(Http.transport(self.context.client), False)
+            elif self._until_closed and isinstance(event, ResponseProtocolError):
+                cut(Http.transport(self.context.client))
         yield from super().event_to_child(child, event)
+
+    def _remember(self, request: Request) -> None:
+        """Remember what a caller of HTTP/1 wants, before anything of *request* is changed."""
+        server = self.connections.get(self.context.client)
+        if not isinstance(server, _http1.Http1Server):
+            return
+        data, proxied = request.data, self.mode is HTTPMode.regular
+        self._persistence = persistence.of_request(data.http_version, data.headers.fields, proxied=proxied)
+        # mitmproxy decides from this object whether to close. Now it decides from the answer only.
+        server.request = _asked(data.method)
+
+    def _say_whether_it_goes_on(self, response: Response, server: _http1.Http1Server) -> None:
+        """Have the final *response* say whether the connection goes on. mitmproxy does as the response says."""
+        method = server.request.method if server.request is not None else ""
+        status = response.status_code
+        if status < 200 or (method == "CONNECT" and status < 300):
+            return  # the bytes that follow are not HTTP/1
+        old, goes_on = self._persistence.old, self._persistence.persists and not self._spent
+        if old and method != "HEAD" and status not in (204, 304) and "Content-Length" not in response.headers:
+            goes_on, self._until_closed = False, True
+            reset_when_closed(Http.transport(self.context.client), True)
+        if not goes_on:
+            response.headers["Connection"] = "close"
+        elif old and "Connection" not in response.headers:
+            response.headers["Connection"] = "keep-alive"
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> layer.CommandGenerator[None]:
         """An idle connection where there is one; else as mitmproxy does it."""
@@ -195,6 +327,16 @@ def closing(answer: Problem | Response) -> bytes:
         answer = answer.response(request_id)
     answer.headers["Connection"] = "close"
     return bytes(http1.assemble_response(answer))
+
+
+@lru_cache(maxsize=64)
+def _asked(method: bytes) -> Request:
+    """A request with only a *method*, for mitmproxy's side of the caller, which needs no more."""
+    return Request("", 0, method, b"", b"", b"", b"HTTP/1.1", (), None, None, 0, None)
+
+
+def _flow(stream: HttpStream) -> HTTPFlow | None:
+    return getattr(stream, "flow", None)
 
 
 def _idle(handler: Any) -> bool:

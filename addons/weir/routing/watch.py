@@ -20,13 +20,12 @@ from weir import bounds
 from weir.alarms import counters
 from weir.problems import Kind, Problem
 from weir.routing.arrival import address_of
+from weir.routing.cutting import cut
 from weir.routing.http import Bodies, Http, Overdue
 from weir.websocket.relay import Relay
 
 #: Seconds between two looks, and connections that are looked at before others have their turn.
 INTERVAL = 1.0
-#: Seconds for which a caller whose connection is closed may still take what was sent.
-LINGER = 5.0
 _AT_ONCE = 50
 
 TOO_MANY = Problem(
@@ -65,7 +64,7 @@ class Watch:
         return True
 
     def goes(self, client: Client) -> None:
-        """*client* is closed. What it has not taken of its answers, it may take for a while; until then it counts."""
+        """*client* is closed. It may still take sent bytes, within the same bounds; until then it counts."""
         transport = self._transports.pop(client.id, None)
         if transport is not None:
             transport.close()  # mitmproxy does not, where the connection was ended while it waited to handle more of it
@@ -73,13 +72,22 @@ class Watch:
             self._gone(address_of(client))
             return
         self.leaving += 1
+        self._linger(transport, address_of(client), 0, 0.0)
 
-        def end() -> None:
-            transport.abort()
-            self.leaving -= 1
-            self._gone(address_of(client))
-
-        asyncio.get_running_loop().call_later(LINGER, end)
+    def _linger(self, transport: asyncio.Transport, address: str, before: int, since: float) -> None:
+        """Look at a closed connection that had *before* bytes left at the last look, unchanged since *since*."""
+        waiting, now, limits = transport.get_write_buffer_size(), time.monotonic(), bounds.current()
+        if waiting != before:
+            since = now
+        if before and (waiting > limits.unread or now - since >= limits.send_time):
+            counters["overdue_send"] += 1
+            cut(transport)
+            waiting = 0
+        if waiting:
+            asyncio.get_running_loop().call_later(INTERVAL, self._linger, transport, address, waiting, since)
+            return
+        self.leaving -= 1
+        self._gone(address)
 
     def _gone(self, address: str) -> None:
         self._addresses[address] -= 1
@@ -133,10 +141,12 @@ class Watch:
         sent = len(connection.buf) if isinstance(connection, _http1.Http1Server) else 0
         return unread + sent + sum(map(_bytes, layer.streams.values()))
 
+    def transport(self, client: Client) -> asyncio.Transport | None:
+        """Of *client*; None once it is closed."""
+        return self._transports.get(client.id)
+
     def _abort(self, client: Client) -> None:
-        transport = self._transports.get(client.id)
-        if transport is not None:
-            transport.abort()
+        cut(self._transports.get(client.id))
 
 
 def _phases(layer: Http | None, client: Client, limits: bounds.Bounds, unread: int) -> Iterable[tuple[str, int, float]]:

@@ -35,8 +35,7 @@ class _Side:
 
     def __init__(self, ws: websocket.WebsocketConnection) -> None:
         self.ws = ws
-        self.parts: list[bytes] = []  # of the message that has not ended
-        self.held = 0  # bytes of them
+        self.parts = bytearray()  # of the message that has not ended: as bytes, however many there are
         self.pinged = 0
         #: Pings that the other side has not answered: their numbers, and what is in them.
         self.pings: deque[tuple[int, bytes]] = deque(maxlen=MOST_PINGS)
@@ -55,7 +54,7 @@ class Relay(websocket.WebsocketLayer):
     @property
     def held(self) -> int:
         """Bytes in memory of messages that have not ended."""
-        return sum(side.held for side in self._sides.values())
+        return sum(len(side.parts) for side in self._sides.values())
 
     def start(self, event: events.Event) -> layer.CommandGenerator[None]:
         """As mitmproxy's."""
@@ -122,20 +121,19 @@ class Relay(websocket.WebsocketLayer):
             yield pinging.ws.send2(Pong(payload=answered[1]))
 
     def _part(self, said: Message[Any], side: _Side, by_caller: bool) -> layer.CommandGenerator[None]:
-        data = said.data.encode() if isinstance(said.data, str) else bytes(said.data)
-        side.parts.append(data)
-        side.held += len(data)
-        if side.held > bounds.current().body:
+        side.parts += said.data.encode() if isinstance(said.data, str) else said.data
+        limits = bounds.current()
+        if len(side.parts) > (limits.body if by_caller else limits.answer):
             yield from self._close(CloseReason.MESSAGE_TOO_BIG, "the message is too big", by_caller=None)
             return
         if not said.message_finished:
             return
         kind = Opcode.TEXT if isinstance(said.data, str) else Opcode.BINARY
-        message = WebSocketMessage(kind, by_caller, b"".join(side.parts))
+        message = WebSocketMessage(kind, by_caller, bytes(side.parts))
         assert self.flow.websocket is not None
         self.flow.websocket.messages = [message]
         yield websocket.WebsocketMessageHook(self.flow)
-        side.parts, side.held = [], 0
+        side.parts = bytearray()
         yield from self._pass_on()
         if self.flow.error is not None:
             found = self.flow.websocket
@@ -173,10 +171,13 @@ class Relay(websocket.WebsocketLayer):
 
 
 def _is_crumb(said: Any, by_caller: bool) -> bool:
-    """Whether a frame says little: also a short message, of a caller; services tell in those what they have to say."""
+    """Whether a frame says little: also a short message or part of one, of a caller.
+
+    Services answer in short messages and parts, so only their empty parts count.
+    """
     if not isinstance(said, Message):
         return True
-    return len(said.data) < _CRUMB and (by_caller or not said.message_finished)
+    return len(said.data) < _CRUMB if by_caller else not said.data and not said.message_finished
 
 
 def install() -> None:
