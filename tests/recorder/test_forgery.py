@@ -18,7 +18,7 @@ from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, wri
 
 from weir.recorder import heads, housekeeping, index, live, retention
 from weir.recorder.adoption import adopt
-from weir.recorder.checkpoint import Size
+from weir.recorder.checkpoint import Checkpoint, Size
 from weir.recorder.entries import Quarantined, Sealed
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.evidence import (
@@ -35,7 +35,7 @@ from weir.recorder.evidence import (
 from weir.recorder.folder import FORMAT_FILE, Recordings
 from weir.recorder.indexing import Indexer
 from weir.recorder.journal import JournalLine, encode_line, placed
-from weir.recorder.merkle import EMPTY
+from weir.recorder.merkle import EMPTY, leaf_hash
 from weir.recorder.prove import NoProofError, prove
 from weir.recorder.repair import claim, repair
 from weir.recorder.verify import Report, check, sealed_now
@@ -702,3 +702,190 @@ def test_quarantined_data_of_a_person_can_be_erased(recordings: Recordings) -> N
     assert not any(b"mallory" in path.read_bytes() for path in recordings.quarantine.rglob("*") if path.is_file())
     assert checked(recordings).findings == []
     assert any(isinstance(e, Quarantined) for _, e in entries(recordings))
+
+
+def test_a_log_folder_cannot_put_words_into_what_is_signed(recordings: Recordings) -> None:
+    """A line feed in its name would make a root of somebody's choice the second line of a signed checkpoint."""
+    evil = recordings.root / "log" / "w0\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    others = [evil, recordings.root / "log" / ("a" * 253), recordings.root / "log" / "w7 1", recordings.log("strange")]
+    for path in others:
+        path.mkdir()
+    os.mkdir(os.fsencode(recordings.root) + b"/log/\xff")
+    assert len(checked(recordings).findings) == 5
+    assert start(recordings.root) == "w0"
+    names = {path.name for path in (recordings.root / "log").iterdir()}
+    assert names == {"_none", "w0", KEEPER} and found_in(recordings) == []
+    assert {name for name, _ in heads.all_of(Signer(recordings).folder_id)} == {"w0", KEEPER}
+    with pytest.raises(OSError, match="not the name of a log"):
+        Log(recordings, "w0\n1", Signer(recordings))
+    with pytest.raises(ValueError, match="space or a control character"):
+        Checkpoint("weir/x/w0\n1", Size(0, EMPTY), "").text()
+
+
+@pytest.mark.parametrize("folder", ["segments", "live", "log", "quarantine", "index"])
+def test_nothing_is_moved_or_written_through_a_link(recordings: Recordings, tmp_path: Path, folder: str) -> None:
+    """With segments/ leading to WEIR_HOME, what stands there was nobody's segment, and would go to the quarantine."""
+    home, path = tmp_path / "elsewhere", recordings.root / folder
+    home.mkdir()
+    (home / "evidence.key").write_bytes(b"k")
+    if path.exists():
+        path.rename(tmp_path / "old")
+    path.symlink_to(home)
+    with pytest.raises(OSError, match="is a link"):
+        start(recordings.root)
+    assert [p.name for p in home.iterdir()] == ["evidence.key"]
+    assert any(finding.what == "is a link" for finding in checked(recordings).findings)
+
+
+def a_hold(recordings: Recordings) -> None:
+    hold = retention.Held(hold="h1", session="s", query="", reason="case 4711", by="root", since="")
+    with keeping(recordings) as log:
+        retention.hold(log, hold)
+
+
+def test_a_view_in_the_folder_reads_nothing_when_a_hold_is_looked_up(recordings: Recordings, tmp_path: Path) -> None:
+    start(recordings.root)
+    a_hold(recordings)
+    (tmp_path / "secret").write_text("secret")
+    replace_view(recordings, "DROP VIEW flows")
+    replace_view(
+        recordings,
+        f"CREATE VIEW flows AS SELECT error(content) AS segment, '' AS request_id, 's' AS session_id "
+        f"FROM read_text('{tmp_path / 'secret'}')",
+    )
+    with keeping(recordings) as log:
+        assert expired_now(recordings, log) == ([], [])
+
+
+def erased_form(path: Path) -> None:
+    lines = path.read_bytes().split(b"\n")[:-1]
+    path.write_bytes(b"".join(b'{"erased":"%b"}\n' % leaf_hash(line).hex().encode() for line in lines))
+
+
+def test_what_looks_erased_needs_a_tombstone(recordings: Recordings) -> None:
+    """The hash of a line stands for it where it was erased: not for a hold that stands, nor for what a hold names."""
+    start(recordings.root)
+    a_hold(recordings)
+    path = recordings.log(KEEPER) / retention.HOLDS
+    before = path.read_bytes()
+    erased_form(path)
+    with keeping(recordings) as log, pytest.raises(OSError, match="no tombstone"):
+        expired_now(recordings, log)
+    path.write_bytes(before)
+    for journal in recordings.segments.rglob("*.jsonl"):
+        erased_form(journal)
+    with keeping(recordings) as log:
+        found, problems = expired_now(recordings, log)
+        assert found == [] and len(problems) == 2
+
+
+def test_a_link_is_not_sent_as_a_checkpoint(recordings: Recordings, tmp_path: Path) -> None:
+    from weir.recorder.publish import checkpoints
+
+    start(recordings.root)
+    (tmp_path / "secret").write_text("secret")
+    for name in ("x", "w7"):
+        (recordings.log(name)).mkdir()
+        (recordings.log(name) / CHECKPOINT).symlink_to(tmp_path / "secret")
+    assert checkpoints(recordings.root).keys() == {"w0", KEEPER}
+
+
+def test_a_hidden_file_in_live_and_a_second_link_are_found_and_cleared(recordings: Recordings) -> None:
+    start(recordings.root)
+    _, segment = next(live.segments(recordings.root))
+    (recordings.live / "w7-1.jsonl").symlink_to(f"../segments/{segment}.jsonl")
+    line = forge(recordings, "c/2027-01-15/w9-b-000001")
+    shutil.move(recordings.segments / "c/2027-01-15/w9-b-000001.jsonl", recordings.live / ".x.jsonl")
+    said = [finding.what for finding in checked(recordings).findings]
+    assert any("more than once" in what for what in said) and any("not a link" in what for what in said)
+    start(recordings.root)
+    assert line.request_id not in rows(recordings) and rows(recordings) == WRITTEN and found_in(recordings) == []
+
+
+def test_what_stands_in_the_place_of_an_erased_flow_is_found(recordings: Recordings) -> None:
+    from weir.recorder import erasure
+
+    start(recordings.root)
+    (segment,) = (s for s in sealed_segments(recordings) if "w0-b" in s)
+    with keeping(recordings) as log:
+        indexer = Indexer(recordings)
+        erasure.erase(recordings, indexer, log, erasure.Found(lines={segment: [3]}))
+        indexer.close()
+    assert checked(recordings).findings == []
+    journal = recordings.segments / f"{segment}.jsonl"
+    *lines, last, _ = journal.read_bytes().split(b"\n")
+    journal.write_bytes(b"\n".join([*lines, last.partition(b",")[0] + b"}", b""]))  # no place, so nothing is looked at
+    assert checked(recordings).findings
+
+
+def test_a_changed_journal_is_not_proven(recordings: Recordings) -> None:
+    start(recordings.root)
+    (segment,) = (s for s in sealed_segments(recordings) if "w0-b" in s)
+    journal = recordings.segments / f"{segment}.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b"alice", b"mallo"))
+    with pytest.raises(NoProofError, match="not what was signed"):
+        prove(recordings.root, Signer(recordings).key, "id-0001", segment, "w0")
+
+
+@pytest.mark.parametrize("file", [FILE, CHECKPOINT, EVENTS, "w7"])
+def test_a_pipe_holds_nobody_up(recordings: Recordings, file: str) -> None:
+    path = recordings.make(recordings.log("w7")) / FILE if file == "w7" else recordings.log("w0") / file
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    start(recordings.root)
+    checked(recordings)
+
+
+def test_a_head_that_was_lost_vouches_for_no_more_than_before(recordings: Recordings) -> None:
+    as_an_older_version_left_it(recordings)
+    start(recordings.root)
+    before = checked(recordings).not_vouched
+    heads.path_of(Signer(recordings).folder_id, "w0").unlink()
+    start(recordings.root)
+    assert checked(recordings).not_vouched == before == 2
+
+
+def test_a_folder_is_adopted_once_nobody_writes_any_log_of_it(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the admin process or the housekeeping of an older version writes after heads are made would not be ours."""
+    from weir.recorder.worker import try_claim
+
+    monkeypatch.setattr("weir.recorder.adoption._PATIENCE", 0.0)
+    as_an_older_version_left_it(recordings)
+    signer = Signer(recordings)
+    live.prepare(recordings)
+    for name in ("w3", "admin", KEEPER, "command"):
+        busy = try_claim(recordings, name)
+        assert busy is not None
+        with pytest.raises(OSError, match="end it"):
+            adopt(recordings, signer)
+        busy.release()
+    adopt(recordings, signer)
+
+
+def test_an_adoption_that_is_unfinished_keeps_no_second_worker_away(recordings: Recordings) -> None:
+    """The first worker runs, and a log was busy when it adopted the others."""
+    from weir.recorder.worker import try_claim
+
+    as_an_older_version_left_it(recordings)
+    adopt(recordings, Signer(recordings))
+    head = heads.Head(heads.path_of(Signer(recordings).folder_id, KEEPER))
+    head.vouch(heads.PENDING)
+    head.close()
+    first = try_claim(recordings, "w0")
+    assert first is not None
+    assert start(recordings.root) == "w1"
+    first.release()
+
+
+def test_a_closed_head_writes_nowhere(tmp_path: Path) -> None:
+    head = heads.Head(tmp_path / "w0.head")
+    head.close()
+    head.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)  # has its descriptor now
+    for write in (lambda: head.put("x", Size(1, EMPTY)), head.sync):
+        with pytest.raises(OSError, match="is closed"):
+            write()
+    assert os.fstat(other).st_size == 0
+    os.close(other)

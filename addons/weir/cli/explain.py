@@ -21,6 +21,8 @@ from weir.policy.cases import CaseSettings, given
 from weir.policy.evidence import lines
 from weir.policy.rehearsal import Given, find_connection, rehearse
 from weir.policy.words import explain as in_words
+from weir.recorder.folder import Recordings
+from weir.recorder.index import confine
 from weir.recorder.reading import MissingFlowError, flow_of
 from weir.text import inert
 
@@ -220,7 +222,7 @@ def recorded(policies: Policies, request_id: str) -> tuple[Given, list[str]]:
     names = ", ".join(c if " " in c else f'"{c}"' for c in columns)
     try:
         with duckdb.connect(str(database), read_only=True) as index:
-            index.execute("SET TimeZone = 'UTC'")
+            confine(index, Recordings(policies.recordings))
             rows = index.execute(f"SELECT {names} FROM flows WHERE request_id = ?", [request_id]).fetchall()  # noqa: S608
     except duckdb.Error as error:
         fail(f"{database}: {str(error).splitlines()[0]}")

@@ -13,7 +13,7 @@ from weir.cli.fail import fail
 from weir.cli.reading import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
 from weir.recorder import index
 from weir.recorder.dictionary import VIEWS
-from weir.recorder.evidence import as_sealed, keepers_lock, sealed_segments
+from weir.recorder.evidence import as_sealed, entries, erased_lines, keepers_lock, sealed_segments
 from weir.recorder.index import quoted
 from weir.recorder.indexing import Indexer
 
@@ -35,7 +35,8 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
     try:
         with keepers_lock(folder, wait=WAIT), _bar() as progress:
             sealed = sealed_segments(folder)
-            segments = [segment for segment, entry in sealed.items() if as_sealed(folder, entry)]
+            erased = erased_lines(entries(folder))
+            segments = [segment for segment, entry in sealed.items() if as_sealed(folder, entry, erased)]
             task = progress.add_task("Reading journals", total=len(segments))
             index.create(folder, kept=True)
             indexer = Indexer(folder)
@@ -69,13 +70,14 @@ def export(
     leave_row(folder, "exported", "index", str(target))
     try:
         with duckdb.connect() as connection, _bar() as progress:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"ATTACH {quoted(str(folder.database))} AS weir (READ_ONLY)")
+            for name, query in index.views(folder).items():  # not those in the folder: they are anybody's SQL
+                connection.execute(f"CREATE VIEW {name} AS {query}")
             connection.execute(f"ATTACH {quoted(str(target))} AS copy (STORAGE_VERSION 'v1.4.0')")
+            index.confine(connection, folder)
             connection.execute("BEGIN")
             for view in progress.track(list(VIEWS), description="Copying views"):
                 order = " ORDER BY time" if "time" in VIEWS[view][1] else ""
-                connection.execute(f"CREATE TABLE copy.{view} AS SELECT * FROM weir.{view}{order}")  # noqa: S608
+                connection.execute(f"CREATE TABLE copy.{view} AS SELECT * FROM {view}{order}")  # noqa: S608
             connection.execute("COMMIT")
             counts = connection.execute("SELECT count(*) FROM copy.flows").fetchall()
         target.chmod(0o600)

@@ -17,7 +17,7 @@ from weir.login import store
 from weir.policies import folder_path
 from weir.recorder import events
 from weir.recorder.folder import FormatError, Recordings, group_id, read_format
-from weir.recorder.index import quoted
+from weir.recorder.index import confine
 
 #: Seconds that a command waits for the gateway's own housekeeping.
 WAIT = 120.0
@@ -49,13 +49,6 @@ def recordings_of(policies: str, folder: Path | None) -> Recordings:
 
 #: Statements that ask, and neither write nor set anything.
 _QUESTIONS = frozenset((duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN))
-
-
-def confine(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
-    """Let *connection*, to the index, read the recordings and no other file of whoever runs this."""
-    root = quoted(str(recordings.root.resolve()) + "/")
-    connection.execute(f"SET TimeZone = 'UTC'; SET allowed_directories = [{root}]")
-    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
 
 def check_question(connection: duckdb.DuckDBPyConnection, query: str) -> None:

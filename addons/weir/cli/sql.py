@@ -18,7 +18,6 @@ from weir.cli.reading import (
     PoliciesOption,
     RecordingsOption,
     check_question,
-    confine,
     index_of,
     leave_row,
     recordings_of,
@@ -28,6 +27,7 @@ from weir.cli.table import print_table
 from weir.home import home
 from weir.recorder.dictionary import VIEWS
 from weir.recorder.folder import Recordings
+from weir.recorder.index import confine
 from weir.text import inert
 
 _WORDS = """

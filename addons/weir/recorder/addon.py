@@ -118,9 +118,13 @@ class Recorder:
         if lock is None:
             raise OSError(f"another process is {self._lock.worker} of {recordings.root} now; restart this one")
         alarm("recordings_emptied", f"{recordings.root} was emptied while it was written; what was in it is gone")
+        try:
+            self._log.begin(signer)
+        except BaseException:
+            lock.release()
+            raise
         self._lock.release()
         self._lock = lock
-        self._log.begin(signer)
         index.create(recordings)
 
     def use(self, policies: Policies) -> None:

@@ -7,6 +7,7 @@ Its segments are sealed in their present state. Each log records the first entry
 
 import logging
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,14 +21,17 @@ from weir.recorder.folder import Recordings
 from weir.recorder.merkle import Tree, leaf_hash
 from weir.recorder.repair import Repairs, idle_logs, seal, stands
 from weir.recorder.retention import HOLDS, Held
-from weir.recorder.worker import WORKER_NAME, running
+from weir.recorder.worker import WORKER_NAME, log_folders, running
 
+#: Seconds to wait for whoever writes to a folder that is to be adopted.
+_PATIENCE = 3.0
 #: The holds of older versions, a JSON list.
 _OLD_HOLDS = "holds.json"
 
 
 def adopt(recordings: Recordings, signer: Signer) -> None:
     """Adopt the folder, or finish an interrupted adoption. Does nothing if the folder is adopted. Raises OSError."""
+    recordings.refuse_links()
     with heads.adopting(signer.folder_id):
         pending = [log for log, head in heads.all_of(signer.folder_id) if head.vouched == heads.PENDING]
         folder = heads.folder(signer.folder_id)
@@ -36,7 +40,10 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
         if not folder.is_dir() and not has_data(recordings):
             heads.make_folder(signer.folder_id)
             return
-        if busy := running(recordings.root):
+        deadline = time.monotonic() + _PATIENCE
+        while (busy := running(recordings.root)) and not folder.is_dir() and time.monotonic() < deadline:
+            time.sleep(0.05)  # a command holds its log for a moment
+        if busy and not folder.is_dir():
             raise OSError(
                 f"{recordings.root} is still written by a gateway of an older version ({', '.join(busy)}); end it, "
                 "then start this one"
@@ -45,6 +52,7 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
         recordings.raise_format()
         if not folder.is_dir():
             _make_heads(recordings, signer)
+            pending = [log for log, _ in heads.all_of(signer.folder_id)]
         count = 0
         for log in idle_logs(recordings, signer):
             if log.head.vouched == heads.PENDING:
@@ -71,7 +79,7 @@ def _refuse_other_id(recordings: Recordings, signer: Signer) -> None:
 
 def _make_heads(recordings: Recordings, signer: Signer) -> None:
     """Make a head for each log with the sizes of its files, vouching for nothing yet. All heads appear at once."""
-    names = {path.name for path in (recordings.root / "log").glob("*") if path.is_dir() and path.name != "_none"}
+    names = {path.name for path in log_folders(recordings.root)}
     for path in recordings.segments.glob("*/*/*.mitm"):
         worker = path.name.partition("-")[0]
         if WORKER_NAME.fullmatch(worker):

@@ -11,6 +11,7 @@ the line.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _ED25519 = b"\x01"
+#: Names stand between spaces, one line each.
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f]+")
 _DASH = "\N{EM DASH}"
 
 
@@ -54,6 +57,8 @@ class Checkpoint:
         """What is signed, with its last newline."""
         named = [("live", name, size) for name, size in sorted(self.live.items())]
         named += [("file", name, size) for name, size in sorted(self.files.items())]
+        if any(not _NAME.fullmatch(name) for name in (self.origin, *self.live, *self.files)):
+            raise CheckpointError("names something with a space or a control character")
         lines = [self.origin, str(self.log.lines), _base64(self.log.root)]
         lines += [f"{kind} {name} {size.lines} {_base64(size.root)}" for kind, name, size in named]
         lines += [] if self.vouched is None else [f"vouched {self.vouched}"]

@@ -156,7 +156,7 @@ def _erase_lines(recordings: Recordings, segment: str, lines: list[bytes], times
 
 def _erase_in_place(path: Path, numbers: set[int]) -> None:
     """In a file that others append to: each line by one of its length, the hash and spaces."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         start = 0
         for number, line in enumerate(path.read_bytes().split(b"\n")[:-1]):

@@ -11,9 +11,10 @@ changed lines is not continued (`DamagedLogError`) until the file is restored.
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, pub
 from weir.recorder.entries import (
     Adopted,
     Entry,
+    Erased,
     Lost,
     Quarantined,
     Removed,
@@ -34,11 +36,13 @@ from weir.recorder.entries import (
     authentic,
     begins,
     decode_entry,
+    erased_line,
     line_hash,
 )
-from weir.recorder.folder import Recordings, sync_path
+from weir.recorder.folder import Recordings, read_regular, sync_path
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import Tree, leaf_hash
+from weir.recorder.worker import LOG_NAME
 
 FILE = "evidence.jsonl"
 CHECKPOINT = "checkpoint"
@@ -87,6 +91,8 @@ class Log:
 
     def __init__(self, recordings: Recordings, worker: str, signer: Signer) -> None:
         """Read the log's files. Raises `DamagedLogError`, `NotAdoptedError`, `HeadBusyError`, OSError."""
+        if not LOG_NAME.fullmatch(worker):
+            raise OSError(f"{worker!r} is not the name of a log")
         self._recordings = recordings
         self._lock = threading.RLock()
         self.worker = worker
@@ -110,9 +116,12 @@ class Log:
 
     def _begin(self) -> None:
         self.sealed: dict[str, Sealed] = {}
+        self.erased: dict[str, set[int]] = {}  # numbers of lines that tombstones name, by segment or file
         self._unsynced: set[str] = set()
         self.signed = self._last_checkpoint()
         vouched = self.signed if self.signed is not None and self.signed.vouched is not None else None
+        if vouched is not None and vouched.vouched is not None and vouched.vouched > self.head.vouched:
+            self.head.vouch(vouched.vouched)  # the head was lost, and is made anew: what it said stands
         found: list[Entry] = []
         self._tree = self._take(FILE, vouched.log if vouched else None, leaf_hash, found)
         self._files = {
@@ -129,7 +138,7 @@ class Log:
         """The last checkpoint that this gateway signed; None if there is none."""
         path = self.folder / CHECKPOINT
         try:
-            found = verify(path.read_bytes(), self._signer.key)
+            found = verify(read_regular(path), self._signer.key)
             if found.origin != f"{self._signer.name}/{self.worker}":
                 problem = f"is of {found.origin}"
             elif _microseconds(found.time) >= self.head.checkpoint_time:  # more where a crash came before the record
@@ -148,7 +157,7 @@ class Log:
     def _take(self, name: str, signed: Size | None, hashed: Callable[[bytes], bytes], found: list[Entry]) -> Tree:
         """The tree of the authentic lines of a file. Quarantines other data, and adds an entry for it to *found*."""
         path = self.folder / name
-        data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        data = read_regular(path) if os.path.lexists(path) else b""
         lines = data.split(b"\n")[:-1]
         record = self.head.get(name)
         this_boot = self.head.this_boot(record)
@@ -164,7 +173,7 @@ class Log:
                 Lost(file=_below(self._recordings, path), lines=record.now.lines - count, why=POWER_LOSS, time=_now())
             )
         end = sum(len(line) + 1 for line in lines[:count])
-        if path.is_symlink():
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             found.append(quarantine.set_aside(self._recordings, path, quarantine.UNKNOWN))
         elif end < len(data):
             found.append(quarantine.set_tail_aside(self._recordings, path, data, end, quarantine.BEYOND))
@@ -173,7 +182,8 @@ class Log:
             for line in lines[:count]:
                 self._note(line)
         if (tree.size, tree.size) != (record.now.lines, record.synced.lines):
-            sync_path(path)
+            if os.path.lexists(path):
+                sync_path(path)
             self.head.put(name, Size(tree.size, tree.root()), synced=True)
         return tree
 
@@ -214,7 +224,7 @@ class Log:
         with self._lock:
             tree = self._files.get(file, Tree())
             path = self.folder / file
-            lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+            lines = read_regular(path).split(b"\n")[:-1] if os.path.lexists(path) else []
             if not begins(lines, Size(tree.size, tree.root()), line_hash):
                 raise DamagedLogError(f"{path} was changed by another program; restore it from a backup")
             return lines[: tree.size]
@@ -250,6 +260,8 @@ class Log:
             entry = decode_entry(line)
             if isinstance(entry, Sealed):
                 self.sealed[entry.segment] = entry
+            elif isinstance(entry, Erased):
+                self.erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
 
 
 _WARNING = 30  # logging.WARNING: mitmdump would exit at an ERROR before it is ready
@@ -300,7 +312,7 @@ def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator
     for worker, head in heads.all_of(recordings.identify()):
         size = head.get(FILE).now  # first: the file only grows
         try:
-            lines = (recordings.log(worker) / FILE).read_bytes().split(b"\n")
+            lines = read_regular(recordings.log(worker) / FILE).split(b"\n")
         except FileNotFoundError:
             lines = []
         if not begins(lines, size, leaf_hash):
@@ -313,16 +325,34 @@ def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator
                 yield worker, decode_entry(line)
 
 
-def holds(recordings: Recordings, segment: str, size: Size) -> bool:
-    """Whether the journal of *segment* holds the lines of *size*, and nothing else. Raises OSError."""
+def holds(recordings: Recordings, segment: str, size: Size, erased: Collection[int] | None = None) -> bool:
+    """Whether the journal of *segment* holds the lines of *size*, and nothing else. Raises OSError.
+
+    With *erased*, only the lines of these numbers may have been erased: those that a tombstone names.
+    """
     path = recordings.segments / f"{segment}.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.is_file() and not path.is_symlink() else [b""]
-    return len(lines) == size.lines + 1 and not lines[-1] and begins(lines, size, line_hash)
+    lines = read_regular(path).split(b"\n") if os.path.lexists(path) else [b""]
+    if len(lines) != size.lines + 1 or lines[-1] or not begins(lines, size, line_hash):
+        return False
+    return erased is None or all(erased_line(line) is None or n in erased for n, line in enumerate(lines))
 
 
-def as_sealed(recordings: Recordings, entry: Sealed) -> bool:
-    """Whether the journal of a sealed segment holds exactly the sealed lines. Raises OSError."""
-    return holds(recordings, entry.segment, Size(entry.lines, bytes.fromhex(entry.root)))
+def as_sealed(recordings: Recordings, entry: Sealed, erased: Mapping[str, Collection[int]]) -> bool:
+    """Whether the journal of a sealed segment holds exactly the sealed lines, except *erased* ones. Raises OSError.
+
+    *erased* has the lines that tombstones name, by segment (`erased_lines`).
+    """
+    size = Size(entry.lines, bytes.fromhex(entry.root))
+    return holds(recordings, entry.segment, size, erased.get(entry.segment, ()))
+
+
+def erased_lines(found: Iterable[tuple[str, Entry]]) -> dict[str, set[int]]:
+    """The lines that the keeper's tombstones among the entries *found* name, by segment or file."""
+    erased: dict[str, set[int]] = {}
+    for worker, entry in found:
+        if worker == KEEPER and isinstance(entry, Erased):
+            erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
+    return erased
 
 
 class Busy(OSError):

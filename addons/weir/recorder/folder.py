@@ -81,7 +81,9 @@ class Recordings:
         return 0o600 if self.readers is None else 0o640
 
     def make(self, folder: Path) -> Path:
-        """*folder*, made with all that is above it. The root itself must be there. Raises OSError."""
+        """*folder*, which is no link, made with all that is above it. The root must be there. Raises OSError."""
+        if folder != self.root and folder.is_symlink():
+            raise OSError(f"{folder} is a link; put the folder itself in its place")
         if not folder.is_dir():
             if folder != self.root:
                 self.make(folder.parent)
@@ -102,6 +104,20 @@ class Recordings:
         if self.readers is not None:
             os.chown(path, -1, self.readers)
             path.chmod(mode)
+
+    def refuse_links(self) -> None:
+        """Raise OSError where a folder that this version makes is a link: what is moved or written would be elsewhere.
+
+        The root itself may be one.
+        """
+        for folder in (self.segments, self.live, self.index.parent, self.index, self.quarantine, self.root / "log"):
+            if folder.is_symlink():
+                raise OSError(f"{folder} is a link; put the folder itself in its place")
+
+    def is_below(self, path: Path) -> bool:
+        """Whether *path*, a name below the root, is reached from it without a link."""
+        real = os.path.realpath(self.root)
+        return os.path.realpath(path.parent) == os.path.join(real, path.parent.relative_to(self.root))
 
     def open(self, path: Path, flags: int) -> int:
         """A descriptor of *path*, made readable to those who may. Raises OSError."""
@@ -187,7 +203,7 @@ def read_format(root: Path) -> str:
     """The id of the recordings folder *root*; empty where it is older than such ids. Raises `FormatError`."""
     path = root / FORMAT_FILE
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_regular(path))
         version, name = int(found["format"]), str(found["id"])
         if not _ID.fullmatch(name):  # it becomes part of paths
             raise ValueError
@@ -210,6 +226,21 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_regular(path: Path) -> bytes:
+    """What the regular file *path* holds; nothing where it is a link, a pipe or anything else. Raises OSError.
+
+    Nothing is waited for, and no link is followed: others can write here.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 def write_all(descriptor: int, data: bytes | bytearray) -> None:

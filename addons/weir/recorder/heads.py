@@ -9,6 +9,7 @@ A record has two slots, each with a checksum, which are written in turn: a slot 
 Records are written with ``pwrite``, not through a memory map: on a full disk that raises OSError, a map gets SIGBUS.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -68,17 +69,25 @@ class Head:
             self._file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             if not read_only:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            data = os.pread(self._file, os.fstat(self._file).st_size, 0)
         except BlockingIOError:
             os.close(self._file)
             raise HeadBusyError(f"{path}: another process writes this log; end it first") from None
         except OSError as error:
             raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner and WEIR_HOME") from None
+        try:
+            data = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        except OSError as error:
+            os.close(self._file)
+            raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner and WEIR_HOME") from None
         self._records: dict[str, Record] = {}
         self._free: list[tuple[int, int]] = []  # place and sequence of records that are no longer used
         self._places = -(-len(data) // _RECORD)
-        for place in range(self._places):
-            self._read(place, data[place * _RECORD : (place + 1) * _RECORD])
+        try:
+            for place in range(self._places):
+                self._read(place, data[place * _RECORD : (place + 1) * _RECORD])
+        except HomeError:
+            self.close()
+            raise
 
     def _read(self, place: int, data: bytes) -> None:
         slots = [found for start in (0, _SLOT) if (found := _parse(data[start : start + _SLOT])) is not None]
@@ -154,19 +163,29 @@ class Head:
 
     def sync(self) -> None:
         """Have the disk hold the records. Raises OSError."""
-        datasync(self._file)
+        with self._lock:
+            if self._file < 0:
+                raise _closed(self._path)
+            datasync(self._file)
 
     def close(self) -> None:
-        """Close the file, which gives the lock back. Does nothing the second time."""
-        if self._file >= 0:
-            os.close(self._file)
+        """Close the file, which gives the lock back. Later writes raise OSError. Does nothing the second time."""
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
             self._file = -1
 
     def _write(self, name: str, record: Record) -> None:
+        if self._file < 0:
+            raise _closed(self._path)
         slot = _slot(name, record)
         at = record.place * _RECORD + record.sequence % 2 * _SLOT
         if os.pwrite(self._file, slot, at) != len(slot):
             raise OSError(f"{self._path}: could not be written whole; free some space in WEIR_HOME")
+
+
+def _closed(path: Path) -> OSError:
+    return OSError(errno.EBADF, "is closed", str(path))
 
 
 def _slot(name: str, record: Record) -> bytes:

@@ -41,6 +41,7 @@ def keep_round(
 ) -> tuple[float, list[str]]:
     """One round. The seconds until there is more to do, and what went wrong. Raises `Busy`, OSError, duckdb.Error."""
     problems: list[str] = []
+    recordings.refuse_links()
     with keepers_lock(recordings):
         if not recordings.database.exists():  # the folder was emptied
             index.create(recordings, kept=True)

@@ -140,6 +140,13 @@ def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str
     return {**views(recordings), "flows": f"SELECT {names} FROM ({rows}) WHERE NOT intent"}
 
 
+def confine(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
+    """Let *connection* read the recordings and no other file of its user's: views may be anybody's."""
+    root = quoted(str(recordings.root.resolve()) + "/")
+    connection.execute(f"SET TimeZone = 'UTC'; SET allowed_directories = [{root}]")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+
 def _read_journals_again(recordings: Recordings) -> None:
     """Have the journals of sealed segments be read as they are: there is no Parquet of this version yet."""
     if recordings.index.is_dir():

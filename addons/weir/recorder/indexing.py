@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import duckdb
 
 from weir.recorder import live
-from weir.recorder.folder import Recordings
+from weir.recorder.folder import Recordings, read_regular
 from weir.recorder.index import PART, journal_rows, prepare_parquet, quoted, resize, write_parquet
 from weir.recorder.journal import COLUMNS
 
@@ -239,8 +239,12 @@ class Indexer:
     def _resume(self) -> None:
         pending = self._recordings.index / _PENDING
         if pending.exists():
-            placed = json.loads(pending.read_bytes())
-            if any(os.path.basename(name) != name for pair in placed for name in pair):  # never written by us
+            try:
+                placed = json.loads(read_regular(pending))
+                ours = all(_placed(*pair) for pair in placed)
+            except (ValueError, TypeError):
+                ours = False
+            if not ours:
                 raise OSError(f"{pending} names files elsewhere; remove it, then run: weir index rebuild")
             self._finish(placed)
             pending.unlink()
@@ -302,6 +306,12 @@ class Indexer:
 
     def _rows(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
         return self._connection.execute(query).fetchall()
+
+
+def _placed(part: str, name: str) -> bool:
+    """Whether `Indexer._put` may have written this pair down."""
+    plain = all(os.path.basename(file) == file for file in (part, name))
+    return plain and part.startswith(f"{PART}-") and name[:2] in ("a-", "d-")
 
 
 def pending(recordings: Recordings) -> bool:

@@ -5,23 +5,24 @@ cleared at each start and in each round of housekeeping.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from weir.recorder import heads, live
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Sealed
-from weir.recorder.evidence import as_sealed, entries, holds
+from weir.recorder.evidence import as_sealed, entries, erased_lines, holds
 from weir.recorder.folder import Recordings
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Open segments with their worker and size, sealed ones with their entry, and the workers with a damaged log."""
+    """Open segments with worker and size, sealed ones with their entry, erased lines, workers with a damaged log."""
 
     unsealed: Mapping[str, tuple[str, Size]]
     sealed: Mapping[str, Sealed]
+    erased: Mapping[str, Collection[int]]
     damaged: set[str]
 
     def __contains__(self, segment: str) -> bool:
@@ -40,19 +41,28 @@ def known_segments(recordings: Recordings, damaged: set[str] | None = None) -> K
         for segment in head.segments
     }
     found = set() if damaged is None else damaged
-    sealed = {entry.segment: entry for _, entry in entries(recordings, found) if isinstance(entry, Sealed)}
-    return Known(unsealed, sealed, found)
+    logged = list(entries(recordings, found))
+    sealed = {entry.segment: entry for _, entry in logged if isinstance(entry, Sealed)}
+    return Known(unsealed, sealed, erased_lines(logged), found)
 
 
 def drop_links(recordings: Recordings, slots: Sequence[tuple[Path, str]], known: Known) -> list[str]:
-    """Clear those of *slots* that link to an unknown or changed journal. A message for each. Raises OSError."""
-    said = []
+    """Clear *slots* with a link to an unknown or changed journal, or with a second link. Returns a message for each.
+
+    Raises OSError.
+    """
+    said: list[str] = []
+    shown: set[str] = set()
     for slot, segment in slots:
-        if segment in known.sealed:
-            if segment in known.unsealed or as_sealed(recordings, known.sealed[segment]):
+        if segment in shown:
+            why = f"live/{slot.name} linked to {segment} a second time"
+        elif segment in known.sealed:
+            shown.add(segment)
+            if segment in known.unsealed or as_sealed(recordings, known.sealed[segment], known.erased):
                 continue
             why = f"{segment} differs from its sealed root"
         elif segment in known.unsealed:
+            shown.add(segment)
             worker, size = known.unsealed[segment]
             if worker not in known.damaged or holds(recordings, segment, size):
                 continue

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from weir.recorder.checkpoint import Key, verify
-from weir.recorder.entries import Sealed, decode_entry, line_hash
+from weir.recorder.checkpoint import Key, Size, verify
+from weir.recorder.entries import Sealed, begins, decode_entry, line_hash
 from weir.recorder.evidence import CHECKPOINT, FILE
 from weir.recorder.journal import decode_line
 from weir.recorder.merkle import inclusion, leaf_hash
@@ -41,6 +41,11 @@ def prove(root: Path, key: Key, request_id: str, segment: str, worker: str) -> d
     index = next((i for i, line in enumerate(lines) if _is_end(line, request_id)), None)
     if index is None:
         raise NoProofError("no checkpoint covers it yet, or it was erased; ask again in a few seconds")
+    covered = _sealed_size(entries[position]) if position is not None else checkpoint.live[segment]
+    if len(lines) != covered.lines or not begins(lines, covered, line_hash):
+        raise NoProofError("its journal is not what was signed; see: weir verify")
+    if not begins(entries, checkpoint.log, leaf_hash):
+        raise NoProofError("the log is not what was signed; see: weir verify")
     vouched = checkpoint.vouched is not None and (position is None or position >= checkpoint.vouched)
     proof: dict[str, Any] = {
         "format": 1,
@@ -64,6 +69,12 @@ def write(path: Path, proof: dict[str, Any]) -> None:
 
 def _path(hashes: list[bytes], index: int, name: str) -> dict[str, Any]:
     return {"name": name, "index": index, "size": len(hashes), "path": [h.hex() for h in inclusion(hashes, index)]}
+
+
+def _sealed_size(entry: bytes) -> Size:
+    found = decode_entry(entry)
+    assert isinstance(found, Sealed)
+    return Size(found.lines, bytes.fromhex(found.root))
 
 
 def _seals(entry: bytes, segment: str) -> bool:

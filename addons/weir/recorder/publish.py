@@ -16,8 +16,9 @@ import httpx
 
 from weir.home import home
 from weir.recorder.evidence import CHECKPOINT, KEEPER
-from weir.recorder.folder import Recordings
+from weir.recorder.folder import Recordings, read_regular
 from weir.recorder.journal import timestamp
+from weir.recorder.worker import log_folders
 
 _TIMEOUT = 20.0
 _SENT = "published.json"
@@ -29,7 +30,12 @@ class PublishError(Exception):
 
 def checkpoints(root: Path) -> dict[str, bytes]:
     """The last checkpoint of every worker below the recordings folder *root*."""
-    return {path.parent.name: path.read_bytes() for path in sorted(root.glob(f"log/*/{CHECKPOINT}"))}
+    found = {}
+    for folder in log_folders(root):
+        note = read_regular(folder / CHECKPOINT) if os.path.lexists(folder / CHECKPOINT) else b""
+        if note.startswith(b"weir/"):  # a link, or what somebody else put there, may hold anything: it is not sent
+            found[folder.name] = note
+    return found
 
 
 def publish(recordings: Recordings, targets: list[Mapping[str, Any]], now: float) -> list[str]:

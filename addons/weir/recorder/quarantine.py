@@ -25,6 +25,8 @@ _TAIL = ".tail"
 
 def set_aside(recordings: Recordings, path: Path, why: str) -> Quarantined:
     """Move the file or link *path*. Raises OSError."""
+    if not recordings.is_below(path):
+        raise OSError(f"{path} is reached through a link; it is not moved")
     target = _place(recordings, path)
     digest, length = _digest(path)
     path.rename(target)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,13 @@ from weir.recorder import heads, live, quarantine
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Entry, Lost, Quarantined, Sealed, authentic
 from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe
-from weir.recorder.folder import Recordings, write_all
+from weir.recorder.folder import Recordings, read_regular, write_all
 from weir.recorder.interrupted import CRASHED, interrupted
 from weir.recorder.journal import JournalLine, decode_line, placed, timestamp
 from weir.recorder.known import drop_links, known_segments
 from weir.recorder.merkle import leaf_hash, root_of
-from weir.recorder.worker import MAX_WORKERS, WorkerLock, try_claim
+from weir.recorder.worker import LOG_NAME, MAX_WORKERS, WorkerLock, log_folders, try_claim
+from weir.text import inert
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ def repair(recordings: Recordings, signer: Signer, own: Log) -> Repairs:
     Raises OSError.
     """
     repairs = Repairs()
+    recordings.refuse_links()
     _drop_placeholder(recordings)
     repair_worker(recordings, own, repairs)
     damaged: set[str] = set()
@@ -105,8 +108,8 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: se
 
     A damaged one raises an alarm, and is added to *damaged*.
     """
-    for folder in sorted((recordings.root / "log").glob("*")):
-        if folder.name in (own, "_none") or not folder.is_dir() or folder.is_symlink():
+    for folder in log_folders(recordings.root):
+        if folder.name == own:
             continue
         lock = try_claim(recordings, folder.name)
         if lock is None:
@@ -145,7 +148,8 @@ def repair_worker(recordings: Recordings, log: Log, repairs: Repairs) -> None:
             log.head.drop(segment)  # a crash came between the two
         elif (one := _examine(recordings, log, segment, repairs)) is not None:
             found.append(one)
-    seal(recordings, log, found, repairs)
+    found.sort(key=lambda one: one.segment.rpartition("-")[0].rpartition("/")[2] + one.segment[-6:])
+    seal(recordings, log, found, repairs)  # the oldest first: an intent is said again in the next, and ends there
 
 
 def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs) -> None:
@@ -246,7 +250,7 @@ def stands(recordings: Recordings, segment: str) -> _Found:
 
 def _bytes(path: Path) -> bytes:
     """The content of *path*; empty if it is not a regular file."""
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+    return read_regular(path) if os.path.lexists(path) else b""
 
 
 def _quarantine_changed(recordings: Recordings, log: Log, segment: str, size: Size, repairs: Repairs) -> None:
@@ -269,7 +273,7 @@ def _trim(recordings: Recordings, one: _Found) -> Iterator[Quarantined]:
     for path, data, end in (
         (one.journal, one.journal_data, one.lines_end), (one.flows, one.flows_data, one.flows_end),
     ):  # fmt: skip
-        if path.is_symlink():
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             yield quarantine.set_aside(recordings, path, quarantine.UNKNOWN)
         elif end < len(data):
             yield quarantine.set_tail_aside(recordings, path, data, end, quarantine.BEYOND)
@@ -342,6 +346,7 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
 
     The segments of *damaged* logs are not moved, so that they are found again once the log is restored.
     """
+    recordings.refuse_links()
     standing = [path for path in recordings.segments.rglob("*") if path.is_symlink() or not path.is_dir()]
     slots = list(live.segments(recordings.root))
     known = known_segments(recordings, damaged)
@@ -351,8 +356,9 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
         ours = path.suffix in (".mitm", ".jsonl") and (segment in known or _worker_of(segment) in damaged)
         temporary = path.name.startswith(".")  # `Recordings.replace` of another process, or what a crash left of it
         if not ours and not temporary and os.path.lexists(path):
-            noted.append(quarantine.set_aside(recordings, path, quarantine.UNKNOWN))
-    noted += [quarantine.set_aside(recordings, path, quarantine.UNKNOWN) for path in _pretended(recordings)]
+            noted += _set_aside(recordings, path)
+    for path in (*_pretended(recordings), *_strange_logs(recordings)):
+        noted += _set_aside(recordings, path)
     for message in drop_links(recordings, slots, known):
         _alarm("recordings_unaccounted", message)
     for entry in noted:
@@ -360,6 +366,21 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
     if noted:
         repairs.quarantined += sum(entry.length for entry in noted if isinstance(entry, Quarantined))
         _alarm("recordings_unaccounted", f"{describe(noted)}; see: weir verify")
+
+
+def _set_aside(recordings: Recordings, path: Path) -> Iterator[Quarantined]:
+    """Quarantine *path*; what cannot be moved is an alarm, and keeps nobody from starting."""
+    try:
+        yield quarantine.set_aside(recordings, path, quarantine.UNKNOWN)
+    except (OSError, RecursionError) as error:
+        _alarm("recordings_unaccounted", f"{inert(str(path))} is not ours and cannot be moved: {type(error).__name__}")
+
+
+def _strange_logs(recordings: Recordings) -> Iterator[Path]:
+    """What stands in ``log/`` and is the log of nobody."""
+    for path in sorted((recordings.root / "log").glob("*")):
+        if path.name != "_none" and (path.is_symlink() or not path.is_dir() or not LOG_NAME.fullmatch(path.name)):
+            yield path
 
 
 def _worker_of(segment: str) -> str:
@@ -372,7 +393,7 @@ def _pretended(recordings: Recordings) -> Iterator[Path]:
         if path.name == live.EMPTY:
             if path.is_symlink() or path.stat().st_size:
                 yield path
-        elif not path.is_symlink() and not path.name.startswith("."):
+        elif not path.is_symlink():
             yield path
     for path in sorted((recordings.root / "log" / "_none").glob("*")):
         if path.is_symlink() or path.stat().st_size:

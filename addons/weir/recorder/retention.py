@@ -17,7 +17,7 @@ from weir.recorder import live
 from weir.recorder.entries import Removed, Sealed, erased_line
 from weir.recorder.evidence import Log, as_sealed, entries, sealed_segments
 from weir.recorder.folder import Recordings
-from weir.recorder.index import quoted, views_over
+from weir.recorder.index import confine, quoted, views, views_over
 from weir.recorder.indexing import Indexer
 from weir.recorder.journal import timestamp
 
@@ -61,6 +61,8 @@ def held_lines(log: Log) -> list[tuple[int, Held]]:
     found: dict[str, tuple[int, Held]] = {}
     for number, line in enumerate(log.read(HOLDS)):
         if erased_line(line) is not None:
+            if number not in log.erased.get(f"{log.worker}/{HOLDS}", ()):
+                raise OSError(f"{log.folder / HOLDS}: line {number + 1} was erased, and no tombstone says why")
             continue  # of a hold that was released
         try:
             read = _decoder.decode(line)
@@ -92,13 +94,13 @@ def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set
         return set(), set()
     query = f"SELECT segment, request_id FROM flows WHERE {' OR '.join(f'({h.condition})' for h in found)}"  # noqa: S608
     try:
-        with duckdb.connect(str(recordings.database), read_only=True) as connection:
-            rows = connection.execute(query).fetchall()
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            for name, view in views_over(recordings, segments).items():
-                connection.execute(f"CREATE VIEW {name} AS {view}")
-            rows += connection.execute(query).fetchall()
+        rows = []
+        for made in (views(recordings), views_over(recordings, segments)):  # not those in the folder: anybody's SQL
+            with duckdb.connect() as connection:
+                for name, view in made.items():
+                    connection.execute(f"CREATE VIEW {name} AS {view}")
+                confine(connection, recordings)
+                rows += connection.execute(query).fetchall()
     except duckdb.Error as error:
         raise ValueError(f"a hold cannot be read as SQL, so nothing is removed: {str(error).splitlines()[0]}") from None
     return {segment for segment, _ in rows}, {request for _, request in rows}
@@ -125,7 +127,7 @@ def unheld(
     """
     found, problems = [], []
     for entry in expired(recordings, keep, default, now):
-        if as_sealed(recordings, entry):
+        if as_sealed(recordings, entry, log.erased):
             found.append(entry)
         else:
             problems.append(f"{entry.segment} is not as it was sealed, so it is not removed; see: weir verify")

@@ -54,8 +54,10 @@ class Segment:
         self.open: dict[str, bytes] = {}
 
     def in_place(self) -> bool:
-        """Whether both files still stand where readers look for them."""
-        return _same(self._flows, self.flow_path) and _same(self._journal, self.journal_path)
+        """Whether both files still stand where readers look for them, and hold what was written and no more."""
+        return _same(self._flows, self.flow_path, self.size) and _same(
+            self._journal, self.journal_path, self._journal_size
+        )
 
     @property
     def full(self) -> bool:
@@ -126,9 +128,9 @@ class Segment:
         os.close(self._journal)
 
 
-def _same(descriptor: int, path: os.PathLike[str]) -> bool:
+def _same(descriptor: int, path: os.PathLike[str], size: int) -> bool:
     try:
         there, ours = os.stat(path), os.fstat(descriptor)
     except OSError:
         return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) and ours.st_size == size

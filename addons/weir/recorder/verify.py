@@ -7,6 +7,7 @@ checkpoint said must still be so.
 """
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,8 +32,10 @@ from weir.recorder.entries import (
     line_hash,
 )
 from weir.recorder.evidence import CHECKPOINT, COVERED, FILE, KEEPER
+from weir.recorder.folder import read_regular
 from weir.recorder.journal import decode_line
 from weir.recorder.merkle import leaf_hash, root_of
+from weir.recorder.worker import LOG_NAME, log_folders
 
 #: Seconds after which what looks strange is looked at again: the gateway may just have made it.
 _AGAIN = 0.5
@@ -121,7 +124,7 @@ def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | N
     """The log in *folder* as far as its checkpoint vouches for it."""
     where = f"log/{folder.name}"
     try:
-        note = (folder / CHECKPOINT).read_bytes()  # first: all else only grows
+        note = read_regular(folder / CHECKPOINT)  # first: all else only grows
     except OSError:
         if any((folder / name).is_file() for name in (FILE, *COVERED)):
             report.add(where, "has no checkpoint")
@@ -237,7 +240,7 @@ def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[st
         yield f"its {gone} is gone, and no tombstone says why"
         return
     try:
-        data = journal.read_bytes()
+        data = read_regular(journal)
         size = flows.stat().st_size
     except OSError as error:
         yield f"cannot be read ({error.strerror})"
@@ -251,17 +254,21 @@ def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[st
     yield from _unexplained(lines, sealed.segment, tombstones)
     if size != sealed.length:
         yield f"its flows are {size} bytes, and were {sealed.length} when it was sealed"
-    yield from _flows(flows, sealed.segment, lines, tombstones.erased.get(sealed.segment, {}))
+    yield from _flows(flows, sealed.segment, lines, tombstones.erased.get(sealed.segment, {}), size)
 
 
-def _flows(path: Path, segment: str, lines: Iterable[bytes], erased: Mapping[int, str]) -> Iterator[str]:
-    """Whether the flows are those that the lines name, one after the other, and no byte between them."""
+def _flows(
+    path: Path, segment: str, lines: Iterable[bytes], erased: Mapping[int, str], size: int | None = None
+) -> Iterator[str]:
+    """Whether the flows are those that the lines name, one after the other, no byte between them, and *size* in all."""
     end = 0
     with path.open("rb") as file:
         for number, line in enumerate(lines, 1):
             gone = erased_line(line)
             if gone is not None:
                 if gone.length:
+                    if gone.offset != end:
+                        yield f"line {number}, which was erased, does not follow the one before it"
                     file.seek(gone.offset)
                     if file.read(gone.length) != erasure.filler(gone.length, erased.get(number - 1, "")):
                         yield f"in the place of the flow of line {number}, which was erased, stands something else"
@@ -282,6 +289,8 @@ def _flows(path: Path, segment: str, lines: Iterable[bytes], erased: Mapping[int
             if hashlib.sha256(file.read(read.length)).hexdigest() != read.sha256:
                 yield f"the flow of line {number} ({read.request_id}) was changed"
             end = read.offset + read.length
+    if size is not None and end != size:
+        yield f"its lines speak of {end} bytes of flows, and there are {size}"
 
 
 def _live(
@@ -372,7 +381,7 @@ def _names(logs: Mapping[str, _WorkerLog]) -> tuple[set[str], set[str]]:
 
 
 def _log_folders(root: Path) -> list[Path]:
-    return sorted(path for path in (root / "log").glob("*") if path.is_dir() and path.name != "_none")
+    return log_folders(root)
 
 
 def _linked(root: Path) -> set[str]:
@@ -389,16 +398,23 @@ def _standing(root: Path) -> set[str]:
 
 def _pretended(root: Path, report: Report) -> None:
     """What the views would show, and is nobody's record."""
+    for path in sorted((root / "log").glob("*")):
+        if path.name != "_none" and (path.is_symlink() or not path.is_dir() or not LOG_NAME.fullmatch(path.name)):
+            report.add(f"log/{path.name}", "is no log that weir makes")
+    for name in ("segments", "live", "index", "log", "quarantine"):
+        if (root / name).is_symlink():
+            report.add(name, "is a link")
+    linked = [segment for _, segment in live.segments(root)]
+    for segment in sorted({segment for segment in linked if linked.count(segment) > 1}):
+        report.add(f"segments/{segment}", "is linked in live/ more than once, so that the index shows it as often")
     for path in sorted((root / "log" / "_none").glob("*")):
         if path.stat().st_size:
             report.add(f"log/_none/{path.name}", "is not empty: no log is there")
     for path in sorted((root / "live").glob("*")):
-        if path.name.startswith("."):
-            continue
         if path.name == live.EMPTY:
             if path.is_symlink() or path.stat().st_size:
                 report.add(f"live/{path.name}", "is not empty")
-        elif not path.is_symlink():
+        elif not path.is_symlink() and os.path.lexists(path):
             report.add(f"live/{path.name}", "is not a link to a journal")
     for slot, segment in live.segments(root):
         if not _SEGMENT.fullmatch(segment):
@@ -442,7 +458,7 @@ def _since(
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        return read_regular(path).split(b"\n")[:-1]
     except OSError:
         return []
 

@@ -12,6 +12,8 @@ from weir.recorder.folder import Recordings
 MAX_WORKERS = 256
 #: The ids of workers, with which the names of their segments begin.
 WORKER_NAME = re.compile(r"w[0-9]{1,3}")
+#: Every log that there can be. Nothing is signed for another: its name would stand in what is signed.
+LOG_NAME = re.compile(r"w[0-9]{1,3}|admin|command|keeper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def claim_soon(recordings: Recordings, worker: str, seconds: float = 10.0) -> Wo
 def running(root: Path) -> list[str]:
     """The worker ids below the recordings folder that a live process holds."""
     found = []
-    for lock in sorted(root.glob("log/w*/lock")):
+    for lock in sorted(root.glob("log/*/lock")):
         try:
             with lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -66,3 +68,11 @@ def running(root: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def log_folders(root: Path) -> list[Path]:
+    """The folders of logs below the recordings folder: those that a gateway could have made."""
+    return sorted(
+        path for path in (root / "log").glob("*")
+        if LOG_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    )  # fmt: skip

@@ -215,7 +215,8 @@ class Writer:
         if not self._holds():
             self._begin_anew()
         for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
-            alarm("recording_gone", f"{self._segments[connection].flow_path} was removed while it was written")
+            path = self._segments[connection].flow_path
+            alarm("recording_gone", f"{path} was removed while it was written, or changed by another program")
             self._retire(connection)  # its entry in the log says what is missing
         self._looked = time.monotonic()
 
