@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, write_lines
 
-from weir.recorder import heads, housekeeping, index, live, retention
+from weir.recorder import events, heads, housekeeping, index, live, retention
 from weir.recorder.adoption import adopt
 from weir.recorder.checkpoint import Checkpoint, Size
 from weir.recorder.entries import Quarantined, Sealed
@@ -306,9 +306,11 @@ def test_after_a_power_loss_what_was_synced_stays_and_the_rest_is_said_to_be_los
     assert report.findings == [] and any("power loss or removal" in notice for notice in report.notices)
     assert rows(recordings) == ["id-0000", "id-0001", "id-0002"]
     monkeypatch.undo()
+    shutil.rmtree(tmp_path)
+    copy.rename(tmp_path)
     heads.path_of(Signer(recordings).folder_id, "w0").write_bytes(saved)
-    start(copy)  # in the same boot nothing explains it
-    assert checked(Recordings(copy)).findings
+    start(tmp_path)  # in the same boot nothing explains it
+    assert checked(recordings).findings
 
 
 def test_a_restored_home_goes_on_from_what_was_signed(recordings: Recordings, tmp_path: Path) -> None:
@@ -330,9 +332,41 @@ def test_a_folder_whose_id_was_changed_is_not_adopted(recordings: Recordings) ->
     path.write_text('{"format": 3, "id": "feedfeedfeedfeed"}')
     with pytest.raises(OSError, match=r"restore format\.json"):
         start(recordings.root)
+    for checkpoint in recordings.root.glob("log/*/checkpoint"):
+        checkpoint.unlink()  # they name the id too
+    with pytest.raises(OSError, match=r"restore format\.json"):
+        start(recordings.root)
+    path.unlink()
+    with pytest.raises(OSError, match=r"restore format\.json"):
+        start(recordings.root)
     path.write_text('{"format": 3, "id": "../../../etc"}')
     with pytest.raises(OSError, match="is not readable"):
         start(recordings.root)
+
+
+def test_a_copy_is_refused_and_a_folder_that_was_moved_is_not(recordings: Recordings, tmp_path: Path) -> None:
+    """Both would write one set of heads."""
+    shutil.copytree(recordings.root, tmp_path / "copy", symlinks=True)
+    with pytest.raises(OSError, match="is a copy of"):
+        start(tmp_path / "copy")
+    with pytest.raises(OSError, match="is a copy of"):
+        events.append(Recordings(tmp_path / "copy"), events.now("command", "read", "root"))
+    shutil.rmtree(recordings.root)
+    start(tmp_path / "copy")
+    assert rows(Recordings(tmp_path / "copy")) == WRITTEN and checked(Recordings(tmp_path / "copy")).findings == []
+
+
+def test_a_folder_that_was_emptied_begins_anew(recordings: Recordings) -> None:
+    """What is put back later is not of the new folder."""
+    kept = recordings.root.with_name("kept")
+    recordings.root.rename(kept)
+    recordings.root.mkdir()
+    start(recordings.root)
+    assert rows(recordings) == [] and checked(recordings).findings == []
+    shutil.copytree(kept / "segments", recordings.segments, dirs_exist_ok=True)
+    shutil.copytree(kept / "log" / "w0", recordings.log("w0"), dirs_exist_ok=True)
+    start(recordings.root)
+    assert rows(recordings) == [] and checked(recordings).findings == []
 
 
 def as_an_older_version_left_it(recordings: Recordings) -> None:

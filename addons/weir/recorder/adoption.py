@@ -16,7 +16,7 @@ from weir.alarms import alarm
 from weir.recorder import heads, quarantine
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, verify
 from weir.recorder.entries import begins, line_hash
-from weir.recorder.evidence import CHECKPOINT, COVERED, FILE, KEEPER, Log, Signer, has_data
+from weir.recorder.evidence import CHECKPOINT, COVERED, FILE, KEEPER, Log, Signer, begin_heads, has_data, refuse_copy
 from weir.recorder.folder import Recordings
 from weir.recorder.merkle import Tree, leaf_hash
 from weir.recorder.repair import Repairs, idle_logs, seal, stands
@@ -35,10 +35,13 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
     with heads.adopting(signer.folder_id):
         pending = [log for log, head in heads.all_of(signer.folder_id) if head.vouched == heads.PENDING]
         folder = heads.folder(signer.folder_id)
-        if folder.is_dir() and not pending:
-            return
-        if not folder.is_dir() and not has_data(recordings):
-            heads.make_folder(signer.folder_id)
+        if folder.is_dir():
+            refuse_copy(recordings, signer)
+            heads.note_root(signer.folder_id, recordings.root)  # it may have been moved
+            if not pending:
+                return
+        elif not has_data(recordings):
+            begin_heads(recordings, signer)
             return
         deadline = time.monotonic() + _PATIENCE
         while (busy := running(recordings.root)) and not folder.is_dir() and time.monotonic() < deadline:
@@ -66,7 +69,12 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
 
 
 def _refuse_other_id(recordings: Recordings, signer: Signer) -> None:
-    """Raise OSError if a checkpoint names another folder that has heads here: the folder's id was changed."""
+    """Raise OSError if the folder was recorded under another id that has heads here: its id was changed."""
+    for other in heads.others_of(signer.folder_id, recordings.root):
+        raise OSError(
+            f"{recordings.root / 'format.json'} says that the folder is {signer.folder_id}, and its heads in WEIR_HOME "
+            f"that it is {other}; restore format.json"
+        )
     for path in recordings.root.glob(f"log/*/{CHECKPOINT}"):
         origin = path.read_bytes().split(b"\n")[0].decode("utf-8", "replace").split("/")
         other = origin[1] if len(origin) == 3 else ""
@@ -100,6 +108,7 @@ def _make_heads(recordings: Recordings, signer: Signer) -> None:
         head.close()
     recordings.make(recordings.log(KEEPER))
     fresh.rename(heads.folder(signer.folder_id))
+    heads.note_root(signer.folder_id, recordings.root)
 
 
 def _checkpoint(folder: Path, signer: Signer) -> Checkpoint | None:

@@ -39,7 +39,7 @@ from weir.recorder.entries import (
     erased_line,
     line_hash,
 )
-from weir.recorder.folder import Recordings, read_regular, sync_path
+from weir.recorder.folder import Recordings, read_format, read_regular, sync_path
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import Tree, leaf_hash
 from weir.recorder.worker import LOG_NAME
@@ -129,8 +129,10 @@ class Log:
             for name in COVERED
             if name in self.head or os.path.lexists(self.folder / name)
         }
-        for entry in found:
+        for entry in found:  # before the head forgets the lines that they are about
             self.append(entry)
+        for name, tree in self._files.items():
+            self._settle(name, tree)
         if found:
             alarm("recordings_unaccounted", f"{self.folder}: {describe(found)}; see: weir verify", level=_WARNING)
 
@@ -181,11 +183,17 @@ class Log:
         if name == FILE:
             for line in lines[:count]:
                 self._note(line)
-        if (tree.size, tree.size) != (record.now.lines, record.synced.lines):
-            if os.path.lexists(path):
-                sync_path(path)
-            self.head.put(name, Size(tree.size, tree.root()), synced=True)
+        if name == FILE:
+            self._settle(name, tree)
         return tree
+
+    def _settle(self, name: str, tree: Tree) -> None:
+        """Have the head say what the file holds, and the disk hold it. Raises OSError."""
+        record = self.head.get(name)
+        if (tree.size, tree.size) != (record.now.lines, record.synced.lines):
+            if os.path.lexists(self.folder / name):
+                sync_path(self.folder / name)
+            self.head.put(name, Size(tree.size, tree.root()), synced=True)
 
     def adopt(self) -> None:
         """Vouch for later entries, and note that the earlier ones are taken over. Raises OSError."""
@@ -289,13 +297,34 @@ def describe(found: Sequence[Entry]) -> str:
 def require_heads(recordings: Recordings, signer: Signer) -> None:
     """Make the folder of heads for an empty recordings folder. Raises `NotAdoptedError`, OSError."""
     if heads.folder(signer.folder_id).is_dir():
+        refuse_copy(recordings, signer)
         return
     if has_data(recordings):
         raise NotAdoptedError(
             f"{recordings.root} was recorded by an older version or with another WEIR_HOME; start the gateway once, "
             "after every gateway of the older version has ended"
         )
+    begin_heads(recordings, signer)
+
+
+def begin_heads(recordings: Recordings, signer: Signer) -> None:
+    """Make the folder of heads for an empty recordings folder. Heads of an emptied one are not used again."""
+    for other in heads.others_of(signer.folder_id, recordings.root):
+        heads.forget_root(other)
     heads.make_folder(signer.folder_id)
+    heads.note_root(signer.folder_id, recordings.root)
+
+
+def refuse_copy(recordings: Recordings, signer: Signer) -> None:
+    """Raise OSError if another folder with the same id is there: both would write one set of heads."""
+    root = heads.root_of(signer.folder_id)
+    if root is None or root == recordings.root.resolve():
+        return
+    there = ""
+    with contextlib.suppress(OSError):  # it was moved, or removed
+        there = read_format(root)
+    if there == signer.folder_id:
+        raise NotAdoptedError(f"{recordings.root} is a copy of {root}; use it with a WEIR_HOME of its own")
 
 
 def has_data(recordings: Recordings) -> bool:

@@ -33,6 +33,8 @@ _NOTHING = Size(0, EMPTY)
 _VOUCHED = "@vouched"
 #: The record of the last checkpoint: its time in microseconds since 1970 instead of a count of lines, and its SHA-256.
 _CHECKPOINT = "@checkpoint"
+#: The file with the path of the recordings folder.
+_ROOT = "root"
 #: The count while a log of an older version is adopted.
 PENDING = (1 << 63) - 1
 
@@ -232,6 +234,34 @@ def make_folder(folder_id: str) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_path(path.parent)
     return path
+
+
+def root_of(folder_id: str) -> Path | None:
+    """The recordings folder that the heads of *folder_id* are for; None if no start has noted it."""
+    try:
+        return Path((folder(folder_id) / _ROOT).read_text(encoding="utf-8", errors="surrogateescape"))
+    except FileNotFoundError:
+        return None
+
+
+def note_root(folder_id: str, root: Path) -> None:
+    """Note that the heads of *folder_id* are for the recordings folder *root*. Raises OSError."""
+    path = folder(folder_id) / _ROOT
+    fresh = path.with_name(f".{_ROOT}.{os.getpid()}")
+    fresh.write_text(str(root.resolve()), encoding="utf-8", errors="surrogateescape")
+    fresh.replace(path)
+
+
+def others_of(folder_id: str, root: Path) -> list[str]:
+    """The ids of other folders whose heads are for the same *root*."""
+    known = folder(folder_id).parent.glob(f"*/{_ROOT}")
+    ids = [path.parent.name for path in known if not path.parent.name.startswith(".")]
+    return [other for other in ids if other != folder_id and root_of(other) == root.resolve()]
+
+
+def forget_root(folder_id: str) -> None:
+    """The recordings folder of *folder_id* is gone. Raises OSError."""
+    (folder(folder_id) / _ROOT).unlink(missing_ok=True)
 
 
 def path_of(folder_id: str, log: str) -> Path:

@@ -152,9 +152,7 @@ def _read_journals_again(recordings: Recordings) -> None:
     if recordings.index.is_dir():
         return  # another process was first
     linked = {segment for _, segment in live.segments(recordings.root)}
-    for segment in sealed_segments(recordings):
-        if segment not in linked:
-            live.add(recordings, "sealed", segment)
+    live.add(recordings, "sealed", *(s for s in sealed_segments(recordings) if s not in linked))
     recordings.make(recordings.index)
 
 

@@ -25,14 +25,17 @@ def prepare(recordings: Recordings) -> None:
         _link(recordings.live / "none-0.jsonl", EMPTY)
 
 
-def add(recordings: Recordings, worker: str, segment: str) -> None:
-    """Have *segment*'s journal read. Only *worker* itself, or who holds its lock, may say so. Raises OSError."""
-    for number in range(_MOST):
-        slot = recordings.live / f"{worker}-{number}.jsonl"
-        if not slot.is_symlink() or os.readlink(slot) == EMPTY:
-            _link(slot, f"../segments/{segment}.jsonl")
-            return
-    raise OSError(f"{recordings.live} has no slot left for {worker}")
+def add(recordings: Recordings, worker: str, *segments: str) -> None:
+    """Have the journals of *segments* read. Only *worker* itself, or who holds its lock, may say so. Raises OSError."""
+    numbers = iter(range(_MOST))  # once through: with thousands of segments, from the start for each takes minutes
+    for segment in segments:
+        for number in numbers:
+            slot = recordings.live / f"{worker}-{number}.jsonl"
+            if not slot.is_symlink() or os.readlink(slot) == EMPTY:
+                _link(slot, f"../segments/{segment}.jsonl")
+                break
+        else:
+            raise OSError(f"{recordings.live} has no slot left for {worker}")
 
 
 def segments(root: Path) -> Iterator[tuple[Path, str]]:

@@ -30,6 +30,9 @@ from weir.recorder.merkle import leaf_hash, root_of
 from weir.recorder.worker import LOG_NAME, MAX_WORKERS, WorkerLock, log_folders, try_claim
 from weir.text import inert
 
+#: Sealed journals that a start compares with their roots. Housekeeping, which begins seconds later, compares the rest.
+_MOST_READ = 100
+
 
 @dataclass(slots=True)
 class Repairs:
@@ -88,7 +91,7 @@ def repair(recordings: Recordings, signer: Signer, own: Log) -> Repairs:
 def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
     """Claim the lowest free worker id, with its log. Ids with a damaged log are passed over. Raises OSError."""
     for number in range(MAX_WORKERS):
-        lock = try_claim(recordings, f"w{number}")
+        lock = _try_claim(recordings, f"w{number}")
         if lock is None:
             continue
         try:
@@ -111,7 +114,7 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: se
     for folder in log_folders(recordings.root):
         if folder.name == own:
             continue
-        lock = try_claim(recordings, folder.name)
+        lock = _try_claim(recordings, folder.name)
         if lock is None:
             continue
         try:
@@ -128,6 +131,15 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: se
                 damaged.add(folder.name)
         finally:
             lock.release()
+
+
+def _try_claim(recordings: Recordings, worker: str) -> WorkerLock | None:
+    """As `try_claim`; None where the lock is no file."""
+    try:
+        return try_claim(recordings, worker)
+    except IsADirectoryError as error:
+        _alarm("evidence_damaged", f"{error.filename} is a folder, so {worker} is not used; remove it")
+        return None
 
 
 def _drop_placeholder(recordings: Recordings) -> None:
@@ -359,7 +371,7 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
             noted += _set_aside(recordings, path)
     for path in (*_pretended(recordings), *_strange_logs(recordings)):
         noted += _set_aside(recordings, path)
-    for message in drop_links(recordings, slots, known):
+    for message in drop_links(recordings, slots, known, _MOST_READ):
         _alarm("recordings_unaccounted", message)
     for entry in noted:
         own.append(entry)
