@@ -193,6 +193,7 @@ def _masked(root: Path, connection: str) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     query = "SELECT connection, kind, path, sum(count) FROM masked_fields WHERE $1 IN ('', connection) GROUP BY ALL"
     with duckdb.connect(str(root / "index.duckdb"), read_only=True) as index:
+        confine(index, Recordings(root))
         for name, kind, path, count in index.execute(query, [connection]).fetchall():
             counts[name, kind or path] += int(count)
     return counts
