@@ -70,7 +70,9 @@ def export(
     leave_row(folder, "exported", "index", str(target))
     try:
         with duckdb.connect() as connection, _bar() as progress:
-            for name, query in index.views(folder).items():  # not those in the folder: they are anybody's SQL
+            for name, query in index.views(
+                folder
+            ).items():  # not the folder's own: other programs may have changed them
                 connection.execute(f"CREATE VIEW {name} AS {query}")
             connection.execute(f"ATTACH {quoted(str(target))} AS copy (STORAGE_VERSION 'v1.4.0')")
             index.confine(connection, folder)

@@ -22,6 +22,8 @@ from weir.masking.detectors.model import Detector
 from weir.masking.keys import connection_key, keys, rotate
 from weir.masking.walk import MaskingError
 from weir.policies import Policies, folder_path, load_without_secrets
+from weir.recorder.folder import Recordings
+from weir.recorder.index import confine
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="What masks do, and what they left.")
 

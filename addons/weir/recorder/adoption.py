@@ -23,7 +23,7 @@ from weir.recorder.repair import Repairs, idle_logs, seal, stands
 from weir.recorder.retention import HOLDS, Held
 from weir.recorder.worker import WORKER_NAME, log_folders, running
 
-#: Seconds to wait for whoever writes to a folder that is to be adopted.
+#: Seconds to wait for processes that write to a folder before its adoption.
 _PATIENCE = 3.0
 #: The holds of older versions, a JSON list.
 _OLD_HOLDS = "holds.json"

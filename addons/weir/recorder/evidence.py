@@ -121,7 +121,7 @@ class Log:
         self.signed = self._last_checkpoint()
         vouched = self.signed if self.signed is not None and self.signed.vouched is not None else None
         if vouched is not None and vouched.vouched is not None and vouched.vouched > self.head.vouched:
-            self.head.vouch(vouched.vouched)  # the head was lost, and is made anew: what it said stands
+            self.head.vouch(vouched.vouched)  # the head was lost and is made anew: the signed number still counts
         found: list[Entry] = []
         self._tree = self._take(FILE, vouched.log if vouched else None, leaf_hash, found)
         self._files = {

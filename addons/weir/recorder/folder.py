@@ -106,7 +106,7 @@ class Recordings:
             path.chmod(mode)
 
     def refuse_links(self) -> None:
-        """Raise OSError where a folder that this version makes is a link: what is moved or written would be elsewhere.
+        """Raise OSError if a folder that this version makes is a link: files would be moved or written elsewhere.
 
         The root itself may be one.
         """

@@ -253,7 +253,7 @@ def note_root(folder_id: str, root: Path) -> None:
 
 
 def others_of(folder_id: str, root: Path) -> list[str]:
-    """The ids of other folders whose heads are for the same *root*."""
+    """The ids of other folders with heads for the same *root*."""
     known = folder(folder_id).parent.glob(f"*/{_ROOT}")
     ids = [path.parent.name for path in known if not path.parent.name.startswith(".")]
     return [other for other in ids if other != folder_id and root_of(other) == root.resolve()]

@@ -141,7 +141,7 @@ def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str
 
 
 def confine(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
-    """Let *connection* read the recordings and no other file of its user's: views may be anybody's."""
+    """Restrict *connection* to files below the recordings folder: other programs may have changed its views."""
     root = quoted(str(recordings.root.resolve()) + "/")
     connection.execute(f"SET TimeZone = 'UTC'; SET allowed_directories = [{root}]")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")

@@ -26,7 +26,7 @@ def prepare(recordings: Recordings) -> None:
 
 
 def add(recordings: Recordings, worker: str, *segments: str) -> None:
-    """Have the journals of *segments* read. Only *worker* itself, or who holds its lock, may say so. Raises OSError."""
+    """Have SQL read the journals of *segments*. Call it only as *worker*, or with its lock. Raises OSError."""
     numbers = iter(range(_MOST))  # once through: with thousands of segments, from the start for each takes minutes
     for segment in segments:
         for number in numbers:

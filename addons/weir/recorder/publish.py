@@ -33,7 +33,7 @@ def checkpoints(root: Path) -> dict[str, bytes]:
     found = {}
     for folder in log_folders(root):
         note = read_regular(folder / CHECKPOINT) if os.path.lexists(folder / CHECKPOINT) else b""
-        if note.startswith(b"weir/"):  # a link, or what somebody else put there, may hold anything: it is not sent
+        if note.startswith(b"weir/"):  # a link or a planted file may hold anything, so it is not sent
             found[folder.name] = note
     return found
 

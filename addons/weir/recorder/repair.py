@@ -381,7 +381,7 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
 
 
 def _set_aside(recordings: Recordings, path: Path) -> Iterator[Quarantined]:
-    """Quarantine *path*; what cannot be moved is an alarm, and keeps nobody from starting."""
+    """Quarantine *path*; a failure is an alarm and does not stop the start."""
     try:
         yield quarantine.set_aside(recordings, path, quarantine.UNKNOWN)
     except (OSError, RecursionError) as error:
@@ -389,7 +389,7 @@ def _set_aside(recordings: Recordings, path: Path) -> Iterator[Quarantined]:
 
 
 def _strange_logs(recordings: Recordings) -> Iterator[Path]:
-    """What stands in ``log/`` and is the log of nobody."""
+    """Files and folders in ``log/`` that are no log."""
     for path in sorted((recordings.root / "log").glob("*")):
         if path.name != "_none" and (path.is_symlink() or not path.is_dir() or not LOG_NAME.fullmatch(path.name)):
             yield path

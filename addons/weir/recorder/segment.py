@@ -54,7 +54,7 @@ class Segment:
         self.open: dict[str, bytes] = {}
 
     def in_place(self) -> bool:
-        """Whether both files still stand where readers look for them, and hold what was written and no more."""
+        """Whether both files are at their paths, with exactly the written sizes."""
         return _same(self._flows, self.flow_path, self.size) and _same(
             self._journal, self.journal_path, self._journal_size
         )

@@ -12,7 +12,7 @@ from weir.recorder.folder import Recordings
 MAX_WORKERS = 256
 #: The ids of workers, with which the names of their segments begin.
 WORKER_NAME = re.compile(r"w[0-9]{1,3}")
-#: Every log that there can be. Nothing is signed for another: its name would stand in what is signed.
+#: The names of logs. The gateway signs for no other name, because the name is part of the signed text.
 LOG_NAME = re.compile(r"w[0-9]{1,3}|admin|command|keeper")
 
 
