@@ -38,6 +38,8 @@ from weir.profiles.texts import Unreadable
 from weir.routing.head import METHODS
 
 Condition = Callable[[Facts], bool | None]
+#: Where in one text a clause that looks for texts finds what it looks for: begin and end; None where it does not hold.
+Finds = Callable[[str], tuple[int, int] | None]
 Phase = Literal["request", "response"]
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -84,7 +86,7 @@ class Clause:
     test: Condition
     path: Path | None = None
     looks: tuple[str, ...] = ()  # of a clause that looks for texts: where, as `facts.LOOKED_THROUGH` names it
-    finds: Callable[[str], bool] | None = None  # whether it holds for one text
+    finds: "Finds | None" = None
 
     def __str__(self) -> str:
         return f"{self.path.text if self.path else self.fact}: {written(self.matcher)}"
@@ -187,7 +189,13 @@ class Compiler:
         with placed(name):
             member = _matcher(value, name, "text")
         tests = [_of_texts(fact, member) for fact in looks]
-        return Clause(name, value, _any_of(tests), looks=looks, finds=lambda text: member.one(text) is True)
+        wanted = value.get("contains", "") if isinstance(value, dict) else ""
+
+        def finds(text: str) -> tuple[int, int] | None:
+            begin = text.find(wanted)
+            return (begin, begin + len(wanted)) if member.one(text) is True else None
+
+        return Clause(name, value, _any_of(tests), looks=looks, finds=finds)
 
     def _nested(self, part: Any, *location: str | int) -> Node:
         with placed(*location):
@@ -229,8 +237,12 @@ class Compiler:
         if self._negated:
             return Clause("category", value, _any_of(conditions))
         self.needs.update((TEXTS, ANSWER_TEXTS) if self._phase == "response" else (TEXTS,))
-        found = [_searches(self._categories[name]) for name in named]
-        return Clause("category", value, _any_of(conditions), looks=looks, finds=lambda t: any(f(t) for f in found))
+        searches = [_searches(self._categories[name]) for name in named]
+
+        def finds(text: str) -> tuple[int, int] | None:
+            return next((span for search in searches if (span := search(text)) is not None), None)
+
+        return Clause("category", value, _any_of(conditions), looks=looks, finds=finds)
 
     def _category_looks(self) -> tuple[str, ...]:
         """Where a category is looked for: in all texts; under ``not``, as in `_anywhere`, in what the profile names."""
@@ -250,9 +262,9 @@ def _looks_for_text(value: Any) -> bool:
     return long or bool(set(value) & {"in", *_TEXT_OPS})
 
 
-def _searches(pattern: Any) -> Callable[[str], bool]:
+def _searches(pattern: Any) -> Finds:
     search = compile_pattern(pattern).search
-    return lambda text: search(text) is not None
+    return lambda text: None if (match := search(text)) is None else match.span()
 
 
 def _texts(facts: Facts, name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from weir.connection import Connection
 from weir.policy.compile import WRITES_RULE
 from weir.policy.conditions import Clause, Group, Node
-from weir.policy.facts import OF_CALL, OF_RESPONSE
+from weir.policy.facts import OF_CALL, OF_RESPONSE, RESPONSE_FACTS
 from weir.policy.rules import STRENGTH, Rule, clauses
 from weir.profiles.model import WEBSOCKET, WRITES
 from weir.profiles.profile import Operation

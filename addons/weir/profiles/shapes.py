@@ -36,10 +36,11 @@ class Shape:
     ``members`` are the API's own, ``others`` is the shape of all further ones, whose names are text unless ``key``
     accepts them. ``leaf`` accepts texts that are identifiers; without it, each is text. ``data``: Base64 or a data URI.
     ``bucket`` is what texts from here on belong to. ``apart`` are members whose lists hold items that no service joins
-    into one text. ``flat``: nothing below is excepted but the names in ``members``, of which ``known`` is the set.
+    into one text. ``flat``: nothing below is excepted but the names in ``members``, of which ``known`` is the set. The
+    same holds of an object that has none of ``named``; without these, something is excepted in every object.
     """
 
-    __slots__ = ("apart", "bucket", "data", "flat", "key", "known", "leaf", "members", "numbers", "others")
+    __slots__ = ("apart", "bucket", "data", "flat", "key", "known", "leaf", "members", "named", "numbers", "others")
 
     def __init__(self) -> None:
         self.members: dict[str, Shape] = {}
@@ -52,6 +53,7 @@ class Shape:
         self.bucket: str | None = None
         self.flat = True
         self.known: frozenset[str] = frozenset()
+        self.named: frozenset[str] | None = frozenset()
 
     def close(self, seen: "set[int] | None" = None) -> None:
         """All is known: set what lets the reader be fast."""
@@ -63,7 +65,9 @@ class Shape:
         for shape in below:
             shape.close(seen)
         own = self.leaf is not None or self.data or self.numbers or self.key is not None or self.others is not None
-        self.flat = not own and not self.apart and all(s.is_text for s in self.members.values())
+        named = [name for name, shape in self.members.items() if not shape.is_text]
+        self.named = None if own or self.apart else frozenset(named)
+        self.flat = self.named is not None and not named
         self.known = frozenset(self.members)
 
     @property

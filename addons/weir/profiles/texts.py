@@ -23,6 +23,10 @@ _MOST_JOINED_CHARACTERS = 64_000_000
 #: Texts times members in one list of both: each is joined with each.
 _MOST_JOINED_MEMBERS = 100_000
 _NUMBERS = frozenset((int, float, bool))
+_ONLY_TEXTS, _ONLY_OBJECTS = {str}, {dict}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+#: How a data URI can begin: services take white space before it.
+_STARTS = ("d", "D", " ", "\t", "\n", "\r", "\f", "\v")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +134,10 @@ class TextWalk:
 
     def _object(self, node: dict[str, Any], shape: Shape, into: _Bucket) -> None:
         if shape.flat:
-            members = shape.members
-            if members:
-                if not node.keys() <= shape.known:
-                    into.keys.update(node.keys() - shape.known)
-            else:
-                into.keys.update(node)
-            texts = into.texts
+            keys = node.keys()
+            if not keys <= shape.known:
+                into.keys.update(keys - shape.known)
+            texts, members = into.texts, shape.members
             for key, value in node.items():
                 kind = type(value)
                 if kind is str:
@@ -176,19 +177,7 @@ class TextWalk:
         if joins:
             self._join(items, shape, into)
             self._depth += 1
-        if shape.flat:
-            texts = into.texts
-            for item in items:
-                kind = type(item)
-                if kind is str:
-                    texts.append(item)
-                elif kind is dict:
-                    self._object(item, shape, into)
-                elif kind is list:
-                    self._list(item, shape, into, apart=False, within=within)
-                elif isinstance(item, str):
-                    texts.append(item)
-        else:
+        if shape.named is None or not self._plain(items, shape, into):
             for item in items:
                 kind = type(item)
                 if kind is dict:
@@ -199,6 +188,28 @@ class TextWalk:
                     self._string(item, shape, into)
         if joins:
             self._depth -= 1
+
+    @staticmethod
+    def _plain(items: list[Any], shape: Shape, into: _Bucket) -> bool:
+        """Add *items* at once where they are nothing but texts, or objects of texts and numbers: most documents are."""
+        kinds = set(map(type, items))
+        if kinds == _ONLY_TEXTS:
+            into.texts += items
+            return True
+        if kinds != _ONLY_OBJECTS:
+            return False
+        values: list[Any] = []
+        for item in items:
+            values += item.values()
+        if not _SCALARS.issuperset(map(type, values)):
+            return False
+        keys: set[str] = set()
+        keys.update(*items)
+        if not keys.isdisjoint(shape.named or ()):
+            return False
+        into.keys |= keys - shape.known
+        into.texts += [value for value in values if type(value) is str]
+        return True
 
     def _join(self, items: list[Any], shape: Shape, into: _Bucket) -> None:
         """Add what *items* say in a row: as some templates join parts with nothing between, others with a newline.
@@ -273,10 +284,11 @@ _TEXT = Shape()
 
 def _add_encoded(texts: list[str]) -> None:
     """Add to *texts* what they say once they are decoded."""
-    uris = [text for text in texts if (text[:5].lower() == "data:" or text[:1].isspace()) and is_data_uri(text)]
+    uris = [text for text in texts if text.startswith(_STARTS) and is_data_uri(text)]
     texts += [read for text in uris if (read := text_of_data(text)) is not None and read is not text]
-    for text in [text for text in texts if "\\" in text]:
-        texts += unescaped(text)
+    if "\\" in "".join(texts):
+        for text in [text for text in texts if "\\" in text]:
+            texts += unescaped(text)
 
 
 def locate(value: Any, place: str = "$") -> Any:
