@@ -210,7 +210,6 @@ def test_where_a_term_was_found_is_explained(folder: Path) -> None:
     said = explained(folder, ANIMALS)
     assert "true       category: animals   saw every text" in said
     name, value = "the name of $.zz['an elephant']", "$.zz['an elephant'][0].b"
-    cut = '…y in the woods there was once a elephant and it lived there for a long time"}'
     assert f"in {name}: an elephant\n" in said
     assert f"in {value} (unescaped): …" in said and "once a elephant and it lived" in said
     assert "false      document_text: {matches: tiger}   saw a\n" in said

@@ -18,12 +18,18 @@ from weir.profiles.profile import names
 CORPUS = Path(__file__).parents[1] / "corpus"
 CARRIERS = YAML(typ="safe").load((CORPUS / "carriers.yaml").read_text())
 #: Names of members and values of enumerations, as every API has them.
-ORDINARY = """role user system assistant developer tool content type function object string text json stream model auto
-none required description name properties title query queries documents document index id input inputs output tools
-parameters arguments items enum array number integer boolean message messages prompt choices usage metadata data file image
-audio url format float base64 search rerank match term terms filter field fields size limit score value values key label
-vector collection detail high low source body method path status code settings template language session service category
-truncate start order desc should must nested schema strict json_object json_schema image_url input_text search_query""".split()
+ORDINARY = [
+    "role", "user", "system", "assistant", "developer", "tool", "content", "type", "function", "object", "string",
+    "text", "json", "stream", "model", "auto", "none", "required", "description", "name", "properties", "title",
+    "query", "queries", "documents", "document", "index", "id", "input", "inputs", "output", "tools", "parameters",
+    "arguments", "items", "enum", "array", "number", "integer", "boolean", "message", "messages", "prompt", "choices",
+    "usage", "metadata", "data", "file", "image", "audio", "url", "format", "float", "base64", "search", "rerank",
+    "match", "term", "terms", "filter", "field", "fields", "size", "limit", "score", "value", "values", "key",
+    "label", "vector", "collection", "detail", "high", "low", "source", "body", "method", "path", "status", "code",
+    "settings", "template", "language", "session", "service", "category", "truncate", "start", "order", "desc",
+    "should", "must", "nested", "schema", "strict", "json_object", "json_schema", "image_url", "input_text",
+    "search_query",
+]  # fmt: skip
 TERM = "elephant"
 GATEWAY = """\
 version: 1

@@ -14,10 +14,14 @@ MOST_ROUNDS = 8
 #: A share of bytes that are UTF-8 above which data is a text. Random bytes have about one half.
 _TEXT_SHARE = 0.8
 
-_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
-_PLAIN = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
+#: What stands for an escaped backslash until a round is over, so that it begins no escape: half a character, which no
+#: parsed text has.
+_BACKSLASH = "\udcff"
+_PLAIN = (('\\"', '"'), ("\\/", "/"), ("\\b", "\b"), ("\\f", "\f"), ("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
 #: Characters of Base64 that is no data URI, below which a text is a word: no image is so short.
 _LEAST = 64
+_TOO_DEEP = "a text in it is escaped too often to be read"
 _DATA_URI = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
 #: The head of a data URI that says nothing but what the data is.
 _HEAD = re.compile(r"(?:[a-z0-9.+-]+/[a-z0-9.+-]+)?(?:;\s*charset=[a-z0-9._-]+)?;\s*base64\s*", re.IGNORECASE)
@@ -56,23 +60,32 @@ def unescaped(text: str) -> list[str]:
 
     The text need not be JSON: an object can stand in a sentence. Raises `TooDeep`.
     """
+    if "\\" * 2**MOST_ROUNDS in text:
+        raise TooDeep(_TOO_DEEP)
     found: list[str] = []
     current = str(text)
     while "\\" in current:
-        changed = _ESCAPE.sub(_unescape, current)
+        changed = _unescape(current)
         if changed == current:
             break
         if len(found) == MOST_ROUNDS:
-            raise TooDeep("a text in it is escaped too often to be read")
-        if not changed.isascii():  # halves of a character beyond the first 65,536 stand in two escapes
-            changed = changed.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            raise TooDeep(_TOO_DEEP)
         found.append(located(changed, text, "unescaped"))
         current = changed
     return found
 
 
-def _unescape(match: re.Match[str]) -> str:
-    return chr(int(match[1], 16)) if match[1] else _PLAIN[match[2]]
+def _unescape(text: str) -> str:
+    """One round, by a few passes over all of the text: it can be long, and be nothing but escapes."""
+    changed = text.replace("\\\\", _BACKSLASH)
+    for escape, plain in _PLAIN:
+        changed = changed.replace(escape, plain)
+    if "\\u" in changed:
+        changed = _UNICODE.sub(lambda match: chr(int(match[1], 16)), changed)
+        if not changed.isascii():  # halves of a character beyond the first 65,536 stand in two escapes
+            changed = changed.replace(_BACKSLASH, "\\")
+            return changed.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return changed.replace(_BACKSLASH, "\\")
 
 
 def is_data_uri(text: str) -> bool:
