@@ -87,7 +87,7 @@ def explain(
 
 
 def _clauses(outcome: Outcome) -> Iterator[dict[str, Any]]:
-    """Each clause and what it saw; of one that looks for texts, where it looked (``read``) and what it found."""
+    """Each clause as the record has it. A clause on texts also lists the places that it read and its matches."""
     places = Places(outcome.exchange)
     judged = [entry for entry in outcome.clauses() if isinstance(entry.node, Clause)]
     for entry, line in zip(judged, lines(judged, outcome.exchange.facts), strict=False):

@@ -60,7 +60,7 @@ def saw(clause: Clause, shown: Facts) -> str:
     if clause.fact == "category":
         return "every text" if clause.looks else "the texts of the query and the documents"
     value = shown.get(clause.fact, ABSENT)
-    if value is ABSENT and clause.looks:  # the texts that the fact has, which was not asked for by itself
+    if value is ABSENT and clause.looks:  # no rule needed the fact by itself
         value = shown.get(clause.looks[0], ABSENT)
     if isinstance(value, Unreadable):
         return value.reason

@@ -65,7 +65,7 @@ LOOKED_THROUGH: dict[str, tuple[str, ...]] = {
     "result_text": (RESULT_TEXT, RESULT_NAMES, OTHER_ANSWER_TEXT),
     "category": (RESULT_TEXT, OTHER_ANSWER_TEXT),  # of an answer; of a request, it looks through `text`
 }
-#: What stands for these, where facts were made without reading all texts.
+#: Used instead of these where `of_texts` was not called: in facts that were written by hand.
 INSTEAD = {QUERY_TEXT: "query", DOCUMENT_TEXT: "document_text", RESULT_TEXT: "result_text"}
 #: All of them, of a request and of an answer.
 OF_TEXTS = (QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT, QUERY_NAMES, DOCUMENT_NAMES)
@@ -111,7 +111,7 @@ def of_answer_texts(texts: Texts) -> Facts:
 
 
 def all_text(found: Facts) -> list[str] | Unreadable:
-    """The fact ``text``: every text of a request of which the texts were read."""
+    """The fact ``text``, from what `of_texts` gave."""
     every: list[str] = []
     for name in LOOKED_THROUGH["text"]:
         part = found[name]

@@ -50,9 +50,9 @@ def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
 
 
 def read_texts(exchange: Exchange, body: Any, *, places: bool = False) -> Texts:
-    """Every text of a request of which *body* is the parsed body; of an operation that is not known, its path too.
+    """Every text of a request with the parsed *body*. The path is read too if the operation is not known.
 
-    *places*: each text knows its place, as those of a *body* that `locate` made.
+    *places*: each text knows its place. *body* then comes from `locate`.
     """
     if exchange.operation is not None:
         return exchange.operation.reading.read(body, exchange.query, exchange.variables, places=places)

@@ -13,7 +13,7 @@ from weir.profiles.profile import UNKNOWN_ANSWER
 from weir.profiles.texts import locate
 from weir.text import inert
 
-#: Characters of a text that are shown before what was found in it, and after.
+#: Characters of a text that are shown before a match and after it.
 AROUND = 40
 
 
@@ -22,7 +22,7 @@ class Found:
     """A text that a clause found: its place (a JSONPath of the body, or a part of the URL), cut round the match."""
 
     place: str
-    read: str  # what was undone to read it, if anything
+    read: str  # how the text was decoded; empty if it stands there as it is
     text: str
 
 
@@ -46,7 +46,7 @@ class Places:
         return list(dict.fromkeys(_place(text) for text in self._of(clause)))
 
     def found(self, clause: Clause) -> list[Found]:
-        """Where *clause* finds what it looks for; of a place, the text as written goes before what was read from it."""
+        """The matches of *clause*, one for each place: the text as written, or else a text decoded from it."""
         found: dict[str, Found] = {}
         for text in self._of(clause) if clause.finds is not None else ():
             assert clause.finds is not None

@@ -15,8 +15,8 @@ MOST_ROUNDS = 8
 _TEXT_SHARE = 0.8
 
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
-#: What stands for an escaped backslash until a round is over, so that it begins no escape: half a character, which no
-#: parsed text has.
+#: Stands for an escaped backslash until a round is over, so that it begins no escape. It is half a character, which a
+#: parsed text cannot have.
 _BACKSLASH = "\udcff"
 _PLAIN = (('\\"', '"'), ("\\/", "/"), ("\\b", "\b"), ("\\f", "\f"), ("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
 #: Characters of Base64 that is no data URI, below which a text is a word: no image is so short.
@@ -42,7 +42,7 @@ def located(text: str, like: str, how: str) -> str:
 class Located(str):
     """A text that knows its place in a request: it equals the text alone. For explanations, not for the data path.
 
-    ``place`` is a JSONPath or another description; ``how`` says what was undone to read the text, if anything.
+    ``place`` is a JSONPath or another description; ``how`` says how the text was decoded, if it was.
     """
 
     how: str
@@ -96,8 +96,7 @@ def is_data_uri(text: str) -> bool:
 def text_of_data(text: str) -> str | None:
     """The text that a data URI, or Base64 alone, holds. None for other data: images, audio, video, archives.
 
-    Data is a text where its media type says nothing else and most of it is UTF-8, or where its media type is that of
-    a text. Data that is no Base64 is a text as it is.
+    Data is a text if its media type is a text's, or if most of it is UTF-8. A value that is no Base64 is a text as it is.
     """
     uri = _DATA_URI.match(text)
     if uri is None:
@@ -115,7 +114,7 @@ def text_of_data(text: str) -> str | None:
 
 
 def text_of_base64(text: str) -> str | None:
-    """The text that *text* holds in Base64; None where it is none."""
+    """Decode *text*, a text in Base64. None if it is not."""
     data = _decoded(text)
     return None if data is None else _as_text(data, text, "", by_type=False)
 

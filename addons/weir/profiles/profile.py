@@ -47,7 +47,7 @@ from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, TextWal
 #: Lists and objects of a body that paths beginning with `..` go over.
 _MOST_NODES = 20_000
 _NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
-#: Operations of which the text is read by a model as it stands: parts can be joined, and given as tokens.
+#: Operations that give texts to a model. It may join parts of a text, and take tokens.
 _OF_MODELS = frozenset(("chat", "rerank", "score", "embed"))
 
 
@@ -158,7 +158,7 @@ class Reading:
     ) -> Texts:
         """The texts, in the buckets `QUERY`, `DOCUMENTS` and `OTHER`; *path* is read too where it is given.
 
-        *places*: each text knows its place, as those of a *body* that `locate` made.
+        *places*: each text knows its place. *body* then comes from `locate`.
         """
         walk = TextWalk((QUERY, DOCUMENTS, OTHER), joins=self.of_model, tokens=self.of_model, places=places)
         walk.body(body, self.shape, apart=self.apart)
@@ -178,7 +178,7 @@ class Reading:
 
 #: Of operations that no profile knows: nothing is excepted.
 UNKNOWN_READING = Reading(Shape(), apart=False, of_model=True, parameters={}, asked=None)
-#: Of a request for a WebSocket, of which services read the model in the query.
+#: A request for a WebSocket: services read the model from its query.
 HANDSHAKE_READING = Reading(Shape(), apart=False, of_model=True, parameters={"model": GRAMMARS["name"]}, asked=None)
 
 

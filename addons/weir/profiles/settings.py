@@ -92,7 +92,7 @@ class RequestSettings(Settings):
     """Where an operation's facts stand in a request.
 
     ``members`` are the names of members that the API itself defines, as a tree: they are no text, and all others are.
-    The value says what stands there: ``text`` (or nothing), ``id``, ``name`` or ``index`` (an identifier of that
+    Each has a value: ``text`` (or nothing), ``id``, ``name`` or ``index`` (an identifier of that
     grammar, else text), a list of the values of an enumeration (others are text), ``data`` (Base64 or a data URI),
     ``numbers`` (a list of numbers there is no prompt), the name of one of the profile's ``shapes``, or the members
     below. Lists are left out: what is said of a list is said of its items. ``messages[]``: items of this list are

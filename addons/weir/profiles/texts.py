@@ -123,7 +123,8 @@ class TextWalk:
         """All is added."""
         texts: dict[str, list[str] | Unreadable] = {}
         for name, bucket in self._buckets.items():
-            found = [*bucket.texts, *bucket.keys, *bucket.joined]
+            # In an order that is the same in every process: approvals compare digests of it.
+            found = [*bucket.texts, *sorted(bucket.keys), *bucket.joined]
             try:
                 _add_encoded(found)
             except TooDeep as error:
@@ -170,9 +171,10 @@ class TextWalk:
         """*within*: it stands in an object; numbers in an object that is a document are data."""
         if not items:
             return
-        if type(items[0]) in _NUMBERS and _NUMBERS.issuperset(map(type, items)):
+        if type(items[0]) in _NUMBERS:
             self._tokens(items, shape, into, within=within)
-            return
+            if _NUMBERS.issuperset(map(type, items)):
+                return
         joins = self._joins and not apart and len(items) > 1
         if joins:
             self._join(items, shape, into)
@@ -258,7 +260,7 @@ class TextWalk:
             into.texts.append(text)
 
     def _tokens(self, items: list[Any], shape: Shape, into: _Bucket, *, within: bool) -> None:
-        """A list of nothing but numbers: a prompt as tokens, where a model reads prompts and all are whole."""
+        """A list that begins with a number is a prompt as tokens if a model reads it and its numbers are whole."""
         if not self._reads_tokens or shape.numbers or (within and into is self._documents):
             return
         if all(type(item) is not float or item.is_integer() for item in items):
