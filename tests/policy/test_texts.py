@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from ruamel.yaml import YAML
 
+from weir.approvals.binding import demands
 from weir.policies import Policies, load
 from weir.policy.rehearsal import Given, Outcome, rehearse
 from weir.profiles.profile import names
@@ -355,6 +356,33 @@ def test_answers_are_read_alike(tmp_path: Path, change: dict[str, Any], effect: 
     answer = msgspec.json.encode(ANSWER | change)
     outcome = loaded.judge("openai", CHAT, message("a"), status=200, response=answer)
     assert outcome.effect == effect
+
+
+def test_a_request_that_a_rule_for_answers_could_not_read_is_not_sent(tmp_path: Path) -> None:
+    loaded = Loaded(tmp_path, "{category: animals}, on: response")
+    outcome = loaded.judge("openai", CHAT, message("a") | {"prompt_token_ids": [1, 2]})
+    assert outcome.effect == "refuse" and outcome.problem is not None and outcome.problem.kind.slug == "unreadable-body"
+
+
+def test_one_approval_covers_only_requests_with_the_same_texts(tmp_path: Path) -> None:
+    loaded = Loaded(tmp_path, "{category: animals}")
+    file = tmp_path / "cohere.yaml"
+    file.write_text(
+        file.read_text().replace("effect: deny", "effect: require_approval, approval: {reviewers: [leads], reuse: 30m}")
+    )
+    policies = load(tmp_path)
+    rule = next(c for c in policies.connections if c.name == "cohere").rules.rules[0]
+
+    def covers(body: Any) -> str:
+        outcome = rehearse(policies, Given("cohere", "/v2/rerank", body=msgspec.json.encode(body)))
+        assert outcome.effect == "require_approval"
+        principal = outcome.exchange.principal
+        assert principal is not None
+        return demands(b"k", [rule], principal, "cohere", outcome.exchange.facts)[0].covers
+
+    body = RERANK | {"zz": TERM}
+    assert covers(body) == covers(body | {"model": "other"}) != covers(body | {"zz": f"another {TERM}"})
+    assert loaded.judge("cohere", "/v2/rerank", body).effect == "deny"
 
 
 def test_ordinary_words_of_an_answer_are_no_text(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
         found["document_text"] = _document_texts(exchange, exchange.body)
     if TEXTS in needs or "text" in needs:
         found.update(facts.of_texts(read_texts(exchange, exchange.body)))
+        if TEXTS in connection.response_rules.needs:  # refuse before it is sent
+            for name in facts.OF_TEXTS:
+                if isinstance(found[name], Unreadable):
+                    raise ContentError(found[name].reason)
         if "text" in needs:
             every = facts.all_text(found)
             if isinstance(every, Unreadable):

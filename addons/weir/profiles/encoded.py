@@ -96,7 +96,7 @@ def is_data_uri(text: str) -> bool:
 def text_of_data(text: str) -> str | None:
     """The text that a data URI, or Base64 alone, holds. None for other data: images, audio, video, archives.
 
-    Data is a text if its media type is a text's, or if most of it is UTF-8. A value that is no Base64 is a text as it is.
+    Data is a text if its media type says so, or if most of it is UTF-8. A value that is not Base64 is a text as it is.
     """
     uri = _DATA_URI.match(text)
     if uri is None:

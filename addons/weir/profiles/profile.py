@@ -343,16 +343,13 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
     expressions = next((s.index_expressions for s in chain if s.index_expressions is not None), False)
     ignores_case = any(s.ignores_case for s in chain)
-    common = _Common(
-        index_parameter,
-        expressions=expressions,
-        ignores_case=ignores_case,
-        shapes={name: tree for part in reversed(chain) for name, tree in part.shapes.items()},
-        parameters=_parameters({name: kind for part in reversed(chain) for name, kind in part.parameters.items()}),
-    )
+    parameters = _parameters({name: kind for part in reversed(chain) for name, kind in part.parameters.items()})
     tree: Paths[Operation] = Paths()
     operations = []
     for level, part in enumerate(chain):
+        # An operation has the shapes of its own profile and of those that this extends: no extension changes them.
+        shapes = {name: tree for below in reversed(chain[level:]) for name, tree in below.shapes.items()}
+        common = _Common(index_parameter, expressions, ignores_case, shapes, parameters)
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
             with placed(*location):

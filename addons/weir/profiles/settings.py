@@ -95,9 +95,9 @@ class RequestSettings(Settings):
     Each has a value: ``text`` (or nothing), ``id``, ``name`` or ``index`` (an identifier of that
     grammar, else text), a list of the values of an enumeration (others are text), ``data`` (Base64 or a data URI),
     ``numbers`` (a list of numbers there is no prompt), the name of one of the profile's ``shapes``, or the members
-    below. Lists are left out: what is said of a list is said of its items. ``messages[]``: items of this list are
+    below. Lists are left out: the tree names the members of their items. ``messages[]``: items of this list are
     never joined into one text. Special names: ``""`` is the value itself where it is a text, ``"*"`` all other
-    members, ``"{name}"`` all other members, of which the names are no text if they match the grammar ``name``.
+    members, ``"{name}"`` the same, but names that match the grammar ``name`` are no text.
     """
 
     body: Literal["json", "ndjson"] = "json"
@@ -114,7 +114,7 @@ class RequestSettings(Settings):
     esql: str | None = None  # path to a text in ES|QL, which names indexes and limits by itself
     members: Tree | None = None
     encoded: Strings = []  # paths to texts in Base64 that the service decodes
-    unreadable: Strings = []  # paths to prompts of which the text cannot be read: vectors, tokens
+    unreadable: Strings = []  # paths to prompts without a readable text: vectors, tokens
 
 
 class ResponseSettings(Settings):

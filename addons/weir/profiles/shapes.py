@@ -1,8 +1,8 @@
 """Shapes: which members of a body are the API's own, and which values are identifiers. Compiled once; pure.
 
 Everything in a body is text, object keys too. A shape makes exceptions, each at an exact place: the name of a member
-that the API defines there, and a value that must match a grammar or an enumeration there. Whatever a shape does not
-name, and whatever does not match, is text.
+that the API defines there, and a value that must match a grammar or an enumeration there. A name that the shape lacks
+and a value that does not match are text.
 """
 
 import copy
@@ -18,7 +18,7 @@ Grammar = Callable[[str], object]
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 #: The name of a model or a field: `BAAI/bge-reranker-v2-m3`, `user.name^2`.
 _NAME = re.compile(r"[A-Za-z0-9_@*][A-Za-z0-9_.:/@*^+-]{0,255}").fullmatch
-#: Names and patterns of indexes, and what stands in a path: `logs-*,-old,eu:books`, `<logs-{now/d}>`.
+#: Names and patterns of indexes, and variables of a path: `logs-*,-old,eu:books`, `<logs-{now/d}>`.
 _INDEX = re.compile(r"[A-Za-z0-9_.,:*+<>{}/|@=~$!#-]{0,1000}").fullmatch
 GRAMMARS: dict[str, Grammar] = {"id": _ID, "name": _NAME, "index": _INDEX}
 #: The index grammar, for variables of a path.
@@ -31,12 +31,12 @@ _STEP = re.compile(r"\.\.|\.\*|\.([A-Za-z_@$][\w@$]*)|\[(\*|-?\d*(?::-?\d*){0,2}
 
 
 class Shape:
-    """What may stand at one place of a body. Lists are transparent: the shape is that of each item.
+    """The exceptions at one place of a body. Lists are transparent: each item has the shape.
 
-    ``members`` are the API's own, ``others`` is the shape of all further ones, whose names are text unless ``key``
+    ``members`` are the API's own, ``others`` is the shape of all further ones. Their names are text unless ``key``
     accepts them. ``leaf`` accepts texts that are identifiers; without it, each is text. ``data``: Base64 or a data URI.
-    ``bucket`` is what texts from here on belong to. ``apart`` are members whose lists hold items that no service joins
-    into one text. ``flat``: nothing below is excepted but the names in ``members``, of which ``known`` is the set. The
+    ``bucket`` receives the texts from here on. No service joins the items of lists at ``apart``.
+    ``flat``: nothing below is excepted but the names in ``members``, of which ``known`` is the set. The
     same holds of an object that has none of ``named``; without these, something is excepted in every object.
     """
 

@@ -73,7 +73,7 @@ class TextWalk:
         self._characters = 0
 
     def body(self, body: Any, shape: Shape, *, apart: bool) -> None:
-        """Add what stands in *body*; *apart*: it may be a list of things that are not joined."""
+        """Add the texts of *body*. *apart*: if it is a list, its items are not joined."""
         into = self._buckets[shape.bucket or OTHER]
         kind = type(body)
         if kind is dict:
@@ -84,7 +84,7 @@ class TextWalk:
             self._string(body, shape, into)
 
     def parameters(self, query: str, known: Mapping[str, Grammar | None], asked: str | None) -> None:
-        """Add the URL's *query*: values, and names, but for *known* parameters; that of *asked* is a query."""
+        """Add the values in the URL's *query*, and names that are not *known*. The parameter *asked* holds a query."""
         try:
             found = parse_parameters(query)
         except ContentError:  # read in several ways: all of it
@@ -100,7 +100,7 @@ class TextWalk:
                     self.add(QUERY if name == asked else OTHER, value, f"the query parameter {name}")
 
     def variables(self, variables: Mapping[str, str]) -> None:
-        """Add what stands for the *variables* of a path, where it is no identifier."""
+        """Add the values of a path's *variables* that are no identifiers."""
         for name, value in variables.items():
             if not IN_PATH(value):
                 self.add(OTHER, value, f"{{{name}}} in the path")
@@ -285,7 +285,7 @@ _TEXT = Shape()
 
 
 def _add_encoded(texts: list[str]) -> None:
-    """Add to *texts* what they say once they are decoded."""
+    """Add the decoded forms of *texts* to them."""
     uris = [text for text in texts if text.startswith(_STARTS) and is_data_uri(text)]
     texts += [read for text in uris if (read := text_of_data(text)) is not None and read is not text]
     if "\\" in "".join(texts):
