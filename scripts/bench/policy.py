@@ -97,7 +97,7 @@ def main() -> None:
         call = operation.read_call(parsed)
         caller = {"user": "alice", "groups": ["local/search"], "issuer": "local", "connection": "reranker", "method": "POST",
                   "client_ip": "127.0.0.1", "path": "/v2/rerank", "hour": 12, "weekday": "monday", "bytes": len(data), "body": parsed}  # fmt: skip
-        return facts.of_call(call) | caller | {"document_text": operation.texts(parsed, call.documents)}
+        return facts.of_call(call) | caller | facts.of_texts(operation.reading.read(parsed, "", {}))
 
     times: dict[str, list[float]] = {}
 

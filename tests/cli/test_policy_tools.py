@@ -196,6 +196,30 @@ def test_a_curl_command_is_explained(folder: Path) -> None:
     assert json.loads(explained(folder, CURL, "--json"))["rule"] == "cap"
 
 
+ANIMALS = """{"connection": "c", "request": {"path": "/v2/rerank", "query": "x=1", "body": {"query": "q", "documents": ["a"],
+  "zz": {"an elephant": [{"b": "{\\"c\\": \\"far away in the woods there was once a \\\\u0065lephant and it lived there for a long time\\"}"}]}}}}"""
+
+
+def test_where_a_term_was_found_is_explained(folder: Path) -> None:
+    gateway = folder / "policies/gateway.yaml"
+    gateway.write_text(gateway.read_text() + "categories: {animals: {terms: [elephant]}}\n")
+    (folder / "policies/c.yaml").write_text(
+        CONNECTION.format(profile="cohere")
+        + "rules: [{name: animals, when: {category: animals}, effect: deny}, {name: q, when: {query: {contains: elephant}}, effect: deny}, {name: t, when: {document_text: {matches: tiger}}, effect: deny}]\n"
+    )
+    said = explained(folder, ANIMALS)
+    assert "true       category: animals   saw every text" in said
+    name, value = "the name of $.zz['an elephant']", "$.zz['an elephant'][0].b"
+    assert f"in {name}: an elephant\n" in said
+    assert f"in {value} (unescaped): …" in said and "once a elephant and it lived" in said
+    assert "false      document_text: {matches: tiger}   saw a\n" in said
+    animals, q, tiger = json.loads(explained(folder, ANIMALS, "--json"))["clauses"]
+    assert {one["place"]: one["read"] for one in animals["found"]} == {name: "", value: "unescaped"}
+    assert q["found"][0]["text"] == "an elephant" and tiger["found"] == []
+    assert {"$.query", "$.documents[0]", "the query parameter x"} <= set(animals["read"])
+    assert all(len(one["text"]) < 100 for one in animals["found"])
+
+
 def test_what_a_browser_copies_is_understood(folder: Path) -> None:
     copied = '$ curl \'http://gateway/c/v2/rerank\' --compressed -H \'Content-Type: application/json\' --data-binary $\'{\\n "query": "it\\\'s", "documents": ["\\u00fc"]}\''
     assert explained(folder, copied).startswith("allowed by access")

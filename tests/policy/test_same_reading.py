@@ -264,7 +264,8 @@ def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, no
     assert found is not None and found.operation is operation, "another operation"
     call = operation.read_call(body, parameters, found.variables)
     texts = facts.ABSENT if call.documents is None else operation.texts(body, call.documents)
-    return facts.of_call(call) | {"document_text": texts, "body": body}
+    every = facts.of_texts(operation.reading.read(body, exchange.query, found.variables))
+    return facts.of_call(call) | every | {"document_text": texts, "body": body}
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -280,7 +281,7 @@ def test_what_passes_is_read_alike_by_everyone(loaded: Loaded, request: tuple[st
             seen = as_a_service_reads(exchange, exchange.operation, parser, normal)
             again = exchange.facts | seen
             assert not judge(exchange.connection.rules, again).deny
-            for fact in facts.OF_CALL:
+            for fact in (*facts.OF_CALL, *facts.OF_TEXTS):
                 if fact in seen and fact in exchange.facts:
                     assert seen[fact] == exchange.facts[fact], fact
 

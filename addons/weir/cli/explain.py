@@ -18,14 +18,18 @@ from weir.cli.fail import fail
 from weir.config.problems import SettingError
 from weir.policies import Policies, folder_path, load_without_secrets
 from weir.policy.cases import CaseSettings, given
+from weir.policy.conditions import Clause
 from weir.policy.evidence import lines
-from weir.policy.rehearsal import Given, find_connection, rehearse
+from weir.policy.places import Places
+from weir.policy.rehearsal import Given, Outcome, find_connection, rehearse
 from weir.policy.words import explain as in_words
 from weir.recorder.folder import Recordings
 from weir.recorder.index import confine
 from weir.recorder.reading import MissingFlowError, flow_of
 from weir.text import inert
 
+#: Places of texts that ``--json`` lists for one clause.
+_MOST_PLACES = 200
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -76,12 +80,25 @@ def explain(
             "detail": outcome.problem.detail if outcome.problem else None,
             "shadow": list(decision.shadow) if decision else [],
             "policy_version": loaded.version,
-            "clauses": msgspec.to_builtins(lines(outcome.clauses(), outcome.exchange.facts)),
+            "clauses": list(_clauses(outcome)),
         }
         print(json.dumps(document, indent=1))
         return
     for line in [*before, *in_words(outcome)]:
         print(inert(line))
+
+
+def _clauses(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    """Each clause as the record has it. A clause on texts also lists the places that it read and its matches."""
+    places = Places(outcome.exchange)
+    judged = [entry for entry in outcome.clauses() if isinstance(entry.node, Clause)]
+    for entry, line in zip(judged, lines(judged, outcome.exchange.facts), strict=False):
+        shown: dict[str, Any] = msgspec.to_builtins(line)
+        if isinstance(entry.node, Clause) and entry.node.looks:
+            found = places.found(entry.node) if entry.outcome is True else []
+            shown["read"] = places.read(entry.node)[:_MOST_PLACES]
+            shown["found"] = [dataclasses.asdict(one) for one in found[:_MOST_PLACES]]
+        yield shown
 
 
 def _from_file(policies: Policies, path: Path, connection: str) -> Given:

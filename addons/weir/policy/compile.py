@@ -14,7 +14,7 @@ from weir.config.problems import SettingError, at, placed
 from weir.duration import seconds
 from weir.policy.breaker import Trip
 from weir.policy.conditions import Compiler, Node, Phase
-from weir.policy.facts import REQUEST_FACTS, RESPONSE_FACTS
+from weir.policy.facts import REQUEST_FACTS, RESPONSE_FACTS, RESULT_TEXT
 from weir.policy.gate import compile_pattern, term_pattern
 from weir.policy.limits import Concurrency, Limit, compile_limit
 from weir.policy.rules import Rule, Rules, clauses
@@ -136,6 +136,8 @@ def _named(node: Node) -> Iterator[str]:
             yield from ("query", "document_text")
         else:
             yield clause.fact
+        if clause.looks:  # it looks in more than its fact says
+            yield from ("text",) if RESULT_TEXT not in clause.looks else ("text", "result_text")
 
 
 def _categories(node: Node) -> Iterator[str]:

@@ -18,13 +18,28 @@ import msgspec
 from weir.config.problems import SettingError, did_you_mean, placed
 from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.policy import indexes
-from weir.policy.facts import ABSENT, NODES, REQUEST_FACTS, RESPONSE_FACTS, WEEKDAYS, Facts, Kind
+from weir.policy.facts import (
+    ABSENT,
+    ANSWER_TEXTS,
+    INSTEAD,
+    LOOKED_THROUGH,
+    NODES,
+    REQUEST_FACTS,
+    RESPONSE_FACTS,
+    TEXTS,
+    WEEKDAYS,
+    Facts,
+    Kind,
+)
 from weir.policy.gate import TextGate, compile_pattern
 from weir.profiles.model import WEBSOCKET
 from weir.profiles.settings import OperationName
+from weir.profiles.texts import Unreadable
 from weir.routing.head import METHODS
 
 Condition = Callable[[Facts], bool | None]
+#: Where in one text a clause that looks for texts finds what it looks for: begin and end; None where it does not hold.
+Finds = Callable[[str], tuple[int, int] | None]
 Phase = Literal["request", "response"]
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -39,7 +54,7 @@ _ELSEWHERE = {
     "eq": "in", "equals": "in", "includes": "contains", "len": "length", "min": "ge", "max": "le",
 }  # fmt: skip
 _OTHER_FACTS = {
-    "document": "document_text", "text": "document_text", "texts": "document_text", "or": "any", "and": "all",
+    "document": "document_text", "texts": "text", "prompt": "text", "or": "any", "and": "all",
     "unless": "not", "none": "not", "ip": "client_ip", "group": "groups", "indexes": "index", "indices": "index",
     "result": "result_text", "score": "top_score", "size": "bytes", "day": "weekday", "time": "hour",
 }  # fmt: skip
@@ -70,6 +85,8 @@ class Clause:
     matcher: Any
     test: Condition
     path: Path | None = None
+    looks: tuple[str, ...] = ()  # of a clause that looks for texts: where, as `facts.LOOKED_THROUGH` names it
+    finds: "Finds | None" = None
 
     def __str__(self) -> str:
         return f"{self.path.text if self.path else self.fact}: {written(self.matcher)}"
@@ -102,6 +119,7 @@ class Compiler:
         self._categories = categories or {}
         self._expressions = expressions  # whether index names can be more than names
         self._gates: dict[str, TextGate] = {}
+        self._negated = False
         self.needs: set[str] = set()
 
     def compile(self, when: Any) -> Node:
@@ -123,7 +141,11 @@ class Compiler:
                 raise SettingError("must be a list of conditions", name)
             return _group(name, [self._nested(part, name, i) for i, part in enumerate(value)])  # type: ignore[arg-type]
         if name == "not":
-            return _group("not", [self._nested(value, name)])
+            self._negated = not self._negated
+            try:
+                return _group("not", [self._nested(value, name)])
+            finally:
+                self._negated = not self._negated
         if name == "body":
             if not isinstance(value, dict) or not value:
                 raise SettingError("must map JSONPaths to matchers", name)
@@ -140,8 +162,10 @@ class Compiler:
             if not isinstance(name, str):
                 hint = "; a number is written without commas, a text in quotes"
             raise SettingError(f"there is no fact {name!r}{hint}", name)
-        self.needs.add(name)
         kind = self._facts[name]
+        if kind == "texts" and _looks_for_text(value) and not self._negated:
+            return self._anywhere(name, value)
+        self.needs.add(name)
         if kind == "texts" and isinstance(value, dict) and set(value) == {"matches"}:
             return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
         with placed(name):
@@ -151,6 +175,28 @@ class Compiler:
             matcher = matcher or _matcher(value, name, kind)
         return Clause(name, value, _of_fact(name, matcher.one))
 
+    def _anywhere(self, name: str, value: Any) -> Clause:
+        """A condition that holds where a text is found. It looks where the profile says, and where it says nothing.
+
+        Not so under ``not``: there, a caller could make the rule not count with a text in a member of any name.
+        """
+        looks = LOOKED_THROUGH[name]
+        self.needs.add(ANSWER_TEXTS if name == "result_text" else TEXTS)
+        if isinstance(value, dict) and set(value) == {"matches"}:
+            pattern = value["matches"]
+            tests = [self._gated(fact, pattern, name, "matches") for fact in looks]
+            return Clause(name, value, _any_of(tests), looks=looks, finds=_searches(pattern))
+        with placed(name):
+            member = _matcher(value, name, "text")
+        tests = [_of_texts(fact, member) for fact in looks]
+        wanted = value.get("contains", "") if isinstance(value, dict) else ""
+
+        def finds(text: str) -> tuple[int, int] | None:
+            begin = text.find(wanted)
+            return (begin, begin + len(wanted)) if member.one(text) is True else None
+
+        return Clause(name, value, _any_of(tests), looks=looks, finds=finds)
+
     def _nested(self, part: Any, *location: str | int) -> Node:
         with placed(*location):
             return self.compile(part)
@@ -158,14 +204,15 @@ class Compiler:
     def _gated(self, fact: str, pattern: Any, *location: str) -> Condition:
         if not isinstance(pattern, str):
             raise SettingError(f"{pattern!r} is not a text", *location)
-        self.needs.add(fact)
+        if fact in self._facts:
+            self.needs.add(fact)
         gate = self._gates.setdefault(fact, TextGate())
         with placed(*location):
             number = gate.add(pattern)
         key = f"{fact} in gate {id(gate)}"  # those of a response's rules are others, by other numbers
 
         def condition(facts: Facts) -> bool | None:
-            texts = facts[fact]
+            texts = _texts(facts, fact)
             if texts is ABSENT:
                 return None
             found = facts.get(key)
@@ -185,14 +232,67 @@ class Compiler:
                 known = ", ".join(sorted(self._categories)) or "none; define it under `categories` in gateway.yaml"
                 hint = did_you_mean(str(name), self._categories)
                 raise SettingError(f"there is no category {name!r}{hint}; there are {known}", "category")
-            texts = ["query", "document_text", *(["result_text"] if self._phase == "response" else [])]
-            conditions += [self._gated(fact, self._categories[name], "category") for fact in texts]
+            conditions += [self._gated(fact, self._categories[name], "category") for fact in self._category_looks()]
+        looks = self._category_looks()
+        if self._negated:
+            return Clause("category", value, _any_of(conditions))
+        self.needs.update((TEXTS, ANSWER_TEXTS) if self._phase == "response" else (TEXTS,))
+        searches = [_searches(self._categories[name]) for name in named]
 
-        def condition(facts: Facts) -> bool | None:
-            values = [test(facts) for test in conditions]
-            return True if True in values else None if all(v is None for v in values) else False
+        def finds(text: str) -> tuple[int, int] | None:
+            return next((span for search in searches if (span := search(text)) is not None), None)
 
-        return Clause("category", value, condition)
+        return Clause("category", value, _any_of(conditions), looks=looks, finds=finds)
+
+    def _category_looks(self) -> tuple[str, ...]:
+        """Where a category is looked for: in all texts; under ``not``, as in `_anywhere`, in what the profile names."""
+        answers = self._phase == "response"
+        if self._negated:
+            return ("query", "document_text", *(("result_text",) if answers else ()))
+        return (*LOOKED_THROUGH["text"], *(LOOKED_THROUGH["category"] if answers else ()))
+
+
+def _looks_for_text(value: Any) -> bool:
+    """Whether a matcher holds where a text is found, so that more texts can only make it hold more often."""
+    if not isinstance(value, dict):
+        return True
+    if "exists" in value:
+        return False
+    long = set(value) == {"length"} and isinstance(value["length"], dict) and set(value["length"]) <= {"gt", "ge"}
+    return long or bool(set(value) & {"in", *_TEXT_OPS})
+
+
+def _searches(pattern: Any) -> Finds:
+    search = compile_pattern(pattern).search
+    return lambda text: None if (match := search(text)) is None else match.span()
+
+
+def _texts(facts: Facts, name: str) -> Any:
+    """The texts that *name* stands for. Raises `UnreadableFact` where they cannot be read."""
+    found = facts.get(name)
+    if found is None:
+        return facts[INSTEAD[name]] if name in INSTEAD else facts[name] if name in RESPONSE_FACTS else ABSENT
+    if type(found) is Unreadable:
+        raise UnreadableFact(found.reason)
+    return found
+
+
+def _of_texts(fact: str, member: "_Matcher") -> Condition:
+    def condition(facts: Facts) -> bool | None:
+        texts = _texts(facts, fact)
+        return None if texts is ABSENT else member.many(texts)
+
+    return condition
+
+
+def _any_of(conditions: Sequence[Condition]) -> Condition:
+    """True where any is; None where all are."""
+
+    def condition(facts: Facts) -> bool | None:
+        values = [test(facts) for test in conditions]
+        return True if True in values else None if all(v is None for v in values) else False
+
+    return condition
 
 
 def compile_when(when: Any, phase: Phase = "request", categories: Mapping[str, str] | None = None) -> Node:

@@ -8,6 +8,7 @@ from weir.policy.conditions import Clause
 from weir.policy.facts import ABSENT, Facts
 from weir.policy.model import TraceLine
 from weir.policy.rules import Judged, Rule, trace
+from weir.profiles.texts import Unreadable
 from weir.text import inert
 
 _LONGEST = 200
@@ -57,8 +58,12 @@ def saw(clause: Clause, shown: Facts) -> str:
         values = clause.path.find(body) if body is not ABSENT else []
         return _several(values) if values else "nothing there"
     if clause.fact == "category":
-        return "the texts of the query and the documents"
+        return "every text" if clause.looks else "the texts of the query and the documents"
     value = shown.get(clause.fact, ABSENT)
+    if value is ABSENT and clause.looks:  # no rule needed the fact by itself
+        value = shown.get(clause.looks[0], ABSENT)
+    if isinstance(value, Unreadable):
+        return value.reason
     if value is ABSENT:
         return "absent"
     return _several(value) if isinstance(value, list) else _one(value)

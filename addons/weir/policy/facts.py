@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal
 
 from weir.profiles.model import Call, Ranking
+from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, Unreadable
 
 Kind = Literal["text", "texts", "list", "number", "boolean"]
 
@@ -32,7 +33,7 @@ OF_CALLER: dict[str, Kind] = {
 #: Of what a profile reads in a request.
 OF_CALL: dict[str, Kind] = {
     "operation": "text", "index": "list", "model": "text", "query": "texts", "documents": "number",
-    "document_text": "texts", "top_n": "number", "breadth": "number", "max_tokens": "number",
+    "document_text": "texts", "text": "texts", "top_n": "number", "breadth": "number", "max_tokens": "number",
     "return_documents": "boolean", "stream": "boolean",
 }  # fmt: skip
 #: Of what a profile reads in a response.
@@ -46,6 +47,29 @@ RESPONSE_FACTS: dict[str, Kind] = {**REQUEST_FACTS, **OF_RESPONSE}
 
 #: Not a fact: where the descendants of ``body`` are kept, once a rule has asked for them.
 NODES = "nodes of the body"
+
+#: Not facts: what conditions look for texts in, which is read where a condition needs `TEXTS` or `ANSWER_TEXTS`. A
+#: text that no path of the profile selects could be anything, so conditions on the query, the documents or the results
+#: look there too.
+TEXTS, ANSWER_TEXTS = "all texts of the request", "all texts of the answer"
+QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT = "text of the query", "text of the documents", "text elsewhere in the request"
+QUERY_NAMES, DOCUMENT_NAMES = "identifiers in the query", "identifiers in the documents"
+RESULT_TEXT, OTHER_ANSWER_TEXT = "text of the results", "text elsewhere in the answer"
+RESULT_NAMES = "identifiers in the results"
+#: What a condition that holds where a text is found looks through, by its fact. Identifiers in the query are a part of
+#: the query, and no text.
+LOOKED_THROUGH: dict[str, tuple[str, ...]] = {
+    "query": (QUERY_TEXT, QUERY_NAMES, OTHER_TEXT),
+    "document_text": (DOCUMENT_TEXT, DOCUMENT_NAMES, OTHER_TEXT),
+    "text": (QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT),
+    "result_text": (RESULT_TEXT, RESULT_NAMES, OTHER_ANSWER_TEXT),
+    "category": (RESULT_TEXT, OTHER_ANSWER_TEXT),  # of an answer; of a request, it looks through `text`
+}
+#: Used instead of these where `of_texts` was not called: in facts that were written by hand.
+INSTEAD = {QUERY_TEXT: "query", DOCUMENT_TEXT: "document_text", RESULT_TEXT: "result_text"}
+#: All of them, of a request and of an answer.
+OF_TEXTS = (QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT, QUERY_NAMES, DOCUMENT_NAMES)
+OF_ANSWER_TEXTS = (RESULT_TEXT, OTHER_ANSWER_TEXT, RESULT_NAMES)
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -64,6 +88,37 @@ def of_call(call: Call) -> Facts:
         "return_documents": _present(call.return_documents),
         "stream": _present(call.stream),
     }
+
+
+def of_texts(texts: Texts) -> Facts:
+    """Where conditions look for texts in a request."""
+    return {
+        QUERY_TEXT: texts.texts[QUERY],
+        DOCUMENT_TEXT: texts.texts[DOCUMENTS],
+        OTHER_TEXT: texts.texts[OTHER],
+        QUERY_NAMES: texts.names[QUERY],
+        DOCUMENT_NAMES: texts.names[DOCUMENTS],
+    }
+
+
+def of_answer_texts(texts: Texts) -> Facts:
+    """Where conditions look for texts in a response."""
+    return {
+        RESULT_TEXT: texts.texts[RESULTS],
+        RESULT_NAMES: texts.names[RESULTS],
+        OTHER_ANSWER_TEXT: texts.texts[OTHER],
+    }
+
+
+def all_text(found: Facts) -> list[str] | Unreadable:
+    """The fact ``text``, from what `of_texts` gave."""
+    every: list[str] = []
+    for name in LOOKED_THROUGH["text"]:
+        part = found[name]
+        if isinstance(part, Unreadable):
+            return part
+        every += part
+    return every
 
 
 def of_ranking(ranking: Ranking, call: Call) -> Facts:

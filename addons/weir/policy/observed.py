@@ -2,14 +2,17 @@
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from weir.content import ContentError, leaf_texts
 from weir.exchange import Exchange
 from weir.policy import evidence, facts
-from weir.policy.facts import ABSENT, NODES, OF_CALL, WEEKDAYS, Facts
+from weir.policy.facts import ABSENT, ANSWER_TEXTS, NODES, OF_CALL, TEXTS, WEEKDAYS, Facts
 from weir.policy.model import TraceLine
 from weir.policy.rules import Rules
 from weir.profiles.model import Ranking
+from weir.profiles.profile import HANDSHAKE_READING, UNKNOWN_ANSWER, UNKNOWN_READING
+from weir.profiles.texts import Texts, Unreadable
 from weir.secret import Scrubber
 
 _HIDDEN = "***"
@@ -36,7 +39,30 @@ def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
     )
     if "document_text" in needs:
         found["document_text"] = _document_texts(exchange, exchange.body)
+    if TEXTS in needs or "text" in needs:
+        found.update(facts.of_texts(read_texts(exchange, exchange.body)))
+        if TEXTS in connection.response_rules.needs:  # refuse before it is sent
+            for name in facts.OF_TEXTS:
+                if isinstance(found[name], Unreadable):
+                    raise ContentError(found[name].reason)
+        if "text" in needs:
+            every = facts.all_text(found)
+            if isinstance(every, Unreadable):
+                raise ContentError(every.reason)
+            found["text"] = every or ABSENT
     return found
+
+
+def read_texts(exchange: Exchange, body: Any, *, places: bool = False) -> Texts:
+    """Every text of a request with the parsed *body*. The path is read too if the operation is not known.
+
+    *places*: each text knows its place. *body* then comes from `locate`.
+    """
+    if exchange.operation is not None:
+        return exchange.operation.reading.read(body, exchange.query, exchange.variables, places=places)
+    if exchange.handshake is not None:
+        return HANDSHAKE_READING.read(None, exchange.query, {}, places=places)
+    return UNKNOWN_READING.read(body, exchange.query, {}, unquote(exchange.path), places=places)
 
 
 def readable(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> bool:
@@ -47,7 +73,8 @@ def readable(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) 
         return True
     if exchange.operation is not None and exchange.operation.answer.results:
         return ranking.readable and document is not None
-    return document is not None or not exchange.received_bytes or rules.needs.isdisjoint(("body", "result_text"))
+    unasked = rules.needs.isdisjoint(("body", "result_text", ANSWER_TEXTS))
+    return document is not None or not exchange.received_bytes or unasked
 
 
 def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> Facts:
@@ -66,6 +93,9 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
                 found["result_text"] = operation.answer.texts(ranking, document)
             else:
                 found["result_text"] = leaf_texts(document)
+        if ANSWER_TEXTS in rules.needs and document is not None:
+            answer = UNKNOWN_ANSWER if operation is None else operation.answer
+            found.update(facts.of_answer_texts(answer.read_texts(document)))
     return found
 
 
@@ -83,22 +113,26 @@ def response_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]
     """The same of a response; where anything is masked, its texts are not shown."""
     shown = exchange.facts
     if exchange.connection is not None and exchange.connection.masks:
-        shown = shown | {"body": _HIDDEN, "result_text": _HIDDEN}
+        shown = shown | {"body": _HIDDEN, "result_text": _HIDDEN} | dict.fromkeys(facts.OF_ANSWER_TEXTS, _HIDDEN)
         if exchange.masked_request:
-            shown = shown | dict.fromkeys(OF_CALL, _HIDDEN)
+            shown = shown | dict.fromkeys((*OF_CALL, *facts.OF_TEXTS), _HIDDEN)
     return evidence.lines(exchange.judged_response, shown, scrub)
 
 
 def _masked_call(exchange: Exchange) -> Facts:
     """The facts that stand in the masked body; what cannot be read there any more is hidden."""
+    hidden = dict.fromkeys(facts.OF_TEXTS, _HIDDEN) | {"text": _HIDDEN}
     if exchange.operation is None:
-        return {"document_text": _HIDDEN}
+        return hidden | {"document_text": _HIDDEN}
     try:
         call = exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
+        texts = exchange.operation.texts(exchange.body, call.documents)
     except ContentError:
-        return dict.fromkeys(OF_CALL, _HIDDEN) | {"operation": exchange.operation.name}
-    texts = exchange.operation.texts(exchange.body, call.documents)
-    return facts.of_call(call) | {"document_text": texts}
+        return hidden | dict.fromkeys(OF_CALL, _HIDDEN) | {"operation": exchange.operation.name}
+    # Where any mask has changed the target, no text of it is shown.
+    query, variables = ("", {}) if exchange.masked_target else (exchange.query, exchange.variables)
+    seen = facts.of_texts(exchange.operation.reading.read(exchange.body, query, variables))
+    return facts.of_call(call) | {"document_text": texts, "text": facts.all_text(seen)} | seen
 
 
 def _document_texts(exchange: Exchange, body: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from weir.connection import Connection
 from weir.policy.compile import WRITES_RULE
 from weir.policy.conditions import Clause, Group, Node
-from weir.policy.facts import OF_CALL, OF_RESPONSE
+from weir.policy.facts import OF_CALL, OF_RESPONSE, RESPONSE_FACTS
 from weir.policy.rules import STRENGTH, Rule, clauses
 from weir.profiles.model import WEBSOCKET, WRITES
 from weir.profiles.profile import Operation
@@ -128,6 +128,7 @@ def yields(operation: Operation) -> set[str]:
         "query": operation.query is not None,
         "documents": documents is not None,
         "document_text": documents is not None,
+        "text": True,
         "top_n": operation.top_n is not None or operation.esql is not None or documents is not None,
         "breadth": documents is not None or bool(operation.breadth or operation.top_n or operation.esql),
         "max_tokens": bool(operation.max_tokens),
@@ -174,7 +175,7 @@ def _contradiction(node: Node) -> str | None:
     """The fact of which *node* asks what cannot be."""
     several: dict[str, list[Clause]] = {}
     for clause in _needed(node):
-        if clause.path is None and clause.fact not in ("index", "query", "document_text", "result_text", "groups"):
+        if clause.path is None and RESPONSE_FACTS.get(clause.fact) not in ("texts", "list"):
             several.setdefault(clause.fact, []).append(clause)
     for fact, found in several.items():
         ranges = [r for c in found if (r := _range(c.matcher)) is not None]

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 from weir.policy.conditions import Clause, Group
 from weir.policy.evidence import outcome_word, saw
+from weir.policy.places import Places
 from weir.policy.rehearsal import Outcome
 from weir.policy.rules import Judged, trace
 
+#: Places of texts that are listed for one clause.
+_MOST = 5
 _VERBS = {"deny": "deny", "require_approval": "ask for approval"}
 
 
@@ -28,6 +31,7 @@ def explain(outcome: Outcome) -> Iterator[str]:
     if exchange.operation is not None:
         told = _told(outcome)
         yield f"  {exchange.method} {exchange.path} is {exchange.operation.name}{': ' + told if told else ''}"
+    places = Places(exchange)
     for phase, rules in outcome.judged:
         yield f"{phase} rules:" if rules.rules else f"{phase} rules: there are none"
         for rule in rules.rules:
@@ -38,11 +42,27 @@ def explain(outcome: Outcome) -> Iterator[str]:
             yield f"  {rule.name} ({rule.file}:{rule.line}) {became}; it would {_VERBS[rule.effect]}{shadow}"
             for entry in judged:
                 yield f"    {'  ' * entry.depth}{_line(entry, outcome)}"
+                for line in _texts(entry, places):
+                    yield f"    {'  ' * entry.depth}           {line}"
     if connection.limits and outcome.effect != "refuse":
         yield f"limits: {len(connection.limits)}, counted from nothing here"
     for name, value in exchange.limit_headers:
         if name == "RateLimit":
             yield f"  {value}"
+
+
+def _texts(entry: Judged, places: Places) -> Iterator[str]:
+    """Where a clause that looks for texts found one, or else where it looked."""
+    if not isinstance(entry.node, Clause) or not entry.node.looks:
+        return
+    found = places.found(entry.node) if entry.outcome is True else []
+    for one in found[:_MOST]:
+        yield f"in {one.place}{f' ({one.read})' if one.read else ''}: {one.text}"
+    if len(found) > _MOST:
+        yield f"and in {len(found) - _MOST} more places"
+    if not found and (read := places.read(entry.node)):
+        more = f", and {len(read) - _MOST} more" if len(read) > _MOST else ""
+        yield f"looked in {', '.join(read[:_MOST])}{more}"
 
 
 def _told(outcome: Outcome) -> str:

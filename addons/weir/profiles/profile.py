@@ -6,7 +6,7 @@ A profile's file says which method and path is which operation, and where in the
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -41,10 +41,14 @@ from weir.profiles.settings import (
     ResponseSettings,
     StoredSettings,
 )
+from weir.profiles.shapes import GRAMMARS, Grammar, Shape, Shapes, mark
+from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, TextWalk
 
 #: Lists and objects of a body that paths beginning with `..` go over.
 _MOST_NODES = 20_000
 _NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
+#: Operations that give texts to a model. It may join parts of a text, and take tokens.
+_OF_MODELS = frozenset(("chat", "rerank", "score", "embed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Operation:
     refuse: tuple[Path, ...]
     descends: bool  # any of the paths begins with `..`
     answer: "Answer"
+    reading: "Reading"
     stored: Stored | None = None
 
     @property
@@ -137,6 +142,47 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How the texts of a request are found."""
+
+    shape: Shape
+    apart: bool  # of a body that is a list, the items are not joined
+    of_model: bool
+    parameters: Mapping[str, Grammar | None]
+    asked: str | None  # the query parameter that is a query
+    encoded: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+
+    def read(
+        self, body: Any, query: str, variables: Mapping[str, str], path: str = "", *, places: bool = False
+    ) -> Texts:
+        """The texts, in the buckets `QUERY`, `DOCUMENTS` and `OTHER`; *path* is read too where it is given.
+
+        *places*: each text knows its place. *body* then comes from `locate`.
+        """
+        walk = TextWalk((QUERY, DOCUMENTS, OTHER), joins=self.of_model, tokens=self.of_model, places=places)
+        walk.body(body, self.shape, apart=self.apart)
+        if query:
+            walk.parameters(query, self.parameters, self.asked)
+        if variables:
+            walk.variables(variables)
+        if path:
+            walk.add(OTHER, path, "the path")
+        for encoded in self.encoded:
+            walk.encoded(encoded.find(body))
+        for unreadable in self.unreadable:
+            if any(value is not None for value in unreadable.find(body)):
+                walk.unreadable(OTHER, f"it has {unreadable.text}, whose text cannot be read")
+        return walk.close()
+
+
+#: Of operations that no profile knows: nothing is excepted.
+UNKNOWN_READING = Reading(Shape(), apart=False, of_model=True, parameters={}, asked=None)
+#: A request for a WebSocket: services read the model from its query.
+HANDSHAKE_READING = Reading(Shape(), apart=False, of_model=True, parameters={"model": GRAMMARS["name"]}, asked=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """How an operation's response is read."""
 
@@ -150,6 +196,14 @@ class Answer:
     more_text: tuple[Path, ...] = ()
     document_id: Path | None = None
     document_source: Path | None = None
+    shape: Shape = field(default_factory=Shape)
+    of_model: bool = False
+
+    def read_texts(self, body: Any) -> Texts:
+        """Every text of the parsed response *body*, in the buckets `RESULTS` and `OTHER`."""
+        walk = TextWalk((RESULTS, OTHER), joins=self.of_model, tokens=False)
+        walk.body(body, self.shape, apart=False)
+        return walk.close()
 
     def read_ranking(self, body: Any, documents: list[Any] | None = None) -> Ranking:
         """The ranking in the parsed response *body* to *documents*; ``readable=False`` where it has another shape."""
@@ -212,6 +266,10 @@ class Answer:
         if source is None and self.document_source is not None and documents is not None and index is not None:
             source = self.document_source.first(documents[index]) if 0 <= index < len(documents) else None
         return None if source is None else source if type(source) is str else str(source)[:100]
+
+
+#: Of operations that no profile knows.
+UNKNOWN_ANSWER = Answer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,14 +343,18 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
     expressions = next((s.index_expressions for s in chain if s.index_expressions is not None), False)
     ignores_case = any(s.ignores_case for s in chain)
+    parameters = _parameters({name: kind for part in reversed(chain) for name, kind in part.parameters.items()})
     tree: Paths[Operation] = Paths()
     operations = []
     for level, part in enumerate(chain):
+        # An operation has the shapes of its own profile and of those that this extends: no extension changes them.
+        shapes = {name: tree for below in reversed(chain[level:]) for name, tree in below.shapes.items()}
+        common = _Common(index_parameter, expressions, ignores_case, shapes, parameters)
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
             with placed(*location):
                 try:
-                    operation = _compile(entry, index_parameter, expressions=expressions, ignores_case=ignores_case)
+                    operation = _compile(entry, common)
                 except PathError as error:
                     raise SettingError(str(error)) from None
                 for template in entry.paths:
@@ -326,12 +388,30 @@ def _any_parameter(chain: Iterable[ProfileSettings]) -> bool:
     )
 
 
-def _compile(
-    settings: OperationSettings, index_parameter: str | None, *, expressions: bool, ignores_case: bool
-) -> Operation:
-    request, response = settings.request, settings.response
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What all operations of a profile have in common."""
+
+    index_parameter: str | None
+    expressions: bool
+    ignores_case: bool
+    shapes: Mapping[str, Any]
+    parameters: Mapping[str, Grammar | None]
+
+
+def _parameters(settings: Mapping[str, list[str] | str | None]) -> dict[str, Grammar | None]:
+    found: dict[str, Grammar | None] = {}
+    for name, kind in settings.items():
+        with placed("parameters", name):
+            shape = Shapes({}).compile(kind)
+            found[name] = shape.leaf
+    return found
+
+
+def _compile(settings: OperationSettings, common: _Common) -> Operation:
+    request = settings.request
     members = tuple(dict.fromkeys(_plain_members(request)))
-    index = IndexReader(request.index or IndexSettings(), index_parameter, expressions=expressions)
+    index = IndexReader(request.index or IndexSettings(), common.index_parameter, expressions=common.expressions)
     breadth = paths(request.breadth)
     return Operation(
         name=settings.operation,
@@ -340,7 +420,7 @@ def _compile(
         ndjson=request.body == "ndjson",
         members={names[0].casefold(): names[0] for names in members},
         nested_members=tuple(names for names in members if len(names) > 1),
-        members_anywhere=_all_members(request) if ignores_case else None,
+        members_anywhere=_all_members(request) if common.ignores_case else None,
         query=QueryReader(request.query) if request.query else None,
         documents=DocumentsReader(request.documents, required=settings.operation in _NEEDS_DOCUMENTS)
         if request.documents
@@ -355,8 +435,53 @@ def _compile(
         esql=compile_path(request.esql) if request.esql else None,
         refuse=paths(request.refuse),
         descends=any(path.descends for path in (*breadth, *index.also, *index.hides)),
-        answer=_answer(response, request),
+        answer=_answer(settings, common),
+        reading=_reading(settings, common),
         stored=_stored(settings.stored),
+    )
+
+
+def _reading(settings: OperationSettings, common: _Common) -> Reading:
+    """What of the requests is text: all but what ``members`` and the paths to facts say of it."""
+    request = settings.request
+    with placed("request", "members"):
+        shape = Shapes(common.shapes).compile(request.members)
+    documents, query, index = request.documents, request.query, request.index
+    plain = [*request.breadth, *request.max_tokens, *([request.stream] if request.stream else [])]
+    parts = [part for part in (request.top_n, request.return_documents) if part]
+    each = request.top_n.each if request.top_n and request.top_n.each else None
+    plain += [text for part in parts if (text := part.path) and each is None]
+    mark(shape, plain)
+    mark(shape, request.model, kind="name")
+    if index is not None:
+        mark(shape, index.paths if index.each is None else [index.each + p[1:] for p in index.paths], kind="index")
+        mark(shape, index.also, kind="index")
+    if each is not None and request.top_n is not None and request.top_n.path:
+        mark(shape, [each + request.top_n.path[1:]])
+    if query is not None:
+        mark(shape, query.paths, bucket=QUERY)
+    if documents is not None:
+        mark(shape, [documents.path], bucket=None if documents.text else DOCUMENTS, apart=True)
+        mark(shape, documents.text, bucket=DOCUMENTS, apart=True)
+        inner = [part for part in (documents.id, documents.source) if part]
+        mark(shape, [documents.path + part[1:] for part in inner], kind="name")
+    if request.esql is not None:
+        mark(shape, [request.esql], bucket=QUERY)
+    shape.close()
+    parameters = dict(common.parameters)
+    if common.index_parameter is not None:
+        parameters[common.index_parameter] = GRAMMARS["index"]
+    for part, grammar in ((request.top_n, "name"), (index, "index")):
+        if part is not None and part.parameter is not None:
+            parameters[part.parameter] = GRAMMARS[grammar]
+    return Reading(
+        shape,
+        apart=request.body == "ndjson" or (documents is not None and documents.path == "$"),
+        of_model=settings.operation in _OF_MODELS,
+        parameters=parameters,
+        asked=query.parameter if query else None,
+        encoded=paths(request.encoded),
+        unreadable=paths(request.unreadable),
     )
 
 
@@ -367,11 +492,14 @@ def _stored(settings: StoredSettings | None) -> Stored | None:
     return Stored(settings.path, compile_path(settings.found), new, settings.partial)
 
 
-def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answer:
+def _answer(settings: OperationSettings, common: _Common) -> Answer:
+    response, of_model = settings.response, settings.operation in _OF_MODELS
     if response is None:
-        return Answer()
-    documents = request.documents
+        return Answer(of_model=of_model)
+    documents = settings.request.documents
     return Answer(
+        shape=_answer_shape(response, common),
+        of_model=of_model,
         results=paths(response.results),
         index=compile_path(response.index) if response.index else None,
         id=compile_path(response.id) if response.id else None,
@@ -383,6 +511,21 @@ def _answer(response: ResponseSettings | None, request: RequestSettings) -> Answ
         document_id=compile_path(documents.id) if documents and documents.id else None,
         document_source=compile_path(documents.source) if documents and documents.source else None,
     )
+
+
+def _answer_shape(response: ResponseSettings, common: _Common) -> Shape:
+    with placed("response", "members"):
+        shape = Shapes(common.shapes).compile(response.members)
+    within = [part for part in (response.index, response.score) if part]
+    mark(shape, response.results, bucket=None if response.text else RESULTS, apart=True)
+    for results in response.results:
+        mark(shape, [results + part[1:] for part in within])
+        mark(shape, [results + part[1:] for part in (response.id, response.source) if part], kind="name")
+        mark(shape, [results + text[1:] for text in response.text], bucket=RESULTS)
+    mark(shape, response.more_text, bucket=RESULTS)
+    mark(shape, response.tokens)
+    shape.close()
+    return shape
 
 
 def _all_members(request: RequestSettings) -> dict[str, str]:

@@ -84,8 +84,21 @@ class FlagSettings(Settings):
     lenient: bool = False
 
 
+#: A tree of members. Checked where the profile is compiled, since a shape may contain itself.
+Tree = dict[str, Any] | list[str] | str
+
+
 class RequestSettings(Settings):
-    """Where an operation's facts stand in a request."""
+    """Where an operation's facts stand in a request.
+
+    ``members`` are the names of members that the API itself defines, as a tree: they are no text, and all others are.
+    Each has a value: ``text`` (or nothing), ``id``, ``name`` or ``index`` (an identifier of that
+    grammar, else text), a list of the values of an enumeration (others are text), ``data`` (Base64 or a data URI),
+    ``numbers`` (a list of numbers there is no prompt), the name of one of the profile's ``shapes``, or the members
+    below. Lists are left out: the tree names the members of their items. ``messages[]``: items of this list are
+    never joined into one text. Special names: ``""`` is the value itself where it is a text, ``"*"`` all other
+    members, ``"{name}"`` the same, but names that match the grammar ``name`` are no text.
+    """
 
     body: Literal["json", "ndjson"] = "json"
     query: Annotated[QuerySettings, _named("paths", QuerySettings)] | None = None
@@ -99,6 +112,9 @@ class RequestSettings(Settings):
     stream: str | None = None
     refuse: Strings = []  # paths at which nothing may stand: other spellings of the facts above
     esql: str | None = None  # path to a text in ES|QL, which names indexes and limits by itself
+    members: Tree | None = None
+    encoded: Strings = []  # paths to texts in Base64 that the service decodes
+    unreadable: Strings = []  # paths to prompts without a readable text: vectors, tokens
 
 
 class ResponseSettings(Settings):
@@ -115,6 +131,7 @@ class ResponseSettings(Settings):
     source: str | None = None
     tokens: Strings = []
     more_text: Strings = []  # of the response, besides its results
+    members: Tree | None = None  # as of a request, for rules on answers
 
 
 class StoredSettings(Settings):
@@ -194,6 +211,8 @@ class ProfileSettings(Settings):
     refuse_parameters: Strings = []  # query parameters that would stand in for a body
     index_parameter: str | None = None  # a query parameter that names indexes on every path
     ignores_case: bool | None = None  # the service takes members for one another that differ only in case
+    shapes: dict[str, Tree] = {}  # trees of members by name, for the `members` of requests and responses
+    parameters: dict[str, list[str] | str | None] = {}  # query parameters of the API, each with what its value is
     index_expressions: bool | None = None  # names are comma lists with wildcards, and an empty one is everything
     operations: list[OperationSettings] = []
     # Anchors for the operations: YAML's own way to say a thing once.
