@@ -1,0 +1,450 @@
+"""Read text in one spelling, and find in the original what was read.
+
+Two texts that a person takes for the same are the same here: digits of every script are ASCII digits, every space is a
+space, every dash is a hyphen, compatibility forms are their plain forms (Unicode Annex 15, NFKC), characters without a
+glyph are left out, and escapes of HTML, URLs and Markdown are undone. A text that needs none of it costs one search.
+"""
+
+import html
+import html.entities
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from typing import Any
+
+import re2
+
+#: Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 16.0: `unicodedata` does not have the property.
+#: Format characters that a later Unicode adds are left out too, by their category.
+IGNORABLE = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F),
+    (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+_BREAKS = "\x0b\x0c\x85\u2028\u2029"
+#: Drawn as a dash, and of another category than Pd.
+_DASHES = "\u02d7\u2043\u2212\u2500\u2501\u2796"
+#: Drawn as a space, and of another category than Zs.
+_SPACES = "\u2800"
+#: A full stop in a domain (IDNA 2003, RFC 3490 section 3.1), a dash in Japanese numbers: only between ASCII characters.
+_DOTS, _LONG = "\u3002\uff61", "\u30fc\uff70"
+#: Levels of escapes within escapes that are undone: `&amp;#64;`, `%2540`.
+_DEEPEST = 3
+#: Characters around a place to be normalised within which a detector may need to read.
+_BEFORE, _AFTER = 1600, 400
+
+#: Combining classes of marks that are part of a letter in scripts of India and South-East Asia, and in Japanese
+#: (Unicode Standard, section 4.3): not reordered, nukta, kana voicing, virama.
+_OF_LETTERS = (0, 7, 8, 9)
+_JAMO = "\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff"
+_ENTITY = r"&(?:#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[A-Za-z][A-Za-z0-9]{1,31};?)"
+#: One character in UTF-8, percent-encoded (RFC 3986, section 2.1).
+_CONTINUED = "%[89abAB][0-9a-fA-F]"
+_PERCENT = (
+    rf"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0-9a-fA-F](?:{_CONTINUED}){{2}}|[fF][0-4](?:{_CONTINUED}){{3}})"
+)
+#: Any ASCII punctuation may stand after a backslash (CommonMark 0.31, section 2.4); quotes are JSON's, and read there.
+_MARKDOWN = r"\\[!#-.:-@\[\]-`{-~]"
+_TAG = r"<(?:wbr|br) {0,3}/?>|<!--[ -]{0,5}-->"
+
+
+class _Classes:
+    """The characters of each kind, as `unicodedata` has them, each kind as ranges."""
+
+    def __init__(self) -> None:
+        gone, spaces, dashes, marks, others = set[int](), set[int](), set[int](), set[int](), set[int]()
+        for point in _candidates():
+            char = chr(point)
+            category = unicodedata.category(char)
+            if _is_ignorable(char, category):
+                gone.add(point)
+            elif category == "Zs" or char in _SPACES:
+                spaces.add(point)
+            elif category == "Pd" or char in _DASHES:
+                dashes.add(point)
+            elif category in ("Mn", "Mc", "Me"):
+                marks.add(point)
+            elif plain_character(char) != char:
+                others.add(point)
+        self.gone, self.spaces, self.dashes, self.marks = gone, spaces, dashes, marks
+        prose = {p for p in others if _is_of_prose(chr(p))}
+        self.prose, self.others = prose, others - prose - set(map(ord, _BREAKS))
+
+
+def _candidates() -> Iterator[int]:
+    """Code points that may have another plain form; blocks in which none has are passed over."""
+    yield from (p for p in (*range(0x20), 0x7F) if p not in (0x09, 0x0A, 0x0D))
+    plain = {"Lo", "Ll", "Lu", "Lt", "Lm", "So", "Sm", "Sc", "Sk", "Po", "Ps", "Pe", "Pi", "Pf", "Nl", "Cn", "Co", "No", "Pc"}
+    for first, last in ((0x80, 0x3400), (0xA000, 0xAC00), (0xD780, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA40), (0xE0000, 0xE1000)):  # fmt: skip
+        for start in range(first, last, 64):
+            block = "".join(map(chr, range(start, start + 64)))
+            if (
+                not plain.issuperset(map(unicodedata.category, block))
+                or not unicodedata.is_normalized("NFKC", block)
+                or any(unicodedata.digit(c, None) is not None for c in block)
+                or any(c in block for c in (*_DASHES, *_SPACES))
+            ):
+                yield from range(start, start + 64)
+    yield from (p for first, last in IGNORABLE for p in range(first, last + 1) if unicodedata.category(chr(p)) == "Cn")
+
+
+def _is_ignorable(char: str, category: str) -> bool:
+    point = ord(char)
+    if category == "Cc":
+        return char not in "\t\n\r" and char not in _BREAKS
+    return category == "Cf" or any(first <= point <= last for first, last in IGNORABLE)
+
+
+def _is_of_prose(char: str) -> bool:
+    """Whether ordinary text has *char* often: it only counts where it may stand within a value."""
+    point = ord(char)
+    if char in "\uff20\uff0b":  # at, plus
+        return False
+    return (
+        point < 0x100
+        or char in "\u2026\u2033\u2034\u2122\u2116\u2103\u2044"
+        or 0xFB00 <= point <= 0xFB06
+        or (0xFF01 <= point <= 0xFF65 and not char.isalnum())
+    )
+
+
+@lru_cache(1 << 14)
+def plain_character(char: str) -> str:
+    """The plain form of one character; empty where it has no glyph of its own."""
+    category = unicodedata.category(char)
+    if _is_ignorable(char, category):
+        return ""
+    digit = unicodedata.digit(char, None)
+    if digit is not None:
+        return str(digit)
+    if category == "Zs" or char in _SPACES:
+        return " "
+    if char in _BREAKS:
+        return "\n"
+    if category == "Pd" or char in _DASHES:
+        return "-"
+    if category == "No" and "CIRCLED" in unicodedata.name(char, ""):
+        return str(int(unicodedata.numeric(char)))
+    form = unicodedata.normalize("NFKC", char)
+    if form == char or category in ("Mn", "Mc", "Me"):
+        return char
+    return "".join(map(plain_character, form))
+
+
+def _ranges(points: set[int], escape: Callable[[int], str]) -> str:
+    parts, ordered = [], sorted(points)
+    start = previous = ordered[0]
+    for point in [*ordered[1:], 0x110000]:
+        if point != previous + 1:
+            parts.append(f"{escape(start)}-{escape(previous)}" if previous > start else escape(start))
+            start = point
+        previous = point
+    return "".join(parts)
+
+
+class _Patterns:
+    """What is searched for, compiled once."""
+
+    def __init__(self) -> None:
+        classes = _Classes()
+
+        def python(points: set[int]) -> str:
+            return _ranges(points, lambda p: f"\\U{p:08x}")
+
+        def re2_(*sets: set[int]) -> str:
+            return _ranges(set().union(*sets), lambda p: f"\\x{{{p:x}}}")
+
+        gone, marks = python(classes.gone), python(classes.marks)
+        spaces = python(classes.spaces)
+        self.apart = re.compile(f"[A-Za-z][{gone}]+[0-9]|[0-9][{gone}]+[A-Za-z]")
+        self.units = re.compile(
+            rf"(?P<escape>{_ENTITY}|{_PERCENT}|{_MARKDOWN}|{_TAG})"
+            rf"|(?P<space>[\t{spaces}{gone}][\t {spaces}{gone}]*)"
+            rf"|(?P<marks>[{marks}]+)|(?P<jamo>[{_JAMO}]+)"
+            rf"|(?P<char>[{python(classes.dashes | classes.prose | classes.others)}{_BREAKS}{_DOTS}{_LONG}])"
+        )
+        g, s, d, m = (re2_(c) for c in (classes.gone, classes.spaces, classes.dashes, classes.marks))
+        p, o = re2_(classes.prose), re2_(classes.others)
+        common = "quot|lt|gt|apos|rsquo|lsquo|ldquo|rdquo|hellip|nbsp|ndash|mdash|amp"
+        names = {name.rstrip(";") for name in html.entities.html5}.difference(common.split("|"))
+        rare = "|".join(sorted(names))
+        near = r"0-9A-Za-z@._+%():/\-"
+        #: Any place at all where something may have another plain form.
+        self.somewhere = (
+            rf"[{g}{s}{d}{m}{p}{o}{_BREAKS}{_DOTS}{_LONG}]|&[#A-Za-z]|{_PERCENT}|{_MARKDOWN}|<(?:wbr|br|!--)|[0-9)]\t[0-9(+]"
+        )
+        #: Those of them that may be part of a value.
+        self.relevant = re2.compile(
+            "|".join((
+                f"[{o}]",
+                rf"[0-9A-Za-z][{p}]+[0-9A-Za-z]|[\x{{ff08}}\x{{ff09}}][0-9+(]|[0-9][\x{{ff08}}\x{{ff09}}]|[\xb9\xb2\xb3][\xb9\xb2\xb3]",
+                rf"[{p}{d}][^\s@]*@|@[^\s@]*[{p}{d}]",
+                rf"[0-9)] ?[{d}{g}]*[{d}][{d}{g}]* ?[0-9A-Za-z(]|[A-Za-z)][{d}{g}]*[{d}][{d}{g}]*[0-9(]|[{d}][0-9A-Za-z_]{{16}}",
+                rf"[0-9)] *[{s}][{s}{g} ]*[0-9A-Za-z(]|[A-Za-z] *[{s}][{s}{g} ]*[(+]?[0-9]",
+                rf"[{near}][{g}]|[{g}][{near}]|[0-9)] [{g}]",
+                rf"[\x21-\x7e\x{{c0}}-\x{{24f}}][{m}]",
+                rf"&#[0-9xX]|&(?:{rare});|&(?:shy|amp;?[#A-Za-z])|&[A-Za-z][^\s@]*@|@[^\s@]*&[A-Za-z]",
+                r"[0-9)] ?&(?:nbsp|ndash|mdash)|&(?:nbsp|ndash|mdash);? ?[0-9(+]",
+                r"%(?:25|40|2[bBdDeE89]|3[0-9aA]|[46][1-9a-fA-F]|[57][0-9aAfF]|[c-fC-F][0-9a-fA-F]%[89abAB])|[0-9]%(?:20|0[9aAdD])",
+                r"\\[_.@+():\-#*&]",
+                r"[0-9A-Za-z@.]<(?:wbr|!--)|[0-9] ?<br",
+                rf"[0-9)]\t[0-9(+]|[0-9A-Za-z -][{_BREAKS}][0-9]",
+                rf"[0-9][{_LONG}][0-9]|[0-9A-Za-z][{_DOTS}][0-9A-Za-z]",
+            )).encode(),
+            _options(),
+        )  # fmt: skip
+
+
+def _options() -> Any:
+    options = re2.Options()
+    options.never_capture = True
+    options.max_mem = 128 << 20
+    return options
+
+
+@cache
+def _patterns() -> _Patterns:
+    return _Patterns()
+
+
+def somewhere() -> str:
+    """An RE2 pattern that is found in every text for which `is_relevant` holds."""
+    return _patterns().somewhere
+
+
+def is_relevant(text: bytes) -> bool:
+    """Whether *text*, UTF-8, has another plain form where a value may stand."""
+    return _patterns().relevant.search(text) is not None
+
+
+def is_special(text: str) -> bool:
+    """The same of a text that is decoded."""
+    return is_relevant(text.encode("utf-8", "replace"))
+
+
+def relevant_parts(text: bytes) -> list[str]:
+    """Those parts of *text*, UTF-8, that have another plain form, in that form, with what stands around each."""
+    parts: list[str] = []
+    start = end = -1
+    for match in _patterns().relevant.finditer(text):
+        if match.start() - _BEFORE > end:
+            if end >= 0:
+                parts += _read(text[start:end])
+            start = max(0, match.start() - _BEFORE)
+        end = match.end() + _AFTER
+    if end >= 0:
+        parts += _read(text[start:end])
+    return parts
+
+
+def _read(part: bytes) -> list[str]:
+    return [reading.text for reading in readings(part.decode("utf-8", "ignore"))]
+
+
+class _Map:
+    """From places in a text to those in the text from which one pass made it."""
+
+    __slots__ = ("_ends", "_from", "_starts", "_to")
+
+    def __init__(self, units: list[list[Any]]) -> None:
+        """*units* are (place in the original, its end, what stands for it), in order."""
+        self._from: list[int] = []
+        self._to: list[int] = []
+        self._starts = [unit[0] for unit in units]
+        self._ends = [unit[1] for unit in units]
+        shift = 0
+        for start, end, new in units:
+            self._from.append(start + shift)
+            self._to.append(start + shift + len(new))
+            shift += len(new) - (end - start)
+
+    def start(self, place: int) -> int:
+        """Where the character at *place* began; what was left out before it is not part of it."""
+        i = bisect_right(self._from, place) - 1
+        if i < 0:
+            return place
+        return self._starts[i] if place < self._to[i] else self._ends[i] + place - self._to[i]
+
+    def end(self, place: int) -> int:
+        """Where the character before *place* ended."""
+        i = bisect_right(self._from, place - 1) - 1
+        if i < 0:
+            return place
+        return self._ends[i] if place - 1 < self._to[i] else self._ends[i] + place - self._to[i]
+
+
+class Normal:
+    """A text in its plain form, and where each of its characters stood."""
+
+    __slots__ = ("_maps", "text")
+
+    def __init__(self, text: str, maps: tuple[_Map, ...] = ()) -> None:
+        self.text = text
+        self._maps = maps
+
+    def __bool__(self) -> bool:
+        """Whether it differs from the original."""
+        return bool(self._maps)
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The part of the original that reads as the part from *start* to *end*, which is not empty.
+
+        What has no glyph belongs to it where it stands between two of its characters, and not at its edges.
+        """
+        for step in reversed(self._maps):
+            start, end = step.start(start), step.end(end)
+        return start, end
+
+
+def readings(text: str) -> list[Normal]:
+    """The plain forms of *text* that differ from it: most often none or one.
+
+    Some writers end words with characters that have no glyph. In a second form they are spaces where they stand between
+    a letter and a digit.
+    """
+    first = normal(text)
+    if not first:
+        return []
+    second = _normal(text, apart=True) if _patterns().apart.search(text) else first
+    return [first] if second.text == first.text else [first, second]
+
+
+def normal(text: str) -> Normal:
+    """The plain form of *text*; false where *text* has it already."""
+    return _normal(text, apart=False)
+
+
+def _normal(text: str, apart: bool) -> Normal:
+    maps: list[_Map] = []
+    for _ in range(_DEEPEST):
+        units = _units(text, apart)
+        if not units:
+            break
+        parts, position = [], 0
+        for start, end, new in units:
+            parts += [text[position:start], new]
+            position = end
+        text = "".join([*parts, text[position:]])
+        maps.append(_Map(units))
+        if not _AGAIN.search(text):
+            break
+    return Normal(text, tuple(maps))
+
+
+#: What an escape within an escape leaves behind.
+_AGAIN = re.compile(r"[&%\\]|[^\x00-\x7f]")
+
+
+def _units(text: str, apart: bool) -> list[list[Any]]:
+    units: list[list[Any]] = []
+    tables = _table_lines(text) if "\t" in text else None
+    for match in _patterns().units.finditer(text):
+        start, end = match.span()
+        old, kind = match[0], match.lastgroup
+        if kind == "marks":
+            _marked(text, units, start, end, old)
+            continue
+        if kind == "space":
+            if tables is not None and "\t" in old and tables(start):
+                continue
+            new = _spaced(text, units, start, end, old, apart)
+        elif kind == "escape":
+            new = _unescaped(old)
+        elif kind == "jamo":
+            new = unicodedata.normalize("NFC", old)
+        else:
+            new = _between(text, start, end, old) if old in _DOTS or old in _LONG else plain_character(old)
+        if new != old:
+            units.append([start, end, new])
+    return units
+
+
+def _spaced(text: str, units: list[list[Any]], start: int, end: int, old: str, apart: bool) -> str:
+    """What a run of spaces and characters without a glyph reads as."""
+    before = _last(text, units, start)
+    if any(c in " \t" or plain_character(c) == " " for c in old):
+        return "" if before == " " else " "
+    after = text[end : end + 1]
+    if apart and before.isalnum() and after.isalnum() and before.isdecimal() != after.isdecimal():
+        return " "
+    return ""
+
+
+def _last(text: str, units: list[list[Any]], place: int) -> str:
+    """The character that is read before *place*."""
+    for start, end, new in reversed(units):
+        if end < place:
+            break
+        if new:
+            return str(new[-1])
+        place = start
+    return text[place - 1 : place]
+
+
+def _marked(text: str, units: list[list[Any]], start: int, end: int, old: str) -> None:
+    """Join marks with their letter where Unicode has a letter for both; leave out those that only decorate it."""
+    adjacent = bool(units) and units[-1][1] == start
+    base = _last(text, units, start)
+    whole = unicodedata.normalize("NFC", base + old)
+    drops_all = base < "\u0250"
+    kept = "".join(
+        c
+        for i, c in enumerate(whole)
+        if i == 0 or unicodedata.category(c)[0] != "M" or not (drops_all or _only_decorates(c))
+    )
+    if kept == base + old:
+        return
+    if not base:
+        units.append([start, end, kept[1:]])
+    elif adjacent and units[-1][2]:
+        units[-1][1], units[-1][2] = end, units[-1][2][:-1] + kept
+    elif adjacent:
+        units.append([start, end, kept[1:] if kept[:1] == base else kept])
+    else:
+        units.append([start - 1, end, kept])
+
+
+def _only_decorates(mark: str) -> bool:
+    return unicodedata.category(mark) == "Me" or unicodedata.combining(mark) not in _OF_LETTERS
+
+
+def _unescaped(old: str) -> str:
+    if old[0] == "&":
+        return html.unescape(old)
+    if old[0] == "\\":
+        return old[1]
+    if old[0] == "<":
+        return "\n" if old[1:3] == "br" else ""
+    try:
+        return bytes.fromhex(old.replace("%", "")).decode()
+    except UnicodeDecodeError:
+        return old
+
+
+def _between(text: str, start: int, end: int, char: str) -> str:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if char in _DOTS:
+        joins = before.isascii() and before.isalnum() and after.isascii() and after.isalnum()
+        return "." if joins else plain_character(char)
+    return "-" if before.isdecimal() and after.isdecimal() else plain_character(char)
+
+
+def _table_lines(text: str) -> Callable[[int], bool]:
+    """Whether a place stands in a table: its line has tabs, and so has the one above it or below it."""
+
+    def tabbed(start: int, end: int) -> bool:
+        return text.find("\t", start, end) >= 0
+
+    def is_in_table(place: int) -> bool:
+        start = text.rfind("\n", 0, place) + 1
+        if start and tabbed(text.rfind("\n", 0, start - 1) + 1, start - 1):
+            return True
+        end = text.find("\n", place)
+        if end < 0:
+            return False
+        after = text.find("\n", end + 1)
+        return tabbed(end + 1, len(text) if after < 0 else after)
+
+    return is_in_table
