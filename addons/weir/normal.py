@@ -16,13 +16,19 @@ from typing import Any
 
 import re2
 
-#: Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 16.0: `unicodedata` does not have the property.
+#: Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 16.0, which `unicodedata` does not have.
 #: Format characters that a later Unicode adds are left out too, by their category.
 IGNORABLE = (
-    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F),
-    (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
-    (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
+#: Blocks between these hold ideographs and syllables only, each in its plain form, and surrogates.
+_SEARCHED = (
+    (0x80, 0x3400), (0xA000, 0xAC00), (0xD780, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA40), (0xE0000, 0xE1000),
+)  # fmt: skip
+#: Categories in which only NFKC or a digit's value makes another form.
+_USUALLY_PLAIN = frozenset("Lo Ll Lu Lt Lm So Sm Sc Sk Po Ps Pe Pi Pf Pc Nl No Cn Co".split())
 _BREAKS = "\x0b\x0c\x85\u2028\u2029"
 #: Drawn as a dash, and of another category than Pd.
 _DASHES = "\u02d7\u2043\u2212\u2500\u2501\u2796"
@@ -42,9 +48,7 @@ _JAMO = "\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff"
 _ENTITY = r"&(?:#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[A-Za-z][A-Za-z0-9]{1,31};?)"
 #: One character in UTF-8, percent-encoded (RFC 3986, section 2.1).
 _CONTINUED = "%[89abAB][0-9a-fA-F]"
-_PERCENT = (
-    rf"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0-9a-fA-F](?:{_CONTINUED}){{2}}|[fF][0-4](?:{_CONTINUED}){{3}})"
-)
+_PERCENT = rf"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0-9a-fA-F](?:{_CONTINUED}){{2}}|[fF][0-4](?:{_CONTINUED}){{3}})"
 #: Any ASCII punctuation may stand after a backslash (CommonMark 0.31, section 2.4); quotes are JSON's, and read there.
 _MARKDOWN = r"\\[!#-.:-@\[\]-`{-~]"
 _TAG = r"<(?:wbr|br) {0,3}/?>|<!--[ -]{0,5}-->"
@@ -76,12 +80,11 @@ class _Classes:
 def _candidates() -> Iterator[int]:
     """Code points that may have another plain form; blocks in which none has are passed over."""
     yield from (p for p in (*range(0x20), 0x7F) if p not in (0x09, 0x0A, 0x0D))
-    plain = {"Lo", "Ll", "Lu", "Lt", "Lm", "So", "Sm", "Sc", "Sk", "Po", "Ps", "Pe", "Pi", "Pf", "Nl", "Cn", "Co", "No", "Pc"}
-    for first, last in ((0x80, 0x3400), (0xA000, 0xAC00), (0xD780, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA40), (0xE0000, 0xE1000)):  # fmt: skip
+    for first, last in _SEARCHED:
         for start in range(first, last, 64):
             block = "".join(map(chr, range(start, start + 64)))
             if (
-                not plain.issuperset(map(unicodedata.category, block))
+                not _USUALLY_PLAIN.issuperset(map(unicodedata.category, block))
                 or not unicodedata.is_normalized("NFKC", block)
                 or any(unicodedata.digit(c, None) is not None for c in block)
                 or any(c in block for c in (*_DASHES, *_SPACES))
@@ -172,16 +175,16 @@ class _Patterns:
         rare = "|".join(sorted(names))
         near = r"0-9A-Za-z@._+%():/\-"
         #: Any place at all where something may have another plain form.
-        self.somewhere = (
-            rf"[{g}{s}{d}{m}{p}{o}{_BREAKS}{_DOTS}{_LONG}]|&[#A-Za-z]|{_PERCENT}|{_MARKDOWN}|<(?:wbr|br|!--)|[0-9)]\t[0-9(+]"
-        )
+        self.somewhere = rf"[{g}{s}{d}{m}{p}{o}{_BREAKS}{_DOTS}{_LONG}]|&[#A-Za-z]|{_PERCENT}|{_MARKDOWN}|<(?:wbr|br|!--)|[0-9)]\t[0-9(+]"
         #: Those of them that may be part of a value.
         self.relevant = re2.compile(
             "|".join((
                 f"[{o}]",
-                rf"[0-9A-Za-z][{p}]+[0-9A-Za-z]|[\x{{ff08}}\x{{ff09}}][0-9+(]|[0-9][\x{{ff08}}\x{{ff09}}]|[\xb9\xb2\xb3][\xb9\xb2\xb3]",
+                rf"[0-9A-Za-z][{p}]+[0-9A-Za-z]|[\x{{ff08}}\x{{ff09}}][0-9+(]|[0-9][\x{{ff08}}\x{{ff09}}]",
+                r"[\x{b9}\x{b2}\x{b3}][\x{b9}\x{b2}\x{b3}]",
                 rf"[{p}{d}][^\s@]*@|@[^\s@]*[{p}{d}]",
-                rf"[0-9)] ?[{d}{g}]*[{d}][{d}{g}]* ?[0-9A-Za-z(]|[A-Za-z)][{d}{g}]*[{d}][{d}{g}]*[0-9(]|[{d}][0-9A-Za-z_]{{16}}",
+                rf"[0-9)] ?[{d}{g}]*[{d}][{d}{g}]* ?[0-9A-Za-z(]",
+                rf"[A-Za-z)][{d}{g}]*[{d}][{d}{g}]*[0-9(]|[{d}][0-9A-Za-z_]{{16}}",
                 rf"[0-9)] *[{s}][{s}{g} ]*[0-9A-Za-z(]|[A-Za-z] *[{s}][{s}{g} ]*[(+]?[0-9]",
                 rf"[{near}][{g}]|[{g}][{near}]|[0-9)] [{g}]",
                 rf"[\x21-\x7e\x{{c0}}-\x{{24f}}][{m}]",
@@ -189,7 +192,7 @@ class _Patterns:
                 r"[0-9)] ?&(?:nbsp|ndash|mdash)|&(?:nbsp|ndash|mdash);? ?[0-9(+]",
                 r"%(?:25|40|2[bBdDeE89]|3[0-9aA]|[46][1-9a-fA-F]|[57][0-9aAfF]|[c-fC-F][0-9a-fA-F]%[89abAB])|[0-9]%(?:20|0[9aAdD])",
                 r"\\[_.@+():\-#*&]",
-                r"[0-9A-Za-z@.]<(?:wbr|!--)|[0-9] ?<br",
+                rf"[{near}]<(?:wbr|!--)|[0-9] ?<br",
                 rf"[0-9)]\t[0-9(+]|[0-9A-Za-z -][{_BREAKS}][0-9]",
                 rf"[0-9][{_LONG}][0-9]|[0-9A-Za-z][{_DOTS}][0-9A-Za-z]",
             )).encode(),
@@ -229,7 +232,7 @@ def relevant_parts(text: bytes) -> list[str]:
     parts: list[str] = []
     start = end = -1
     for match in _patterns().relevant.finditer(text):
-        if match.start() - _BEFORE > end:
+        if end < 0 or match.start() - _BEFORE > end:
             if end >= 0:
                 parts += _read(text[start:end])
             start = max(0, match.start() - _BEFORE)
@@ -255,6 +258,7 @@ class _Map:
         self._starts = [unit[0] for unit in units]
         self._ends = [unit[1] for unit in units]
         shift = 0
+        start: int
         for start, end, new in units:
             self._from.append(start + shift)
             self._to.append(start + shift + len(new))
@@ -278,10 +282,11 @@ class _Map:
 class Normal:
     """A text in its plain form, and where each of its characters stood."""
 
-    __slots__ = ("_maps", "text")
+    __slots__ = ("_length", "_maps", "text")
 
-    def __init__(self, text: str, maps: tuple[_Map, ...] = ()) -> None:
+    def __init__(self, text: str, length: int, maps: tuple[_Map, ...] = ()) -> None:
         self.text = text
+        self._length = length  # of the original
         self._maps = maps
 
     def __bool__(self) -> bool:
@@ -296,6 +301,12 @@ class Normal:
         for step in reversed(self._maps):
             start, end = step.start(start), step.end(end)
         return start, end
+
+    def place(self, place: int) -> int:
+        """Where the character at *place* stood in the original; the original's end for the end."""
+        if place == 0 or place == len(self.text):
+            return self._length if place else 0
+        return self.span(place, place + 1)[0]
 
 
 def readings(text: str) -> list[Normal]:
@@ -313,11 +324,12 @@ def readings(text: str) -> list[Normal]:
 
 def normal(text: str) -> Normal:
     """The plain form of *text*; false where *text* has it already."""
-    return _normal(text, apart=False)
+    return Normal(text, len(text)) if _PLAIN.fullmatch(text) else _normal(text, apart=False)
 
 
 def _normal(text: str, apart: bool) -> Normal:
     maps: list[_Map] = []
+    length = len(text)
     for _ in range(_DEEPEST):
         units = _units(text, apart)
         if not units:
@@ -330,9 +342,11 @@ def _normal(text: str, apart: bool) -> Normal:
         maps.append(_Map(units))
         if not _AGAIN.search(text):
             break
-    return Normal(text, tuple(maps))
+    return Normal(text, length, tuple(maps))
 
 
+#: ASCII in which nothing is an escape.
+_PLAIN = re.compile(r"[\n\r !-$'-;=-\[\]-~]*")
 #: What an escape within an escape leaves behind.
 _AGAIN = re.compile(r"[&%\\]|[^\x00-\x7f]")
 

@@ -15,7 +15,7 @@ import re2
 from weir.content import encode
 from weir.masking.detectors import contact, finance, identity, network, secrets
 from weir.masking.detectors.model import Candidate, Detector, Pattern, Span
-from weir.normal import is_relevant, is_special, readings, relevant_parts, somewhere
+from weir.normal import is_relevant, is_special, normal, readings, relevant_parts, somewhere
 
 BUILT_IN: tuple[Detector, ...] = (
     *contact.DETECTORS, *finance.DETECTORS, *identity.DETECTORS, *network.DETECTORS, *secrets.DETECTORS,
@@ -166,6 +166,8 @@ class Detectors:
 
         *detectors* are those that have fired, where that is known. Raises `DetectorError`.
         """
+        if not key.isascii() and (plain_key := normal(key)):
+            key = f"{key} {plain_key.text}"
         spans = self._search(text, key, detectors)
         if is_special(text):
             for plain in readings(text):
@@ -272,6 +274,13 @@ def without_escapes(text: bytes) -> bytes:
 def is_spelt_otherwise(text: str) -> bool:
     """Whether *text* has escapes or another plain form, in which gates see nothing."""
     return "\\" in text or is_special(text)
+
+
+def spelt_plainly(value: str) -> str:
+    """*value* without escapes, in its plain form."""
+    if "\\" in value:
+        value = unescaped(value)[0] or value
+    return normal(value).text
 
 
 def unescaped(text: str) -> "tuple[str | None, Places]":
