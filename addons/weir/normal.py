@@ -44,7 +44,7 @@ _BEFORE, _AFTER = 1600, 400
 #: Combining classes of marks that are part of a letter in scripts of India and South-East Asia, and in Japanese
 #: (Unicode Standard, section 4.3): not reordered, nukta, kana voicing, virama.
 _OF_LETTERS = (0, 7, 8, 9)
-_JAMO = "\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff"
+_JAMO = (*range(0x1100, 0x1200), *range(0xA960, 0xA980), *range(0xD7B0, 0xD800))
 _ENTITY = r"&(?:#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[A-Za-z][A-Za-z0-9]{1,31};?)"
 #: One character in UTF-8, percent-encoded (RFC 3986, section 2.1).
 _CONTINUED = "%[89abAB][0-9a-fA-F]"
@@ -52,6 +52,7 @@ _PERCENT = rf"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0
 #: Any ASCII punctuation may stand after a backslash (CommonMark 0.31, section 2.4); quotes are JSON's, and read there.
 _MARKDOWN = r"\\[!#-.:-@\[\]-`{-~]"
 _TAG = r"<(?:wbr|br) {0,3}/?>|<!--[ -]{0,5}-->"
+_ESCAPES = re.compile(rf"{_ENTITY}|{_PERCENT}|{_MARKDOWN}|{_TAG}")
 
 
 class _Classes:
@@ -153,21 +154,27 @@ class _Patterns:
     def __init__(self) -> None:
         classes = _Classes()
 
-        def python(points: set[int]) -> str:
-            return _ranges(points, lambda p: f"\\U{p:08x}")
-
         def re2_(*sets: set[int]) -> str:
             return _ranges(set().union(*sets), lambda p: f"\\x{{{p:x}}}")
 
-        gone, marks = python(classes.gone), python(classes.marks)
-        spaces = python(classes.spaces)
-        self.apart = re.compile(f"[A-Za-z][{gone}]+[0-9]|[0-9][{gone}]+[A-Za-z]")
-        self.units = re.compile(
-            rf"(?P<escape>{_ENTITY}|{_PERCENT}|{_MARKDOWN}|{_TAG})"
-            rf"|(?P<space>[\t{spaces}{gone}][\t {spaces}{gone}]*)"
-            rf"|(?P<marks>[{marks}]+)|(?P<jamo>[{_JAMO}]+)"
-            rf"|(?P<char>[{python(classes.dashes | classes.prose | classes.others)}{_BREAKS}{_DOTS}{_LONG}])"
-        )
+        singles = classes.dashes | classes.prose | classes.others | set(map(ord, _BREAKS))
+        #: How each character is read that is not always itself: what stands for it, or the function that reads on.
+        self.reads: dict[str, str | _Reader] = {chr(p): plain_character(chr(p)) for p in singles}
+        self.reads |= dict.fromkeys("&%\\<", _escape)
+        self.reads |= dict.fromkeys(map(chr, classes.spaces | classes.gone | {9}), _space)
+        self.reads |= dict.fromkeys(map(chr, classes.marks), _mark)
+        self.reads |= {c: _jamo for c in map(chr, _JAMO) if c not in self.reads}
+        self.reads |= dict.fromkeys(_DOTS + _LONG, _between)
+
+        def python(points: set[int]) -> str:
+            return _ranges(points, lambda p: f"\\U{p:08x}")
+
+        # One small set: `re` looks up characters beyond the first plane one range after another.
+        self.starts = re.compile(f"[{python({p for p in map(ord, self.reads) if p < 0x10000})}\U00010000-\U0010ffff]")
+        self.space_run = re.compile(f"[\t {python(classes.spaces | classes.gone)}]+")
+        self.mark_run = re.compile(f"[{python(classes.marks)}]+")
+        self.jamo_run = re.compile(f"[{python(set(_JAMO) - classes.gone)}]+")
+        self.apart = re.compile(f"[A-Za-z][{python(classes.gone)}]+[0-9]|[0-9][{python(classes.gone)}]+[A-Za-z]")
         g, s, d, m = (re2_(c) for c in (classes.gone, classes.spaces, classes.dashes, classes.marks))
         p, o = re2_(classes.prose), re2_(classes.others)
         common = "quot|lt|gt|apos|rsquo|lsquo|ldquo|rdquo|hellip|nbsp|ndash|mdash|amp"
@@ -246,19 +253,23 @@ def _read(part: bytes) -> list[str]:
     return [reading.text for reading in readings(part.decode("utf-8", "ignore"))]
 
 
+#: A part of a text, from its first character to the one after its last, and what stands for it.
+_Unit = tuple[int, int, str]
+_Reader = Callable[["_Seen", int], int]
+
+
 class _Map:
     """From places in a text to those in the text from which one pass made it."""
 
     __slots__ = ("_ends", "_from", "_starts", "_to")
 
-    def __init__(self, units: list[list[Any]]) -> None:
+    def __init__(self, units: list[_Unit]) -> None:
         """*units* are (place in the original, its end, what stands for it), in order."""
         self._from: list[int] = []
         self._to: list[int] = []
         self._starts = [unit[0] for unit in units]
         self._ends = [unit[1] for unit in units]
         shift = 0
-        start: int
         for start, end, new in units:
             self._from.append(start + shift)
             self._to.append(start + shift + len(new))
@@ -340,7 +351,7 @@ def _normal(text: str, apart: bool) -> Normal:
             position = end
         text = "".join([*parts, text[position:]])
         maps.append(_Map(units))
-        if not _AGAIN.search(text):
+        if not _ESCAPED.search(text) and all(new.isascii() for _, _, new in units):
             break
     return Normal(text, length, tuple(maps))
 
@@ -348,76 +359,115 @@ def _normal(text: str, apart: bool) -> Normal:
 #: ASCII in which nothing is an escape.
 _PLAIN = re.compile(r"[\n\r !-$'-;=-\[\]-~]*")
 #: What an escape within an escape leaves behind.
-_AGAIN = re.compile(r"[&%\\]|[^\x00-\x7f]")
+_ESCAPED = re.compile(r"[&%\\<]")
 
 
-def _units(text: str, apart: bool) -> list[list[Any]]:
-    units: list[list[Any]] = []
-    tables = _table_lines(text) if "\t" in text else None
-    for match in _patterns().units.finditer(text):
-        start, end = match.span()
-        old, kind = match[0], match.lastgroup
-        if kind == "marks":
-            _marked(text, units, start, end, old)
+def _units(text: str, apart: bool) -> list[_Unit]:
+    patterns = _patterns()
+    reads, seen = patterns.reads, _Seen(text, apart)
+    position = 0
+    for match in patterns.starts.finditer(text):
+        start = match.start()
+        if start < position:  # read already
             continue
-        if kind == "space":
-            if tables is not None and "\t" in old and tables(start):
-                continue
-            new = _spaced(text, units, start, end, old, apart)
-        elif kind == "escape":
-            new = _unescaped(old)
-        elif kind == "jamo":
-            new = unicodedata.normalize("NFC", old)
+        new = reads.get(match[0])
+        if new is None:
+            continue
+        if isinstance(new, str):
+            seen.units.append((start, start + 1, new))
         else:
-            new = _between(text, start, end, old) if old in _DOTS or old in _LONG else plain_character(old)
-        if new != old:
-            units.append([start, end, new])
-    return units
+            position = new(seen, start)
+    return seen.units
 
 
-def _spaced(text: str, units: list[list[Any]], start: int, end: int, old: str, apart: bool) -> str:
-    """What a run of spaces and characters without a glyph reads as."""
-    before = _last(text, units, start)
-    if any(c in " \t" or plain_character(c) == " " for c in old):
-        return "" if before == " " else " "
-    after = text[end : end + 1]
-    if apart and before.isalnum() and after.isalnum() and before.isdecimal() != after.isdecimal():
-        return " "
-    return ""
+class _Seen:
+    """A text while it is read, and what has been read otherwise so far."""
+
+    __slots__ = ("apart", "in_table", "text", "units")
+
+    def __init__(self, text: str, apart: bool) -> None:
+        self.text = text
+        self.apart = apart
+        self.units: list[_Unit] = []
+        self.in_table = _tables(text) if "\t" in text else None
+
+    def last(self, place: int) -> str:
+        """The character that is read before *place*; empty at the beginning."""
+        for start, end, new in reversed(self.units):
+            if end < place:
+                break
+            if new:
+                return new[-1]
+            place = start
+        return self.text[place - 1 : place]
+
+    def put(self, start: int, end: int, new: str) -> int:
+        """Note what stands for a part of the text; where that ends."""
+        if new != self.text[start:end]:
+            self.units.append((start, end, new))
+        return end
 
 
-def _last(text: str, units: list[list[Any]], place: int) -> str:
-    """The character that is read before *place*."""
-    for start, end, new in reversed(units):
-        if end < place:
-            break
-        if new:
-            return str(new[-1])
-        place = start
-    return text[place - 1 : place]
+def _escape(seen: _Seen, start: int) -> int:
+    match = _ESCAPES.match(seen.text, start)
+    return start + 1 if match is None else seen.put(start, match.end(), _unescaped(match[0]))
 
 
-def _marked(text: str, units: list[list[Any]], start: int, end: int, old: str) -> None:
+def _jamo(seen: _Seen, start: int) -> int:
+    match = _patterns().jamo_run.match(seen.text, start)
+    assert match is not None
+    return seen.put(start, match.end(), unicodedata.normalize("NFC", match[0]))
+
+
+def _space(seen: _Seen, start: int) -> int:
+    """Read a run of spaces and characters without a glyph."""
+    match = _patterns().space_run.match(seen.text, start)
+    assert match is not None
+    run, end = match[0], match.end()
+    if "\t" in run and seen.in_table is not None and seen.in_table(start):
+        return end
+    before = seen.last(start)
+    if any(c in " \t" or plain_character(c) == " " for c in run):
+        return seen.put(start, end, "" if before == " " else " ")
+    after = seen.text[end : end + 1]
+    ends = seen.apart and before.isalnum() and after.isalnum() and before.isdecimal() != after.isdecimal()
+    return seen.put(start, end, " " if ends else "")
+
+
+def _mark(seen: _Seen, start: int) -> int:
     """Join marks with their letter where Unicode has a letter for both; leave out those that only decorate it."""
-    adjacent = bool(units) and units[-1][1] == start
-    base = _last(text, units, start)
-    whole = unicodedata.normalize("NFC", base + old)
-    drops_all = base < "\u0250"
-    kept = "".join(
-        c
-        for i, c in enumerate(whole)
-        if i == 0 or unicodedata.category(c)[0] != "M" or not (drops_all or _only_decorates(c))
-    )
-    if kept == base + old:
-        return
-    if not base:
-        units.append([start, end, kept[1:]])
-    elif adjacent and units[-1][2]:
-        units[-1][1], units[-1][2] = end, units[-1][2][:-1] + kept
-    elif adjacent:
-        units.append([start, end, kept[1:] if kept[:1] == base else kept])
+    match = _patterns().mark_run.match(seen.text, start)
+    assert match is not None
+    marks, end = match[0], match.end()
+    base = seen.last(start)
+    new = _with_marks(base, marks)
+    if new == base + marks:
+        return end
+    if not seen.units or seen.units[-1][1] != start:  # the letter stands for itself
+        seen.units.append((start - len(base), end, new))
     else:
-        units.append([start - 1, end, kept])
+        before, _, old = seen.units.pop()
+        seen.units.append((before, end, old[:-1] + new if old else new.removeprefix(base)))
+    return end
+
+
+@lru_cache(1 << 12)
+def _with_marks(base: str, marks: str) -> str:
+    whole = unicodedata.normalize("NFC", base + marks)
+    return whole[: len(base)] + "".join(
+        c
+        for c in whole[len(base) :]
+        if not (base < "\u0250" or _only_decorates(c)) or unicodedata.category(c)[0] != "M"
+    )
+
+
+def _between(seen: _Seen, start: int) -> int:
+    char, before, after = seen.text[start], seen.last(start), seen.text[start + 1 : start + 2]
+    if char in _DOTS:
+        joins = before.isascii() and before.isalnum() and after.isascii() and after.isalnum()
+        return seen.put(start, start + 1, "." if joins else plain_character(char))
+    joins = before.isdecimal() and after.isdecimal()
+    return seen.put(start, start + 1, "-" if joins else plain_character(char))
 
 
 def _only_decorates(mark: str) -> bool:
@@ -437,15 +487,7 @@ def _unescaped(old: str) -> str:
         return old
 
 
-def _between(text: str, start: int, end: int, char: str) -> str:
-    before, after = text[start - 1 : start], text[end : end + 1]
-    if char in _DOTS:
-        joins = before.isascii() and before.isalnum() and after.isascii() and after.isalnum()
-        return "." if joins else plain_character(char)
-    return "-" if before.isdecimal() and after.isdecimal() else plain_character(char)
-
-
-def _table_lines(text: str) -> Callable[[int], bool]:
+def _tables(text: str) -> Callable[[int], bool]:
     """Whether a place stands in a table: its line has tabs, and so has the one above it or below it."""
 
     def tabbed(start: int, end: int) -> bool:

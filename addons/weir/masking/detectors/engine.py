@@ -118,15 +118,18 @@ class Detectors:
             text = b"\n".join((text, parts))
             found |= self._gate.found(parts)
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
+        return self._gated(text, found), present
+
+    def _gated(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
+        """Those detectors whose gates are found in *text*; *found* are the words that are."""
         gates = self._found_alone(text)
         if not gates and not found:
-            return (), present
-        fired = tuple(
+            return ()
+        return tuple(
             d
             for d in self._detectors
             if (self._near[d] in found and self._follows(d, text) if d.words else d.gate in gates)
         )
-        return fired, present
 
     def _found_alone(self, text: bytes) -> set[str]:
         """The gates without words that are found in *text*."""
@@ -182,7 +185,8 @@ class Detectors:
 
     def _search(self, text: str, key: str, detectors: tuple[Detector, ...] | None) -> list[Span]:
         if detectors is None:
-            detectors = self.fired(f"{key}\n{text}".encode("utf-8", "replace"))
+            seen = f"{key}\n{text}".encode("utf-8", "replace")
+            detectors = self._gated(seen, self._gate.found(seen))
         spans: list[Span] = []
         left = MOST_CANDIDATES
         done: set[tuple[Pattern, Callable[..., object]]] = set()

@@ -128,7 +128,7 @@ def _last(words: Words, text: str) -> int:
 Check = Callable[[Candidate], tuple[int, int] | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detector:
     """One way in which values of a kind are recognised.
 
