@@ -91,7 +91,7 @@ def _candidates() -> Iterator[int]:
                 or any(c in block for c in (*_DASHES, *_SPACES))
             ):
                 yield from range(start, start + 64)
-    yield from (p for first, last in IGNORABLE for p in range(first, last + 1) if unicodedata.category(chr(p)) == "Cn")
+    yield from (p for first, last in IGNORABLE for p in range(first, last + 1))
 
 
 def _is_ignorable(char: str, category: str) -> bool:
@@ -191,17 +191,17 @@ class _Patterns:
                 r"[\x{b9}\x{b2}\x{b3}][\x{b9}\x{b2}\x{b3}]",
                 rf"[{p}{d}][^\s@]*@|@[^\s@]*[{p}{d}]",
                 rf"[0-9)] ?[{d}{g}]*[{d}][{d}{g}]* ?[0-9A-Za-z(]",
-                rf"[A-Za-z)][{d}{g}]*[{d}][{d}{g}]*[0-9(]|[{d}][0-9A-Za-z_]{{16}}",
+                rf"[A-Za-z)][{d}{g}]*[{d}][{d}{g}]*[0-9(]|[{d}][0-9A-Za-z_{d}-]{{16}}",
                 rf"[0-9)] *[{s}][{s}{g} ]*[0-9A-Za-z(]|[A-Za-z] *[{s}][{s}{g} ]*[(+]?[0-9]",
                 rf"[{near}][{g}]|[{g}][{near}]|[0-9)] [{g}]",
-                rf"[\x21-\x7e\x{{c0}}-\x{{24f}}][{m}]",
+                rf"[\x21-\x7e\x{{c0}}-\x{{24f}}{d}{s}{p}][{m}]|[0-9] [{m}]",
                 rf"&#[0-9xX]|&(?:{rare});|&(?:shy|amp;?[#A-Za-z])|&[A-Za-z][^\s@]*@|@[^\s@]*&[A-Za-z]",
                 r"[0-9)] ?&(?:nbsp|ndash|mdash)|&(?:nbsp|ndash|mdash);? ?[0-9(+]",
                 r"%(?:25|40|2[bBdDeE89]|3[0-9aA]|[46][1-9a-fA-F]|[57][0-9aAfF]|[c-fC-F][0-9a-fA-F]%[89abAB])|[0-9]%(?:20|0[9aAdD])",
                 r"\\[_.@+():\-#*&]",
                 rf"[{near}]<(?:wbr|!--)|[0-9] ?<br",
                 rf"[0-9)]\t[0-9(+]|[0-9A-Za-z -][{_BREAKS}][0-9]",
-                rf"[0-9][{_LONG}][0-9]|[0-9A-Za-z][{_DOTS}][0-9A-Za-z]",
+                rf"[0-9)][{_LONG}][0-9(]|[0-9A-Za-z][{_DOTS}][0-9A-Za-z]",
             )).encode(),
             _options(),
         )  # fmt: skip
@@ -359,7 +359,7 @@ def _normal(text: str, apart: bool) -> Normal:
 #: ASCII in which nothing is an escape.
 _PLAIN = re.compile(r"[\n\r !-$'-;=-\[\]-~]*")
 #: What an escape within an escape leaves behind.
-_ESCAPED = re.compile(r"[&%\\<]")
+_ESCAPED = re.compile(rf"[&%\\<{_DOTS}{_LONG}]")
 
 
 def _units(text: str, apart: bool) -> list[_Unit]:

@@ -42,7 +42,8 @@ _JOINED = re.compile(
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
 _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
 _SPACE = re.compile(r"\s")
-_OPEN_TAG = re.compile(r"<[!bw][^<>\n]{0,12}\Z")
+#: An escape of HTML, a URL or Markdown that may not have ended.
+_OPEN_ESCAPE = re.compile(r"(?:<[!bw][^<>\n]{0,12}|<|&[#0-9A-Za-z]{0,40}|(?:%[0-9A-Fa-f]{2}){0,3}%[0-9A-Fa-f]?|\\)\Z")
 _IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
 _KEY_BEGIN = "-----BEGIN "
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -113,15 +114,14 @@ class TextStream:
 
     def _settled(self, held: str) -> int:
         """The place before which nothing can become part of a value any more, however it is typed."""
-        plain = normal(held)
+        open_ = _OPEN_ESCAPE.search(held, max(0, len(held) - 48))
+        plain = normal(held if open_ is None else held[: open_.start()])
         if not plain.text:
             return 0
         place = self._boundary(plain.text)
         if self._width:
             place = max(0, min(place, len(plain.text) - self._width))
-        place = min(plain.place(place), _start_of_word(held, len(held)))  # an escape may not have ended
-        tag = _OPEN_TAG.search(held, max(0, len(held) - 20))
-        return place if tag is None else min(place, _start_of_word(held, tag.start()))
+        return plain.place(place)
 
     def _boundary(self, held: str) -> int:
         place = _open_key(held)
