@@ -28,7 +28,9 @@ _SEARCHED = (
     (0x80, 0x3400), (0xA000, 0xAC00), (0xD780, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA40), (0xE0000, 0xE1000),
 )  # fmt: skip
 #: Categories in which only NFKC or a digit's value makes another form.
-_USUALLY_PLAIN = frozenset("Lo Ll Lu Lt Lm So Sm Sc Sk Po Ps Pe Pi Pf Pc Nl No Cn Co".split())
+_USUALLY_PLAIN = frozenset((
+    "Lo", "Ll", "Lu", "Lt", "Lm", "So", "Sm", "Sc", "Sk", "Po", "Ps", "Pe", "Pi", "Pf", "Pc", "Nl", "No", "Cn", "Co",
+))  # fmt: skip
 _BREAKS = "\x0b\x0c\x85\u2028\u2029"
 #: Drawn as a dash, and of another category than Pd.
 _DASHES = "\u02d7\u2043\u2212\u2500\u2501\u2796"
@@ -48,7 +50,8 @@ _JAMO = (*range(0x1100, 0x1200), *range(0xA960, 0xA980), *range(0xD7B0, 0xD800))
 _ENTITY = r"&(?:#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[A-Za-z][A-Za-z0-9]{1,31};?)"
 #: One character in UTF-8, percent-encoded (RFC 3986, section 2.1).
 _CONTINUED = "%[89abAB][0-9a-fA-F]"
-_PERCENT = rf"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0-9a-fA-F](?:{_CONTINUED}){{2}}|[fF][0-4](?:{_CONTINUED}){{3}})"
+_LONGER = rf"[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0-9a-fA-F](?:{_CONTINUED}){{2}}|[fF][0-4](?:{_CONTINUED}){{3}}"
+_PERCENT = f"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|{_LONGER})"
 #: Any ASCII punctuation may stand after a backslash (CommonMark 0.31, section 2.4); quotes are JSON's, and read there.
 _MARKDOWN = r"\\[!#-.:-@\[\]-`{-~]"
 _TAG = r"<(?:wbr|br) {0,3}/?>|<!--[ -]{0,5}-->"
@@ -182,7 +185,10 @@ class _Patterns:
         rare = "|".join(sorted(names))
         near = r"0-9A-Za-z@._+%():/\-"
         #: Any place at all where something may have another plain form.
-        self.somewhere = rf"[{g}{s}{d}{m}{p}{o}{_BREAKS}{_DOTS}{_LONG}]|&[#A-Za-z]|{_PERCENT}|{_MARKDOWN}|<(?:wbr|br|!--)|[0-9)]\t[0-9(+]"
+        self.somewhere = (
+            rf"[{g}{s}{d}{m}{p}{o}{_BREAKS}{_DOTS}{_LONG}]"
+            rf"|&[#A-Za-z]|{_PERCENT}|{_MARKDOWN}|<(?:wbr|br|!--)|[0-9)]\t[0-9(+]"
+        )
         #: Those of them that may be part of a value.
         self.relevant = re2.compile(
             "|".join((
@@ -197,7 +203,8 @@ class _Patterns:
                 rf"[\x21-\x7e\x{{c0}}-\x{{24f}}{d}{s}{p}][{m}]|[0-9] [{m}]",
                 rf"&#[0-9xX]|&(?:{rare});|&(?:shy|amp;?[#A-Za-z])|&[A-Za-z][^\s@]*@|@[^\s@]*&[A-Za-z]",
                 r"[0-9)] ?&(?:nbsp|ndash|mdash)|&(?:nbsp|ndash|mdash);? ?[0-9(+]",
-                r"%(?:25|40|2[bBdDeE89]|3[0-9aA]|[46][1-9a-fA-F]|[57][0-9aAfF]|[c-fC-F][0-9a-fA-F]%[89abAB])|[0-9]%(?:20|0[9aAdD])",
+                r"%(?:25|40|2[bBdDeE89]|3[0-9aA]|[46][1-9a-fA-F]|[57][0-9aAfF]|[c-fC-F][0-9a-fA-F]%[89abAB])",
+                r"[0-9]%(?:20|0[9aAdD])",
                 r"\\[_.@+():\-#*&]",
                 rf"[{near}]<(?:wbr|!--)|[0-9] ?<br",
                 rf"[0-9)]\t[0-9(+]|[0-9A-Za-z -][{_BREAKS}][0-9]",
@@ -374,7 +381,7 @@ def _units(text: str, apart: bool) -> list[_Unit]:
         if new is None:
             continue
         if isinstance(new, str):
-            seen.units.append((start, start + 1, new))
+            seen.put(start, start + 1, new)
         else:
             position = new(seen, start)
     return seen.units
@@ -383,27 +390,24 @@ def _units(text: str, apart: bool) -> list[_Unit]:
 class _Seen:
     """A text while it is read, and what has been read otherwise so far."""
 
-    __slots__ = ("apart", "in_table", "text", "units")
+    __slots__ = ("_tail", "apart", "in_table", "text", "units")
 
     def __init__(self, text: str, apart: bool) -> None:
         self.text = text
         self.apart = apart
         self.units: list[_Unit] = []
+        self._tail = ""  # the last character that is read up to the last unit's end
         self.in_table = _tables(text) if "\t" in text else None
 
     def last(self, place: int) -> str:
         """The character that is read before *place*; empty at the beginning."""
-        for start, end, new in reversed(self.units):
-            if end < place:
-                break
-            if new:
-                return new[-1]
-            place = start
-        return self.text[place - 1 : place]
+        adjacent = self.units and self.units[-1][1] == place
+        return self._tail if adjacent else self.text[place - 1 : place]
 
     def put(self, start: int, end: int, new: str) -> int:
         """Note what stands for a part of the text; where that ends."""
         if new != self.text[start:end]:
+            self._tail = new[-1:] or self.last(start)
             self.units.append((start, end, new))
         return end
 
@@ -440,14 +444,15 @@ def _mark(seen: _Seen, start: int) -> int:
     assert match is not None
     marks, end = match[0], match.end()
     base = seen.last(start)
-    new = _with_marks(base, marks)
-    if new == base + marks:
-        return end
     if not seen.units or seen.units[-1][1] != start:  # the letter stands for itself
-        seen.units.append((start - len(base), end, new))
-    else:
-        before, _, old = seen.units.pop()
-        seen.units.append((before, end, old[:-1] + new if old else new.removeprefix(base)))
+        return seen.put(start - len(base), end, _with_marks(base, marks))
+    before, _, old = seen.units[-1]
+    new = _with_marks(base, marks)
+    if not old:  # something without a glyph is between them
+        return seen.put(start, end, new[1:] if new[:1] == base else "")
+    if new != base + marks:
+        seen.units.pop()
+        seen.put(before, end, old[:-1] + new)
     return end
 
 
@@ -490,17 +495,23 @@ def _unescaped(old: str) -> str:
 def _tables(text: str) -> Callable[[int], bool]:
     """Whether a place stands in a table: its line has tabs, and so has the one above it or below it."""
 
+    line = range(0)  # the one that was asked for last, and the answer
+    answer = False
+
     def tabbed(start: int, end: int) -> bool:
         return text.find("\t", start, end) >= 0
 
     def is_in_table(place: int) -> bool:
-        start = text.rfind("\n", 0, place) + 1
-        if start and tabbed(text.rfind("\n", 0, start - 1) + 1, start - 1):
-            return True
-        end = text.find("\n", place)
-        if end < 0:
-            return False
+        nonlocal line, answer
+        if place in line:
+            return answer
+        start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+        end = len(text) if end < 0 else end
         after = text.find("\n", end + 1)
-        return tabbed(end + 1, len(text) if after < 0 else after)
+        line = range(start, end + 1)
+        answer = (start > 0 and tabbed(text.rfind("\n", 0, start - 1) + 1, start - 1)) or tabbed(
+            end + 1, len(text) if after < 0 else after
+        )
+        return answer
 
     return is_in_table

@@ -14,13 +14,16 @@ from tests.masking.corpus import samples
 from tests.masking.making import everything, view
 from tests.masking.quality import DETECTORS, leaves
 
+from weir.config.model import DetectorSettings
 from weir.content import parse
+from weir.masking.detectors.custom import compile_detector
 from weir.masking.masker import mask_json, mask_target, mask_text
 from weir.masking.streams import EventMasker
 from weir.masking.walk import Report
 from weir.normal import IGNORABLE
 
-ALL = everything()
+ALL, HASHED = everything(), everything("hash")
+IGNORED = {chr(p) for first, last in IGNORABLE for p in range(first, last + 1)}
 TABLE: dict[str, Any] = YAML(typ="safe").load((Path(__file__).parents[1] / "corpus" / "disguises.yaml").read_text())
 VALUES: dict[str, str] = TABLE["values"]
 CASES = [(d, kind) for d in TABLE["disguises"] for kind in d.get("kinds") or VALUES]
@@ -39,9 +42,9 @@ def disguised(disguise: dict[str, Any], value: str) -> str:
     return "".join(disguise["replace"].get(c, c) for c in value)
 
 
-def in_json(text: str, ascii_only: bool, strategy: str = "redact") -> str:
+def in_json(text: str, ascii_only: bool) -> str:
     body = json.dumps({"a": {"b": [text]}, "n": 1.50}, ensure_ascii=ascii_only).encode()
-    masked: dict[str, Any] = json.loads(mask_json(everything(strategy), body, parse(body), Report()))
+    masked: dict[str, Any] = json.loads(mask_json(ALL, body, parse(body), Report()))
     return str(masked["a"]["b"][0])
 
 
@@ -92,19 +95,17 @@ def test_characters_without_a_glyph_anywhere_change_nothing(kind: str, at: list[
     for place, char in at:
         value = f"{value[: place % (len(value) + 1)]}{char}{value[place % (len(value) + 1) :]}"
     text = f"Note {value} today."
-    ignorable = {chr(p) for first, last in IGNORABLE for p in range(first, last + 1)}
     for masked in (mask_text(ALL, text, Report()), in_json(text, ascii_only=False), told([text[:cut], text[cut:]])):
-        assert "".join(c for c in masked if c not in ignorable) == f"Note [{kind.upper()}] today."
+        assert "".join(c for c in masked if c not in IGNORED) == f"Note [{kind.upper()}] today."
 
 
 @pytest.mark.parametrize("name", ["zero width space", "tag", "strike-through", "persian digits", "bold digits", "thin space", "tab"])  # fmt: skip
 def test_equal_values_have_equal_tokens_however_they_are_typed(name: str) -> None:
     disguise = next(d for d in TABLE["disguises"] if d["name"] == name)
-    hashed = everything("hash")
     for kind in disguise.get("kinds") or VALUES:
-        plain = mask_text(hashed, f"Note {VALUES[kind]} today.", Report())
+        plain = mask_text(HASHED, f"Note {VALUES[kind]} today.", Report())
         assert plain.startswith("Note hash:")
-        assert mask_text(hashed, f"Note {disguised(disguise, VALUES[kind])} today.", Report()) == plain
+        assert mask_text(HASHED, f"Note {disguised(disguise, VALUES[kind])} today.", Report()) == plain
 
 
 def test_escapes_of_a_character_in_two_halves() -> None:
@@ -130,9 +131,6 @@ def test_a_character_without_a_glyph_may_end_a_word() -> None:
 
 
 def test_own_detectors_read_the_plain_form() -> None:
-    from weir.config.model import DetectorSettings
-    from weir.masking.detectors.custom import compile_detector
-
     own = {"employee": compile_detector("employee", DetectorSettings(pattern=r"EMP-\d{6}"), Path())}
     mine = view({"detect": ["employee"], "with": "redact"}, own=own)
     assert mask_text(mine, "badge ＥＭＰ\u2011١٢٣\u200b456.", Report()) == "badge [EMPLOYEE]."
