@@ -1,4 +1,4 @@
-"""Read text in one spelling, and find in the original what was read.
+"""Read a text in one spelling, with a map back to places in the original.
 
 Two texts that a person takes for the same are the same here: digits of every script are ASCII digits, every space is a
 space, every dash is a hyphen, compatibility forms are their plain forms (Unicode Annex 15, NFKC), characters without a
@@ -152,7 +152,7 @@ def _ranges(points: set[int], escape: Callable[[int], str]) -> str:
 
 
 class _Patterns:
-    """What is searched for, compiled once."""
+    """Compiled patterns, and the reading of each character."""
 
     def __init__(self) -> None:
         classes = _Classes()
@@ -227,7 +227,7 @@ def _patterns() -> _Patterns:
 
 
 def somewhere() -> str:
-    """An RE2 pattern that is found in every text for which `is_relevant` holds."""
+    """An RE2 pattern, cheap to search for: it matches every text for which `is_relevant` holds."""
     return _patterns().somewhere
 
 
@@ -242,7 +242,7 @@ def is_special(text: str) -> bool:
 
 
 def relevant_parts(text: bytes) -> list[str]:
-    """Those parts of *text*, UTF-8, that have another plain form, in that form, with what stands around each."""
+    """The plain forms of the parts of *text*, UTF-8, that have another one; each part with some text on both sides."""
     parts: list[str] = []
     start = end = -1
     for match in _patterns().relevant.finditer(text):
@@ -271,7 +271,7 @@ class _Map:
     __slots__ = ("_ends", "_from", "_starts", "_to")
 
     def __init__(self, units: list[_Unit]) -> None:
-        """*units* are (place in the original, its end, what stands for it), in order."""
+        """*units* are the replaced parts, in order."""
         self._from: list[int] = []
         self._to: list[int] = []
         self._starts = [unit[0] for unit in units]
@@ -283,7 +283,7 @@ class _Map:
             shift += len(new) - (end - start)
 
     def start(self, place: int) -> int:
-        """Where the character at *place* began; what was left out before it is not part of it."""
+        """Where the character at *place* began, without removed characters before it."""
         i = bisect_right(self._from, place) - 1
         if i < 0:
             return place
@@ -342,7 +342,14 @@ def readings(text: str) -> list[Normal]:
 
 def normal(text: str) -> Normal:
     """The plain form of *text*; false where *text* has it already."""
-    return Normal(text, len(text)) if _PLAIN.fullmatch(text) else _normal(text, apart=False)
+    return Normal(text, len(text)) if is_plain(text) else _normal(text, apart=False)
+
+
+def is_plain(text: str) -> bool:
+    """Whether *text* is certainly in its plain form: it has no character that may be read otherwise."""
+    if text.isascii():
+        return _PLAIN.fullmatch(text) is not None
+    return _patterns().starts.search(text) is None
 
 
 def _normal(text: str, apart: bool) -> Normal:
@@ -366,7 +373,7 @@ def _normal(text: str, apart: bool) -> Normal:
 #: ASCII in which nothing is an escape.
 _PLAIN = re.compile(r"[\n\r !-$'-;=-\[\]-~]*")
 #: What an escape within an escape leaves behind.
-_ESCAPED = re.compile(rf"[&%\\<{_DOTS}{_LONG}]")
+_ESCAPED = re.compile(rf"[&%\\<]|[0-9A-Za-z][{_DOTS}][0-9A-Za-z]|[0-9][{_LONG}][0-9]")
 
 
 def _units(text: str, apart: bool) -> list[_Unit]:
@@ -388,7 +395,7 @@ def _units(text: str, apart: bool) -> list[_Unit]:
 
 
 class _Seen:
-    """A text while it is read, and what has been read otherwise so far."""
+    """A text and the units that were replaced in it so far."""
 
     __slots__ = ("_tail", "apart", "in_table", "text", "units")
 

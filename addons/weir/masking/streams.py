@@ -19,7 +19,7 @@ from weir.masking.detectors.model import TABLE, Span
 from weir.masking.masker import mask_json, mask_line, mask_text
 from weir.masking.masks import Mask, View
 from weir.masking.walk import MaskingError, Report, changes_of, words_of
-from weir.normal import normal
+from weir.normal import is_plain, normal
 
 #: Bytes of one event or line, and characters of one value, that are held at most.
 LARGEST_EVENT = 8 << 20
@@ -110,18 +110,19 @@ class TextStream:
         whole = not self._before or self._before[-1].isspace()
         if not whole or self._width or _SHORT_WORDS.fullmatch(held) is None:
             return False
-        return held.isascii() or not normal(held)
+        return held.isascii() or is_plain(held)
 
     def _settled(self, held: str) -> int:
         """The place before which nothing can become part of a value any more, however it is typed."""
+        if is_plain(held):
+            place, length = self._boundary(held), len(held)
+            return max(0, min(place, length - self._width)) if self._width else place
         open_ = _OPEN_ESCAPE.search(held, max(0, len(held) - 48))
         plain = normal(held if open_ is None else held[: open_.start()])
         if not plain.text:
             return 0
-        place = self._boundary(plain.text)
-        if self._width:
-            place = max(0, min(place, len(plain.text) - self._width))
-        return plain.place(place)
+        place, length = self._boundary(plain.text), len(plain.text)
+        return plain.place(max(0, min(place, length - self._width)) if self._width else place)
 
     def _boundary(self, held: str) -> int:
         place = _open_key(held)

@@ -121,7 +121,7 @@ class Detectors:
         return self._gated(text, found), present
 
     def _gated(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
-        """Those detectors whose gates are found in *text*; *found* are the words that are."""
+        """The detectors that could find something in *text*; *found* are the numbers of the words in it."""
         gates = self._found_alone(text)
         if not gates and not found:
             return ()

@@ -70,7 +70,7 @@ _NUMBER_FOLLOWS, _NUMBERS_FOLLOW = re.compile(_NUMBER), re.compile(f"(?:{_NUMBER
 
 
 def _card_in_parts(c: Candidate) -> tuple[int, int] | None:
-    """A card over several lines or cells; not four cells of a column or row of numbers, of which a tenth pass Luhn."""
+    """Accept a card over several lines or cells. A tenth of all numbers pass Luhn: cells of a table are no card."""
     number = digits(c.value)
     if not luhn(number) or not _is_certain(number):
         return None
