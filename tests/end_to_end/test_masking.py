@@ -137,6 +137,11 @@ def test_those_to_whom_it_is_revealed_see_it_and_the_record_does_not(site: Gatew
             for group in ("support", "search")
         }
     assert b"bob@example.com" in body_of["support"] and b"[EMAIL]" in body_of["search"]
+    upstream.answer = lambda seen: iter(
+        [HEAD, chunk("4111\u2009١١١١&nb"), chunk("sp;1111\u20071\u200b111 "), chunk("", "stop"), DONE]
+    )
+    with ask(site) as connection:
+        assert told(read_until(connection, b"\r\n0\r\n\r\n")) == "[CREDIT_CARD] "
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -136,6 +136,10 @@ def test_a_gate_that_gives_up_is_an_error() -> None:
         "eyJ" + "A" * 200_000 + ".",
         "\\u0031" * 30_000,
         "1;2,3|4\t\n" * 20_000,
+        "4111\n" * 60_000,
+        "4111 - " * 40_000,
+        "4111 1111\n1111 111x\n" * 8_000,
+        "4\u20091\u200b" * 40_000,
     ],
 )
 def test_hostile_texts_take_linear_time(hostile: str) -> None:

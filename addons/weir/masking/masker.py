@@ -47,7 +47,9 @@ def mask_json(
         if not fired and not slots and not instead and not (view.recognises and _LOGPROBS.search(body)):
             return body
         walk = Walk(view, fired, slots, report, instead or {})
-        return walk.masked(body.decode(), document).encode()
+        spelling = body.decode()
+        masked = walk.masked(spelling, document)
+        return body if masked is spelling else masked.encode()
     except (DetectorError, SpellingError) as error:
         raise MaskingError(str(error)) from None
 

@@ -19,6 +19,7 @@ from weir.masking.detectors.model import TABLE, Span
 from weir.masking.masker import mask_json, mask_line, mask_text
 from weir.masking.masks import Mask, View
 from weir.masking.walk import MaskingError, Report, changes_of, words_of
+from weir.normal import is_plain, normal
 
 #: Bytes of one event or line, and characters of one value, that are held at most.
 LARGEST_EVENT = 8 << 20
@@ -33,7 +34,7 @@ _LONGEST_GROUPS = 160
 
 #: Groups that go on with more groups: with a digit, a month, a word within a date, letters of an account number.
 _JOINED = re.compile(
-    r"\S*\d\S*|(?-i:[(+°′″'\"NSEWO,.;/·-]{1,4}|[A-Z]{1,4},?)|(?:of|de|del|den|do|the|x|ext\.?|extension|poste|durchwahl)"
+    r"\S*\d\S*|(?-i:[(+°′″'\"NSEWO,.;/·_~*•∙>-]{1,4}|[A-Z]{1,4},?)|(?:of|de|del|den|do|the|x|ext\.?|extension|poste|durchwahl)"
     r"|(?:\S*[^\w\s])?(?:jan|feb|f[ée]v|mar|m[äa]r|maart|apr|avr|abr|may|mai|maj|mei|mag|jun|jui|giu|jul|lug|aug|ao[ûu]|ago|sep|set|o[ck]t|ott|out|nov|de[csz]|d[ée]c|dic|ene|gen"
     r"|sty|lut|kwi|cze|lip|sie|wrz|pa[źz]|lis|gru|tammi|helmi|maalis|huhti|touko|kes[äa]|hein[äa]|elo|syys|loka|marras|joulu|[\u0900-\u097f])[^\s\d]{0,12}",
     re.IGNORECASE,
@@ -41,6 +42,8 @@ _JOINED = re.compile(
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
 _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
 _SPACE = re.compile(r"\s")
+#: An escape of HTML, a URL or Markdown that may not have ended.
+_OPEN_ESCAPE = re.compile(r"(?:<[!bw][^<>\n]{0,12}|<|&[#0-9A-Za-z]{0,40}|(?:%[0-9A-Fa-f]{2}){0,3}%[0-9A-Fa-f]?|\\)\Z")
 _IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
 _KEY_BEGIN = "-----BEGIN "
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -105,13 +108,21 @@ class TextStream:
     def _is_plain(self, held: str) -> bool:
         """Whether there is nothing but short words in *held*, of which no built-in detector makes anything."""
         whole = not self._before or self._before[-1].isspace()
-        return whole and not self._width and _SHORT_WORDS.fullmatch(held) is not None
+        if not whole or self._width or _SHORT_WORDS.fullmatch(held) is None:
+            return False
+        return held.isascii() or is_plain(held)
 
     def _settled(self, held: str) -> int:
-        """The place before which nothing can become part of a value any more."""
-        if self._width:
-            return max(0, min(self._boundary(held), len(held) - self._width))
-        return self._boundary(held)
+        """The place before which nothing can become part of a value any more, however it is typed."""
+        if is_plain(held):
+            place, length = self._boundary(held), len(held)
+            return max(0, min(place, length - self._width)) if self._width else place
+        open_ = _OPEN_ESCAPE.search(held, max(0, len(held) - 48))
+        plain = normal(held if open_ is None else held[: open_.start()])
+        if not plain.text:
+            return 0
+        place, length = self._boundary(plain.text), len(plain.text)
+        return plain.place(max(0, min(place, length - self._width)) if self._width else place)
 
     def _boundary(self, held: str) -> int:
         place = _open_key(held)

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import accumulate
 from typing import Any
 
-from weir.masking.detectors.engine import DetectorError, is_spelt_otherwise
+from weir.masking.detectors.engine import DetectorError, is_spelt_otherwise, spelt_plainly
 from weir.masking.detectors.model import Detector, Span
 from weir.masking.masks import Mask, MaskedField, View
 from weir.masking.spelling import Change, Spelling, SpellingError
@@ -69,7 +69,7 @@ def changes_of(view: View, text: str, spans: list[Span], strategies: dict[str, M
         if mask is None or any(start < span.end and span.start < end for start, end in tokens):
             continue
         old = text[span.start : span.end]
-        new = mask.strategy.text(old, span.kind)
+        new = mask.strategy.text(spelt_plainly(old), span.kind)  # equal values have equal tokens, however typed
         if new != old:
             report.add(mask, kind=span.kind)
             changes.append((span.start, span.end, new))

@@ -115,7 +115,7 @@ def _phone(c: Candidate) -> tuple[int, int] | None:
         return None
     if c.nearer(_WORDS, _OTHERS):
         return place if len(number) >= 7 and not _BARE_DATE.fullmatch(value) else None
-    if _OTHERS.search(c.before(20)) or _OTHERS.search(c.key):
+    if (_OTHERS.search(c.before(20)) or _OTHERS.search(c.key)) and not c.near(_WORDS):
         return None
     core = re.split(r"(?i)[ ,;]{0,3}(?:x|ext|#|poste|durchwahl|dw)", value, maxsplit=1)[0].strip()
     if not _TELLING.fullmatch(core):

@@ -1,14 +1,13 @@
 """Recognising: one gate over everything, exact detectors behind it.
 
 `Detectors.fired` looks at a whole body at once and most often says that there is nothing. Only then are texts looked at
-one by one. A text is also looked at with its JSON escapes and its digits of other scripts undone, so that neither
+one by one. A text is also looked at in its plain form (`weir.normal`) and with its JSON escapes undone, so that no
 spelling lets a value through.
 """
 
 import bisect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import re2
@@ -16,6 +15,7 @@ import re2
 from weir.content import encode
 from weir.masking.detectors import contact, finance, identity, network, secrets
 from weir.masking.detectors.model import Candidate, Detector, Pattern, Span
+from weir.normal import is_relevant, is_special, normal, readings, relevant_parts, somewhere
 
 BUILT_IN: tuple[Detector, ...] = (
     *contact.DETECTORS, *finance.DETECTORS, *identity.DETECTORS, *network.DETECTORS, *secrets.DETECTORS,
@@ -101,7 +101,7 @@ class Detectors:
             for group in (alone[i : i + _GROUP] for i in range(0, len(alone), _GROUP))
         ]
         self._near = {d: words.index(d.words) for d in self._detectors if d.words}
-        self._gate = Gate([*words, _OTHERWISE, *(re2.escape(text) for text in self._literals)])
+        self._gate = Gate([*words, somewhere(), *(re2.escape(text) for text in self._literals)])
         self._first_literal = len(words) + 1
         #: Characters that values of detectors with words in them may have: of those, streams hold so many back.
         self.width = max((d.width for d in self._detectors), default=0)
@@ -113,18 +113,23 @@ class Detectors:
     def fired_and_present(self, text: bytes) -> tuple[tuple[Detector, ...], list[str]]:
         """The same, and those of the literals that are in *text*."""
         found = self._gate.found(text)
-        if self._first_literal - 1 in found:
-            text = b"\n".join((text, _otherwise(text.decode("utf-8", "replace")).encode()))
+        if self._first_literal - 1 in found and is_relevant(text):
+            parts = "\n".join(relevant_parts(text)).encode("utf-8", "replace")
+            text = b"\n".join((text, parts))
+            found |= self._gate.found(parts)
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
+        return self._gated(text, found), present
+
+    def _gated(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
+        """The detectors that could find something in *text*; *found* are the numbers of the words in it."""
         gates = self._found_alone(text)
         if not gates and not found:
-            return (), present
-        fired = tuple(
+            return ()
+        return tuple(
             d
             for d in self._detectors
             if (self._near[d] in found and self._follows(d, text) if d.words else d.gate in gates)
         )
-        return fired, present
 
     def _found_alone(self, text: bytes) -> set[str]:
         """The gates without words that are found in *text*."""
@@ -164,20 +169,24 @@ class Detectors:
 
         *detectors* are those that have fired, where that is known. Raises `DetectorError`.
         """
+        if not key.isascii() and (plain_key := normal(key)):
+            key = f"{key} {plain_key.text}"
         spans = self._search(text, key, detectors)
-        if not text.isascii() and _OTHER_DIGITS.search(text):
-            spans += self._search(text.translate(_PLAIN), key, None)
-        for mark, escape in _ESCAPES if depth < _DEEPEST else ():
-            if mark in text:
-                plain, places = unescaped(text, escape)
-                if plain is not None:
-                    inner = self.find(plain, key, None, depth + 1)
-                    spans += [Span(places[s.start], places.end(s.end), s.kind, s.rank) for s in inner]
+        if is_special(text):
+            for plain in readings(text):
+                inner = self._search(plain.text, key, None)
+                spans += [Span(*plain.span(s.start, s.end), s.kind, s.rank) for s in inner]
+        if depth < _DEEPEST and "\\" in text:
+            escaped, places = unescaped(text)
+            if escaped is not None:
+                inner = self.find(escaped, key, None, depth + 1)
+                spans += [Span(places[s.start], places.end(s.end), s.kind, s.rank) for s in inner]
         return resolve(spans) if len(spans) > 1 else spans
 
     def _search(self, text: str, key: str, detectors: tuple[Detector, ...] | None) -> list[Span]:
         if detectors is None:
-            detectors = self.fired(f"{key}\n{text}".encode("utf-8", "replace"))
+            seen = f"{key}\n{text}".encode("utf-8", "replace")
+            detectors = self._gated(seen, self._gate.found(seen))
         spans: list[Span] = []
         left = MOST_CANDIDATES
         done: set[tuple[Pattern, Callable[..., object]]] = set()
@@ -223,33 +232,18 @@ def resolve(spans: list[Span]) -> list[Span]:
     return taken
 
 
-# Other spellings.
+# JSON's escapes.
 
-_OTHER_DIGITS = re.compile("[٠-٩۰-۹०-९০-৯๐-๙０-９＠．－＋：]")
-#: What a gate looks for to know that something may be spelt otherwise.
-_OTHERWISE = rf"{_OTHER_DIGITS.pattern}|%(?:25|40|2[bBdDeE]|3[0-9])|&#(?:[0-9]|[xX])|[\x{{ad}}\x{{200b}}\x{{200c}}\x{{200d}}\x{{2060}}]"
-_PLAIN = {
-    **{ord(zero) + i: str(i) for zero in "٠۰०০๐０" for i in range(10)},
-    ord("＠"): "@", ord("．"): ".", ord("－"): "-", ord("＋"): "+", ord("："): ":",
-}  # fmt: skip
-_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
-#: Of URLs, and of HTML: one character of ASCII each. And characters without width, which stand for nothing.
-_PERCENT = re.compile(r"%([2-7][0-9a-fA-F])()")
-_ENTITY = re.compile(r"&#(?:[xX]0{0,4}([2-7][0-9a-fA-F])|0{0,4}([3-9][0-9]|1[01][0-9]|12[0-6]));")
-_WIDTHLESS = re.compile("()([\u00ad\u200b-\u200d\u2060\ufeff])")
-_ESCAPES = (
-    ("\\", _ESCAPE),
-    ("%", _PERCENT),
-    ("&#", _ENTITY),
-    ("\u200b", _WIDTHLESS),
-    ("\u00ad", _WIDTHLESS),
-    ("\u2060", _WIDTHLESS),
+_ESCAPE = re.compile(
+    r'\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|x([0-9a-fA-F]{2})|(["\\/bfnrt]))'
 )
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 _NUL = b"\x00"
-_UNICODE = re.compile(rb"\\u([0-9a-fA-F]{4})")
+_UNICODE = re.compile(
+    rb"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\u\{([0-9a-fA-F]{1,6})\}|\\x([0-9a-fA-F]{2})"
+)
 
 
 def escaped_levels(body: bytes, document: Any) -> Iterator[bytes]:
@@ -276,43 +270,35 @@ def without_escapes(text: bytes) -> bytes:
         (b"\\f", b" "),
     ):
         text = text.replace(escape, char)
-    if b"\\u" in text:
-        text = _UNICODE.sub(lambda m: chr(int(m[1], 16)).encode("utf-8", "replace"), text)
+    if b"\\u" in text or b"\\x" in text:
+        text = _UNICODE.sub(lambda m: _coded(m).encode("utf-8", "replace"), text)
     return text.replace(_NUL, b"\\")
 
 
 def is_spelt_otherwise(text: str) -> bool:
-    """Whether *text* has escapes or digits of other scripts, in which gates see nothing."""
-    if any(mark in text for mark, _ in _ESCAPES):
-        return True
-    return not text.isascii() and _OTHER_DIGITS.search(text) is not None
+    """Whether *text* has escapes or another plain form, in which gates see nothing."""
+    return "\\" in text or is_special(text)
 
 
-def _otherwise(text: str) -> str:
-    """*text* as gates are to see it: plain digits, and escapes of URLs and HTML undone, twice."""
-    text = text.translate(_PLAIN)
-    for _ in range(2):
-        for escape in (_PERCENT, _ENTITY, _WIDTHLESS):
-            text = escape.sub(partial(_meant, escape=escape), text)
-    return text
+def spelt_plainly(value: str) -> str:
+    """*value* without escapes, in its plain form."""
+    if "\\" in value:
+        value = unescaped(value)[0] or value
+    return normal(value).text
 
 
-def unescaped(text: str, escape: re.Pattern[str] = _ESCAPE) -> "tuple[str | None, Places]":
+def unescaped(text: str) -> "tuple[str | None, Places]":
     """*text* with escapes undone, as of JSON within a text; None where there are none. And where it stood."""
     parts: list[str] = []
     places = Places()
     position = length = 0
-    for match in escape.finditer(text):
+    for match in _ESCAPE.finditer(text):
         start, end = match.span()
         parts.append(text[position:start])
         length += start - position
-        char = _meant(match, escape)
-        parts.append(char)
-        if char:
-            places.add(length, start, end)
-        else:
-            places.skip(length, start, end)
-        length += len(char)
+        parts.append(_SHORT.get(match[6], match[6]) if match[6] else _coded(match))
+        places.add(length, start, end)
+        length += 1
         position = end
     if not parts:
         return None, places
@@ -320,13 +306,12 @@ def unescaped(text: str, escape: re.Pattern[str] = _ESCAPE) -> "tuple[str | None
     return "".join(parts), places
 
 
-def _meant(match: re.Match[str], escape: re.Pattern[str]) -> str:
-    """The character that an escape stands for."""
-    if escape is _WIDTHLESS:
-        return ""
-    if escape is _ENTITY:
-        return chr(int(match[1], 16) if match[1] else int(match[2]))
-    return chr(int(match[1], 16)) if match[1] else _SHORT.get(match[2], match[2])
+def _coded(match: "re.Match[str] | re.Match[bytes]") -> str:
+    """The character that an escape has the number of: one in two halves, or a code point."""
+    if match[1]:
+        return chr(0x10000 + ((int(match[1], 16) & 0x3FF) << 10) + (int(match[2], 16) & 0x3FF))
+    point = int(match[3] or match[4] or match[5], 16)
+    return chr(point) if point < 0x110000 else "\ufffd"
 
 
 class Places:
@@ -344,15 +329,6 @@ class Places:
         self._at.append(at)
         self._before.append(before)
         self._after.append(after)
-
-    def skip(self, at: int, before: int, after: int) -> None:
-        """Nothing stands *at* for what stood from *before* to *after*: it belongs to the character before."""
-        if at:
-            start = self[at - 1]
-            if self._at and self._at[-1] == at - 1:
-                self._after[-1] = after
-            else:
-                self.add(at - 1, start, after)
 
     def __getitem__(self, place: int) -> int:
         i = bisect.bisect_left(self._at, place)

@@ -38,15 +38,52 @@ def _card(c: Candidate) -> tuple[int, int] | None:
     if not _GROUPED.fullmatch(c.value) or not luhn(number):
         return None
     known = any(len(number) in lengths and prefix.match(number) for prefix, lengths in _ISSUERS)
-    if not known or c.near(_NOT_CARDS, 24):
+    if not known:
         return None
-    certain = len(number) in (14, 15, 16) and (
+    named = c.near(_CARD_WORDS)
+    if not named and c.near(_NOT_CARDS, 24):
+        return None
+    return (c.start, c.end) if named or _is_certain(number) else None
+
+
+def _is_certain(number: str) -> bool:
+    """Whether the issuer's range is telling without a word."""
+    return len(number) in (14, 15, 16) and (
         number[0] in "345" or number[:2] in ("60", "64", "65", "22", "23", "24", "25", "26", "27", "62")
     )
-    return (c.start, c.end) if certain or c.near(_CARD_WORDS) else None
 
 
-_IBAN = re.compile(r"(?<![A-Za-z0-9_.+/-])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}", re.ASCII)
+#: Between groups of one card: a tab or a line break, where no number stands before in this or the last line.
+_GAP = r"[ \u00a0-]?(?:\t|[ \t]{0,4}\r?\n[ \t>]{0,8})|[ \u00a0-]"
+#: Any other sign, the same between all groups.
+_SIGN = r" - | ?[._/~*\u00b7\u2022\u2219] ?"
+_CARD_IN_PARTS = re.compile(
+    rf"(?<![\w.,;|+/-])(?<!\d[ \t\n])(?<!\d\r\n)(?:\d{{4}}(?:{_GAP})\d{{6}}(?:{_GAP})\d{{4,5}}|\d{{4}}(?:(?:{_GAP})\d{{4}}){{3}}"
+    rf"|\d{{4}}({_SIGN})\d{{4}}\1\d{{4}}\1\d{{4}})(?!\w|[,;|]\S|[./-]\d)",
+    re.ASCII,
+)
+_PART_GATE = rf"(?:{_GAP}|{_SIGN})".replace(r"\u00a0", r"\x{a0}").replace(
+    r"\u00b7\u2022\u2219", r"\x{b7}\x{2022}\x{2219}"
+)
+_NUMBER = r"[ \t]{0,4}(?:[ \t]|\r?\n)[ \t]{0,8}[+-]?\d[\d.,]{0,30}(?=[\s;|]|\Z)"
+_NUMBER_FOLLOWS, _NUMBERS_FOLLOW = re.compile(_NUMBER), re.compile(f"(?:{_NUMBER}){{3}}")
+
+
+def _card_in_parts(c: Candidate) -> tuple[int, int] | None:
+    """Accept a card over several lines or cells. A tenth of all numbers pass Luhn: cells of a table are no card."""
+    number = digits(c.value)
+    if not luhn(number) or not _is_certain(number):
+        return None
+    if not any(len(number) in lengths and prefix.match(number) for prefix, lengths in _ISSUERS):
+        return None
+    named = c.near(_CARD_WORDS)
+    in_table = (_NUMBERS_FOLLOW if named else _NUMBER_FOLLOWS).match(c.text, c.end)
+    return None if in_table or (not named and c.near(_NOT_CARDS, 24)) else (c.start, c.end)
+
+
+_IBAN = re.compile(
+    r"(?<![A-Za-z0-9_.+/-])[A-Za-z]{2}\d{2}(?:(?:[ \u00a0\t-]|[ \t]?\r?\n)?[A-Za-z0-9]){11,30}", re.ASCII
+)
 
 
 def _iban(c: Candidate) -> tuple[int, int] | None:
@@ -101,7 +138,14 @@ def _bech32(c: Candidate) -> tuple[int, int] | None:
 
 DETECTORS = (
     Detector("credit_card", EDGE + r"(?:[3456]\d{3}|2[2-7]\d\d|62\d\d|2131|1800)[ \x{a0}-]?\d{4}[ \x{a0}-]?\d{2}[ \x{a0}-]?\d{2}", _CARD, _card, 78),
-    Detector("iban", rf"(?i){EDGE}(?:{'|'.join(IBAN_LENGTHS)})\d{{2}}[ \x{{a0}}-]?[a-z0-9]{{4}}[ \x{{a0}}-]?[a-z0-9]{{3}}", _IBAN, _iban, 90),
+    Detector(
+        "credit_card",
+        rf"(?:^|[^0-9A-Za-z_.,;|+/-])[2-6]\d{{3}}{_PART_GATE}(?:\d{{6}}{_PART_GATE}\d{{4}}|\d{{4}}{_PART_GATE}\d{{4}}{_PART_GATE}\d{{4}})",
+        _CARD_IN_PARTS,
+        _card_in_parts,
+        78,
+    ),
+    Detector("iban", rf"(?i){EDGE}(?:{'|'.join(IBAN_LENGTHS)})\d{{2}}[ \x{{a0}}\t-]?(?:\r?\n)?[a-z0-9]{{4}}[ \x{{a0}}\t-]?(?:\r?\n)?[a-z0-9]{{3}}", _IBAN, _iban, 90),
     Detector("crypto_address", EDGE + r"[13LMDTA9][1-9A-HJ-NP-Za-km-z]{25}", _BASE58, _base58, 60),
     Detector("crypto_address", EDGE + r"(?:bc|tb|ltc|BC|addr)1[a-zA-Z0-9]{11}", _BECH32, _bech32, 60),
     Detector("crypto_address", r"0x[0-9a-fA-F]{40}", _ETHEREUM, whole, 60),

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import re2
 
+from weir.normal import plain_character
+
 #: Compiled by RE2, which has no types.
 Words = Any
 
@@ -126,7 +128,7 @@ def _last(words: Words, text: str) -> int:
 Check = Callable[[Candidate], tuple[int, int] | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detector:
     """One way in which values of a kind are recognised.
 
@@ -154,7 +156,8 @@ def scripts(stems: Iterable[str]) -> tuple[list[str], list[str]]:
     """Those of *stems* in Latin script, which end where no letter follows, without their accents as well; and the others."""
     latin = [w for w in stems if ord(w[0]) < 0x900]
     both = dict.fromkeys(v for w in latin for v in (w, w.translate(_FOLDED)))
-    return list(both), [w for w in stems if ord(w[0]) >= 0x900]
+    others = (w for w in stems if ord(w[0]) >= 0x900)
+    return list(both), list(dict.fromkeys(v for w in others for v in (w, "".join(map(plain_character, w)))))
 
 
 def words(*stems: str) -> Words:
