@@ -161,7 +161,7 @@ class _Patterns:
             return _ranges(set().union(*sets), lambda p: f"\\x{{{p:x}}}")
 
         singles = classes.dashes | classes.prose | classes.others | set(map(ord, _BREAKS))
-        #: How each character is read that is not always itself: what stands for it, or the function that reads on.
+        #: Characters with another reading: their replacement, or the function that reads on from them.
         self.reads: dict[str, str | _Reader] = {chr(p): plain_character(chr(p)) for p in singles}
         self.reads |= dict.fromkeys("&%\\<", _escape)
         self.reads |= dict.fromkeys(map(chr, classes.spaces | classes.gone | {9}), _space)
@@ -227,7 +227,7 @@ def _patterns() -> _Patterns:
 
 
 def somewhere() -> str:
-    """An RE2 pattern, cheap to search for: it matches every text for which `is_relevant` holds."""
+    """An RE2 pattern, cheap to search for. It matches every text that is `is_relevant`."""
     return _patterns().somewhere
 
 
@@ -260,7 +260,7 @@ def _read(part: bytes) -> list[str]:
     return [reading.text for reading in readings(part.decode("utf-8", "ignore"))]
 
 
-#: A part of a text, from its first character to the one after its last, and what stands for it.
+#: A part of a text, from its first character to the one after its last, and its reading.
 _Unit = tuple[int, int, str]
 _Reader = Callable[["_Seen", int], int]
 
@@ -412,7 +412,7 @@ class _Seen:
         return self._tail if adjacent else self.text[place - 1 : place]
 
     def put(self, start: int, end: int, new: str) -> int:
-        """Note what stands for a part of the text; where that ends."""
+        """Note the reading of a part of the text. Returns the end of the part."""
         if new != self.text[start:end]:
             self._tail = new[-1:] or self.last(start)
             self.units.append((start, end, new))
@@ -502,7 +502,7 @@ def _unescaped(old: str) -> str:
 def _tables(text: str) -> Callable[[int], bool]:
     """Whether a place stands in a table: its line has tabs, and so has the one above it or below it."""
 
-    line = range(0)  # the one that was asked for last, and the answer
+    line = range(0)  # the last question and its answer
     answer = False
 
     def tabbed(start: int, end: int) -> bool:

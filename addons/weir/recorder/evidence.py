@@ -10,6 +10,7 @@ changed lines is not continued (`DamagedLogError`) until the file is restored.
 
 import contextlib
 import fcntl
+import logging
 import os
 import stat
 import threading
@@ -183,7 +184,6 @@ class Log:
         if name == FILE:
             for line in lines[:count]:
                 self._note(line)
-        if name == FILE:
             self._settle(name, tree)
         return tree
 
@@ -269,10 +269,14 @@ class Log:
             if isinstance(entry, Sealed):
                 self.sealed[entry.segment] = entry
             elif isinstance(entry, Erased):
-                self.erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
+                _add_erased(self.erased, entry)
 
 
-_WARNING = 30  # logging.WARNING: mitmdump would exit at an ERROR before it is ready
+_WARNING = logging.WARNING  # mitmdump would exit at an ERROR before it is ready
+
+
+def _add_erased(erased: dict[str, set[int]], entry: Erased) -> None:
+    erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
 
 
 def _now() -> str:
@@ -354,16 +358,16 @@ def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator
                 yield worker, decode_entry(line)
 
 
-def holds(recordings: Recordings, segment: str, size: Size, erased: Collection[int] | None = None) -> bool:
+def holds(recordings: Recordings, segment: str, size: Size, erased: Collection[int] = ()) -> bool:
     """Whether the journal of *segment* holds the lines of *size*, and nothing else. Raises OSError.
 
-    With *erased*, only the lines of these numbers may have been erased: those that a tombstone names.
+    Lines with a number in *erased* may be erased: a tombstone names them.
     """
     path = recordings.segments / f"{segment}.jsonl"
     lines = read_regular(path).split(b"\n") if os.path.lexists(path) else [b""]
     if len(lines) != size.lines + 1 or lines[-1] or not begins(lines, size, line_hash):
         return False
-    return erased is None or all(erased_line(line) is None or n in erased for n, line in enumerate(lines))
+    return all(erased_line(line) is None or n in erased for n, line in enumerate(lines))
 
 
 def as_sealed(recordings: Recordings, entry: Sealed, erased: Mapping[str, Collection[int]]) -> bool:
@@ -380,7 +384,7 @@ def erased_lines(found: Iterable[tuple[str, Entry]]) -> dict[str, set[int]]:
     erased: dict[str, set[int]] = {}
     for worker, entry in found:
         if worker == KEEPER and isinstance(entry, Erased):
-            erased.setdefault(entry.segment or entry.file, set()).update(entry.lines)
+            _add_erased(erased, entry)
     return erased
 
 

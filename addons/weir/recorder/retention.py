@@ -95,10 +95,8 @@ def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set
     query = f"SELECT segment, request_id FROM flows WHERE {' OR '.join(f'({h.condition})' for h in found)}"  # noqa: S608
     try:
         rows = []
-        for made in (
-            views(recordings),
-            views_over(recordings, segments),
-        ):  # not the folder's own: other programs may have changed them
+        # Not the views in the folder's own database: other programs may have changed them.
+        for made in (views(recordings), views_over(recordings, segments)):
             with duckdb.connect() as connection:
                 for name, view in made.items():
                     connection.execute(f"CREATE VIEW {name} AS {view}")

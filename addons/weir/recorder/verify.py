@@ -88,7 +88,7 @@ def check(
     report = Report()
     logs: dict[str, _WorkerLog] = {}
     tombstones = _Tombstones(root, key)
-    for folder in _log_folders(root):
+    for folder in log_folders(root):
         found = _worker(folder, key, report, tombstones)
         if found is not None:
             logs[folder.name] = found
@@ -115,7 +115,7 @@ def check(
 def sealed_now(root: Path, key: Key) -> list[str]:
     """The segments that are sealed and kept now, by the signed logs."""
     tombstones = _Tombstones(root, key)
-    logs = [log for path in _log_folders(root) if (log := _worker(path, key, Report())) is not None]
+    logs = [log for path in log_folders(root) if (log := _worker(path, key, Report())) is not None]
     sealed = [entry.segment for log in logs for entry in log.entries if isinstance(entry, Sealed)]
     return [segment for segment in sealed if segment not in tombstones.removed]
 
@@ -355,7 +355,7 @@ def _strangers(
         return
     time.sleep(_AGAIN)  # the gateway may have made them, or removed what it made, meanwhile
     tombstones.read()
-    again = {path.name: log for path in _log_folders(root) if (log := _worker(path, key, Report())) is not None}
+    again = {path.name: log for path in log_folders(root) if (log := _worker(path, key, Report())) is not None}
     written, known = _names(again)
     unknown &= (_standing(root) | _linked(root)) - known - set(tombstones.removed)
     unlinked &= written - _linked(root)
@@ -378,10 +378,6 @@ def _names(logs: Mapping[str, _WorkerLog]) -> tuple[set[str], set[str]]:
     begun = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Begun)}
     live_ = {name for log in logs.values() for name in log.checkpoint.live}
     return live_ - sealed, live_ | sealed | begun
-
-
-def _log_folders(root: Path) -> list[Path]:
-    return log_folders(root)
 
 
 def _linked(root: Path) -> set[str]:
