@@ -1,6 +1,8 @@
 """Certificates of the tests' own: an authority, and what it issues."""
 
 import datetime
+import shutil
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +22,17 @@ class Issued:
     certificate: Path
     key: Path
     x509: x509.Certificate
+
+    def server(self) -> ssl.SSLContext:
+        """A context for a service with this certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def for_listener(self, policies: Path) -> None:
+        """Copy both files to *policies* as listener.pem and listener.key."""
+        shutil.copy(self.certificate, policies / "listener.pem")
+        shutil.copy(self.key, policies / "listener.key")
 
 
 class Authority:

@@ -4,7 +4,6 @@ RFC 9112, 9.3 and 9.6; RFC 9110, 7.6.1.
 """
 
 import json
-import shutil
 import socket
 import ssl
 import time
@@ -137,11 +136,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     folder = tmp_path_factory.mktemp("closing")
     authority = Authority(folder)
     issued = authority.issue("127.0.0.1", "localhost")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(issued.certificate, issued.key)
+    tls = issued.server()
     (folder / "policies").mkdir()
-    shutil.copy(issued.certificate, folder / "policies/listener.pem")
-    shutil.copy(issued.key, folder / "policies/listener.key")
+    issued.for_listener(folder / "policies")
     ca.save(ca.make(["localhost", "127.0.0.1"]))
     plain, service = Upstream(), Upstream(tls=tls)
     plain.answer = service.answer = answer

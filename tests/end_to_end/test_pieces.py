@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import json
-import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -97,11 +96,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     folder = tmp_path_factory.mktemp("pieces")
     authority = Authority(folder)
     issued = authority.issue("127.0.0.1", "localhost")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(issued.certificate, issued.key)
+    tls = issued.server()
     (folder / "policies").mkdir()
-    shutil.copy(issued.certificate, folder / "policies/listener.pem")
-    shutil.copy(issued.key, folder / "policies/listener.key")
+    issued.for_listener(folder / "policies")
     old, new, port, secure = Upstream(), http2.Service(tls), free_port(), free_port()
     urls = {
         "old": f"http://127.0.0.1:{old.port}",
