@@ -1,8 +1,9 @@
-"""What some tests need besides Python: commands of the system, and root. Where it is missing, they are skipped.
+"""What some tests need besides Python: commands of the system, root, SDKs. Where it is missing, they are skipped.
 
 Every reason for a skip names the remedy, since `scripts/test` prints the reasons at its end.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -45,6 +46,15 @@ def node() -> str:
 def root(purpose: str) -> str:
     """Why tests that need root for *purpose* are skipped here, with the remedy; empty for root."""
     return "" if os.geteuid() == 0 else f"root is needed for {purpose}; run as root: scripts/test"
+
+
+def client(package: str) -> str:
+    """Why tests that read with an SDK of the extra ``clients`` are skipped here, with the remedy; empty if installed."""
+    try:
+        found = importlib.util.find_spec(package)
+    except ModuleNotFoundError:  # of a package around it
+        found = None
+    return "" if found else f"not installed: {package}; run: pip install -e '.[clients]'"
 
 
 def skip_without(*commands: str) -> None:
