@@ -16,7 +16,7 @@ from weir.masking.detectors.model import Detector
 from weir.masking.masks import View
 from weir.masking.spelling import SpellingError
 from weir.masking.strategies import DROP
-from weir.masking.walk import MaskingError, Report, Walk, applied, changes_of, words_of
+from weir.masking.walk import Known, MaskingError, Report, Walk, applied, changes_of, words_of
 
 _Fields = list[tuple[bytes, bytes]]
 _LOGPROBS = re2.compile(rb'"logprobs"\s*:\s*[\[{]')
@@ -27,13 +27,12 @@ def mask_json(
     body: bytes,
     document: Any,
     report: Report,
-    instead: dict[tuple[int, Any], str] | None = None,
+    known: Known | None = None,
     more: list[tuple[int, Any, Any]] | None = None,
 ) -> bytes:
     """*body*, whose parsed form is *document*, masked; what need not change keeps its bytes.
 
-    *instead* are texts of it that have been looked at, by the id of their container and their key in it, and what
-    stands in their place; *more* are further slots in it.
+    *known* says of texts in it which parts of longer values they have; *more* are further slots in it.
     """
     try:
         fired: tuple[Detector, ...] = ()
@@ -44,9 +43,10 @@ def mask_json(
                 fired += tuple(d for d in here if d not in fired)
                 present = names if present is None else present  # names stand in the first
         slots = [*view.slots(document, present), *(more or ())]
-        if not fired and not slots and not instead and not (view.recognises and _LOGPROBS.search(body)):
+        parts = known is not None and any(j.parts or j.instead is not None for j in known.values())
+        if not fired and not slots and not parts and not (view.recognises and _LOGPROBS.search(body)):
             return body
-        walk = Walk(view, fired, slots, report, instead or {})
+        walk = Walk(view, fired, slots, report, known or {})
         spelling = body.decode()
         masked = walk.masked(spelling, document)
         return body if masked is spelling else masked.encode()
@@ -61,12 +61,10 @@ def mask_lines(view: View, body: bytes, documents: list[Any], report: Report) ->
     return b"\n".join([*masked, *lines[len(masked) :]])
 
 
-def mask_line(
-    view: View, line: bytes, document: Any, report: Report, instead: dict[tuple[int, Any], str] | None = None
-) -> bytes:
+def mask_line(view: View, line: bytes, document: Any, report: Report, known: Known | None = None) -> bytes:
     """One line of NDJSON. A path may begin with the line, ``$.a``, or with the list of all, ``$[*].a``."""
     if not view.named:
-        return mask_json(view, line, document, report, instead)
+        return mask_json(view, line, document, report, known)
     lines = [document]
     slots = view.slots(lines)
     for number, container, _ in slots:
@@ -75,7 +73,7 @@ def mask_line(
             report.add(mask, path.text)
             new = mask.strategy.value(document)
             return encode(None if new is DROP else new)
-    return mask_json(view, line, document, report, instead, slots)
+    return mask_json(view, line, document, report, known, slots)
 
 
 def mask_text(view: View, text: str, report: Report, key: str = "") -> str:

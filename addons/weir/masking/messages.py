@@ -6,7 +6,7 @@ from weir.content import ContentError
 from weir.masking.detectors.engine import without_escapes
 from weir.masking.masker import mask_text
 from weir.masking.masks import MaskedField, View
-from weir.masking.streams import Pieces
+from weir.masking.joining import Documents as Pieces
 from weir.masking.walk import MaskingError, Report
 
 

@@ -4,8 +4,9 @@ import re
 import time
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from weir.masking.detectors.engine import DetectorError, is_spelt_otherwise, spelt_plainly
 from weir.masking.detectors.model import Detector, Span
@@ -55,15 +56,38 @@ class Report:
         return bool(self._counts)
 
 
+def labels_around(key: str, value: dict[str, Any]) -> str:
+    """The names under which members of the object *value*, itself the member *key*, stand: with what labels it."""
+    if _GENERIC.isdisjoint(value):
+        return key
+    labels = [label for name in _LABELS if isinstance(label := value.get(name), str) and len(label) < 40]
+    return " ".join([key, *labels])
+
+
+def named_under(key: str, around: str) -> str:
+    """The names under which the text at *key* stands, in an object that stands under *around*."""
+    return f"{around} {key}" if key.lower() in _GENERIC else key
+
+
 def words_of(name: str) -> str:
     """A member's name as words: ``dateOfBirth`` and ``date_of_birth`` are ``date Of Birth`` and ``date of birth``."""
     return _CAMEL.sub(" ", name)
 
 
-def changes_of(view: View, text: str, spans: list[Span], strategies: dict[str, Mask], report: Report) -> list[Change]:
-    """What has to be replaced in *text*, in which *spans* were found; in order."""
+class Value(NamedTuple):
+    """One value in a text: from *start* to *end*, the *new* text for it, and which mask hides it as what."""
+
+    start: int
+    end: int
+    new: str
+    kind: str
+    mask: Mask
+
+
+def replacements(view: View, text: str, spans: list[Span], strategies: dict[str, Mask]) -> list[Value]:
+    """The values of *text*, in which *spans* were found, that *strategies* hide; in order."""
     tokens = view.tokens.within(text)
-    changes: list[Change] = []
+    found: list[Value] = []
     for span in spans:
         mask = strategies.get(span.kind)
         if mask is None or any(start < span.end and span.start < end for start, end in tokens):
@@ -71,9 +95,54 @@ def changes_of(view: View, text: str, spans: list[Span], strategies: dict[str, M
         old = text[span.start : span.end]
         new = mask.strategy.text(spelt_plainly(old), span.kind)  # equal values have equal tokens, however typed
         if new != old:
-            report.add(mask, kind=span.kind)
-            changes.append((span.start, span.end, new))
-    return changes
+            found.append(Value(span.start, span.end, new, span.kind, mask))
+    return found
+
+
+class Part(NamedTuple):
+    """The part of a value that stands in one text, where its other parts stand in others.
+
+    ``value.new`` takes the place of the part in which the value *begins*. Other parts are removed.
+    """
+
+    start: int
+    end: int
+    begins: bool
+    value: Value
+
+
+def changes_of(
+    view: View, text: str, spans: list[Span], strategies: dict[str, Mask], report: Report, parts: Iterable[Part] = ()
+) -> list[Change]:
+    """What has to be replaced in *text*, in which *spans* were found, and *parts* of values; in order and apart.
+
+    Of values that overlap, the longest counts; what others have beyond it is removed with it.
+    """
+    values = replacements(view, text, spans, strategies) if spans else []
+    if not parts:
+        for value in values:
+            report.add(value.mask, kind=value.kind)
+        return [value[:3] for value in values]
+    here = [*parts, *(Part(value.start, value.end, True, value) for value in values)]
+    here.sort(key=lambda part: (part.value.start - part.value.end, part.start))
+    taken: list[Part] = []
+    for part in here:
+        if any(other.start <= part.start and part.end <= other.end for other in taken):
+            continue
+        start, end, shown = part.start, part.end, part if part.begins else None
+        apart = []
+        for other in taken:
+            if other.start < end and start < other.end:
+                start, end = min(start, other.start), max(end, other.end)
+                shown = other if other.begins else shown
+            else:
+                apart.append(other)
+        taken = [*apart, Part(start, end, shown is not None, (shown or part).value)]
+    taken.sort()
+    for part in taken:
+        if part.begins:
+            report.add(part.value.mask, kind=part.value.kind)
+    return [(part.start, part.end, part.value.new if part.begins else "") for part in taken]
 
 
 def applied(text: str, changes: list[Change]) -> str:
@@ -87,8 +156,23 @@ def applied(text: str, changes: list[Change]) -> str:
     return "".join([*parts, text[position:]])
 
 
-#: A text or number of a document: token, the names it stands under, its text, what hides what is found in it, and it.
-_Leaf = tuple[int, str, str, dict[str, Mask], Any]
+class Joined(NamedTuple):
+    """What is known of one text of a document that is a piece of a longer text.
+
+    *alone*: it may be a text of its own as well, so values are looked for in it, too. *instead* takes its place as a
+    whole.
+    """
+
+    parts: list[Part]
+    alone: bool
+    instead: str | None = None
+
+
+#: By the id of its container and its key in it: what is known of a text.
+Known = dict[tuple[int, Any], Joined]
+
+#: A text or number of a document: token, names it stands under, text, what hides what is found in it, it, what is known.
+_Leaf = tuple[int, str, str, dict[str, Mask], Any, Joined | None]
 
 
 class Walk:
@@ -100,12 +184,12 @@ class Walk:
         fired: tuple[Detector, ...],
         slots: list[tuple[int, Any, Any]],
         report: Report,
-        instead: dict[tuple[int, Any], str],
+        known: Known,
     ) -> None:
         self._view = view
         self._fired = fired
         self._report = report
-        self._instead = instead
+        self._known = known
         self._edits: list[tuple[str, tuple[Any, ...]]] = []  # calls of `Spelling`
         self._leaves: list[_Leaf] = []
         self._token = 0
@@ -134,41 +218,41 @@ class Walk:
             getattr(spelling, method)(*arguments)
         return spelling.written()
 
-    def _value(self, value: Any, key: str, around: str, strategies: dict[str, Mask]) -> None:
+    def _value(
+        self, value: Any, key: str, around: str, strategies: dict[str, Mask], joined: Joined | None = None
+    ) -> None:
         kind = type(value)
         if kind is dict:
             self._object(value, key, strategies)
         elif kind is list:
             self._list(value, key, around, strategies)
         else:
-            if strategies and value not in (None, True, False, ""):
-                self._leaf(value, key, around, strategies)
+            if joined is not None and not joined.alone:
+                if joined.instead is not None:
+                    self._edits.append(("replace", (self._token, self._token, joined.instead)))
+                elif strategies and joined.parts:
+                    changes = changes_of(self._view, value, [], strategies, self._report, joined.parts)
+                    self._edits.append(("replace_within", (self._token, changes)))
+            elif strategies and value not in (None, True, False, ""):
+                text = value if kind is str else str(value)
+                self._leaves.append((self._token, named_under(key, around), text, strategies, value, joined))
             self._token += 1
-
-    def _leaf(self, value: Any, key: str, around: str, strategies: dict[str, Mask]) -> None:
-        named = f"{around} {key}" if key.lower() in _GENERIC else key
-        text = value if type(value) is str else str(value)
-        self._leaves.append((self._token, named, text, strategies, value))
 
     def _list(self, value: list[Any], key: str, around: str, strategies: dict[str, Mask]) -> None:
         self._token += 1
         targets = self._targets.get(id(value))
         for i, item in enumerate(value):
-            if self._instead and (id(value), i) in self._instead:
-                self._replaced(item, self._instead[id(value), i])
-            elif targets is not None and i in targets:
-                self._slot(item, key, around, strategies, targets[i], listed=True)
+            joined = self._known.get((id(value), i)) if self._known else None
+            if targets is not None and i in targets:
+                self._slot(item, key, around, strategies, targets[i], joined, listed=True)
             else:
-                self._value(item, key, around, strategies)
+                self._value(item, key, around, strategies, joined)
         self._token += 1
 
     def _object(self, value: dict[str, Any], key: str, strategies: dict[str, Mask]) -> None:
         self._token += 1
         targets = self._targets.get(id(value))
-        around = key
-        if strategies and not _GENERIC.isdisjoint(value):
-            labels = [label for name in _LABELS if isinstance(label := value.get(name), str) and len(label) < 40]
-            around = " ".join([key, *labels])
+        around = labels_around(key, value) if strategies else key
         members: list[tuple[int, int, bool]] = []
         for name, item in value.items():
             first = self._token
@@ -181,25 +265,26 @@ class Walk:
                 members.append((first, self._token - 1, False))
                 continue
             dropped = False
-            if self._instead and (id(value), name) in self._instead:
-                self._replaced(item, self._instead[id(value), name])
-            elif targets is not None and name in targets:
-                dropped = self._slot(item, name, around, strategies, targets[name], listed=False)
+            joined = self._known.get((id(value), name)) if self._known else None
+            if targets is not None and name in targets:
+                dropped = self._slot(item, name, around, strategies, targets[name], joined, listed=False)
             else:
-                self._value(item, name, around, strategies)
+                self._value(item, name, around, strategies, joined)
             if targets is not None:
                 members.append((first, self._token - 1, dropped))
         self._token += 1
         if any(removed for _, _, removed in members):
             self._edits.append(("remove", (members,)))
 
-    def _replaced(self, old: str, new: str) -> None:
-        if new != old:
-            self._edits.append(("replace", (self._token, self._token, new)))
-        self._token += 1
-
     def _slot(
-        self, old: Any, key: str, around: str, strategies: dict[str, Mask], numbers: list[int], listed: bool
+        self,
+        old: Any,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+        numbers: list[int],
+        joined: Joined | None,
+        listed: bool,
     ) -> bool:
         """A value that masks name; whether its member is to be removed."""
         first, new, whole = self._token, old, False
@@ -217,7 +302,7 @@ class Walk:
                 new = changed
                 if new is DROP:
                     break
-        self._value(old, key, around, {} if whole else strategies)
+        self._value(old, key, around, {} if whole else strategies, joined)
         if new is not DROP and new is not old:
             self._edits.append(("replace", (first, self._token - 1, new)))
         return new is DROP
@@ -237,8 +322,8 @@ class Walk:
         for i, leaf in enumerate(self._leaves):
             if is_spelt_otherwise(leaf[2]):
                 self._look(leaf, None)
-            elif i in wanted:
-                self._look(leaf, tuple(d for d in wanted[i] if d.kind in leaf[3]))
+            elif i in wanted or leaf[5] is not None:
+                self._look(leaf, tuple(d for d in wanted.get(i, ()) if d.kind in leaf[3]))
             if i % 256 == 0 and time.monotonic() > deadline:
                 raise DetectorError("it takes too long")
 
@@ -260,10 +345,11 @@ class Walk:
                 raise DetectorError("it takes too long")
 
     def _look(self, leaf: _Leaf, detectors: tuple[Detector, ...] | None) -> None:
-        token, named, text, strategies, value = leaf
+        token, named, text, strategies, value, joined = leaf
         spans = self._view.detectors.find(text, words_of(named), detectors)
         if type(value) is str:
-            changes = changes_of(self._view, text, spans, strategies, self._report)
+            parts = joined.parts if joined is not None else ()
+            changes = changes_of(self._view, text, spans, strategies, self._report, parts)
             if changes:
                 self._edits.append(("replace_within", (token, changes)))
             return

@@ -1,0 +1,171 @@
+"""One text that comes in pieces: which values are in it, and which part of it may still become a value.
+
+Held back is the word that has not ended, and groups of digits, names of months and the like before it, which together
+could be a number or a date. Where the pieces are cut makes no difference.
+"""
+
+import re
+
+from weir.masking.detectors.engine import DetectorError
+from weir.masking.detectors.model import TABLE, Span
+from weir.masking.masks import Mask, View
+from weir.masking.walk import MaskingError, Value, replacements
+from weir.normal import is_plain, normal
+
+#: Characters of one value that are held at most.
+LARGEST_VALUE = 1 << 20
+#: Characters of an unbroken word beyond which it is no value that is known, but data.
+LONGEST_WORD = 8192
+_STEP = 4096
+#: Characters of groups that together may be one value.
+_LONGEST_GROUPS = 160
+
+#: Groups that go on with more groups: with a digit, a month, a word within a date, letters of an account number.
+_JOINED = re.compile(
+    r"\S*\d\S*|(?-i:[(+°′″'\"NSEWO,.;/·_~*•∙>-]{1,4}|[A-Z]{1,4},?)|(?:of|de|del|den|do|the|x|ext\.?|extension|poste|durchwahl)"
+    r"|(?:\S*[^\w\s])?(?:jan|feb|f[ée]v|mar|m[äa]r|maart|apr|avr|abr|may|mai|maj|mei|mag|jun|jui|giu|jul|lug|aug|ao[ûu]|ago|sep|set|o[ck]t|ott|out|nov|de[csz]|d[ée]c|dic|ene|gen"
+    r"|sty|lut|kwi|cze|lip|sie|wrz|pa[źz]|lis|gru|tammi|helmi|maalis|huhti|touko|kes[äa]|hein[äa]|elo|syys|loka|marras|joulu|[\u0900-\u097f])[^\s\d]{0,12}",
+    re.IGNORECASE,
+)
+_DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
+_SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
+_SPACE = re.compile(r"\s")
+#: An escape of HTML, a URL or Markdown that may not have ended.
+_OPEN_ESCAPE = re.compile(r"(?:<[!bw][^<>\n]{0,12}|<|&[#0-9A-Za-z]{0,40}|(?:%[0-9A-Fa-f]{2}){0,3}%[0-9A-Fa-f]?|\\)\Z")
+_IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
+_KEY_BEGIN = "-----BEGIN "
+_KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_LONGEST_KEY = 20_000
+
+
+class Window:
+    """What is known of one text: the part that may still become a value, and some of what was before it.
+
+    Places are counted from the beginning of the text. *key* are the names under which the text stands, *strategies* the
+    mask of each kind.
+    """
+
+    __slots__ = ("_before", "_key", "_look_at", "_strategies", "_unbroken", "_view", "_width", "held", "settled")
+
+    def __init__(self, view: View, key: str, strategies: dict[str, Mask]) -> None:
+        self._view = view
+        self._key = key
+        self._strategies = strategies
+        self._before = ""  # what was settled last, as it came
+        self.held = ""
+        self.settled = 0  # the place of the first held character
+        self._look_at = LONGEST_WORD
+        self._unbroken = False  # what is held is one word
+        self._width = view.detectors.width
+
+    @property
+    def begins(self) -> int:
+        """The place of the first character that a value which is found later may include."""
+        return self.settled - len(self._before)
+
+    def feed(self, text: str, last: bool = False) -> list[Value]:
+        """The values that have ended, now that *text* has come; all, if it is the *last*.
+
+        Afterwards nothing before `settled` can become part of another value, unless *last* was said too early: then a
+        value may come that begins before the place that was settled. Raises `MaskingError`.
+        """
+        self.held += text
+        held = self.held
+        if not held:
+            return []
+        if self._unbroken and not last and len(held) < self._look_at and not _SPACE.search(text):
+            return []  # one word still
+        cut = len(held) if last else self._boundary(held)
+        self._unbroken = cut == 0 and not _SPACE.search(held)
+        if cut == 0 and not last and len(held) < self._look_at:
+            return []
+        spans = [] if self._is_plain(held) else self._found(held)
+        if not last:
+            if cut < len(held) - LONGEST_WORD and _open_key(held) < 0:
+                cut = len(held) - LONGEST_WORD
+            for span in reversed(spans):
+                if span.start < cut < span.end:
+                    cut = max(0, span.start)
+            if len(held) - cut > LARGEST_VALUE:
+                raise MaskingError("a value in a stream is longer than any may be")
+        values = self._values(held, [s for s in spans if s.start < cut])
+        self._before = (self._before + held[:cut])[-TABLE:]
+        self.held = held[cut:]
+        self.settled += cut
+        self._look_at = max(LONGEST_WORD, len(self.held)) + _STEP  # data without spaces is not searched for each piece
+        return values
+
+    def _is_plain(self, held: str) -> bool:
+        """Whether there is nothing but short words in *held*, of which no built-in detector makes anything."""
+        whole = not self._before or self._before[-1].isspace()
+        if not whole or self._width or _SHORT_WORDS.fullmatch(held) is None:
+            return False
+        return held.isascii() or is_plain(held)
+
+    def _boundary(self, held: str) -> int:
+        """The place before which nothing can become part of a value any more, however it is typed."""
+        if is_plain(held):
+            place, length = _boundary(held), len(held)
+            return max(0, min(place, length - self._width)) if self._width else place
+        open_ = _OPEN_ESCAPE.search(held, max(0, len(held) - 48))
+        plain = normal(held if open_ is None else held[: open_.start()])
+        if not plain.text:
+            return 0
+        place, length = _boundary(plain.text), len(plain.text)
+        return plain.place(max(0, min(place, length - self._width)) if self._width else place)
+
+    def _found(self, held: str) -> list[Span]:
+        """What is found that ends in *held*; places are those in *held*, negative where it begins before."""
+        try:
+            before = len(self._before)
+            spans = self._view.detectors.find(self._before + held, self._key)
+        except DetectorError as error:
+            raise MaskingError(str(error)) from None
+        return [Span(s.start - before, s.end - before, s.kind, s.rank) for s in spans if s.end > before]
+
+    def _values(self, held: str, spans: list[Span]) -> list[Value]:
+        if not spans:
+            return []
+        before, settled = len(self._before), self.settled
+        text = self._before + held
+        moved = [Span(s.start + before, s.end + before, s.kind, s.rank) for s in spans]
+        return [
+            Value(start - before + settled, end - before + settled, new, kind, mask)
+            for start, end, new, kind, mask in replacements(self._view, text, moved, self._strategies)
+        ]
+
+
+def _boundary(held: str) -> int:
+    place = _open_key(held)
+    if place >= 0:
+        return place
+    place, ended = len(held), held[-1].isspace()
+    for word in reversed(held[-_LONGEST_GROUPS:].split()):
+        if ended and not _JOINED.fullmatch(word) and not _in_iban(held, place, word):
+            break
+        place, ended = held.rindex(word, 0, place), True
+    place = _start_of_word(held, place)  # the first may have been cut
+    if (match := _DATE_TAIL.search(held, max(0, len(held) - 60))) is not None:
+        place = min(place, _start_of_word(held, match.start()))
+    return place
+
+
+def _open_key(held: str) -> int:
+    """Where a private key begins that has not ended; -1 where there is none. A beginning may be cut itself."""
+    place = held.rfind(_KEY_BEGIN)
+    if place < 0 or len(held) - place > _LONGEST_KEY:
+        return -1
+    head = held[place + len(_KEY_BEGIN) :][:60]
+    is_key = "PRIVATE KEY" in head or ("-" not in head.removesuffix("-") and "\n" not in head)
+    return place if is_key and _KEY_END.search(held, place) is None else -1
+
+
+def _in_iban(held: str, place: int, word: str) -> bool:
+    """Whether *word*, the last before *place*, is the bank's code in an account number."""
+    return len(word) == 4 and word.isalnum() and _IBAN_HEAD.search(held, 0, held.rindex(word, 0, place)) is not None
+
+
+def _start_of_word(text: str, place: int) -> int:
+    while place > 0 and not text[place - 1].isspace():
+        place -= 1
+    return place
