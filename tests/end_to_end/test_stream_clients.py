@@ -18,6 +18,9 @@ from tests.masking.shapes import SHAPES, at, note
 from weir.masking.masker import mask_text
 from weir.masking.walk import Report
 
+#: What SDKs import uses, on newer versions of Python.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 BY_NAME = {shape.name: shape for shape in SHAPES}
 FORMS = {"events": "text/event-stream", "lines": "application/x-ndjson"}
 
@@ -316,7 +319,7 @@ def test_an_sdk_reads_the_same_but_for_values(
     assert client.text(through) == masked != client.text(direct)
     texts = {client.told.replace(".0", ".*"), *client.whole}
     found = [differences(one, other) for one, other in zip_longest(direct, through)]
-    assert set().union(*found) <= texts
+    assert set().union(*found) - texts == set()
 
 
 @cases(WITHOUT_VALUES)
