@@ -6,7 +6,7 @@ repeats the whole text, or tells it several times side by side, `read` returns t
 else all of them, so that a comparison fails.
 
 For the forms ``events`` and ``lines``, `read` joins its units before it parses them: one unit with the whole body is
-as good as many. Pieces contain no carriage return, because a shape whose events are plain text cannot express one.
+as good as many. Pieces contain no carriage return: events of plain text cannot express one.
 """
 
 import json
@@ -16,7 +16,7 @@ import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 Form = Literal["events", "lines", "messages"]
@@ -31,7 +31,7 @@ class StreamShape:
     ``form``: server-sent events, newline-delimited JSON, or the messages that a service sends over a WebSocket.
     ``told``: the stream in units: an event with its blank line, a line with its newline, or a message.
     ``read``: the text, from units of the same form, before or after masking.
-    ``profile`` and ``path``: the built-in profile that covers the operation, and its path; None where there is none.
+    ``profile`` and ``path``: the built-in profile that covers the operation, and its path; None if no profile does.
     ``hostile``: no vendor's; ``source`` says in a few words which difficulty it shows.
     """
 
@@ -124,7 +124,7 @@ def uuid(seed: object) -> str:
 
 
 def arguments(pieces: list[str]) -> list[str]:
-    """The pieces of a JSON document with the text as its member ``note``: how arguments of tools are told."""
+    """Pieces of a JSON document with the text as its member ``note``, as models write arguments of tools."""
     return ['{"note":"', *(json.dumps(p, ensure_ascii=False)[1:-1] for p in pieces), '"}']
 
 
@@ -155,7 +155,7 @@ def events(units: list[bytes]) -> list[tuple[str, str]]:
 
 
 def documents(units: list[bytes], form: Form) -> list[Any]:
-    """The JSON documents of a stream. The data ``[DONE]`` is none."""
+    """The JSON documents of a stream, without the end marker ``[DONE]``."""
     if form == "messages":
         return [json.loads(unit) for unit in units]
     if form == "lines":
@@ -211,7 +211,7 @@ def in_choices(*path: str) -> Pick:
 
 
 def at(document: Any, *path: str | int) -> Any:
-    """What is at *path* in a document, or None."""
+    """The value at *path* in a document, or None."""
     for step in path:
         if isinstance(step, int):
             document = document[step] if isinstance(document, list) and len(document) > step else None
@@ -1391,7 +1391,7 @@ def _(pieces: list[str]) -> list[bytes]:
 def _(pieces: list[str]) -> list[bytes]:
     def told(name: str, value: dict[str, Any]) -> bytes:
         module = "llama_index.core.agent.workflow.workflow_events"
-        return line({"value": value, "types": ["Event"], "type": name, "qualified_name": f"{module}.{name}"}, spaced)
+        return line({"value": value, "qualified_name": f"{module}.{name}", "type": name, "types": None})
 
     def stream(piece: str, text: str) -> dict[str, Any]:
         return {"delta": piece, "response": text, "current_agent_name": "Agent", "tool_calls": [], "raw": None, "thinking_delta": None}  # fmt: skip
@@ -1565,6 +1565,41 @@ def _(pieces: list[str]) -> list[bytes]:
         told({"content": "", "role": "assistant"}), *(told({"content": p}) for p in pieces), told({}, finish_reason="stop"),
         event(usage, "message"), b"event: message\ndata: [DONE]\n\n",
     ]  # fmt: skip
+
+
+@_shape(
+    "weaviate-query-agent", "Weaviate", "https://docs.weaviate.io/agents/query/usage",
+    joined(of_type("streamed_tokens", "delta", member="output_type"), of_type("final_state", "final_answer", member="output_type")),
+)  # fmt: skip
+def _(pieces: list[str]) -> list[bytes]:
+    def told(kind: str, **members: Any) -> bytes:
+        return event({"output_type": kind, **members}, kind)
+
+    search = {"query": "notes", "filters": None, "collection": "Notes", "sort_property": None, "uuid_value": None}
+    state = {
+        "searches": [search],
+        "aggregations": [],
+        "usage": {"model_units": 1, "usage_in_plan": True},
+        "total_time": 3.25,
+    }
+    sources = [{"object_id": uuid("object"), "collection": "Notes"}]
+    return [
+        told("progress_message", stage="query_analysis", message="Analyzing query...", details={}),
+        *(told("streamed_tokens", delta=p) for p in pieces),
+        told(
+            "final_state",
+            **state,
+            is_partial_answer=False,
+            missing_information=[],
+            final_answer="".join(pieces),
+            sources=sources,
+        ),
+    ]
+
+
+@_shape("hayhooks-run", "Haystack", "https://github.com/deepset-ai/hayhooks/releases/tag/v1.7.0", _plain(""))
+def _(pieces: list[str]) -> list[bytes]:
+    return [("".join(f"data: {part}\n" for part in p.split("\n")) + "\n").encode() for p in pieces]
 
 
 @_shape(
@@ -1860,6 +1895,18 @@ def _(pieces: list[str]) -> list[bytes]:
         return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
     return [event("", spell=lambda _, p=p: f'{{"choices":[{{"index":0,"delta":{{"content":"{escaped(p)}"}}}}]}}') for p in pieces]  # fmt: skip
+
+
+@_hostile("escaped-arguments", "every character is an escape within the arguments of a tool, cut anywhere", joined(_called, within=note))  # fmt: skip
+def _(pieces: list[str]) -> list[bytes]:
+    def escaped(text: str) -> str:
+        units = text.encode("utf-16-be").hex()
+        return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+    whole = '{"note":"' + "".join(map(escaped, pieces)) + '"}'
+    cuts = [0, *accumulate(max(1, len(p) * 6 - 2) for p in pieces), len(whole)]
+    told = [whole[a:b] for a, b in pairwise(cuts)]
+    return [event(chunk({"tool_calls": [{"index": 0, "function": {"arguments": a}}]})) for a in told] + [DONE]
 
 
 @_hostile("crlf", "lines end with CRLF", _READ_DELTA)
