@@ -325,7 +325,7 @@ def _response(status: str, output: list[Any]) -> dict[str, Any]:
         "previous_response_id": None, "reasoning": {"effort": None, "summary": None}, "store": True, "temperature": 1.0,
         "text": {"format": {"type": "text"}}, "tool_choice": "auto", "tools": [], "top_p": 1.0, "truncation": "disabled",
         "usage": None if status == "in_progress" else {
-            "input_tokens": 37, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 11,
+            "input_tokens": 37, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 11,
             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 48,
         },
         "user": None, "metadata": {},
@@ -563,7 +563,8 @@ def _realtime_answer(pieces: list[str], stem: str, part: dict[str, Any], member:
     response = {"object": "realtime.response", "id": _SPOKEN["response_id"], "status": "in_progress", "output": []}
     blank = {"id": _SPOKEN["item_id"], "object": "realtime.item", "type": "message", "role": "assistant", "content": []}
     where = {**_SPOKEN, "content_index": 0}
-    item = {**blank, "status": "completed", "content": [{**part, member: "".join(pieces)}]}
+    content = {"type": f"output_{part['type']}", member: "".join(pieces)}
+    item = {**blank, "status": "completed", "content": [content]}
     usage = {"total_tokens": 253, "input_tokens": 132, "output_tokens": 121}
     deltas: list[dict[str, Any]] = []
     for i, piece in enumerate(pieces):
@@ -1523,25 +1524,31 @@ def _(pieces: list[str]) -> list[bytes]:
     lambda units: same("".join(d["content"] for d in _named(units, f"conversation.message.{kind}") if d["type"] == "answer") for kind in ("delta", "completed")),
 )  # fmt: skip
 def _(pieces: list[str]) -> list[bytes]:
-    ids = {"conversation_id": "7381473525342978089", "bot_id": "7379462189365198898", "chat_id": "7381473946123468800"}
+    where = {"conversation_id": "7381473525342978089", "bot_id": "7379462189365198898"}
+    ids = where | {"chat_id": "7381473946123468800", "section_id": "7381473525342978089"}
+    chat = {"id": ids["chat_id"], **where, "created_at": 1718792949, "last_error": {"code": 0, "msg": ""}}
 
     def told(name: str, **members: Any) -> bytes:
         return event(members, name, colon=":")
 
-    def answer(name: str, content: str) -> bytes:
-        return told(f"conversation.message.{name}", id="7381473945440239668", **ids, role="assistant", type="answer", content=content, content_type="text")  # fmt: skip
+    def state(name: str, tokens: int) -> bytes:
+        usage = {"token_count": tokens, "output_count": tokens // 4, "input_count": tokens - tokens // 4}
+        return told(f"conversation.chat.{name}", **chat, status=name, usage=usage, section_id=ids["section_id"])
 
-    usage = {"token_count": 633, "output_count": 19, "input_count": 614}
+    def part(name: str, ident: str, kind: str, content: str) -> bytes:
+        head = {"role": "assistant", "type": kind, "content": content, "content_type": "text"}
+        return told(f"conversation.message.{name}", id=ident, **head, **ids)
+
     finish = dense({"msg_type": "generate_answer_finish", "data": "", "from_module": None, "from_unit": None})
     return [
-        told("conversation.chat.created", id=ids["chat_id"], conversation_id=ids["conversation_id"], created_at=1718792949, status="created"),
-        told("conversation.chat.in_progress", id=ids["chat_id"], conversation_id=ids["conversation_id"], status="in_progress"),
-        *(answer("delta", p) for p in pieces),
-        answer("completed", "".join(pieces)),
-        told("conversation.message.completed", id="7381473964905807872", **ids, role="assistant", type="verbose", content=finish, content_type="text"),
-        told("conversation.chat.completed", id=ids["chat_id"], conversation_id=ids["conversation_id"], status="completed", usage=usage),
+        state("created", 0),
+        state("in_progress", 0),
+        *(part("delta", "7381473945440239668", "answer", p) for p in pieces),
+        part("completed", "7381473945440239668", "answer", "".join(pieces)),
+        part("completed", "7381473964905807872", "verbose", finish),
+        state("completed", 633),
         b'event:done\ndata:"[DONE]"\n\n',
-    ]  # fmt: skip
+    ]
 
 
 _ELASTIC = "https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-inference-stream-completion"
