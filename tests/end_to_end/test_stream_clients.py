@@ -18,6 +18,9 @@ from tests.masking.shapes import SHAPES, at, note
 from weir.masking.masker import mask_text
 from weir.masking.walk import Report
 
+#: What SDKs import uses, on newer versions of Python.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 BY_NAME = {shape.name: shape for shape in SHAPES}
 FORMS = {"events": "text/event-stream", "lines": "application/x-ndjson"}
 
@@ -39,7 +42,7 @@ operations:
       - /v1/messages
       - /v1/conversations
       - /v1/chat/completions
-      - "/v1beta/models/{model}:streamGenerateContent"
+      - "/{version}/models/{model}:streamGenerateContent"
       - /api/chat
       - /api/generate
       - /generate_stream
@@ -50,13 +53,24 @@ operations:
 WITH_VALUES = {
     "mail-and-phone": ["Write to ", "alice.sm", "ith@exam", "ple.com or", " call +44 20 7946", " 0958 tod", "ay", "."],
     "card-by-digits": ["My card is ", *"4111 1111 1111 1111", ", thanks", "."],
-    "iban-by-groups": ["Pay to DE89", " 3704", " 0044", " 0532", " 0130", " 00", " now", "."],
-    "ends-with-a-value": ["It is bob", "@", "example", ".org"],
+    "ends-with-an-iban": ["Pay", " to DE89", " 3704", " 0044", " 0532", " 0130", " 00"],
 }
 WITHOUT_VALUES = {
-    "words": ["The", " quick", " brown", " fox", " jumps", " over", " it", "."],
+    "words": [
+        "The",
+        " quick",
+        " fox",
+        " jumps",
+        " 日本",
+        "語 ",
+        "😀",
+        ' "quoted" \\ ',
+        "\n\n- a",
+        "\n- b",
+        "\t1. ",
+        "2.0.1",
+    ],
     "letters": list("He paid 7 of 12, as they say."),
-    "other": ["日本", "語 ", "😀", '"quoted" \\ ', "\n\n- a", "\n- b", "\t1. ", "2.0.1"],
 }
 HELLO = [{"role": "user", "content": "hi"}]
 
@@ -179,8 +193,8 @@ def huggingface_chat(url: str, key: str) -> Iterator[Any]:
 class Client:
     """An SDK that reads one shape.
 
-    ``told`` is the place of the text's pieces in its objects, ``whole`` are places of the text itself: paths, in which
-    ``*`` stands for any number.
+    ``told`` is the place of the text's pieces in its objects, ``whole`` are places of the same text in other objects:
+    paths, in which ``*`` stands for any number. ``only``, a path and a value, selects the objects with pieces.
     """
 
     package: str
@@ -188,12 +202,18 @@ class Client:
     shape: str
     told: str
     whole: tuple[str, ...] = ()
+    only: tuple[str, Any] | None = None
 
     def text(self, found: list[Any]) -> str:
         """The text that its objects tell in pieces."""
-        pieces = [at(o, *(int(s) if s.isdigit() else s for s in self.told.split("."))) for o in found]
+        chosen = [o for o in found if self.only is None or _found(o, self.only[0]) == self.only[1]]
+        pieces = [_found(o, self.told) for o in chosen]
         text = "".join(p for p in pieces if isinstance(p, str))
         return note(text) if text.startswith('{"note"') else text
+
+
+def _found(document: Any, path: str) -> Any:
+    return at(document, *(int(s) if s.isdigit() else s for s in path.split(".")))
 
 
 _RESPONSE = "response.output.*.content.*"
@@ -210,7 +230,7 @@ CLIENTS = [
     Client("openai", openai_responses, "openai-responses-function-call", "delta", ("arguments", "item.arguments", "response.output.*.arguments", "output.*.arguments")),
     Client("openai", openai_responses, "openai-responses-reasoning-summary", "delta", ("text", "part.text", "item.summary.*.text", "response.output.*.summary.*.text", "output.*.summary.*.text")),
     Client("openai", openai_responses, "openai-responses-code-interpreter", "delta", ("code", "item.code", "response.output.*.code", "output.*.code")),
-    Client("openai", openai_responses, "openai-responses-audio-transcript", "delta"),
+    Client("openai", openai_responses, "openai-responses-audio-transcript", "delta", only=("type", "response.audio.transcript.delta")),
     Client("anthropic", anthropic_messages, "anthropic-text", "delta.text", ("content.*.text",)),
     Client("anthropic", anthropic_messages, "anthropic-thinking", "delta.thinking", ("content.*.thinking",)),
     Client("anthropic", anthropic_messages, "anthropic-tool-use", "delta.partial_json", ("content.*.input.note",)),
@@ -221,7 +241,7 @@ CLIENTS = [
     Client("mistralai.client", mistral_chat, "mistral-thinking", "data.choices.0.delta.content", ("data.choices.*.delta.content.*.thinking.*.text",)),
     Client("mistralai.client", mistral_conversation, "mistral-conversations", "data.content"),
     Client("google.genai", google_generate, "gemini", "candidates.0.content.parts.0.text"),
-    Client("google.genai", google_generate, "gemini-thought", "candidates.0.content.parts.0.text"),
+    Client("google.genai", google_generate, "gemini-thought", "candidates.0.content.parts.0.text", only=("candidates.0.content.parts.0.thought", True)),
     Client("ollama", ollama_chat, "ollama-chat", "message.content"),
     Client("ollama", ollama_chat, "ollama-chat-thinking", "message.content", ("message.thinking",)),
     Client("ollama", ollama_generate, "ollama-generate", "response"),
@@ -299,7 +319,7 @@ def test_an_sdk_reads_the_same_but_for_values(
     assert client.text(through) == masked != client.text(direct)
     texts = {client.told.replace(".0", ".*"), *client.whole}
     found = [differences(one, other) for one, other in zip_longest(direct, through)]
-    assert set().union(*found) <= texts
+    assert set().union(*found) - texts == set()
 
 
 @cases(WITHOUT_VALUES)

@@ -6,7 +6,7 @@ repeats the whole text, or tells it several times side by side, `read` returns t
 else all of them, so that a comparison fails.
 
 For the forms ``events`` and ``lines``, `read` joins its units before it parses them: one unit with the whole body is
-as good as many. Pieces contain no carriage return, because a shape whose events are plain text cannot express one.
+as good as many. Pieces contain no carriage return: events of plain text cannot express one.
 """
 
 import json
@@ -16,7 +16,7 @@ import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 Form = Literal["events", "lines", "messages"]
@@ -31,7 +31,7 @@ class StreamShape:
     ``form``: server-sent events, newline-delimited JSON, or the messages that a service sends over a WebSocket.
     ``told``: the stream in units: an event with its blank line, a line with its newline, or a message.
     ``read``: the text, from units of the same form, before or after masking.
-    ``profile`` and ``path``: the built-in profile that covers the operation, and its path; None where there is none.
+    ``profile`` and ``path``: the built-in profile that covers the operation, and its path; None if no profile does.
     ``hostile``: no vendor's; ``source`` says in a few words which difficulty it shows.
     """
 
@@ -124,7 +124,7 @@ def uuid(seed: object) -> str:
 
 
 def arguments(pieces: list[str]) -> list[str]:
-    """The pieces of a JSON document with the text as its member ``note``: how arguments of tools are told."""
+    """Pieces of a JSON document with the text as its member ``note``, as models write arguments of tools."""
     return ['{"note":"', *(json.dumps(p, ensure_ascii=False)[1:-1] for p in pieces), '"}']
 
 
@@ -155,7 +155,7 @@ def events(units: list[bytes]) -> list[tuple[str, str]]:
 
 
 def documents(units: list[bytes], form: Form) -> list[Any]:
-    """The JSON documents of a stream. The data ``[DONE]`` is none."""
+    """The JSON documents of a stream, without the end marker ``[DONE]``."""
     if form == "messages":
         return [json.loads(unit) for unit in units]
     if form == "lines":
@@ -211,7 +211,7 @@ def in_choices(*path: str) -> Pick:
 
 
 def at(document: Any, *path: str | int) -> Any:
-    """What is at *path* in a document, or None."""
+    """The value at *path* in a document, or None."""
     for step in path:
         if isinstance(step, int):
             document = document[step] if isinstance(document, list) and len(document) > step else None
@@ -325,7 +325,7 @@ def _response(status: str, output: list[Any]) -> dict[str, Any]:
         "previous_response_id": None, "reasoning": {"effort": None, "summary": None}, "store": True, "temperature": 1.0,
         "text": {"format": {"type": "text"}}, "tool_choice": "auto", "tools": [], "top_p": 1.0, "truncation": "disabled",
         "usage": None if status == "in_progress" else {
-            "input_tokens": 37, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 11,
+            "input_tokens": 37, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 11,
             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 48,
         },
         "user": None, "metadata": {},
@@ -563,7 +563,8 @@ def _realtime_answer(pieces: list[str], stem: str, part: dict[str, Any], member:
     response = {"object": "realtime.response", "id": _SPOKEN["response_id"], "status": "in_progress", "output": []}
     blank = {"id": _SPOKEN["item_id"], "object": "realtime.item", "type": "message", "role": "assistant", "content": []}
     where = {**_SPOKEN, "content_index": 0}
-    item = {**blank, "status": "completed", "content": [{**part, member: "".join(pieces)}]}
+    content = {"type": f"output_{part['type']}", member: "".join(pieces)}
+    item = {**blank, "status": "completed", "content": [content]}
     usage = {"total_tokens": 253, "input_tokens": 132, "output_tokens": 121}
     deltas: list[dict[str, Any]] = []
     for i, piece in enumerate(pieces):
@@ -1391,7 +1392,7 @@ def _(pieces: list[str]) -> list[bytes]:
 def _(pieces: list[str]) -> list[bytes]:
     def told(name: str, value: dict[str, Any]) -> bytes:
         module = "llama_index.core.agent.workflow.workflow_events"
-        return line({"value": value, "types": ["Event"], "type": name, "qualified_name": f"{module}.{name}"}, spaced)
+        return line({"value": value, "qualified_name": f"{module}.{name}", "type": name, "types": None})
 
     def stream(piece: str, text: str) -> dict[str, Any]:
         return {"delta": piece, "response": text, "current_agent_name": "Agent", "tool_calls": [], "raw": None, "thinking_delta": None}  # fmt: skip
@@ -1523,25 +1524,31 @@ def _(pieces: list[str]) -> list[bytes]:
     lambda units: same("".join(d["content"] for d in _named(units, f"conversation.message.{kind}") if d["type"] == "answer") for kind in ("delta", "completed")),
 )  # fmt: skip
 def _(pieces: list[str]) -> list[bytes]:
-    ids = {"conversation_id": "7381473525342978089", "bot_id": "7379462189365198898", "chat_id": "7381473946123468800"}
+    where = {"conversation_id": "7381473525342978089", "bot_id": "7379462189365198898"}
+    ids = where | {"chat_id": "7381473946123468800", "section_id": "7381473525342978089"}
+    chat = {"id": ids["chat_id"], **where, "created_at": 1718792949, "last_error": {"code": 0, "msg": ""}}
 
     def told(name: str, **members: Any) -> bytes:
         return event(members, name, colon=":")
 
-    def answer(name: str, content: str) -> bytes:
-        return told(f"conversation.message.{name}", id="7381473945440239668", **ids, role="assistant", type="answer", content=content, content_type="text")  # fmt: skip
+    def state(name: str, tokens: int) -> bytes:
+        usage = {"token_count": tokens, "output_count": tokens // 4, "input_count": tokens - tokens // 4}
+        return told(f"conversation.chat.{name}", **chat, status=name, usage=usage, section_id=ids["section_id"])
 
-    usage = {"token_count": 633, "output_count": 19, "input_count": 614}
+    def part(name: str, ident: str, kind: str, content: str) -> bytes:
+        head = {"role": "assistant", "type": kind, "content": content, "content_type": "text"}
+        return told(f"conversation.message.{name}", id=ident, **head, **ids)
+
     finish = dense({"msg_type": "generate_answer_finish", "data": "", "from_module": None, "from_unit": None})
     return [
-        told("conversation.chat.created", id=ids["chat_id"], conversation_id=ids["conversation_id"], created_at=1718792949, status="created"),
-        told("conversation.chat.in_progress", id=ids["chat_id"], conversation_id=ids["conversation_id"], status="in_progress"),
-        *(answer("delta", p) for p in pieces),
-        answer("completed", "".join(pieces)),
-        told("conversation.message.completed", id="7381473964905807872", **ids, role="assistant", type="verbose", content=finish, content_type="text"),
-        told("conversation.chat.completed", id=ids["chat_id"], conversation_id=ids["conversation_id"], status="completed", usage=usage),
+        state("created", 0),
+        state("in_progress", 0),
+        *(part("delta", "7381473945440239668", "answer", p) for p in pieces),
+        part("completed", "7381473945440239668", "answer", "".join(pieces)),
+        part("completed", "7381473964905807872", "verbose", finish),
+        state("completed", 633),
         b'event:done\ndata:"[DONE]"\n\n',
-    ]  # fmt: skip
+    ]
 
 
 _ELASTIC = "https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-inference-stream-completion"
@@ -1565,6 +1572,41 @@ def _(pieces: list[str]) -> list[bytes]:
         told({"content": "", "role": "assistant"}), *(told({"content": p}) for p in pieces), told({}, finish_reason="stop"),
         event(usage, "message"), b"event: message\ndata: [DONE]\n\n",
     ]  # fmt: skip
+
+
+@_shape(
+    "weaviate-query-agent", "Weaviate", "https://docs.weaviate.io/agents/query/usage",
+    joined(of_type("streamed_tokens", "delta", member="output_type"), of_type("final_state", "final_answer", member="output_type")),
+)  # fmt: skip
+def _(pieces: list[str]) -> list[bytes]:
+    def told(kind: str, **members: Any) -> bytes:
+        return event({"output_type": kind, **members}, kind)
+
+    search = {"query": "notes", "filters": None, "collection": "Notes", "sort_property": None, "uuid_value": None}
+    state = {
+        "searches": [search],
+        "aggregations": [],
+        "usage": {"model_units": 1, "usage_in_plan": True},
+        "total_time": 3.25,
+    }
+    sources = [{"object_id": uuid("object"), "collection": "Notes"}]
+    return [
+        told("progress_message", stage="query_analysis", message="Analyzing query...", details={}),
+        *(told("streamed_tokens", delta=p) for p in pieces),
+        told(
+            "final_state",
+            **state,
+            is_partial_answer=False,
+            missing_information=[],
+            final_answer="".join(pieces),
+            sources=sources,
+        ),
+    ]
+
+
+@_shape("hayhooks-run", "Haystack", "https://github.com/deepset-ai/hayhooks/releases/tag/v1.7.0", _plain(""))
+def _(pieces: list[str]) -> list[bytes]:
+    return [("".join(f"data: {part}\n" for part in p.split("\n")) + "\n").encode() for p in pieces]
 
 
 @_shape(
@@ -1860,6 +1902,18 @@ def _(pieces: list[str]) -> list[bytes]:
         return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
     return [event("", spell=lambda _, p=p: f'{{"choices":[{{"index":0,"delta":{{"content":"{escaped(p)}"}}}}]}}') for p in pieces]  # fmt: skip
+
+
+@_hostile("escaped-arguments", "every character is an escape within the arguments of a tool, cut anywhere", joined(_called, within=note))  # fmt: skip
+def _(pieces: list[str]) -> list[bytes]:
+    def escaped(text: str) -> str:
+        units = text.encode("utf-16-be").hex()
+        return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+    whole = '{"note":"' + "".join(map(escaped, pieces)) + '"}'
+    cuts = [0, *accumulate(max(1, len(p) * 6 - 2) for p in pieces), len(whole)]
+    told = [whole[a:b] for a, b in pairwise(cuts)]
+    return [event(chunk({"tool_calls": [{"index": 0, "function": {"arguments": a}}]})) for a in told] + [DONE]
 
 
 @_hostile("crlf", "lines end with CRLF", _READ_DELTA)
