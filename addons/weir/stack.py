@@ -48,6 +48,7 @@ from weir.gate import Gate
 from weir.home import HomeError, operator_name
 from weir.identifiers import Uuid7
 from weir.masking.addon import Masking
+from weir.masking.silence import Silence
 from weir.masking.streaming import ResponseStream
 from weir.masking.walk import MaskingError
 from weir.policies import Policies, folder_path, load
@@ -62,7 +63,7 @@ from weir.replay.addon import ALLOWANCES, Replay
 from weir.routing import dial
 from weir.routing.addon import Routing
 from weir.routing.arrival import Arrival, address_of
-from weir.routing.http import TOO_FULL, TOO_SLOW, Http
+from weir.routing.http import TOO_FULL, TOO_SLOW, Due, Http
 from weir.routing.listener import Listener
 from weir.routing.model import is_loopback
 from weir.routing.wire import Wire
@@ -437,6 +438,7 @@ class Stack:
             self.credentials.scrubber(exchange),
             functools.partial(self.credentials.reflected, exchange),
             functools.partial(self._stream_failed, flow, exchange),
+            functools.partial(_silent, flow),
         )
         # Callers of HTTP/1.0 read until the connection is closed; one that is cut is reset (`routing.cutting`).
         chunked = [(b"Transfer-Encoding", b"chunked")] if exchange.chunked else []
@@ -931,6 +933,13 @@ def _end_upstream(flow: http.HTTPFlow) -> None:
     transport = _transport(flow.client_conn, flow.server_conn)
     if transport is not None and transport.handler is not None:
         transport.handler.cancel("revoked")
+
+
+async def _silent(flow: http.HTTPFlow, silence: Silence) -> None:
+    """Let what is held of the streamed answer of *flow* go, as far as it may: its service is silent."""
+    handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
+    if handler is not None and layer is not None:
+        await handler.server_event(Due(layer, flow, False, silence.long))
 
 
 def _reader(client: Client) -> Any:

@@ -4,6 +4,7 @@ The handshake is a request like others. Its exchange stays for as long as the We
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -21,13 +22,14 @@ from weir.credentials.addon import Credentials
 from weir.exchange import Exchange
 from weir.masking.addon import Masking
 from weir.masking.detectors.engine import without_escapes
-from weir.masking.messages import Messages, Said
+from weir.masking.messages import Message, Messages, Said
+from weir.masking.silence import Silence
 from weir.masking.walk import MaskingError
 from weir.policies import Policies
 from weir.problems import Problem
 from weir.recorder.addon import Recorder
 from weir.recorder.writer import RecorderUnavailable
-from weir.routing.http import End, Http
+from weir.routing.http import Due, End, Http
 from weir.websocket.relay import Relay
 
 logger = logging.getLogger("weir")
@@ -36,6 +38,9 @@ logger = logging.getLogger("weir")
 INTERVAL = 1.0
 #: Seconds after a caller has left in which its WebSocket ends by itself.
 _LINGER = 10.0
+
+#: Seconds without a message after which a held one is passed on that may stand alone, and one of a text that goes on.
+SILENCE = (0.25, 5.0)
 
 #: Why the gateway closes, for whoever is told.
 _NOT_RECORDED = "the gateway cannot record now"
@@ -55,6 +60,10 @@ def _read_when(idle: asyncio.Event, reader: Any) -> None:
     reader.read = waiting
 
 
+def _holds(side: Messages) -> bool:
+    return side.holds
+
+
 @dataclass(slots=True, eq=False)
 class Conversation:
     """One open WebSocket."""
@@ -62,6 +71,7 @@ class Conversation:
     exchange: Exchange
     of_caller: Messages
     of_service: Messages
+    silences: dict[bool, Silence]  # by whether the caller's
     passed: list[bytes] = field(default_factory=list)  # what may be sent now: read by Gate
     counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by whether the caller's
     ended: bool = False
@@ -107,7 +117,14 @@ class WebSockets:
 
     def begin(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Its handshake is on record, and its answer about to be delivered."""
-        self._open[flow] = Conversation(exchange, *self._masking.messages(exchange))
+        of_caller, of_service = self._masking.messages(exchange)
+        silences = {
+            from_caller: Silence(
+                *SILENCE, functools.partial(_holds, side), functools.partial(self._due, flow, from_caller)
+            )
+            for from_caller, side in ((True, of_caller), (False, of_service))
+        }
+        self._open[flow] = Conversation(exchange, of_caller, of_service, silences)
         counters["websockets"] += 1
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
@@ -134,17 +151,23 @@ class WebSockets:
         if conversation is None or data is None or not flow.live:
             return  # Gate drops it
         (message,) = data.messages
-        text, from_caller = message.type is Opcode.TEXT, message.from_client
+        from_caller = message.from_client
         data.messages, conversation.passed = [], []
         try:
             conversation.closing = conversation.closing or self._why_not(conversation.exchange)
             if conversation.closing is not None:
                 self._refuse(flow, conversation, *conversation.closing)
                 return
-            content = self._scrubbed(conversation.exchange, message)
-            said = conversation.side(from_caller).said(content, text=text)
-            await self._pass(flow, conversation, message, said)
-            conversation.counts[from_caller] += 1
+            side = conversation.side(from_caller)
+            if message.injected:  # the relay says that nothing has come for a while
+                said = side.idle(long=conversation.silences[from_caller].long)
+            else:
+                content = self._scrubbed(conversation.exchange, message)
+                said = side.said(content, text=message.type is Opcode.TEXT, at=message.timestamp)
+                conversation.counts[from_caller] += 1
+            await self._pass(flow, conversation, from_caller, said)
+            if not message.injected:
+                conversation.silences[from_caller].heard()
         except MaskingError as error:
             who = "caller" if from_caller else "service"
             self._refuse(
@@ -161,12 +184,12 @@ class WebSockets:
         if conversation is None or data is None or conversation.ended:
             return
         data.messages, conversation.passed, conversation.ended = [], [], True
+        for silence in conversation.silences.values():
+            silence.end()
         exchange = conversation.exchange
         try:
             for from_caller in (True, False):
-                left = conversation.side(from_caller).end()
-                if left.passed or left.recorded:
-                    await self._pass(flow, conversation, WebSocketMessage(Opcode.TEXT, from_caller, b""), left)
+                await self._pass(flow, conversation, from_caller, conversation.side(from_caller).end())
             reason = self._credentials.scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")
             for messages in (conversation.of_caller, conversation.of_service):
                 reason = messages.reason(reason)
@@ -251,21 +274,26 @@ class WebSockets:
                     raise MaskingError("it has a credential in it, spelt with escapes") from None
         return self._credentials.response(exchange, message.content, [], document)[0]
 
-    async def _pass(
-        self, flow: http.HTTPFlow, conversation: Conversation, message: WebSocketMessage, said: Said
-    ) -> None:
+    async def _pass(self, flow: http.HTTPFlow, conversation: Conversation, from_caller: bool, said: Said) -> None:
         """Record what is said, and let it go. Raises `RecorderUnavailable`."""
+        if not said.recorded:
+            return
         scrub = self._credentials.scrubber(conversation.exchange)
-        recorded = [
-            WebSocketMessage(message.type, message.from_client, scrub(content), message.timestamp)
-            for content in said.recorded
-        ]
+
+        def message(one: Message, content: bytes) -> WebSocketMessage:
+            return WebSocketMessage(Opcode.TEXT if one.text else Opcode.BINARY, from_caller, content, one.at)
+
+        recorded = [message(one, scrub(one.content)) for one in said.recorded]
         await self._recorder.websocket_message(flow, conversation.exchange, recorded, said.masked)
         assert flow.websocket is not None
-        flow.websocket.messages += [
-            WebSocketMessage(message.type, message.from_client, content, message.timestamp) for content in said.passed
-        ]
-        conversation.passed += said.passed
+        flow.websocket.messages += [message(one, one.content) for one in said.passed]
+        conversation.passed += [one.content for one in said.passed]
+
+    async def _due(self, flow: http.HTTPFlow, from_caller: bool, silence: Silence) -> None:
+        """Have the relay ask what may be passed on, as its sender is silent."""
+        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
+        if flow in self._open and handler is not None and layer is not None:
+            await handler.server_event(Due(layer, flow, from_caller))
 
     def _failed(self, flow: http.HTTPFlow, conversation: Conversation, hook: str, error: BaseException) -> None:
         what = f"{type(error).__name__} in {hook} at {place(error)}"

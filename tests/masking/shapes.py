@@ -1126,7 +1126,7 @@ def _mistral_thought(document: Any) -> str | None:
     return content[0]["thinking"][0]["text"] if isinstance(content, list) else None
 
 
-@_shape("mistral-thinking", "Mistral", "https://docs.mistral.ai/capabilities/reasoning/", joined(_mistral_thought, lambda d: None if _mistral_thought(d) else d["choices"][0]["delta"]["content"]))  # fmt: skip
+@_shape("mistral-thinking", "Mistral", "https://docs.mistral.ai/capabilities/reasoning/", joined(_mistral_thought, lambda d: None if _mistral_thought(d) is not None else d["choices"][0]["delta"]["content"]))  # fmt: skip
 def _(pieces: list[str]) -> list[bytes]:
     thoughts: list[Any] = [[{"type": "thinking", "thinking": [{"type": "text", "text": p}]}] for p in pieces]
     return _mistral([*thoughts, *pieces], pieces)

@@ -4,9 +4,11 @@ import pytest
 
 from weir.config.model import MaskSettings
 from weir.masking.masks import Masks, compile_masks
-from weir.masking.messages import Messages
+from weir.masking.messages import Messages, Said
 from weir.masking.strategies import Tokens
 from weir.masking.walk import MaskingError
+from weir.profiles.framing import compile_framing
+from weir.profiles.settings import StreamSettings
 
 
 def masks(*entries: dict[str, object]) -> Masks:
@@ -22,6 +24,11 @@ def messages(*entries: dict[str, object]) -> Messages:
     return Messages(compiled.caller(frozenset()), compiled.record("response"))
 
 
+def contents(*found: Said) -> tuple[list[bytes], list[bytes]]:
+    """What is passed on, and what is recorded."""
+    return [m.content for said in found for m in said.passed], [m.content for said in found for m in said.recorded]
+
+
 @pytest.mark.parametrize(
     ("said", "passed"),
     [
@@ -34,9 +41,11 @@ def messages(*entries: dict[str, object]) -> Messages:
     ],
 )
 def test_what_is_recognised(said: bytes, passed: bytes) -> None:
-    found = messages(MAIL).said(said, text=True)
-    assert found.passed == found.recorded == [passed]
-    assert sum(field.count for field in found.masked) == (said != passed)
+    talk = messages(MAIL)
+    found = talk.said(said, text=True), talk.idle()
+    assert contents(*found) == ([passed], [passed])
+    assert sum(field.count for one in found for field in one.masked) == (said != passed)
+    assert not talk.holds
 
 
 @pytest.mark.parametrize(
@@ -48,49 +57,65 @@ def test_what_is_recognised(said: bytes, passed: bytes) -> None:
 )  # fmt: skip
 def test_what_has_no_fields_is_refused_where_they_are_named(said: bytes, text: bool) -> None:
     if not said:
-        assert messages(NAMED).said(said, text=text).passed == [b""]
+        assert contents(messages(NAMED).said(said, text=text))[0] == [b""]
         return
     with pytest.raises(MaskingError):
         messages(NAMED).said(said, text=text)
 
 
 def test_what_is_no_text_is_refused_where_values_are_recognised() -> None:
-    for said, text in ((b"\x00\x01", False), (b'42["\\u0065va@example.com"]', True)):
+    for said, text in ((b"\x00\x01", False), (b'so {"a": "\\u0065va@example.com"}', True)):
         with pytest.raises(MaskingError):
             messages(MAIL).said(said, text=text)
-    assert messages().said(b"\x00\x01", text=False).passed == [b"\x00\x01"]
+    (passed,) = messages().said(b"\x00\x01", text=False, at=7.5).passed
+    assert passed == (b"\x00\x01", False, 7.5)
 
 
-def test_texts_in_deltas_are_one() -> None:
+def test_a_text_told_in_pieces_is_looked_at_as_one() -> None:
     talk = messages(MAIL)
-    first = talk.said(b'{"type": "x.delta", "item_id": "i", "delta": "to eva@exam"}', text=True)
-    assert b"eva" not in first.passed[0]
-    second = talk.said(b'{"type": "x.delta", "item_id": "i", "delta": "ple.com now or 1"}', text=True)
-    assert b"(mail) now" in second.passed[0]
-    assert b'"1"' in b"".join(talk.end().passed)
-    assert talk.end().passed == []
+    first = talk.said(b'{"type": "x.delta", "item_id": "item-1", "delta": "to eva@exam"}', text=True)
+    assert first == ([], [], []) and talk.holds
+    second = talk.said(b'{"type": "x.delta", "item_id": "item-1", "delta": "ple.com now or 1"}', text=True)
+    assert contents(second)[0] == [b'{"type": "x.delta", "item_id": "item-1", "delta": "to (mail)"}']
+    assert talk.idle() == ([], [], [])  # the text goes on
+    assert contents(talk.idle(long=True))[0] == [b'{"type": "x.delta", "item_id": "item-1", "delta": " now or 1"}']
+    with pytest.raises(MaskingError, match=r"has begun in what was passed on of \$\.delta; have the profile declare"):
+        talk.said(b'{"type": "x.delta", "item_id": "item-1", "delta": "a@example.com "}', text=True)
 
 
-def tell(talk: Messages, texts: int, pad: bytes = b"") -> None:
-    """Begin that many texts, and end none."""
-    for number in range(texts):
-        talk.said(b'{"type": "x.delta", "item_id": "%d", "delta": "hello wor", "pad": "%s"}' % (number, pad), text=True)
+def test_what_a_message_before_a_value_has_is_declared() -> None:
+    framing = compile_framing(StreamSettings(framing="pieces", records=["$.id"]), None)
+    compiled = masks(MAIL)
+    talk = Messages(compiled.caller(frozenset()), compiled.record("response"), framing)
+    assert contents(talk.said(b'{"id": "a"}', text=True))[0] == [b'{"id": "a"}']
+    assert talk.said(b'{"a": "eva"}', text=True) == ([], [], []) == talk.idle(long=True)
+    assert contents(talk.end())[0] == [b'{"a": "eva"}']
 
 
-def test_texts_that_do_not_end_are_bounded() -> None:
-    with pytest.raises(MaskingError, match="told at once"):
-        tell(messages(MAIL), 300)
-    with pytest.raises(MaskingError, match="in pieces at once"):
-        tell(messages(MAIL), 200, b"x" * 100_000)
+def test_a_text_that_does_not_end_is_bounded() -> None:
     talk = messages(MAIL)
-    for number in range(1000):  # each ends
-        talk.said(b'{"type": "x.delta", "item_id": "%d", "delta": "hello wor"}' % number, text=True)
-        talk.said(b'{"type": "x.done", "item_id": "%d"}' % number, text=True)
+    with pytest.raises(MaskingError, match=r"5\d\d documents are held for what may become a value in \$\.n; .*`texts`"):
+        for number in range(1000):
+            talk.said(b'{"n": "%c"}' % b"/-."[number % 3], text=True)
+    talk = messages(MAIL)
+    with pytest.raises(MaskingError, match="documents are held"):
+        for number in range(200):
+            talk.said(b'{"n": "%c", "pad": "%s"}' % (b"/-."[number % 3], b"x" * 100_000), text=True)
+
+
+def test_nothing_is_passed_on_before_it_is_recorded() -> None:
+    compiled = masks(MAIL | {"hide_from": ["record"]})
+    talk = Messages(compiled.caller(frozenset()), compiled.record("response"))
+    assert talk.said(b'{"a": "to eva@exam"}', text=True) == ([], [], []) and talk.holds
+    found = contents(talk.said(b'{"a": "ple.com now "}', text=True))
+    assert found == ([b'{"a": "to eva@exam"}', b'{"a": "ple.com now "}'], [b'{"a": "to (mail)"}', b'{"a": " now "}'])
 
 
 def test_the_record_hides_more() -> None:
     compiled = masks(NAMED | {"hide_from": ["record"]}, MAIL)
     talk = Messages(compiled.caller(frozenset()), compiled.record("response"))
     found = talk.said(b'{"secret": "s", "a": "eva@example.com"}', text=True)
-    assert found.passed == [b'{"secret": "s", "a": "(mail)"}']
-    assert found.recorded == [b'{"secret": "x", "a": "(mail)"}']
+    assert contents(found, talk.idle()) == (
+        [b'{"secret": "s", "a": "(mail)"}'],
+        [b'{"secret": "x", "a": "(mail)"}'],
+    )

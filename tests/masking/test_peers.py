@@ -22,7 +22,9 @@ def exchange(*entries: dict[str, Any]) -> Any:
     """As much of one as masking a response needs."""
     connection = SimpleNamespace(masks=masks(*entries))
     principal = SimpleNamespace(groups=frozenset())
-    return SimpleNamespace(connection=connection, principal=principal, upstream_status=200, request_id="r", masked=[])
+    return SimpleNamespace(
+        connection=connection, principal=principal, operation=None, upstream_status=200, request_id="r", masked=[]
+    )
 
 
 def test_a_detector_that_fails_does_not_let_the_answer_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,13 @@ from weir.masking.streams import PieceMasker
 from weir.masking.walk import MaskingError, Report
 from weir.problems import Kind, Refusal
 from weir.profiles.addon import read_parameters
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 from weir.profiles.model import Call
 from weir.profiles.profile import Operation
 
 _Fields = list[tuple[bytes, bytes]]
+#: Lines of a request are operations or documents of their own.
+_REQUEST = Framing("records")
 
 
 class Masking:
@@ -133,9 +136,9 @@ class Masking:
         try:
             if exchange.upstream_status == 206:
                 raise UnknownForm("a part of a body")
-            form = form_of(everything, body, content_type, document)
-            record = mask_body(everything, form, body, report)
-            caller = record if callers is everything else mask_body(callers, form, body, Report())
+            form, framing = form_of(everything, body, content_type, document), _framing(exchange)
+            record = mask_body(everything, form, body, report, framing)
+            caller = record if callers is everything else mask_body(callers, form, body, Report(), framing)
             if record is not body and document is not None:
                 document = parse_answer(record)
         except (UnknownForm, MaskingError) as error:
@@ -160,13 +163,13 @@ class Masking:
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
         everything, callers = connection.masks.record("response"), connection.masks.caller(principal.groups)
-        report = Report()
-        record = piece_masker(everything, content_type, report)
+        report, framing = Report(), _framing(exchange)
+        record = piece_masker(everything, content_type, report, framing)
         if record is None:
             return None
         if callers is everything:
             return record, None, report
-        caller = piece_masker(callers, content_type, Report())
+        caller = piece_masker(callers, content_type, Report(), framing)
         assert caller is not None
         return caller, record, report
 
@@ -174,9 +177,9 @@ class Masking:
         """What masks the messages of a WebSocket's caller, and those of its service."""
         connection, principal = exchange.connection, exchange.principal
         assert connection is not None and principal is not None
-        masks = connection.masks
-        of_caller = Messages(masks.upstream(), masks.record("request"))
-        return of_caller, Messages(masks.caller(principal.groups), masks.record("response"))
+        masks, framing = connection.masks, connection.profile.messages
+        of_caller = Messages(masks.upstream(), masks.record("request"), framing)
+        return of_caller, Messages(masks.caller(principal.groups), masks.record("response"), framing)
 
     def response_headers(self, exchange: Exchange, fields: _Fields) -> tuple[_Fields, _Fields]:
         """The response's headers for the caller and for the record."""
@@ -191,9 +194,14 @@ class Masking:
         return (record if callers is everything else mask_headers(callers, fields, Report())), record
 
 
+def _framing(exchange: Exchange) -> Framing:
+    """How the documents of its answer belong together, if it is a stream."""
+    return exchange.operation.framing if exchange.operation is not None else UNKNOWN_FRAMING
+
+
 def _masked_request(view: View, exchange: Exchange, report: Report) -> bytes:
     ndjson = exchange.operation is not None and exchange.operation.ndjson
-    return mask_body(view, Form("lines" if ndjson else "json", exchange.body), exchange.sent_body, report)
+    return mask_body(view, Form("lines" if ndjson else "json", exchange.body), exchange.sent_body, report, _REQUEST)
 
 
 def _read(operation: Operation | None, body: bytes) -> Any:

@@ -9,6 +9,7 @@ from weir.masking.masker import mask_form, mask_json, mask_lines, mask_text
 from weir.masking.masks import View
 from weir.masking.streams import EventMasker, LineMasker, PieceMasker, PlainMasker, Unmasked
 from weir.masking.walk import MaskingError, Report
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
 #: Media types that are text and are looked into as such.
 _TEXT = re.compile(
@@ -83,16 +84,19 @@ def _of_json(view: View, document: Any) -> Form:
     return Form("json", document)
 
 
-def mask_body(view: View, form: Form, body: bytes, report: Report) -> bytes:
-    """*body*, masked; the same object where nothing is found. Raises `MaskingError`."""
+def mask_body(view: View, form: Form, body: bytes, report: Report, framing: Framing = UNKNOWN_FRAMING) -> bytes:
+    """*body*, masked; the same object where nothing is found. Raises `MaskingError`.
+
+    *framing* says how the documents of a stream belong together.
+    """
     if not view or not body:
         return body
     if form.name == "json":
         return mask_json(view, body, form.document, report)
-    if form.name == "lines":
+    if form.name == "lines" and framing.mode == "records" and not framing.texts:
         return mask_lines(view, body, form.document, report)
-    if form.name == "events":
-        masker = EventMasker(view, report)
+    if form.name in ("lines", "events"):
+        masker = (EventMasker if form.name == "events" else LineMasker)(view, report, framing)
         masked = b"".join([*masker.feed(body), *masker.end()])
         return body if masked == body else masked
     try:
@@ -103,18 +107,18 @@ def mask_body(view: View, form: Form, body: bytes, report: Report) -> bytes:
     return body if masked_text is text or masked_text == text else masked_text.encode(form.charset, "xmlcharrefreplace")
 
 
-def piece_masker(view: View, content_type: str, report: Report) -> PieceMasker | None:
+def piece_masker(view: View, content_type: str, report: Report, framing: Framing) -> PieceMasker | None:
     """What masks a body of *content_type* while it comes; None for what has to be looked at whole."""
     try:
         media, charset = media_and_charset(content_type)
     except UnknownForm:
         return None
     if media == "text/event-stream" and charset == "utf-8":
-        return EventMasker(view, report) if view else Unmasked()
+        return EventMasker(view, report, framing) if view else Unmasked()
     if is_lines(content_type, media):
-        return LineMasker(view, report) if view else Unmasked()
+        return LineMasker(view, report, framing) if view else Unmasked()
     if media == "text/plain" and not view.named:
-        return PlainMasker(view, report, charset) if view else Unmasked()
+        return PlainMasker(view, report, charset, framing) if view else Unmasked()
     return None
 
 

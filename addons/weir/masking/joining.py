@@ -21,8 +21,8 @@ that has not gone on for many units. If it does go on, and a value has begun in 
 """
 
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,8 +46,8 @@ from weir.masking.walk import (
     named_under,
     words_of,
 )
-from weir.masking.window import LONGEST_WORD, Window
-from weir.profiles.framing import UNKNOWN_FRAMING, Framing, Text
+from weir.masking.window import Window
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing, Identity, Text
 
 #: Bytes of the units that are held, units that are held for one value, and texts that are told side by side, at most.
 LARGEST_EVENT = 8 << 20
@@ -63,24 +63,29 @@ _MOST_SLOTS = 4
 _PATIENCE = 32
 _FRESH = 4
 _MOVED = 2
-#: Leaves of one path that are remembered, to be read in another way.
+#: Leaves of one path that are remembered, to be read in another way, and their characters.
 _RECENT = 64
+_KEPT = 3000
 #: Different values of a member after which it is a counter, if none of them has returned.
 _COUNTER = 16
+#: Characters of a string that is a name, if it comes twice in a row.
+_NAME = 4
 #: Documents within strings.
 _DEEPEST = 2
 #: Units that differ only in a piece of one text, which services send one after another.
 _MOST_FRAMES = 4
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]+")
-_LETTER = re.compile(r"[^\W\d_]")
 _DIGIT = re.compile(r"\d")
 #: Members that say which text a piece belongs to. Where one recurs, texts are not joined across its values. Members of
 #: other names tell texts apart as well, but then the texts are also read as one.
 _IDENTITY = re.compile(r"(?:^|_)(?:index|id)$|(?:Index|Id)$")
 #: Characters of a sibling by which leaves are told apart.
 _SHORT = 80
-_SPACE = re.compile(r"\s")
+#: Characters of a string without white space that is data: audio, an image.
+_DATA = 2048
+#: Types of values that are leaves or have some.
+_LEAVES = (str, dict, list, int)
 _LONG_NAME = 24
 
 _Path = tuple[str, ...]
@@ -120,7 +125,7 @@ class Unit:
 
     def __init__(self, body: bytes, written: Callable[[bytes | None], Any]) -> None:
         self.body = body
-        self.written = written
+        self.written: Callable[[bytes | None], Any] | None = written
         self.document: Any = None
         self.leaves: list[Leaf] = []  # that are read in more ways than alone
         self.exact: list[Leaf] = []  # of declared texts
@@ -149,25 +154,26 @@ class Reading:
     """
 
     __slots__ = (
-        "_cumulative", "_held", "_identifiers", "_previous", "_repeats", "_segments", "_short", "_window", "accepts", "exact", "fed",
+        "_cumulative", "_held", "_identifiers", "_length", "_previous", "_repeats", "_segments", "_short", "_window", "accepts", "exact", "fed",
         "number", "path", "patience",
     )  # fmt: skip
 
     def __init__(self, window: Window, path: str, *, exact: bool = False, patience: int = _FRESH) -> None:
         self._window = window
-        self.accepts: Callable[[Value, list[tuple[Leaf, str]]], bool] | None = None  # which values count; None: all
+        self.accepts: Callable[[Value, _Told], bool] | None = None  # which values count; None: all
         self.exact = exact
         self.path = path  # as it is named to people
         self.patience = patience
         self.number = 0  # of the unit that had a leaf of it last
-        self.fed = 0
+        self.fed = 0  # units that had leaves of it
         self._segments: deque[tuple[int, int, Leaf]] = deque()  # from where to where leaves stand in the text
         self._held: deque[tuple[int, Leaf]] = deque()  # leaves that are held, with their ends
         self._previous: str | None = None
         self._repeats = 0
         self._cumulative = -1  # where the text begins that each leaf repeats; -1: none does
         self._identifiers = 0  # strings that all look like identifiers; -1 since one did not
-        self._short = False  # one of the first of these is short
+        self._length = 0  # characters of these
+        self._short = False  # one of these is short
 
     @property
     def holds(self) -> bool:
@@ -197,7 +203,7 @@ class Reading:
     def feed(self, leaves: list[Leaf], number: int) -> None:
         """Read *leaves*, of unit *number*. Raises `MaskingError` where a value began in what was passed on."""
         self.number = number
-        self.fed += len(leaves)
+        self.fed += 1
         if self.exact:
             self._join(leaves)
             return
@@ -214,6 +220,7 @@ class Reading:
             before, self._previous = self._previous, text
             if before and len(text) > len(before) and text.startswith(before) and self._grows(before):
                 self._grow(leaves[0], before)
+                self._classify(leaves)
                 return
         else:
             self._previous = None
@@ -223,15 +230,15 @@ class Reading:
 
     def _is_constant(self, text: str) -> bool:
         """Whether a *text* that has come again, with nothing else between, is a name rather than a piece of a text."""
-        if _LETTER.search(text):
-            return len(text) >= 4 or self._repeats >= 4
+        if any(map(str.isalpha, text)):
+            return len(text) >= _NAME or self._repeats > 2
         return len(text) * self._repeats > 40
 
     def _grows(self, before: str) -> bool:
         """Whether a string that begins with the one *before* repeats it."""
         if self._cumulative >= 0:
             return True
-        return _LETTER.search(before) is not None and (self.fed == 2 or len(before) >= 3)
+        return any(map(str.isalpha, before)) and (self.fed == 2 or len(before) >= 3)
 
     def _grow(self, leaf: Leaf, before: str) -> None:
         """Read a leaf that repeats the text *before* it and goes on."""
@@ -251,6 +258,8 @@ class Reading:
             place = end
         text = leaves[0].text if len(leaves) == 1 else "".join(leaf.text for leaf in leaves)
         self._found(window.feed(text))
+        if len(text) > _DATA and not any(map(str.isspace, text)):
+            self.settle()
 
     def _hold(self, leaf: Leaf, start: int, end: int) -> None:
         self._segments.append((start, end, leaf))
@@ -262,13 +271,14 @@ class Reading:
         """Hold nothing where all strings so far look like identifiers."""
         if self._identifiers < 0:
             return
-        for leaf in leaves:
-            if _IDENTIFIER.fullmatch(leaf.text) is None:
-                self._identifiers = -1
-                return
-            self._identifiers += 1
-            self._short = self._short or len(leaf.text) < 12
-        if self._identifiers >= (8 if self._short else 3):
+        text = leaves[0].text
+        if len(leaves) > 1 or _IDENTIFIER.fullmatch(text) is None:
+            self._identifiers = -1
+            return
+        self._identifiers += 1
+        self._length += len(text)
+        self._short = self._short or len(text) < 12
+        if (self._identifiers >= 8 and self._length >= 64) or (self._identifiers >= 3 and not self._short):
             held = self._window.held
             if not held.isdigit() or len(held) > 40:
                 self.settle()
@@ -285,18 +295,22 @@ class Reading:
                 for start, end, leaf in segments
                 if start < value.end and value.start < end
             ]
-            if self.accepts is not None and not self.accepts(
-                value, [(leaf, leaf.text[part.start : part.end]) for leaf, part in among]
-            ):
+            if self.accepts is not None and not self.accepts(value, _told_by(value, segments)):
                 continue
+            begins = True
             for leaf, part in among:
                 if not leaf.unit.passed:
-                    leaf.parts.append(part)
-                elif not any(known.start <= part.start and part.end <= known.end for known in leaf.parts):
+                    leaf.parts.append(part._replace(begins=part.begins or begins))
+                    begins = False
+                elif value.start < window.forced and not any(
+                    known.start <= part.start and part.end <= known.end for known in leaf.parts
+                ):
                     raise MaskingError(
                         f"a value has begun in what was passed on of {self.path}; have the profile declare the text in "
                         "`texts`, or set `framing: records` if each document stands alone"
                     )
+                else:
+                    begins = begins and not leaf.parts
         settled = window.settled
         while held and held[0][0] <= settled:
             leaf = held.popleft()[1]
@@ -307,62 +321,108 @@ class Reading:
             segments.popleft()
 
 
+def _told_by(value: Value, segments: Iterable[tuple[int, int, Leaf]]) -> "_Told":
+    """The leaves of *value*, each with the part of it that stands there; nothing twice."""
+    place, told = value.start, []
+    for start, end, leaf in segments:
+        if start < value.end and place < end:
+            told.append((leaf, leaf.text[place - start : value.end - start]))
+            place = end
+    return told
+
+
+#: Leaves, each with a part of a value.
+_Told = list[tuple[Leaf, str]]
+
+
+def _is_apart(view: View, kind: str, before: str, after: str) -> bool:
+    """Whether a text that ends with *before*, or one that begins with *after*, has a value of *kind* by itself there."""
+    find = view.detectors.find
+    return any(span.kind == kind and span.end == len(after) for span in find(after)) or any(
+        span.kind == kind and span.start == 0 for span in find(before)
+    )
+
+
+def _accepts_in_list(view: View, value: Value, told: _Told) -> bool:
+    """Whether *value*, told by strings of lists, counts. A list of strings most often has texts of their own."""
+    (first, before), (last, after) = told[0], told[-1]
+    beside = [leaf for leaf, _ in told if leaf.unit is last.unit]
+    return len(beside) < 2 or type(last.container) is not list or not _is_apart(view, value.kind, before, after)
+
+
 class _Member:
     """The values of one member beside the leaves of a path."""
 
-    __slots__ = ("counts", "identity", "last", "returns")
+    __slots__ = ("identity", "last", "repeats", "returns", "values")
 
     def __init__(self, identity: bool) -> None:
-        self.counts: Counter[Any] = Counter()
+        self.values: set[Any] = set()
         self.identity = identity
         self.last: Any = None
+        self.repeats = False  # a value has come twice in a row
         self.returns = 0  # how often a value has come again after another one
 
     def note(self, value: Any) -> bool:
         """Note one more *value*. Returns whether the member may tell leaves apart otherwise than before."""
-        if self.counts and value == self.last:
+        if self.values and value == self.last:
+            self.repeats = True
             return False
-        if self.counts.get(value):
+        if value in self.values:
             self.returns += 1
-        elif len(self.counts) < _RECENT:
-            self.counts[value] = 1
+        elif len(self.values) < _RECENT:
+            self.values.add(value)
         self.last = value
         return True
 
     @property
     def tells(self) -> bool:
         """Whether its values tell leaves apart."""
-        several = len(self.counts) > 1
-        return several and (self.returns > 0 or (self.identity and len(self.counts) < _COUNTER))
+        several = len(self.values) > 1
+        return several and (self.repeats or self.returns > 0 or (self.identity and len(self.values) < _COUNTER))
 
     @property
     def certain(self) -> bool:
         """Whether its values certainly tell texts apart, so that these are not read as one."""
-        return self.identity and self.returns > 1 and len(self.counts) > 1
+        return self.identity and self.returns > 1 and len(self.values) > 1
 
 
 class _AtPath:
     """The leaves at one path, and the readings of them."""
 
-    __slots__ = ("_by", "_own", "groups", "key", "members", "name", "new_window", "recent", "whole")
+    __slots__ = (
+        "_by", "_kept", "_own", "_strategies", "_view", "groups", "key", "members", "name", "recent", "whole",
+    )  # fmt: skip
 
-    def __init__(self, path: _Path, key: str, new_window: Callable[[], Window]) -> None:
+    def __init__(self, view: View, path: _Path, key: str, strategies: dict[str, Mask]) -> None:
+        self._view = view
+        self._strategies = strategies
         self.key = key
         self.name = "$" + "".join("[*]" if step == "*" else f".{step}" for step in path)
-        self.new_window = new_window
         self._own = (len(path) - 1, path[-1]) if path else (-2, "")
         self.members: dict[_Slot, _Member] = {}
         self._by: list[_Slot] = []
         self.groups: dict[tuple[Any, ...], Reading] = {}
-        self.recent: deque[Leaf] = deque(maxlen=_RECENT)
+        self.recent: deque[Leaf] = deque()
+        self._kept = 0  # characters of these
         self.whole: Reading | None = self._new()
 
+    def new_window(self) -> Window:
+        """A window on texts that stand here."""
+        return Window(self._view, self.key, self._strategies)
+
     def _new(self) -> Reading:
-        return Reading(self.new_window(), self.name)
+        reading = Reading(self.new_window(), self.name)
+        if self._own[1] == "*":
+            reading.accepts = partial(_accepts_in_list, self._view)
+        return reading
 
     def note(self, siblings: _Siblings) -> bool:
         """Note what stands beside one leaf more. Returns whether that may change how leaves are told apart."""
         changed = False
+        beside = dict(siblings)
+        for slot, known in self.members.items():
+            if slot not in beside and known.note(None):
+                changed = True
         for slot, value in siblings:
             if slot == self._own:
                 continue
@@ -374,6 +434,15 @@ class _AtPath:
             if member.note(value):
                 changed = True
         return changed
+
+    def remember(self, leaves: list[Leaf]) -> None:
+        """Keep *leaves* for readings that begin later, as far as values may go back."""
+        recent = self.recent
+        for leaf in leaves[-_RECENT:]:
+            recent.append(leaf)
+            self._kept += len(leaf.text)
+        while len(recent) > _RECENT or (self._kept > _KEPT and recent[0].unit.passed):
+            self._kept -= len(recent.popleft().text)
 
     def regroup(self, number: int) -> bool:
         """Tell leaves apart as the members beside them now do. Returns whether that is otherwise than before."""
@@ -438,7 +507,7 @@ class _AtPath:
 class _Pair:
     """Paths of which one has taken another's place, read as one text."""
 
-    __slots__ = ("_view", "last", "paths", "reading", "stayed", "switches")
+    __slots__ = ("_read", "_view", "grown", "last", "paths", "reading", "returns", "stayed")
 
     def __init__(self, view: View, reading: Reading, paths: set[_Path], last: _Path) -> None:
         self._view = view
@@ -447,23 +516,32 @@ class _Pair:
         self.paths = paths
         self.last = last  # the path that was read last
         self.stayed = 0  # units since that path is read
-        self.switches = 0
+        self.returns = 0  # how often a path has come again after another
+        self.grown = 0  # the unit in which it got a path more
+        self._read = {last}
 
-    def _accepts(self, value: Value, texts: list[tuple[Leaf, str]]) -> bool:
-        """Whether *value*, which consists of *texts*, counts, although its leaves are at several paths.
+    def reads(self, path: _Path) -> None:
+        """Note that *path* has a leaf in the unit that comes."""
+        if path == self.last:
+            self.stayed += 1
+            return
+        self.stayed = 0
+        self.returns += int(path in self._read)
+        self._read.add(path)
+        self.last = path
 
-        Most often a path that takes another's place has a text of its own: a name was before it. Then a value that the
-        text has by itself does not include the name.
+    def _accepts(self, value: Value, told: _Told) -> bool:
+        """Whether *value*, *told* by leaves at several paths, counts.
+
+        Most often a path that takes another's place has a text of its own. Then a value that this text has by itself
+        does not go back to the other path, nor does one of the other path go on in it.
         """
-        path = texts[-1][0].path
-        before = [leaf for leaf, _ in texts if leaf.path != path]
-        if not before or self.switches > 1 or _IDENTIFIER.fullmatch(before[-1].text) is None:
+        path = told[-1][0].path
+        before = [text for leaf, text in told if leaf.path != path]
+        if not before or self.returns > 1 or told[len(before) - 1][0].path[-1:] == path[-1:]:
             return True
-        if before[-1].path[-1:] == path[-1:]:
-            return True
-        text = "".join(text for leaf, text in texts if leaf.path == path)
-        spans = self._view.detectors.find(text)
-        return not any(span.kind == value.kind and span.end == len(text) for span in spans)
+        after = "".join(text for leaf, text in told if leaf.path == path)
+        return not _is_apart(self._view, value.kind, "".join(before), after)
 
 
 class Documents[T]:
@@ -477,7 +555,7 @@ class Documents[T]:
         self._units: deque[Unit] = deque()
         self._size = 0  # bytes of these
         self._number = 0
-        self._declared: dict[tuple[int, tuple[Any, ...]], Reading] = {}
+        self._declared: dict[tuple[int, Identity], Reading] = {}
         self._paths: dict[_Path, _AtPath] = {}
         self._pairs: list[_Pair] = []
         self._seen: dict[_Path, tuple[int, Leaf]] = {}  # of paths: the last unit with a leaf that was new, and the leaf
@@ -587,7 +665,7 @@ class Documents[T]:
     def _read(self, unit: Unit, document: Any, event: str) -> None:
         named = self._named(document)
         taken: set[tuple[int, Any]] = set()
-        ended: list[tuple[int, tuple[Any, ...]]] = []
+        ended: list[tuple[int, Identity]] = []
         for number, text in enumerate(self._framing.texts):
             for place in text.places(document):
                 if place.over:
@@ -606,8 +684,9 @@ class Documents[T]:
                         [leaf], self._number
                     )
         for number, identity in ended:
-            for key in [k for k in self._declared if k[0] == number and k[1][: len(identity)] == identity]:
-                self._declared.pop(key).settle()
+            for key, reading in self._declared.items():
+                if key[0] == number and self._framing.texts[number].ends(identity, key[1]):
+                    reading.settle()
         self._holding.update(r for r in self._declared.values() if r.holds)
         if self._joins:
             for path in self._framing.records:
@@ -615,7 +694,7 @@ class Documents[T]:
             found: dict[_Path, list[Leaf]] = {}
             keys: dict[_Path, tuple[str, dict[str, Mask]]] = {}
             siblings: _Siblings = (((-1, "event"), event),) if event else ()
-            collect = _Collector(unit, named, taken, found, keys)
+            collect = _Collector(unit, named, taken, found, keys, self._paths)
             if type(document) is dict or type(document) is list:
                 collect.value(document, (), siblings, "", "", self._view.strategy_of, 0)
             if found:
@@ -623,7 +702,7 @@ class Documents[T]:
         self._remember(unit)
 
     def _declared_reading(
-        self, number: int, text: Text, identity: tuple[Any, ...], name: str, strategies: dict[str, Mask]
+        self, number: int, text: Text, identity: Identity, name: str, strategies: dict[str, Mask]
     ) -> Reading:
         reading = self._declared.get((number, identity))
         if reading is None:
@@ -652,6 +731,7 @@ class Documents[T]:
         """Read the leaves of one unit, by their paths, in all ways."""
         work: dict[Reading, list[Leaf]] = {}
         new: dict[_Path, Leaf] = {}
+        same: set[_Path] = set()
         for path, leaves in found.items():
             at = self._paths.get(path) or self._at(path, *keys[path])
             changed = False
@@ -666,16 +746,18 @@ class Documents[T]:
                 self._holding.update(at.groups.values())
             if not at.recent or at.recent[-1].text != leaves[-1].text:
                 new[path] = leaves[-1]
-            at.recent.extend(leaves[-_RECENT:])
+            elif len(leaves[-1].text) >= _NAME:
+                same.add(path)
+            at.remember(leaves)
         self._move(found, new)
-        for pair in self._pairs:
-            together = [leaf for path, leaves in found.items() if path in pair.paths for leaf in leaves]
-            if together:
-                here = next(path for path in found if path in pair.paths)
-                pair.switches += here != pair.last
-                pair.stayed = pair.stayed + 1 if here == pair.last else 0
-                pair.last = here
-                work[pair.reading] = together
+        for pair in list(self._pairs):
+            here = [path for path in found if path in pair.paths]
+            if len(here) > 1 or not same.isdisjoint(pair.paths):  # neither goes on with the other
+                pair.reading.settle()
+                self._pairs.remove(pair)
+            elif here:
+                pair.reads(here[0])
+                work[pair.reading] = found[here[0]]
         for reading, leaves in work.items():
             reading.feed(leaves, self._number)
             if reading.holds:
@@ -689,7 +771,7 @@ class Documents[T]:
             path = ("*",)
             if path in self._paths:
                 return self._paths[path]
-        at = self._paths[path] = _AtPath(path, key, lambda: Window(self._view, key, strategies))
+        at = self._paths[path] = _AtPath(self._view, path, key, strategies)
         return at
 
     def _move(self, found: dict[_Path, list[Leaf]], new: dict[_Path, Leaf]) -> None:
@@ -717,14 +799,16 @@ class Documents[T]:
             return
         self._frames.clear()
         for pair in self._pairs:
-            if pair.last == before and len(pair.paths) < _MOST_PATHS:
+            if pair.last == before and pair.grown < self._number and len(pair.paths) < _MOST_PATHS:
                 pair.paths.add(path)
+                pair.grown = self._number
                 return
         if len(self._pairs) >= _MOST_PAIRS:
             self._pairs.pop(0).reading.settle()
         at = self._paths.get(before) or self._paths[("*",)]
         reading = Reading(at.new_window(), f"{at.name}, where another member goes on with it", patience=_MOVED)
         pair = _Pair(self._view, reading, {before, path}, before)
+        pair.grown = self._number
         reading.seed(list(at.recent), self._number)
         self._holding.add(reading)
         self._pairs.append(pair)
@@ -748,7 +832,7 @@ class Documents[T]:
                         if reading.holds:
                             self._holding.add(reading)
                     if not frame.exact:
-                        self._paths[frame.path].recent.append(leaf)
+                        self._paths[frame.path].remember([leaf])
                         self._seen[frame.path] = (self._number, leaf)
                 return unit
         return None
@@ -796,10 +880,11 @@ class Documents[T]:
             masked = self._masked(unit)
         finally:
             unit.document, unit.inner = None, []
-            unit.body = b""
+            written, unit.body, unit.written = unit.written, b"", None
             for leaf in (*unit.leaves, *unit.exact):
                 leaf.container = None
-        passed: T = unit.written(masked)
+        assert written is not None
+        passed: T = written(masked)
         return passed
 
     def _masked(self, unit: Unit) -> bytes | None:
@@ -813,7 +898,10 @@ class Documents[T]:
             return self._masked_text(document, unit.leaves[0].parts if unit.leaves else [])
         known: Known = {}
         for leaf in unit.leaves:
-            if leaf.parts:
+            if leaf.parts and type(leaf.container[leaf.key]) is int:
+                changes = changes_of(self._view, leaf.text, [], {}, self._report, leaf.parts)
+                known[id(leaf.container), leaf.key] = Joined([], False, applied(leaf.text, changes))
+            elif leaf.parts:
                 known[id(leaf.container), leaf.key] = Joined(leaf.parts, True)
         for leaf in unit.exact:
             known[id(leaf.container), leaf.key] = Joined(leaf.parts, False)
@@ -821,7 +909,8 @@ class Documents[T]:
             body = text.encode()
             masked = mask_json(self._view, body, inner, self._report, known)
             if masked is not body:
-                known[id(container), key] = Joined([], False, masked.decode())
+                new = masked.decode()
+                known[id(container), key] = Joined([], False, new if container[key] == text else new[1:-1])
         masked = self._mask(self._view, unit.body, document, self._report, known)
         if masked is unit.body or masked == unit.body:
             return None
@@ -860,7 +949,9 @@ class _Collector:
         taken: set[tuple[int, Any]],
         found: dict[_Path, list[Leaf]],
         keys: dict[_Path, tuple[str, dict[str, Mask]]],
+        known: Container[_Path],
     ) -> None:
+        self._known = known  # paths at which there have been strings
         self._unit = unit
         self._named = named
         self._taken = taken
@@ -890,19 +981,17 @@ class _Collector:
             ]
             siblings = (*siblings, *beside)
             for name, item in value.items():
-                if type(item) is str or type(item) is dict or type(item) is list:
-                    if name == "logprobs" or (id(value), name) in self._taken:  # the first are removed as a whole
-                        continue
-                    step, more = name, siblings
-                    if len(name) >= _LONG_NAME or _DIGIT.search(name):
-                        step, more = "*", (*siblings, ((len(path), "{}"), name))
-                    self._item(value, name, item, (*path, step), more, name, around, strategies, depth)
+                if type(item) not in _LEAVES or name == "logprobs" or (id(value), name) in self._taken:
+                    continue  # log-probabilities are removed as a whole
+                step, more = name, siblings
+                if len(name) >= _LONG_NAME or _DIGIT.search(name):
+                    step, more = "*", (*siblings, ((len(path), "{}"), name))
+                self._item(value, name, item, (*path, step), more, name, around, strategies, depth)
         else:
             for i, item in enumerate(value):
-                if type(item) is str or type(item) is dict or type(item) is list:
-                    if (id(value), i) not in self._taken:
-                        more = (*siblings, ((len(path), "[]"), i))
-                        self._item(value, i, item, (*path, "*"), more, key, around, strategies, depth)
+                if type(item) in _LEAVES and (id(value), i) not in self._taken:
+                    more = (*siblings, ((len(path), "[]"), i))
+                    self._item(value, i, item, (*path, "*"), more, key, around, strategies, depth)
 
     def _item(
         self,
@@ -921,26 +1010,56 @@ class _Collector:
             if chosen is None:
                 return
             strategies = chosen
-        if type(item) is not str:
+        if type(item) is int:
+            if path in self._known:  # digits of a text
+                self._leaf(container, index, str(item), path, siblings, key, around, strategies)
+        elif type(item) is not str:
             self.value(item, path, siblings, key, around, strategies, depth)
         elif item:
-            if item[0] in "{[" and depth < _DEEPEST and len(item) > 2:
-                try:
-                    inner = parse_answer(item.encode())
-                except (ContentError, UnicodeEncodeError):
-                    inner = None
-                if type(inner) is dict or type(inner) is list:
-                    self._unit.inner.append((container, index, item, inner))
-                    self.value(inner, (*path, "*"), siblings, key, around, strategies, depth + 1)
-                    return
-            if len(item) > LONGEST_WORD and _SPACE.search(item) is None:
-                return  # data
-            leaf = Leaf(self._unit, container, index, item, siblings, path)
-            self._unit.leaves.append(leaf)
-            if path not in self._found:
-                self._found[path] = []
-                self._keys[path] = (words_of(named_under(key, around)), strategies)
-            self._found[path].append(leaf)
+            if item[0] in '{["' and depth < _DEEPEST and len(item) > 2:
+                self._inner(container, index, item, path, siblings, key, around, strategies, depth + 1)
+            self._leaf(container, index, item, path, siblings, key, around, strategies)
+
+    def _leaf(
+        self,
+        container: Any,
+        index: Any,
+        text: str,
+        path: _Path,
+        siblings: _Siblings,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+    ) -> None:
+        leaf = Leaf(self._unit, container, index, text, siblings, path)
+        self._unit.leaves.append(leaf)
+        if path not in self._found:
+            self._found[path] = []
+            self._keys[path] = (words_of(named_under(key, around)), strategies)
+        self._found[path].append(leaf)
+
+    def _inner(
+        self,
+        container: Any,
+        index: Any,
+        item: str,
+        path: _Path,
+        siblings: _Siblings,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+        depth: int,
+    ) -> None:
+        """The leaves of *item*, if it is a document."""
+        try:
+            inner = parse_answer(item.encode())
+        except (ContentError, UnicodeEncodeError):
+            return
+        if type(inner) is str:
+            item, inner = f"[{item}]", [inner]
+        if type(inner) is dict or type(inner) is list:
+            self._unit.inner.append((container, index, item, inner))
+            self.value(inner, (*path, "*"), siblings, key, around, strategies, depth)
 
 
 def _is_spelling(body: bytes, document: Any) -> bool:

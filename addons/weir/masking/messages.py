@@ -1,88 +1,144 @@
 """Masking of what is said over a WebSocket: each message for its receiver, and for the record."""
 
-from dataclasses import dataclass
+import re
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from weir.content import ContentError
 from weir.masking.detectors.engine import without_escapes
+from weir.masking.joining import Documents
 from weir.masking.masker import mask_text
 from weir.masking.masks import MaskedField, View
-from weir.masking.joining import Documents as Pieces
 from weir.masking.walk import MaskingError, Report
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing
+
+#: What some protocols write before a JSON value: a number, or a name and a colon.
+_BEFORE = re.compile(rb"\s*(?:[0-9]{1,8}|[0-9A-Za-z_-]{1,16}:\s?)(?=[\[{\"])")
 
 
-@dataclass(slots=True)
-class Said:
-    """What becomes of one message: *passed* to its receiver, *recorded*, and what the record hides of it.
+class Message(NamedTuple):
+    """One message: its content, whether it is text, and when it came (seconds since the epoch)."""
 
-    More than one where a text that is told in pieces ends: what was held of it goes before.
+    content: bytes
+    text: bool
+    at: float
+
+
+class Said(NamedTuple):
+    """What becomes of messages: those *passed* to their receiver, those *recorded*, and what the record hides of them.
+
+    Both lists are of the same messages. They are empty while a message is held, and have several where one ends that.
     """
 
-    passed: list[bytes]
-    recorded: list[bytes]
+    passed: list[Message]
+    recorded: list[Message]
     masked: list[MaskedField]
 
 
 class Messages:
     """What one side says. A text that it tells in pieces, in one message after another, is looked at as one."""
 
-    def __init__(self, receiver: View, record: View) -> None:
+    def __init__(self, receiver: View, record: View, framing: Framing = UNKNOWN_FRAMING) -> None:
         self._report = Report()
-        self._record = _Masker(record, self._report)
-        self._receiver = None if receiver is record else _Masker(receiver, Report())
+        self._record = _Masker(record, self._report, framing)
+        self._receiver = None if receiver is record else _Masker(receiver, Report(), framing)
+        self._recorded: deque[Message] = deque()  # masked, but held in the other view
+        self._passed: deque[Message] = deque()
 
-    def said(self, data: bytes, *, text: bool) -> Said:
-        """One message. Raises `MaskingError`, which does not quote it."""
-        recorded = self._record.message(data, text)
-        passed = recorded if self._receiver is None else self._receiver.message(data, text)
-        return Said(passed, recorded, self._report.taken())
+    def said(self, data: bytes, *, text: bool, at: float = 0.0) -> Said:
+        """Take one message. Raises `MaskingError`, which does not quote it."""
+        return self._done(lambda masker: masker.message(Message(data, text, at)))
+
+    def idle(self, *, long: bool = False) -> Said:
+        """What may be passed on, now that nothing has been said for a while."""
+        return self._done(lambda masker: masker.idle(long=long))
 
     def end(self) -> Said:
         """What is left when nothing more is said."""
-        recorded = self._record.end()
-        passed = recorded if self._receiver is None else self._receiver.end()
-        return Said(passed, recorded, self._report.taken())
+        return self._done(_Masker.end)
+
+    @property
+    def holds(self) -> bool:
+        """Whether any message is held."""
+        return self._record.holds or (self._receiver is not None and self._receiver.holds)
 
     def reason(self, text: str) -> str:
         """*text*, why it was closed, for everybody."""
         return self._record.text(text)
 
+    def _done(self, step: "Callable[[_Masker], list[Message]]") -> Said:
+        recorded = step(self._record)
+        if self._receiver is None:
+            return Said(recorded, recorded, self._report.taken())
+        self._recorded += recorded
+        self._passed += step(self._receiver)
+        both = range(min(len(self._recorded), len(self._passed)))  # nothing is passed on before it is recorded
+        recorded = [self._recorded.popleft() for _ in both]
+        return Said([self._passed.popleft() for _ in both], recorded, self._report.taken() if recorded else [])
+
 
 class _Masker:
     """Messages for one view."""
 
-    def __init__(self, view: View, report: Report) -> None:
+    def __init__(self, view: View, report: Report, framing: Framing) -> None:
         self._view = view
         self._report = report
-        self._pieces = Pieces(view, report, lines=True)
+        self._documents: Documents[Message] = Documents(view, report, framing, lines=True)
 
-    def message(self, data: bytes, text: bool) -> list[bytes]:
-        if not self._view or not data:
-            return [data]
+    @property
+    def holds(self) -> bool:
+        return self._documents.holds
+
+    def message(self, message: Message) -> list[Message]:
+        """Those that may go now, *message* among them or not."""
+        if self._view and message.content:
+            self._take(message)
+        else:
+            self._documents.add_other(message)
+        return self._documents.ready()
+
+    def _take(self, message: Message) -> None:
+        data = message.content
         first = data.lstrip()[:1]
         if self._view.named and first not in (b"{", b"["):
             raise MaskingError("it is not a JSON document, in which fields have names")
         if first in (b"{", b"[", b'"'):
-            return self._document(data)
-        if not text:
+            try:
+                self._documents.add(data, partial(_written, message, b""))
+            except ContentError as error:
+                raise MaskingError(f"it is not unambiguous JSON: {error}") from None
+            return
+        if not message.text:
             raise MaskingError("it is not text")
+        before = _BEFORE.match(data)
+        if before is not None:
+            try:
+                name = before[0].decode()
+                self._documents.add(data[before.end() :], partial(_written, message, before[0]), name)
+                return
+            except ContentError:
+                pass
         if b"\\" in data and self._hides(without_escapes(data)):
             raise MaskingError("it hides a value by escapes")
-        return [self.text(data.decode()).encode()]
+        self._documents.add_text(data.decode(), partial(_written, message, b""))
 
     def _hides(self, plain: bytes) -> bool:
         """Whether there is something to mask in a text without its escapes: JSON within what is none."""
         text = plain.decode("utf-8", "replace")
         return mask_text(self._view, text, Report()) != text
 
-    def _document(self, data: bytes) -> list[bytes]:
-        try:
-            before, masked = self._pieces.masked(data)
-        except ContentError as error:
-            raise MaskingError(f"it is not unambiguous JSON: {error}") from None
-        return [*before, masked]
-
     def text(self, text: str) -> str:
         return mask_text(self._view, text, self._report) if self._view.recognises else text
 
-    def end(self) -> list[bytes]:
-        return self._pieces.end()
+    def idle(self, *, long: bool) -> list[Message]:
+        self._documents.idle(long=long)
+        return self._documents.ready()
+
+    def end(self) -> list[Message]:
+        return self._documents.end()
+
+
+def _written(message: Message, before: bytes, masked: bytes | None) -> Message:
+    return message if masked is None else message._replace(content=before + masked)

@@ -4,13 +4,18 @@ It is what mitmproxy calls with every chunk. Whatever goes wrong in it ends the 
 the caller's connection is cut, so that nobody takes what they have for the whole.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from weir.bounds import current
 from weir.masking.detectors.engine import without_escapes
+from weir.masking.silence import Silence
 from weir.masking.streams import PieceMasker
 from weir.masking.walk import MaskingError, Report
 from weir.secret import Scrubber
+
+#: Seconds without an event after which a held one is let through that may stand alone, and one of a text that goes on.
+SILENCE = (2.0, 10.0)
 
 
 class ResponseStream:
@@ -26,6 +31,7 @@ class ResponseStream:
         scrub: Scrubber,
         reflected: Callable[[], None],
         failed: Callable[[Exception], None],
+        silent: Callable[[Silence], Coroutine[Any, Any, None]],
     ) -> None:
         self.content_type = content_type
         self.report = report
@@ -39,17 +45,38 @@ class ResponseStream:
         self._reflected = reflected
         self._failed = failed
         self._rest = b""
+        self._silence = Silence(*SILENCE, self._holds, silent)
 
     def __call__(self, data: bytes) -> list[bytes]:
         """What may be let through, now that *data* has come; ``b""`` is the end."""
         if self.error is not None:
             return []
         try:
-            return self._feed(data)
+            out = self._feed(data)
+            if data:
+                self._silence.heard()
+            else:
+                self._silence.end()
+            return out
         except Exception as error:  # whatever it is, nothing more passes
             self.error = error
             self._failed(error)
             return []
+
+    def idle(self, *, long: bool) -> list[bytes]:
+        """What may be let through, now that the service has been silent for a while."""
+        if self.error is not None:
+            return []
+        try:
+            out = self._caller.idle(long=long)
+            return self._noted(out, out if self._record is None else self._record.idle(long=long))
+        except Exception as error:  # the same
+            self.error = error
+            self._failed(error)
+            return []
+
+    def _holds(self) -> bool:
+        return self.error is None and self._caller.holds
 
     def _feed(self, data: bytes) -> list[bytes]:
         self.received += len(data)
@@ -64,6 +91,10 @@ class ResponseStream:
             record = self._record.feed(whole) if whole else []
             if not data:
                 record += self._record.end()
+        return self._noted(out, record)
+
+    def _noted(self, out: list[bytes], record: list[bytes]) -> list[bytes]:
+        """*out*, once the record has *record*."""
         for piece in record:
             self.body += self._clean(piece)
         return [self._clean(piece) for piece in out if piece]

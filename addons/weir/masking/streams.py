@@ -28,8 +28,12 @@ class PieceMasker(Protocol):
     def feed(self, data: bytes) -> list[bytes]:
         """What may be let through, now that *data* has come."""
 
-    def idle(self) -> list[bytes]:
-        """What may be let through, now that nothing has come for a while."""
+    @property
+    def holds(self) -> bool:
+        """Whether an event, line or text that has come is held."""
+
+    def idle(self, *, long: bool) -> list[bytes]:
+        """What may be let through, now that nothing has come for a while, or for a *long* one."""
 
     def end(self) -> list[bytes]:
         """What is left."""
@@ -71,6 +75,7 @@ class EventMasker:
         self._lines: list[tuple[bytes, bytes]] = []  # of the event that has not ended: each with its end
         self._known: dict[bytes, bytes] = {}  # lines that come again and again
         self._out: list[bytes] = []
+        self._waits = False  # a comment came last, and may be held
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that have ended, masked."""
@@ -106,9 +111,14 @@ class EventMasker:
         self._rest = whole[position:]
         return self._ready()
 
-    def idle(self) -> list[bytes]:
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held that has ended."""
+        return self._documents.holds
+
+    def idle(self, *, long: bool) -> list[bytes]:
         """What may be let through, now that nothing has come for a while."""
-        self._documents.idle()
+        self._documents.idle(long=long)
         return self._ready()
 
     def end(self) -> list[bytes]:
@@ -133,15 +143,17 @@ class EventMasker:
         data = [_value(line) for line, _ in lines if _is_data(line)]
         if not data:
             raw = self._written(lines, None)
-            if all(line.startswith(b":") or not line for line, _ in lines):
-                self._out.append(raw)  # comments keep a connection alive: they need not wait
+            comment = all(line.startswith(b":") or not line for line, _ in lines)
+            if comment and self._documents.holds and self._waits:
+                self._out.append(raw)  # comments keep a connection alive: only one waits for what is held
             else:
+                self._waits = comment
                 self._documents.add_other(raw)
             return
+        self._waits = False
         body = b"\n".join(data)
         written = partial(self._written, lines)
         if body.strip() == b"[DONE]":
-            self._documents.settle()
             self._documents.add_other(written(None))
             return
         name = next((_value(line).decode("utf-8", "replace") for line, _ in lines if line.startswith(b"event:")), "")
@@ -221,9 +233,14 @@ class LineMasker:
             self._line(line, b"\n")
         return self._documents.ready()
 
-    def idle(self) -> list[bytes]:
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held that has ended."""
+        return self._documents.holds
+
+    def idle(self, *, long: bool) -> list[bytes]:
         """What may be let through, now that nothing has come for a while."""
-        self._documents.idle()
+        self._documents.idle(long=long)
         return self._documents.ready()
 
     def end(self) -> list[bytes]:
@@ -282,9 +299,14 @@ class PlainMasker:
             out += self._let(line, False)
         return [piece for piece in out if piece]
 
-    def idle(self) -> list[bytes]:
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held that has ended."""
+        return self._documents.holds
+
+    def idle(self, *, long: bool) -> list[bytes]:
         """What may be let through, now that nothing has come for a while."""
-        self._documents.idle()
+        self._documents.idle(long=long)
         return self._documents.ready()
 
     def end(self) -> list[bytes]:
@@ -341,7 +363,12 @@ class Unmasked:
         """*data* itself."""
         return [data]
 
-    def idle(self) -> list[bytes]:
+    @property
+    def holds(self) -> bool:
+        """Never."""
+        return False
+
+    def idle(self, *, long: bool) -> list[bytes]:
         """Nothing."""
         return []
 

@@ -123,7 +123,7 @@ def changes_of(
         for value in values:
             report.add(value.mask, kind=value.kind)
         return [value[:3] for value in values]
-    here = [*parts, *(Part(value.start, value.end, True, value) for value in values)]
+    here = [*parts, *(Part(value.start, value.end, True, value) for value in values if not _cut(value, text, parts))]
     here.sort(key=lambda part: (part.value.start - part.value.end, part.start))
     taken: list[Part] = []
     for part in here:
@@ -143,6 +143,15 @@ def changes_of(
         if part.begins:
             report.add(part.value.mask, kind=part.value.kind)
     return [(part.start, part.end, part.value.new if part.begins else "") for part in taken]
+
+
+def _cut(value: Value, text: str, parts: Iterable[Part]) -> bool:
+    """Whether *value*, found in *text* alone, is what an edge of *text* left of one of *parts*."""
+    return any(
+        part.value.kind == value.kind
+        and ((value.start == 0 and value.end == part.end) or (value.end == len(text) and value.start == part.start))
+        for part in parts
+    )
 
 
 def applied(text: str, changes: list[Change]) -> str:
@@ -171,7 +180,8 @@ class Joined(NamedTuple):
 #: By the id of its container and its key in it: what is known of a text.
 Known = dict[tuple[int, Any], Joined]
 
-#: A text or number of a document: token, names it stands under, text, what hides what is found in it, it, what is known.
+#: A text or number of a document: token, names it stands under, text, what hides what is found in it, it itself, and
+#: what is known of it.
 _Leaf = tuple[int, str, str, dict[str, Mask], Any, Joined | None]
 
 

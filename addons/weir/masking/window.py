@@ -14,9 +14,10 @@ from weir.normal import is_plain, normal
 
 #: Characters of one value that are held at most.
 LARGEST_VALUE = 1 << 20
-#: Characters of an unbroken word beyond which it is no value that is known, but data.
-LONGEST_WORD = 8192
-_STEP = 4096
+#: Characters of an unbroken word beyond which it is no value that is known, but data; and of one that may be a token.
+LONGEST_WORD = 640
+_LONGEST_TOKEN = 8192
+_STEP = 256
 #: Characters of groups that together may be one value.
 _LONGEST_GROUPS = 160
 
@@ -29,7 +30,12 @@ _JOINED = re.compile(
 )
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
 _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
-_SPACE = re.compile(r"\s")
+_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+#: What ends a word as white space does: punctuation between characters of scripts without spaces, and around the strings
+#: of a JSON text.
+_PAUSE = re.compile(rf"""(?<=[{_CJK}])[,;:!?.、]+(?=[{_CJK}])|\\?"\s*[:,]|,\s*\\?\"""")
+#: What a piece of a word has at least that ends it.
+_MAY_END = re.compile(r"[\s\",]|[^\x00-\x7f]")
 #: An escape of HTML, a URL or Markdown that may not have ended.
 _OPEN_ESCAPE = re.compile(r"(?:<[!bw][^<>\n]{0,12}|<|&[#0-9A-Za-z]{0,40}|(?:%[0-9A-Fa-f]{2}){0,3}%[0-9A-Fa-f]?|\\)\Z")
 _IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
@@ -45,7 +51,9 @@ class Window:
     mask of each kind.
     """
 
-    __slots__ = ("_before", "_key", "_look_at", "_strategies", "_unbroken", "_view", "_width", "held", "settled")
+    __slots__ = (
+        "_before", "_key", "_look_at", "_strategies", "_unbroken", "_view", "_width", "forced", "held", "settled",
+    )  # fmt: skip
 
     def __init__(self, view: View, key: str, strategies: dict[str, Mask]) -> None:
         self._view = view
@@ -54,6 +62,7 @@ class Window:
         self._before = ""  # what was settled last, as it came
         self.held = ""
         self.settled = 0  # the place of the first held character
+        self.forced = 0  # the place before which all was said to be the last
         self._look_at = LONGEST_WORD
         self._unbroken = False  # what is held is one word
         self._width = view.detectors.width
@@ -67,22 +76,23 @@ class Window:
         """The values that have ended, now that *text* has come; all, if it is the *last*.
 
         Afterwards nothing before `settled` can become part of another value, unless *last* was said too early: then a
-        value may come that begins before the place that was settled. Raises `MaskingError`.
+        value may come that begins before the place `forced`. Raises `MaskingError`.
         """
         self.held += text
         held = self.held
         if not held:
             return []
-        if self._unbroken and not last and len(held) < self._look_at and not _SPACE.search(text):
+        if self._unbroken and not last and len(held) < self._look_at and not _MAY_END.search(text):
             return []  # one word still
         cut = len(held) if last else self._boundary(held)
-        self._unbroken = cut == 0 and not _SPACE.search(held)
+        self._unbroken = cut == 0 and not _MAY_END.search(held)
         if cut == 0 and not last and len(held) < self._look_at:
             return []
         spans = [] if self._is_plain(held) else self._found(held)
         if not last:
-            if cut < len(held) - LONGEST_WORD and _open_key(held) < 0:
-                cut = len(held) - LONGEST_WORD
+            longest = _LONGEST_TOKEN if "eyJ" in held else LONGEST_WORD  # so begin tokens of JOSE
+            if cut < len(held) - longest and _open_key(held) < 0:
+                cut = len(held) - longest
             for span in reversed(spans):
                 if span.start < cut < span.end:
                     cut = max(0, span.start)
@@ -92,6 +102,8 @@ class Window:
         self._before = (self._before + held[:cut])[-TABLE:]
         self.held = held[cut:]
         self.settled += cut
+        if last:
+            self.forced = self.settled
         self._look_at = max(LONGEST_WORD, len(self.held)) + _STEP  # data without spaces is not searched for each piece
         return values
 
@@ -139,6 +151,8 @@ def _boundary(held: str) -> int:
     place = _open_key(held)
     if place >= 0:
         return place
+    if '"' in held or not held.isascii():
+        held = _PAUSE.sub(lambda match: " " * len(match[0]), held)
     place, ended = len(held), held[-1].isspace()
     for word in reversed(held[-_LONGEST_GROUPS:].split()):
         if ended and not _JOINED.fullmatch(word) and not _in_iban(held, place, word):

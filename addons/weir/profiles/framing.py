@@ -1,20 +1,28 @@
 """How the documents of a stream belong together: which texts come in pieces, and which documents stand alone. Pure."""
 
+import fnmatch
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from weir.jsonpath import Path
+from weir.config.model import as_list
+from weir.config.problems import SettingError, placed
+from weir.jsonpath import Path, PathError, compile_path
+from weir.profiles.settings import FramingMode, StreamSettings, TextSettings
 
-Mode = Literal["pieces", "records", "auto"]
 #: A way to a text: the names of members, and None for every item of a list.
 Way = tuple[str | None, ...]
+
+
+#: Which of several texts at the same paths: names of members and their values, from the outermost object.
+Identity = tuple[tuple[str, Any], ...]
 
 
 class Place(NamedTuple):
     """A place at which a piece of a text stands, or could stand, in one document."""
 
-    identity: tuple[Any, ...]  # which text it is, of those at these paths
+    identity: Identity  # which text it is, of those at these paths
     container: dict[str, Any] | list[Any] | None  # None: nothing stands there
     key: str | int
     text: str
@@ -26,13 +34,21 @@ class Text:
     """A text that comes in pieces, at one of several ways.
 
     ``by`` are names of members, in the objects around a piece, whose values say which text the piece belongs to.
-    ``until`` are names of members in those objects: one that has a value ends the text, or, where values are given, one
-    that has such a value.
+    ``until`` are names of members in those objects: one that has a value ends the text, or, where there is a pattern,
+    one whose value matches.
     """
 
     ways: tuple[Way, ...]
     by: tuple[str, ...]
-    until: Mapping[str, frozenset[Any] | None]
+    until: Mapping[str, re.Pattern[str] | None]
+
+    def ends(self, document: Identity, text: Identity) -> bool:
+        """Whether what ends texts in a document that is about *document* ends *text*: they contradict in nothing.
+
+        What says that a text ends does not say which one.
+        """
+        here, there = ([part for part in identity if part[0] not in self.until] for identity in (document, text))
+        return all(a == b for a, b in zip(here, there, strict=False))
 
     def places(self, document: Any) -> Iterator[Place]:
         """Where pieces stand in *document*, and where the objects stand that would have had one."""
@@ -69,19 +85,19 @@ class Text:
         self, around: list[dict[str, Any]], container: dict[str, Any] | list[Any] | None, key: str | int, text: str
     ) -> Place:
         identity = tuple(
-            value if isinstance(value := node[name], str | int | None) else None
+            (name, value if isinstance(value := node[name], str | int) else None)
             for node in around
             for name in self.by
             if name in node
         )
-        over = any(
-            name in node
-            and (node[name] in values if values is not None else node[name] not in (None, "", False, [], {}))
-            for node in around
-            for name, values in self.until.items()
-            if values is None or isinstance(node.get(name), str | int | None)
-        )
+        over = any(self._ends(name, node[name]) for node in around for name in self.until if name in node)
         return Place(identity, container, key, text, over)
+
+    def _ends(self, name: str, value: Any) -> bool:
+        pattern = self.until[name]
+        if pattern is None:
+            return value not in (None, "", False, [], {})
+        return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +108,51 @@ class Framing:
     with; ``auto``: the same, until the stream shows otherwise. *texts* and *records* are exact and come first.
     """
 
-    mode: Mode = "auto"
+    mode: FramingMode = "auto"
     texts: tuple[Text, ...] = ()
     records: tuple[Path, ...] = ()
 
 
 #: Of operations that no profile knows.
 UNKNOWN_FRAMING = Framing()
+
+
+def compile_framing(settings: StreamSettings, mode: FramingMode | None) -> Framing:
+    """The framing of a stream; *mode* is that where *settings* have none. Raises `SettingError` placed in *settings*."""
+    texts = []
+    for i, text in enumerate(settings.texts):
+        with placed("texts", i):
+            texts.append(_text(text))
+    records = []
+    for i, path in enumerate(settings.records):
+        with placed("records", i):
+            records.append(_path(path))
+    return Framing(settings.framing or mode or "auto", tuple(texts), tuple(records))
+
+
+def _text(settings: TextSettings) -> Text:
+    ways = []
+    for i, text in enumerate(settings.path):
+        with placed("path", i):
+            steps = _path(text).steps
+            way = tuple(None if step.name == "*" else step.member for _, step in steps)
+            if not way or any(
+                descends or (member is None and step.name != "*")
+                for (descends, step), member in zip(steps, way, strict=True)
+            ):
+                raise SettingError(
+                    f"{text!r} is not plain: a text's path has names of members and [*], and nothing else"
+                )
+            ways.append(way)
+    until = {
+        name: None if values is None else re.compile("|".join(map(fnmatch.translate, as_list(values))))
+        for name, values in settings.until.items()
+    }
+    return Text(tuple(ways), tuple(settings.by), until)
+
+
+def _path(text: str) -> Path:
+    try:
+        return compile_path(text)
+    except PathError as error:
+        raise SettingError(str(error)) from None

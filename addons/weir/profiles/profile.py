@@ -17,6 +17,7 @@ from weir.config.problems import SettingError, did_you_mean, placed
 from weir.content import ContentError, leaf_texts
 from weir.jsonpath import Path, PathError, compile_path, descendants
 from weir.profiles.esql import read_esql
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing, compile_framing
 from weir.profiles.model import WRITES, Call, Ranking, Result
 from weir.profiles.paths import Paths
 from weir.profiles.readers import (
@@ -34,6 +35,7 @@ from weir.profiles.readers import (
 )
 from weir.profiles.settings import (
     EnvironmentSettings,
+    FramingMode,
     IndexSettings,
     OperationSettings,
     ProfileSettings,
@@ -87,6 +89,7 @@ class Operation:
     answer: "Answer"
     reading: "Reading"
     stored: Stored | None = None
+    framing: Framing = UNKNOWN_FRAMING
 
     @property
     def writes(self) -> bool:
@@ -287,6 +290,7 @@ class Profile:
     refused_parameters: frozenset[str] = frozenset()
     reads_parameters: bool = False
     index_expressions: bool = False
+    messages: Framing = UNKNOWN_FRAMING  # of WebSockets
 
     @property
     def writes(self) -> bool:
@@ -349,7 +353,8 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     for level, part in enumerate(chain):
         # An operation has the shapes of its own profile and of those that this extends: no extension changes them.
         shapes = {name: tree for below in reversed(chain[level:]) for name, tree in below.shapes.items()}
-        common = _Common(index_parameter, expressions, ignores_case, shapes, parameters)
+        framing = next((s.framing for s in chain[level:] if s.framing is not None), None)
+        common = _Common(index_parameter, expressions, ignores_case, shapes, parameters, framing)
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
             with placed(*location):
@@ -364,6 +369,9 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     token_in = next((s.token_in for s in chain if s.token_in is not None), [])
     environment = next((s.environment for s in chain if s.environment is not None), None)
     refused = frozenset(name for s in chain for name in s.refuse_parameters)
+    websocket = next((s.websocket for s in chain if s.websocket is not None), None)
+    with placed("websocket"):
+        messages = UNKNOWN_FRAMING if websocket is None else compile_framing(websocket, None)
     return Profile(
         settings.profile,
         settings,
@@ -375,6 +383,7 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
         code=next((s.code for s in chain if s.code is not None), ""),
         refused_parameters=refused,
         index_expressions=expressions,
+        messages=messages,
         reads_parameters=bool(refused or index_parameter or _any_parameter(chain)),
     )
 
@@ -397,6 +406,7 @@ class _Common:
     ignores_case: bool
     shapes: Mapping[str, Any]
     parameters: Mapping[str, Grammar | None]
+    framing: FramingMode | None
 
 
 def _parameters(settings: Mapping[str, list[str] | str | None]) -> dict[str, Grammar | None]:
@@ -438,6 +448,7 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
         answer=_answer(settings, common),
         reading=_reading(settings, common),
         stored=_stored(settings.stored),
+        framing=compile_framing(settings, common.framing),
     )
 
 

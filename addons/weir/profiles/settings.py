@@ -134,6 +134,44 @@ class ResponseSettings(Settings):
     members: Tree | None = None  # as of a request, for rules on answers
 
 
+FramingMode = Literal["pieces", "records", "auto"]
+
+
+class TextSettings(Settings):
+    """A text that a stream sends in pieces, one in each document (an event, a line or a message).
+
+    ``path`` is where a piece stands; of several paths, all pieces are of one text. ``by`` are names of members in the
+    objects around a piece: pieces with the same values there are of one text (an ``index``, an ``item_id``). ``until``
+    are members in those objects that end the text: names of members that have a value then, or such members with their
+    values, in which ``*`` stands for anything. A text that nothing ends is held, as far as it may go on, until the stream
+    ends or 32 documents have none of it.
+    """
+
+    path: Annotated[Strings, Field(min_length=1)]
+    by: Strings = []
+    until: Annotated[
+        dict[str, list[str] | str | None],
+        BeforeValidator(
+            lambda value: dict.fromkeys(as_list(value)) if isinstance(value, str | list) else value,
+            json_schema_input_type=str | list[str] | dict[str, list[str] | str | None],
+        ),
+    ] = {}
+
+
+class StreamSettings(Settings):
+    """How the documents of a stream belong together, so that masks find a value that is cut.
+
+    ``framing``: ``records`` where each document stands alone, as in results and exports; ``pieces`` where any string
+    may be a piece of a text that the next documents go on with; ``auto`` the same, but what is held is passed on when the
+    service falls silent. ``texts`` are the texts whose pieces are known; ``records`` are paths to members that are never
+    pieces. Both are exact: what stands there is not held and not joined otherwise.
+    """
+
+    framing: FramingMode | None = None
+    texts: list[TextSettings] = []
+    records: Strings = []
+
+
 class StoredSettings(Settings):
     """For an operation that changes one document: where that stands, so that reviewers can be shown what would change.
 
@@ -147,8 +185,11 @@ class StoredSettings(Settings):
     partial: bool = False
 
 
-class OperationSettings(Settings):
-    """Methods and paths, and what a request to them means. ``{name}`` is one segment, ``{name...}`` all that follow."""
+class OperationSettings(StreamSettings):
+    """Methods and paths, and what a request to them means. ``{name}`` is one segment, ``{name...}`` all that follow.
+
+    ``framing``, ``texts`` and ``records`` say how the documents of its answer belong together, if it is a stream.
+    """
 
     methods: Annotated[Strings, Field(min_length=1)] = ["POST"]
     paths: Annotated[Strings, Field(min_length=1)]
@@ -198,7 +239,10 @@ class EnvironmentSettings(Settings):
 
 
 class ProfileSettings(Settings):
-    """One API. ``extends`` names another profile whose operations and settings are taken over where this has none."""
+    """One API. ``extends`` names another profile whose operations and settings are taken over where this has none.
+
+    ``framing`` is that of operations that have none of their own, ``websocket`` that of messages of WebSockets.
+    """
 
     profile: Name
     title: str
@@ -213,6 +257,8 @@ class ProfileSettings(Settings):
     ignores_case: bool | None = None  # the service takes members for one another that differ only in case
     shapes: dict[str, Tree] = {}  # trees of members by name, for the `members` of requests and responses
     parameters: dict[str, list[str] | str | None] = {}  # query parameters of the API, each with what its value is
+    framing: FramingMode | None = None
+    websocket: StreamSettings | None = None
     index_expressions: bool | None = None  # names are comma lists with wildcards, and an empty one is everything
     operations: list[OperationSettings] = []
     # Anchors for the operations: YAML's own way to say a thing once.

@@ -71,6 +71,19 @@ class End(events.Event):
         self.reason = reason
 
 
+class Due(events.Event):
+    """To the HTTP layer *to*: nothing has come for a while from the service of *flow*, or its caller.
+
+    What is held of a stream, or of a WebSocket's messages, may be passed on.
+    """
+
+    def __init__(self, to: "Http", flow: HTTPFlow, from_caller: bool, long: bool = False) -> None:
+        self.to = to
+        self.flow = flow
+        self.from_caller = from_caller
+        self.long = long
+
+
 class Bodies:
     """Bytes of bodies that are in this worker's memory: as of the last look, and what came since."""
 
@@ -189,7 +202,7 @@ class Http(HttpLayer):
         Http.of[self.context.client.id] = self
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, Overdue | End):
+        if isinstance(event, Overdue | End | Due):
             yield from self._told(event)
             return
         if isinstance(event, events.ConnectionEvent) and self._forgotten(event.connection):
@@ -216,7 +229,7 @@ class Http(HttpLayer):
         """Whether the request of *flow* goes, or has gone, to its service; True where that is not known."""
         return next((s.sent for s in self.streams.values() if isinstance(s, Stream) and _flow(s) is flow), True)
 
-    def _told(self, event: Overdue | End) -> layer.CommandGenerator[None]:
+    def _told(self, event: Overdue | End | Due) -> layer.CommandGenerator[None]:
         if event.to is not self:  # it is within a tunnel
             for stream in list(self.streams.values()):
                 yield from self.event_to_child(stream, event)
@@ -224,6 +237,22 @@ class Http(HttpLayer):
             yield from self._overdue(event)
         elif (upgraded := self._upgraded(event.flow)) is not None:
             yield from self.event_to_child(upgraded, event)
+        elif isinstance(event, Due):
+            yield from self._pass_on(event)
+
+    def _pass_on(self, event: Due) -> layer.CommandGenerator[None]:
+        """Send what the callback of a streamed answer has held."""
+        stream = next((s for s in self.streams.values() if _flow(s) is event.flow), None)
+        response, server = event.flow.response, self.connections.get(self.context.client)
+        if (
+            stream is None
+            or response is None
+            or server is None
+            or stream.server_state != stream.state_stream_response_body
+        ):
+            return
+        for data in response.stream.idle(long=event.long):  # type: ignore[union-attr]
+            yield from self.event_to_child(server, ResponseData(stream.stream_id, data))
 
     def upgraded(self, flow: HTTPFlow) -> layer.Layer | None:
         """What speaks in the place of HTTP in *flow*, once it has begun."""

@@ -22,7 +22,7 @@ from wsproto.frame_protocol import CloseReason, Opcode
 
 from weir import bounds
 from weir.routing.crumbs import Crumbs
-from weir.routing.http import Bodies, End
+from weir.routing.http import Bodies, Due, End
 
 #: Pings of one side that the other has not answered; older ones are forgotten.
 MOST_PINGS = 16
@@ -66,7 +66,7 @@ class Relay(websocket.WebsocketLayer):
     _handle_event = start
 
     def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Handle what one side sends; any other event but `End` is none that counts."""
+        """Handle what one side sends; any other event but `End` and `Due` is none that counts."""
         self.idle.clear()
         try:
             yield from self._handle(event)
@@ -78,6 +78,8 @@ class Relay(websocket.WebsocketLayer):
             yield from self._close(CloseReason.ABNORMAL_CLOSURE, "", by_caller=isinstance(event, RequestProtocolError))
         elif isinstance(event, End):
             yield from self._close(event.code, event.reason, by_caller=None)
+        elif isinstance(event, Due):
+            yield from self._hook(WebSocketMessage(Opcode.TEXT, event.from_caller, b"", injected=True))
         elif isinstance(event, events.DataReceived | events.ConnectionClosed):
             by_caller = event.connection == self.context.client
             data = event.data if isinstance(event, events.DataReceived) else None
@@ -130,10 +132,14 @@ class Relay(websocket.WebsocketLayer):
             return
         kind = Opcode.TEXT if isinstance(said.data, str) else Opcode.BINARY
         message = WebSocketMessage(kind, by_caller, bytes(side.parts))
+        side.parts = bytearray()
+        yield from self._hook(message)
+
+    def _hook(self, message: WebSocketMessage) -> layer.CommandGenerator[None]:
+        """Have the hooks judge *message*. One that is ``injected`` is none: it says that its sender is silent."""
         assert self.flow.websocket is not None
         self.flow.websocket.messages = [message]
         yield websocket.WebsocketMessageHook(self.flow)
-        side.parts = bytearray()
         yield from self._pass_on()
         if self.flow.error is not None:
             found = self.flow.websocket
