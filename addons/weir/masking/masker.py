@@ -32,7 +32,11 @@ def mask_json(
 ) -> bytes:
     """*body*, whose parsed form is *document*, masked; what need not change keeps its bytes.
 
-    *known* says of texts in it which parts of longer values they have; *more* are further slots in it.
+    *known* says of texts in it which parts of longer values they have; it is given where the document is one of a
+    stream. *more* are further slots in it.
+
+    Log-probabilities show the text beside them token by token, so they are removed; in a stream, only from documents in
+    which a value stands.
     """
     try:
         fired: tuple[Detector, ...] = ()
@@ -44,7 +48,8 @@ def mask_json(
                 present = names if present is None else present  # names stand in the first
         slots = [*view.slots(document, present), *(more or ())]
         parts = known is not None and any(j.parts or j.instead is not None for j in known.values())
-        if not fired and not slots and not parts and not (view.recognises and _LOGPROBS.search(body)):
+        logprobs = known is None and view.recognises and _LOGPROBS.search(body) is not None
+        if not fired and not slots and not parts and not logprobs:
             return body
         walk = Walk(view, fired, slots, report, known or {})
         spelling = body.decode()

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Protocol
 
 from weir.content import ContentError
-from weir.masking.joining import LARGEST_EVENT, Documents, between
+from weir.masking.joining import LARGEST_EVENT, Documents
 from weir.masking.masker import mask_text
 from weir.masking.masks import Mask, View
+from weir.masking.reading import between
 from weir.masking.walk import MaskingError, Report, applied
 from weir.masking.window import Window
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing
@@ -161,7 +162,10 @@ class EventMasker:
             try:
                 self._documents.add(body, written, name)
             except ContentError as error:
-                raise MaskingError(f"an event is not unambiguous JSON: {error}") from None
+                # A text may begin like JSON: a string that is none, or anything among events of text.
+                if self._view.named or not (self._documents.reads_text or body.lstrip()[:1] == b'"'):
+                    raise MaskingError(f"an event is not unambiguous JSON: {error}") from None
+                self._documents.add_text(_decoded(body), written, name)
         elif self._view.named:
             raise MaskingError("an event is not JSON, in which fields have names")
         else:

@@ -31,8 +31,8 @@ _JOINED = re.compile(
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
 _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-#: What ends a word as white space does: punctuation between characters of scripts without spaces, and around the strings
-#: of a JSON text.
+#: What ends a word as white space does: punctuation between characters of scripts without spaces, and what is around
+#: the strings of a JSON text.
 _PAUSE = re.compile(rf"""(?<=[{_CJK}])[,;:!?.、]+(?=[{_CJK}])|\\?"\s*[:,]|,\s*\\?\"""")
 #: What a piece of a word has at least that ends it.
 _MAY_END = re.compile(r"[\s\",]|[^\x00-\x7f]")

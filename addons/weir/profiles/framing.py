@@ -118,7 +118,7 @@ UNKNOWN_FRAMING = Framing()
 
 
 def compile_framing(settings: StreamSettings, mode: FramingMode | None) -> Framing:
-    """The framing of a stream; *mode* is that where *settings* have none. Raises `SettingError` placed in *settings*."""
+    """The framing of a stream, *mode* where *settings* say none. Raises `SettingError` placed in *settings*."""
     texts = []
     for i, text in enumerate(settings.texts):
         with placed("texts", i):

@@ -143,8 +143,8 @@ class TextSettings(Settings):
     ``path`` is where a piece stands; of several paths, all pieces are of one text. ``by`` are names of members in the
     objects around a piece: pieces with the same values there are of one text (an ``index``, an ``item_id``). ``until``
     are members in those objects that end the text: names of members that have a value then, or such members with their
-    values, in which ``*`` stands for anything. A text that nothing ends is held, as far as it may go on, until the stream
-    ends or 32 documents have none of it.
+    values, in which ``*`` stands for anything. As far as a text may go on that nothing has ended, it is held until the
+    stream ends, or 32 documents have none of it.
     """
 
     path: Annotated[Strings, Field(min_length=1)]
@@ -162,9 +162,9 @@ class StreamSettings(Settings):
     """How the documents of a stream belong together, so that masks find a value that is cut.
 
     ``framing``: ``records`` where each document stands alone, as in results and exports; ``pieces`` where any string
-    may be a piece of a text that the next documents go on with; ``auto`` the same, but what is held is passed on when the
-    service falls silent. ``texts`` are the texts whose pieces are known; ``records`` are paths to members that are never
-    pieces. Both are exact: what stands there is not held and not joined otherwise.
+    may be a piece of a text that the next documents go on with; ``auto`` the same, but what is held is passed on when
+    the service falls silent. ``texts`` are the texts whose pieces are known; ``records`` are paths to members that are
+    never pieces. Both are exact: what stands there is joined with nothing else.
     """
 
     framing: FramingMode | None = None

@@ -1,0 +1,146 @@
+"""The leaves of one document: its strings, where they stand, and what stands beside them."""
+
+import re
+from collections.abc import Container
+from typing import Any
+
+from weir.content import ContentError, parse_answer
+from weir.masking.masks import Mask
+from weir.masking.reading import Leaf, Path, Siblings, Unit
+from weir.masking.walk import labels_around, named_under, words_of
+
+#: Documents within strings of documents that are read.
+_DEEPEST = 2
+#: Characters of a sibling by which leaves are told apart.
+_SHORT = 80
+#: Types of values that are leaves or have some.
+_LEAVES = (str, dict, list, int)
+#: Names that tell items apart, as indexes do: with digits, or long ones.
+_DIGIT = re.compile(r"\d")
+_LONG_NAME = 24
+
+#: By path: the names under which its leaves stand, and the mask of each kind.
+Keys = dict[Path, tuple[str, dict[str, Mask]]]
+
+
+class Collector:
+    """Collects the leaves of one document, with what stands beside them."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        named: dict[tuple[int, Any], dict[str, Mask] | None],
+        taken: set[tuple[int, Any]],
+        found: dict[Path, list[Leaf]],
+        keys: dict[Path, tuple[str, dict[str, Mask]]],
+        known: Container[Path],
+    ) -> None:
+        self._known = known  # paths at which there have been strings
+        self._unit = unit
+        self._named = named
+        self._taken = taken
+        self._found = found
+        self._keys = keys
+
+    def value(
+        self,
+        value: Any,
+        path: Path,
+        siblings: Siblings,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+        depth: int,
+    ) -> None:
+        """The leaves of a dict or list *value* at *path*; *depth* documents are around its own."""
+        kind = type(value)
+        if kind is dict:
+            around = labels_around(key, value)
+            beside = [
+                ((len(path), name), item)
+                for name, item in value.items()
+                if item is None
+                or (type(item) is str and len(item) <= _SHORT and " " not in item)
+                or type(item) in (int, bool)
+            ]
+            siblings = (*siblings, *beside)
+            for name, item in value.items():
+                if type(item) not in _LEAVES or name == "logprobs" or (id(value), name) in self._taken:
+                    continue  # log-probabilities are removed as a whole
+                step, more = name, siblings
+                if len(name) >= _LONG_NAME or _DIGIT.search(name):
+                    step, more = "*", (*siblings, ((len(path), "{}"), name))
+                self._item(value, name, item, (*path, step), more, name, around, strategies, depth)
+        else:
+            for i, item in enumerate(value):
+                if type(item) in _LEAVES and (id(value), i) not in self._taken:
+                    more = (*siblings, ((len(path), "[]"), i))
+                    self._item(value, i, item, (*path, "*"), more, key, around, strategies, depth)
+
+    def _item(
+        self,
+        container: Any,
+        index: Any,
+        item: Any,
+        path: Path,
+        siblings: Siblings,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+        depth: int,
+    ) -> None:
+        if self._named:
+            chosen = self._named.get((id(container), index), strategies)
+            if chosen is None:
+                return
+            strategies = chosen
+        if type(item) is int:
+            if path in self._known:  # digits of a text
+                self._leaf(container, index, str(item), path, siblings, key, around, strategies)
+        elif type(item) is not str:
+            self.value(item, path, siblings, key, around, strategies, depth)
+        elif item:
+            if item[0] in '{["' and depth < _DEEPEST and len(item) > 2:
+                self._inner(container, index, item, path, siblings, key, around, strategies, depth + 1)
+            self._leaf(container, index, item, path, siblings, key, around, strategies)
+
+    def _leaf(
+        self,
+        container: Any,
+        index: Any,
+        text: str,
+        path: Path,
+        siblings: Siblings,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+    ) -> None:
+        leaf = Leaf(self._unit, container, index, text, siblings, path)
+        self._unit.leaves.append(leaf)
+        if path not in self._found:
+            self._found[path] = []
+            self._keys[path] = (words_of(named_under(key, around)), strategies)
+        self._found[path].append(leaf)
+
+    def _inner(
+        self,
+        container: Any,
+        index: Any,
+        item: str,
+        path: Path,
+        siblings: Siblings,
+        key: str,
+        around: str,
+        strategies: dict[str, Mask],
+        depth: int,
+    ) -> None:
+        """The leaves of *item*, if it is a document."""
+        try:
+            inner = parse_answer(item.encode())
+        except (ContentError, UnicodeEncodeError):
+            return
+        if type(inner) is str:
+            item, inner = f"[{item}]", [inner]
+        if type(inner) is dict or type(inner) is list:
+            self._unit.inner.append((container, index, item, inner))
+            self.value(inner, (*path, "*"), siblings, key, around, strategies, depth)

@@ -1,0 +1,221 @@
+"""Which leaves of a stream are read together: those at one path, in groups, and those of paths that take turns."""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from weir.masking.masks import Mask, View
+from weir.masking.reading import Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, is_apart
+from weir.masking.walk import Value
+from weir.masking.window import Window
+
+#: Texts that are told side by side, at most.
+MOST_TEXTS = 256
+#: Units without a leaf of a reading after which the reading holds nothing.
+PATIENCE = 32
+#: Members beside the leaves of one path by which these are told apart.
+_MOST_SLOTS = 4
+#: Leaves of one path that are remembered, to be read in another way, and their characters.
+_RECENT = 64
+_KEPT = 3000
+#: Different values of a member after which it is a counter, if none of them has returned.
+_COUNTER = 16
+#: Members that say which text a piece belongs to. Where one recurs, texts are not joined across its values. Members of
+#: other names tell texts apart as well, but then the texts are also read as one.
+_IDENTITY = re.compile(r"(?:^|_)(?:index|id)$|(?:Index|Id)$")
+
+
+class _Member:
+    """The values of one member beside the leaves of a path."""
+
+    __slots__ = ("identity", "last", "repeats", "returns", "values")
+
+    def __init__(self, identity: bool) -> None:
+        self.values: set[Any] = set()
+        self.identity = identity
+        self.last: Any = None
+        self.repeats = False  # a value has come twice in a row
+        self.returns = 0  # how often a value has come again after another one
+
+    def note(self, value: Any) -> bool:
+        """Note one more *value*. Returns whether the member may tell leaves apart otherwise than before."""
+        if self.values and value == self.last:
+            self.repeats = True
+            return False
+        if value in self.values:
+            self.returns += 1
+        elif len(self.values) < _RECENT:
+            self.values.add(value)
+        self.last = value
+        return True
+
+    @property
+    def tells(self) -> bool:
+        """Whether its values tell leaves apart."""
+        several = len(self.values) > 1
+        return several and (self.repeats or self.returns > 0 or (self.identity and len(self.values) < _COUNTER))
+
+    @property
+    def certain(self) -> bool:
+        """Whether its values certainly tell texts apart, so that these are not read as one."""
+        return self.identity and self.returns > 1 and len(self.values) > 1
+
+
+class AtPath:
+    """The leaves at one path, and the readings of them."""
+
+    __slots__ = (
+        "_by", "_kept", "_own", "_strategies", "_view", "groups", "key", "members", "name", "recent", "whole",
+    )  # fmt: skip
+
+    def __init__(self, view: View, path: Path, key: str, strategies: dict[str, Mask]) -> None:
+        self._view = view
+        self._strategies = strategies
+        self.key = key
+        self.name = "$" + "".join("[*]" if step == "*" else f".{step}" for step in path)
+        self._own = (len(path) - 1, path[-1]) if path else (-2, "")
+        self.members: dict[Slot, _Member] = {}
+        self._by: list[Slot] = []
+        self.groups: dict[tuple[Any, ...], Reading] = {}
+        self.recent: deque[Leaf] = deque()
+        self._kept = 0  # characters of these
+        self.whole: Reading | None = self._new()
+
+    def new_window(self) -> Window:
+        """A window on texts that stand here."""
+        return Window(self._view, self.key, self._strategies)
+
+    def _new(self) -> Reading:
+        reading = Reading(self.new_window(), self.name)
+        if self._own[1] == "*":
+            reading.accepts = partial(accepts_in_list, self._view)
+        return reading
+
+    def note(self, siblings: Siblings) -> bool:
+        """Note what stands beside one leaf more. Returns whether that may change how leaves are told apart."""
+        changed = False
+        beside = dict(siblings)
+        for slot, known in self.members.items():
+            if slot not in beside and known.note(None):
+                changed = True
+        for slot, value in siblings:
+            if slot == self._own:
+                continue
+            member = self.members.get(slot)
+            if member is None:
+                if len(self.members) >= _RECENT:
+                    continue
+                member = self.members[slot] = _Member(_IDENTITY.search(slot[1]) is not None)
+            if member.note(value):
+                changed = True
+        return changed
+
+    def remember(self, leaves: list[Leaf]) -> None:
+        """Keep *leaves* for readings that begin later, as far as values may go back."""
+        recent = self.recent
+        for leaf in leaves[-_RECENT:]:
+            recent.append(leaf)
+            self._kept += len(leaf.text)
+        while len(recent) > _RECENT or (self._kept > _KEPT and recent[0].unit.passed):
+            self._kept -= len(recent.popleft().text)
+
+    def regroup(self, number: int) -> bool:
+        """Tell leaves apart as the members beside them now do. Returns whether that is otherwise than before."""
+        telling = [slot for slot, member in self.members.items() if member.tells]
+        telling.sort(key=lambda slot: (not self.members[slot].certain, not self.members[slot].identity))
+        by = telling[:_MOST_SLOTS]
+        certain = any(self.members[slot].certain for slot in by)
+        if by == self._by and certain == (self.whole is None):
+            return False
+        if by != self._by:
+            self._by = by
+            for group in self.groups.values():
+                group.settle()
+            self.groups.clear()
+            for leaf in list(self.recent):
+                if not leaf.unit.passed:
+                    list(self._groups_of(leaf, number))
+        if certain and self.whole is not None:
+            self.whole.settle()
+            self.whole = None
+        elif not certain and self.whole is None:
+            self.whole = self._new()
+            self.whole.seed(list(self.recent), number)
+        return True
+
+    def readings(self, leaf: Leaf, number: int) -> list[Reading]:
+        """The readings that *leaf* belongs to, of unit *number*. It is not in `recent` yet."""
+        found = [] if self.whole is None else [self.whole]
+        return [*found, *self._groups_of(leaf, number)] if self._by else found
+
+    def _groups_of(self, leaf: Leaf, number: int) -> Iterator[Reading]:
+        beside = dict(leaf.siblings)
+        values = [(slot, beside.get(slot)) for slot in self._by]
+        keys: list[tuple[Any, ...]] = [(value,) for value in values]
+        if len(values) > 1:
+            keys.append(tuple(values))
+        for key in keys:
+            group = self.groups.get(key)
+            if group is None:
+                group = self._new_group(key, number)
+            yield group
+
+    def _new_group(self, key: tuple[Any, ...], number: int) -> Reading:
+        if len(self.groups) >= MOST_TEXTS:
+            oldest = min(self.groups, key=lambda k: self.groups[k].number)
+            self.groups.pop(oldest).settle()
+        group = self.groups[key] = self._new()
+        if any(self.members[slot].identity and slot[0] > 0 for slot, _ in key):
+            group.patience = PATIENCE
+        same = [leaf for leaf in self.recent if all(dict(leaf.siblings).get(slot) == value for slot, value in key)]
+        if same:
+            group.seed(same, number)
+        return group
+
+    def all(self) -> Iterator[Reading]:
+        """Every reading."""
+        if self.whole is not None:
+            yield self.whole
+        yield from self.groups.values()
+
+
+class Pair:
+    """Paths of which one has taken another's place, read as one text."""
+
+    __slots__ = ("_read", "_view", "grown", "last", "paths", "reading", "returns", "stayed")
+
+    def __init__(self, view: View, reading: Reading, paths: set[Path], last: Path) -> None:
+        self._view = view
+        self.reading = reading
+        self.reading.accepts = self._accepts
+        self.paths = paths
+        self.last = last  # the path that was read last
+        self.stayed = 0  # units since that path is read
+        self.returns = 0  # how often a path has come again after another
+        self.grown = 0  # the unit in which it got a path more
+        self._read = {last}
+
+    def reads(self, path: Path) -> None:
+        """Note that *path* has a leaf in the unit that comes."""
+        if path == self.last:
+            self.stayed += 1
+            return
+        self.stayed = 0
+        self.returns += int(path in self._read)
+        self._read.add(path)
+        self.last = path
+
+    def _accepts(self, value: Value, told: Told) -> bool:
+        """Whether *value*, *told* by leaves at several paths, counts.
+
+        Most often a path that takes another's place has a text of its own. Then a value that this text has by itself
+        does not go back to the other path, nor does one of the other path go on in it.
+        """
+        path = told[-1][0].path
+        before = [text for leaf, text in told if leaf.path != path]
+        if not before or self.returns > 1 or told[len(before) - 1][0].path[-1:] == path[-1:]:
+            return True
+        after = "".join(text for leaf, text in told if leaf.path == path)
+        return not is_apart(self._view, value.kind, "".join(before), after)

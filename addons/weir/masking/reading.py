@@ -1,0 +1,281 @@
+"""The leaves of a stream's units, and what reads several of them as one text."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from weir.masking.masks import View
+from weir.masking.walk import MaskingError, Part, Value
+from weir.masking.window import Window
+
+#: Units without a leaf of a reading after which the reading holds nothing, where it has had leaves of one unit only.
+FRESH = 4
+#: Characters of a string that is a name, if it comes twice in a row.
+NAME = 4
+#: Characters of a string without white space that is data: audio, an image.
+_DATA = 2048
+#: What the operator of a stream that is cut can do.
+REMEDY = (
+    "have the profile declare the text in `texts`, or set `framing: records` if each document stands alone "
+    "(docs: Streams)"
+)
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]+")
+
+#: Names of members from the document to a leaf; ``*`` for items of lists, and for names that tell items apart.
+Path = tuple[str, ...]
+#: A member beside a leaf or around it: how deep, and its name.
+Slot = tuple[int, str]
+Siblings = tuple[tuple[Slot, Any], ...]
+
+
+class Leaf:
+    """One string of a unit."""
+
+    __slots__ = ("constant", "container", "holds", "key", "parts", "path", "siblings", "text", "unit")
+
+    def __init__(
+        self, unit: "Unit", container: Any, key: Any, text: str, siblings: Siblings = (), path: Path = ()
+    ) -> None:
+        self.unit = unit
+        self.container = container
+        self.key = key
+        self.text = text
+        self.siblings = siblings
+        self.path = path
+        self.parts: list[Part] = []  # of values, in no order
+        self.holds = 0  # readings that hold it
+        self.constant = False  # a name that comes again in each unit
+
+
+def between(before: bytes, body: bytes, after: bytes, masked: bytes | None) -> bytes:
+    """A unit that is *before*, a body and *after*: with its *masked* body, or with *body* where nothing is masked."""
+    return b"".join((before, body if masked is None else masked, after))
+
+
+class Unit:
+    """One event, line or message. *written* makes its bytes of the masked body; None stands for the body as it came."""
+
+    __slots__ = ("body", "document", "exact", "frame", "holds", "inner", "leaves", "passed", "wrapped", "written")
+
+    def __init__(self, body: bytes, written: Callable[[bytes | None], Any]) -> None:
+        self.body = body
+        self.written: Callable[[bytes | None], Any] | None = written
+        self.document: Any = None
+        self.leaves: list[Leaf] = []  # that are read in more ways than alone
+        self.exact: list[Leaf] = []  # of declared texts
+        self.inner: list[tuple[Any, Any, str, Any]] = []  # documents in strings: container, key, text, document
+        self.frame: Frame | None = None
+        self.wrapped = False  # its document is a string, for which the list with that string stands
+        self.holds = 0  # how many readings hold leaves of it, once for each leaf
+        self.passed = False
+
+
+class Frame(NamedTuple):
+    """A document without values, around the one piece of a text in it; the event's name is *event*."""
+
+    event: str
+    before: bytes
+    after: bytes
+    readings: "tuple[Reading, ...]"
+    exact: bool
+    path: Path
+    siblings: Siblings
+
+
+#: Leaves, each with a part of a value.
+Told = list[tuple[Leaf, str]]
+
+
+class Reading:
+    """Leaves that are read as one text, in order.
+
+    *exact*: the profile says so; otherwise strings that are evidently no pieces are released early.
+    """
+
+    __slots__ = (
+        "_cumulative", "_held", "_identifiers", "_length", "_previous", "_repeats", "_segments", "_short", "_window",
+        "accepts", "exact", "fed", "number", "path", "patience",
+    )  # fmt: skip
+
+    def __init__(self, window: Window, path: str, *, exact: bool = False, patience: int = FRESH) -> None:
+        self._window = window
+        self.accepts: Callable[[Value, Told], bool] | None = None  # which values count; None: all
+        self.exact = exact
+        self.path = path  # as it is named to people
+        self.patience = patience
+        self.number = 0  # of the unit that had a leaf of it last
+        self.fed = 0  # units that had leaves of it
+        self._segments: deque[tuple[int, int, Leaf]] = deque()  # from where to where leaves stand in the text
+        self._held: deque[tuple[int, Leaf]] = deque()  # leaves that are held, with their ends
+        self._previous: str | None = None
+        self._repeats = 0
+        self._cumulative = -1  # where the text begins that each leaf repeats; -1: none does
+        self._identifiers = 0  # strings that all look like identifiers; -1 since one did not
+        self._length = 0  # characters of these
+        self._short = False  # one of these is short
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds any unit."""
+        return bool(self._held)
+
+    def has(self, leaf: Leaf) -> bool:
+        """Whether *leaf* is the last that it has read."""
+        return bool(self._segments) and self._segments[-1][2] is leaf
+
+    def holds_unit(self, unit: Unit) -> bool:
+        """Whether it holds *unit*."""
+        return any(leaf.unit is unit for _, leaf in self._held)
+
+    def seed(self, leaves: list[Leaf], number: int) -> None:
+        """Read *leaves* that have been read in other ways, some of which are passed on already."""
+        passed = [leaf for leaf in leaves if leaf.unit.passed]
+        for leaf in passed:
+            place = self._window.settled
+            self._segments.append((place, place + len(leaf.text), leaf))
+            self._window.feed(leaf.text, last=True)
+        self.fed += len(passed)
+        for leaf in leaves:
+            if not leaf.unit.passed:
+                self.feed([leaf], number)
+
+    def feed(self, leaves: list[Leaf], number: int) -> None:
+        """Read *leaves*, of unit *number*. Raises `MaskingError` where a value began in what was passed on."""
+        self.number = number
+        self.fed += 1
+        if self.exact:
+            self._join(leaves)
+            return
+        if len(leaves) == 1:
+            text = leaves[0].text
+            if text == self._previous:
+                self._repeats += 1
+                if self._is_constant(text):
+                    leaves[0].constant = True
+                    self.settle()
+                    return
+            else:
+                self._repeats = 1
+            before, self._previous = self._previous, text
+            if before and len(text) > len(before) and text.startswith(before) and self._grows(before):
+                self._grow(leaves[0], before)
+                self._classify(leaves)
+                return
+        else:
+            self._previous = None
+        self._cumulative = -1
+        self._join(leaves)
+        self._classify(leaves)
+
+    def _is_constant(self, text: str) -> bool:
+        """Whether a *text* that has come again, with nothing else between, is a name rather than a piece of a text."""
+        if any(map(str.isalpha, text)):
+            return len(text) >= NAME or self._repeats > 2
+        return len(text) * self._repeats > 40
+
+    def _grows(self, before: str) -> bool:
+        """Whether a string that begins with the one *before* repeats it."""
+        if self._cumulative >= 0:
+            return True
+        return any(map(str.isalpha, before)) and (self.fed == 2 or len(before) >= 3)
+
+    def _grow(self, leaf: Leaf, before: str) -> None:
+        """Read a leaf that repeats the text *before* it and goes on."""
+        window = self._window
+        if self._cumulative < 0:
+            self._cumulative = window.settled + len(window.held) - len(before)
+        start = self._cumulative
+        self._hold(leaf, start, start + len(leaf.text))
+        self._found(window.feed(leaf.text[len(before) :]))
+
+    def _join(self, leaves: list[Leaf]) -> None:
+        window = self._window
+        place = window.settled + len(window.held)
+        for leaf in leaves:
+            end = place + len(leaf.text)
+            self._hold(leaf, place, end)
+            place = end
+        text = leaves[0].text if len(leaves) == 1 else "".join(leaf.text for leaf in leaves)
+        self._found(window.feed(text))
+        if len(text) > _DATA and not any(map(str.isspace, text)):
+            self.settle()
+
+    def _hold(self, leaf: Leaf, start: int, end: int) -> None:
+        self._segments.append((start, end, leaf))
+        self._held.append((end, leaf))
+        leaf.unit.holds += 1
+        leaf.holds += 1
+
+    def _classify(self, leaves: list[Leaf]) -> None:
+        """Hold nothing where all strings so far look like identifiers."""
+        if self._identifiers < 0:
+            return
+        text = leaves[0].text
+        if len(leaves) > 1 or _IDENTIFIER.fullmatch(text) is None:
+            self._identifiers = -1
+            return
+        self._identifiers += 1
+        self._length += len(text)
+        self._short = self._short or len(text) < 12
+        if (self._identifiers >= 8 and self._length >= 64) or (self._identifiers >= 3 and not self._short):
+            held = self._window.held
+            if not held.isdigit() or len(held) > 40:
+                self.settle()
+
+    def settle(self) -> None:
+        """Hold nothing. If the text goes on, and a value has begun in what was passed on, `feed` raises."""
+        self._found(self._window.feed("", last=True))
+
+    def _found(self, values: list[Value]) -> None:
+        window, segments, held = self._window, self._segments, self._held
+        for value in values:
+            among = [
+                (leaf, Part(max(value.start, start) - start, min(value.end, end) - start, start <= value.start, value))
+                for start, end, leaf in segments
+                if start < value.end and value.start < end
+            ]
+            if self.accepts is not None and not self.accepts(value, _told_by(value, segments)):
+                continue
+            begins = True
+            for leaf, part in among:
+                if not leaf.unit.passed:
+                    leaf.parts.append(part._replace(begins=part.begins or begins))
+                    begins = False
+                elif value.start < window.forced and not any(
+                    known.start <= part.start and part.end <= known.end for known in leaf.parts
+                ):
+                    raise MaskingError(f"a value has begun in what was passed on of {self.path}; {REMEDY}")
+                else:
+                    begins = begins and not leaf.parts
+        while held and held[0][0] <= window.settled:
+            leaf = held.popleft()[1]
+            leaf.holds -= 1
+            leaf.unit.holds -= 1
+        while segments and segments[0][1] <= window.begins:
+            segments.popleft()
+
+
+def _told_by(value: Value, segments: Iterable[tuple[int, int, Leaf]]) -> Told:
+    """The leaves of *value*, each with the part of it that stands there; nothing twice."""
+    place, told = value.start, []
+    for start, end, leaf in segments:
+        if start < value.end and place < end:
+            told.append((leaf, leaf.text[place - start : value.end - start]))
+            place = end
+    return told
+
+
+def is_apart(view: View, kind: str, before: str, after: str) -> bool:
+    """Whether *after* by itself ends with a value of *kind*, or *before* by itself begins with one."""
+    find = view.detectors.find
+    return any(span.kind == kind and span.end == len(after) for span in find(after)) or any(
+        span.kind == kind and span.start == 0 for span in find(before)
+    )
+
+
+def accepts_in_list(view: View, value: Value, told: Told) -> bool:
+    """Whether *value*, told by strings of lists, counts. A list of strings most often has texts of their own."""
+    before, (last, after) = told[0][1], told[-1]
+    beside = [leaf for leaf, _ in told if leaf.unit is last.unit]
+    return len(beside) < 2 or type(last.container) is not list or not is_apart(view, value.kind, before, after)
