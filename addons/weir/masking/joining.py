@@ -21,7 +21,7 @@ that has not gone on for many units. If it does go on, and a value has begun in 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,8 +32,8 @@ from weir.masking.detectors.engine import DetectorError
 from weir.masking.leaves import Collector, Keys
 from weir.masking.masker import mask_json, mask_line
 from weir.masking.masks import Mask, View
-from weir.masking.neighbours import MOST_TEXTS, PATIENCE, AtPath, Pair
-from weir.masking.reading import FRESH, NAME, REMEDY, Frame, Leaf, Path, Reading, Siblings, Unit, between
+from weir.masking.neighbours import MOST_TEXTS, AtPath, Pair
+from weir.masking.reading import FRESH, NAME, PATIENCE, REMEDY, Frame, Leaf, Path, Reading, Siblings, Unit, between
 from weir.masking.spelling import Change
 from weir.masking.walk import Joined, Known, MaskingError, Part, Report, applied, changes_of, words_of
 from weir.masking.window import Window
@@ -108,7 +108,7 @@ class Documents[T]:
         unit.document = text
         if self._view.recognises and text:
             leaf = Leaf(unit, None, None, text, (((-1, "event"), event),))
-            unit.leaves.append(leaf)
+            unit.leaves = (leaf,)
             if self._joins:
                 self._feed({(): [leaf]}, {(): ("", self._view.strategy_of)})
         self._take(unit)
@@ -118,21 +118,16 @@ class Documents[T]:
         self._take(Unit(b"", lambda _: passed))
 
     def _take(self, unit: Unit) -> None:
-        self._units.append(unit)
+        units, number = self._units, self._number
+        units.append(unit)
         self._size += len(unit.body)
-        for reading in [r for r in self._holding if self._number - r.number > self._patience(r)]:
+        over = [reading for reading in self._holding if not reading.holds or number - reading.number > reading.patience]
+        for reading in over:
             reading.settle()
-        self._holding = {reading for reading in self._holding if reading.holds}
-        most = len(self._units) > MOST_UNITS or self._size > LARGEST_EVENT + len(unit.body)
-        if most and self._units[0].holds:
-            paths = [reading.path for reading in self._holding if reading.holds_unit(self._units[0])]
-            raise MaskingError(
-                f"{len(self._units)} documents are held for what may become a value in {paths[0]}; {REMEDY}"
-            )
-
-    @staticmethod
-    def _patience(reading: Reading) -> int:
-        return reading.patience if reading.fed < 2 or reading.patience < FRESH else PATIENCE
+            self._holding.discard(reading)
+        if (len(units) > MOST_UNITS or self._size > LARGEST_EVENT + len(unit.body)) and units[0].holds:
+            paths = [reading.path for reading in self._holding if reading.holds_unit(units[0])]
+            raise MaskingError(f"{len(units)} documents are held for what may become a value in {paths[0]}; {REMEDY}")
 
     def ready(self) -> list[T]:
         """The units that may be passed on now, in order."""
@@ -141,7 +136,12 @@ class Documents[T]:
         while units and not units[0].holds:
             unit = units.popleft()
             self._size -= len(unit.body)
-            out.append(self._passed(unit))
+            if unit.frame is not None and unit.frame.exact and not unit.marked:
+                unit.passed = True
+                written, unit.written, unit.body = unit.written, None, b""
+                out.append(written(None))  # type: ignore[misc]
+            else:
+                out.append(self._passed(unit))
         return out
 
     def settle(self) -> None:
@@ -177,6 +177,8 @@ class Documents[T]:
         named = self._named(document)
         taken: set[tuple[int, Any]] = set()
         ended: list[tuple[int, Identity]] = []
+        exact: list[Leaf] = []
+        unit.exact = exact
         for number, text in enumerate(self._framing.texts):
             for place in text.places(document):
                 if place.over:
@@ -189,7 +191,7 @@ class Documents[T]:
                 if strategies is None or not strategies:
                     continue
                 leaf = Leaf(unit, place.container, place.key, place.text)
-                unit.exact.append(leaf)
+                exact.append(leaf)
                 if place.text:
                     self._declared_reading(number, text, place.identity, str(place.key), strategies).feed(
                         [leaf], self._number
@@ -331,13 +333,15 @@ class Documents[T]:
                 text = _string(body[len(frame.before) : len(body) - len(frame.after)])
                 if text is None or (not frame.exact and frame.path not in self._before):
                     continue
-                unit = Unit(body, written)
-                unit.frame = frame
+                unit = Unit(body, written, frame)
                 if text:
                     leaf = Leaf(unit, None, None, text, frame.siblings, frame.path)
-                    (unit.exact if frame.exact else unit.leaves).append(leaf)
+                    if frame.exact:
+                        unit.exact = (leaf,)
+                    else:
+                        unit.leaves = (leaf,)
                     for reading in frame.readings:
-                        reading.feed([leaf], self._number)
+                        reading.feed_piece(leaf, self._number)
                         if reading.holds:
                             self._holding.add(reading)
                     if not frame.exact:
@@ -388,7 +392,7 @@ class Documents[T]:
         try:
             masked = self._masked(unit)
         finally:
-            unit.document, unit.inner = None, []
+            unit.document = unit.inner = None
             written, unit.body, unit.written = unit.written, b"", None
             for leaf in (*unit.leaves, *unit.exact):
                 leaf.container = None
@@ -414,7 +418,7 @@ class Documents[T]:
                 known[id(leaf.container), leaf.key] = Joined(leaf.parts, True)
         for leaf in unit.exact:
             known[id(leaf.container), leaf.key] = Joined(leaf.parts, False)
-        for container, key, text, inner in reversed(unit.inner):
+        for container, key, text, inner in reversed(unit.inner or ()):
             body = text.encode()
             masked = mask_json(self._view, body, inner, self._report, known)
             if masked is not body:
@@ -435,11 +439,11 @@ class Documents[T]:
                 return b"".join((frame.before, encode(applied(leaf.text, changes)), frame.after))
         return None
 
-    def _masked_text(self, text: str, parts: list[Part]) -> bytes | None:
+    def _masked_text(self, text: str, parts: Sequence[Part]) -> bytes | None:
         changes = self._changes(text, "", parts) if self._view.recognises else []
         return applied(text, changes).encode() if changes else None
 
-    def _changes(self, text: str, key: str, parts: list[Part]) -> list[Change]:
+    def _changes(self, text: str, key: str, parts: Sequence[Part]) -> list[Change]:
         """What is masked in a *text* that may be one of its own, and has *parts* of values."""
         try:
             spans = self._view.detectors.find(text, key)

@@ -37,6 +37,8 @@ class Collector:
     ) -> None:
         self._known = known  # paths at which there have been strings
         self._unit = unit
+        self._leaves: list[Leaf] = []
+        unit.leaves = self._leaves
         self._named = named
         self._taken = taken
         self._found = found
@@ -116,7 +118,7 @@ class Collector:
         strategies: dict[str, Mask],
     ) -> None:
         leaf = Leaf(self._unit, container, index, text, siblings, path)
-        self._unit.leaves.append(leaf)
+        self._leaves.append(leaf)
         if path not in self._found:
             self._found[path] = []
             self._keys[path] = (words_of(named_under(key, around)), strategies)
@@ -142,5 +144,5 @@ class Collector:
         if type(inner) is str:
             item, inner = f"[{item}]", [inner]
         if type(inner) is dict or type(inner) is list:
-            self._unit.inner.append((container, index, item, inner))
+            self._unit.inner = [*(self._unit.inner or ()), (container, index, item, inner)]
             self.value(inner, (*path, "*"), siblings, key, around, strategies, depth)

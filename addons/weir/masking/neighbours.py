@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 from weir.masking.masks import Mask, View
-from weir.masking.reading import Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, is_apart
+from weir.masking.reading import PATIENCE, Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, is_apart
 from weir.masking.walk import Value
 from weir.masking.window import Window
 
 #: Texts that are told side by side, at most.
 MOST_TEXTS = 256
-#: Units without a leaf of a reading after which the reading holds nothing.
-PATIENCE = 32
 #: Members beside the leaves of one path by which these are told apart.
 _MOST_SLOTS = 4
 #: Leaves of one path that are remembered, to be read in another way, and their characters.

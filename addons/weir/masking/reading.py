@@ -9,7 +9,8 @@ from weir.masking.masks import View
 from weir.masking.walk import MaskingError, Part, Value
 from weir.masking.window import Window
 
-#: Units without a leaf of a reading after which the reading holds nothing, where it has had leaves of one unit only.
+#: Units without a leaf of a reading after which the reading holds nothing, and where it had leaves of one unit only.
+PATIENCE = 32
 FRESH = 4
 #: Characters of a string that is a name, if it comes twice in a row.
 NAME = 4
@@ -32,7 +33,9 @@ Siblings = tuple[tuple[Slot, Any], ...]
 class Leaf:
     """One string of a unit."""
 
-    __slots__ = ("constant", "container", "holds", "key", "parts", "path", "siblings", "text", "unit")
+    parts: list[Part] | tuple[Part, ...] = ()  # of values, in no order
+    holds = 0  # readings that hold it
+    constant = False  # a name that comes again in each unit
 
     def __init__(
         self, unit: "Unit", container: Any, key: Any, text: str, siblings: Siblings = (), path: Path = ()
@@ -43,9 +46,6 @@ class Leaf:
         self.text = text
         self.siblings = siblings
         self.path = path
-        self.parts: list[Part] = []  # of values, in no order
-        self.holds = 0  # readings that hold it
-        self.constant = False  # a name that comes again in each unit
 
 
 def between(before: bytes, body: bytes, after: bytes, masked: bytes | None) -> bytes:
@@ -56,19 +56,20 @@ def between(before: bytes, body: bytes, after: bytes, masked: bytes | None) -> b
 class Unit:
     """One event, line or message. *written* makes its bytes of the masked body; None stands for the body as it came."""
 
-    __slots__ = ("body", "document", "exact", "frame", "holds", "inner", "leaves", "passed", "wrapped", "written")
+    # What most units never have costs nothing here: one is made for every event.
+    document: Any = None
+    leaves: list[Leaf] | tuple[Leaf, ...] = ()  # that are read in more ways than alone
+    exact: list[Leaf] | tuple[Leaf, ...] = ()  # of declared texts
+    inner: list[tuple[Any, Any, str, Any]] | None = None  # documents in strings: container, key, text, document
+    wrapped = False  # its document is a string, for which the list with that string stands
+    holds = 0  # how many readings hold leaves of it, once for each leaf
+    marked = False  # a leaf has a part of a value
+    passed = False
 
-    def __init__(self, body: bytes, written: Callable[[bytes | None], Any]) -> None:
+    def __init__(self, body: bytes, written: Callable[[bytes | None], Any], frame: "Frame | None" = None) -> None:
         self.body = body
         self.written: Callable[[bytes | None], Any] | None = written
-        self.document: Any = None
-        self.leaves: list[Leaf] = []  # that are read in more ways than alone
-        self.exact: list[Leaf] = []  # of declared texts
-        self.inner: list[tuple[Any, Any, str, Any]] = []  # documents in strings: container, key, text, document
-        self.frame: Frame | None = None
-        self.wrapped = False  # its document is a string, for which the list with that string stands
-        self.holds = 0  # how many readings hold leaves of it, once for each leaf
-        self.passed = False
+        self.frame = frame
 
 
 class Frame(NamedTuple):
@@ -142,11 +143,14 @@ class Reading:
 
     def feed(self, leaves: list[Leaf], number: int) -> None:
         """Read *leaves*, of unit *number*. Raises `MaskingError` where a value began in what was passed on."""
+        if self.exact:
+            for leaf in leaves:
+                self.feed_piece(leaf, number)
+            return
         self.number = number
         self.fed += 1
-        if self.exact:
-            self._join(leaves)
-            return
+        if self.fed == 2 and self.patience == FRESH:
+            self.patience = PATIENCE
         if len(leaves) == 1:
             text = leaves[0].text
             if text == self._previous:
@@ -167,6 +171,22 @@ class Reading:
         self._cumulative = -1
         self._join(leaves)
         self._classify(leaves)
+
+    def feed_piece(self, leaf: Leaf, number: int) -> None:
+        """Read a *leaf*, of unit *number*, that certainly is a piece of the text."""
+        self.number = number
+        window, text, unit = self._window, leaf.text, leaf.unit
+        start = window.settled + len(window.held)
+        end = start + len(text)
+        self._segments.append((start, end, leaf))
+        self._held.append((end, leaf))
+        leaf.holds += 1
+        unit.holds += 1
+        values = window.feed(text)
+        if values or self._held[0][0] <= window.settled:
+            self._found(values)
+        if len(text) > _DATA and not any(map(str.isspace, text)):
+            self.settle()
 
     def _is_constant(self, text: str) -> bool:
         """Whether a *text* that has come again, with nothing else between, is a name rather than a piece of a text."""
@@ -240,7 +260,8 @@ class Reading:
             begins = True
             for leaf, part in among:
                 if not leaf.unit.passed:
-                    leaf.parts.append(part._replace(begins=part.begins or begins))
+                    leaf.parts = [*leaf.parts, part._replace(begins=part.begins or begins)]
+                    leaf.unit.marked = True
                     begins = False
                 elif value.start < window.forced and not any(
                     known.start <= part.start and part.end <= known.end for known in leaf.parts

@@ -4,7 +4,7 @@ import re
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -172,7 +172,7 @@ class Joined(NamedTuple):
     whole.
     """
 
-    parts: list[Part]
+    parts: Sequence[Part]
     alone: bool
     instead: str | None = None
 
