@@ -54,7 +54,7 @@ def client(package: str) -> str:
         found = importlib.util.find_spec(package)
     except ModuleNotFoundError:  # of a package around it
         found = None
-    return "" if found else f"not installed: {package}; run: pip install -e '.[clients]'"
+    return "" if found else f"not installed: {package}; run: scripts/setup --clients"
 
 
 def skip_without(*commands: str) -> None:

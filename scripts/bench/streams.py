@@ -1,10 +1,12 @@
 """What masking adds to a stream: 50 clients at 100 tokens a second each, direct, through the gateway, and masked.
 
-    python scripts/bench/streams.py [--clients 50] [--rate 100] [--seconds 6] [--rounds 3] [--workers 1]
+    python scripts/bench/streams.py [--clients 50] [--rate 100] [--seconds 6] [--rounds 3] [--workers 1] [--against CHECKOUT]
 
-Service and clients are one process, which notes when each event was written and when it was read. The three ways take
-turns in every round, so that a noisy machine hits all alike; medians. "first word" is the time from sending the request
-to the first word of the answer, which the service thinks about for 200 ms.
+Service and clients are one process, which notes when each event was written and when it was read. The ways take turns in
+every round, so that a noisy machine hits all alike; medians. "first word" is the time from sending the request to the
+first word of the answer, which the service thinks about for 200 ms. "CPU" is the processor time of the gateway, all its
+processes, for one event of one stream. With ``--against``, the gateway of another checkout runs beside this one, and the
+ratio of both is printed.
 """
 
 import argparse
@@ -100,56 +102,111 @@ async def ask(port: int, path: str, token: str, user: str) -> tuple[float, list[
     return first, took
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Everything."""
-    os.environ["WEIR_HOME"] = tempfile.mkdtemp(prefix="weir-bench-")
-    from tests.end_to_end.gateway import GATEWAY, free_port, token
+class Gateway:
+    """A gateway of one checkout, with a connection that masks and one that does not."""
 
-    folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
-    server = await asyncio.start_server(lambda r, w: serve(r, w, options.rate, options.seconds), "127.0.0.1", 0)
-    upstream, port = server.sockets[0].getsockname()[1], free_port()
-    policies = folder / "policies"
-    policies.mkdir()
-    (policies / "gateway.yaml").write_text(GATEWAY.format(port=port, recordings=folder / "recordings"))
-    (policies / "plain.yaml").write_text(POLICY.format(name="plain", upstream=upstream))
-    (policies / "masked.yaml").write_text(POLICY.format(name="masked", upstream=upstream) + MASKS)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "weir.cli.main", "run", "--workers", str(options.workers), cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "addons")}, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    bearer = token("bench", "search")
-    ways = {"direct": (upstream, ""), "unmasked": (port, "/plain"), "masked": (port, "/masked")}
-    try:
+    def __init__(self, root: Path, upstream: int, workers: int) -> None:
+        from tests.end_to_end.gateway import GATEWAY, free_port, token
+
+        self.port = free_port()
+        self._root, self._workers = root, workers
+        self._folder = Path(tempfile.mkdtemp(prefix="weir-bench-"))
+        os.environ["WEIR_HOME"] = str(self._folder / "home")
+        self.token = token("bench", "search")
+        policies = self._folder / "policies"
+        policies.mkdir()
+        (policies / "gateway.yaml").write_text(GATEWAY.format(port=self.port, recordings=self._folder / "recordings"))
+        (policies / "plain.yaml").write_text(POLICY.format(name="plain", upstream=upstream))
+        (policies / "masked.yaml").write_text(POLICY.format(name="masked", upstream=upstream) + MASKS)
+
+    async def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "weir.cli.main", "run", "--workers", str(self._workers), cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(self._root / "addons"), "WEIR_HOME": str(self._folder / "home")},
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
         for _ in range(200):
             try:
-                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                (await asyncio.open_connection("127.0.0.1", self.port))[1].close()
                 break
             except OSError:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(2)
+
+    async def stop(self) -> None:
+        """Stop it."""
+        self._process.terminate()
+        await self._process.wait()
+
+    def seconds(self) -> float:
+        """Processor time that its processes have used."""
+        ticks, pids = 0, [self._process.pid]
+        for pid in pids:
+            try:
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            pids += [int(child) for child in children]
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Everything."""
+    server = await asyncio.start_server(lambda r, w: serve(r, w, options.rate, options.seconds), "127.0.0.1", 0)
+    upstream = server.sockets[0].getsockname()[1]
+    gateways = {"": Gateway(ROOT, upstream, options.workers)}
+    if options.against:
+        gateways["other "] = Gateway(options.against.resolve(), upstream, options.workers)
+    ways: dict[str, tuple[Gateway | None, str]] = {"direct": (None, "")}
+    for name, gateway in gateways.items():
+        ways |= {f"{name}unmasked": (gateway, "/plain"), f"{name}masked": (gateway, "/masked")}
+    started = []
+    try:
+        for gateway in gateways.values():
+            await gateway.start()
+            started.append(gateway)
         firsts: dict[str, list[float]] = {way: [] for way in ways}
         times: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(options.rounds):
+        costs: dict[str, list[float]] = {way: [] for way in ways}
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
             for way, (to, path) in ways.items():
                 WRITTEN.clear()
-                asking = [ask(to, path, bearer, str(i)) for i in range(options.clients)]
+                before = to.seconds() if to is not None else 0.0
+                port = to.port if to is not None else upstream
+                bearer = to.token if to is not None else ""
+                asking = [ask(port, path, bearer, str(i)) for i in range(options.clients)]
+                events = 0
                 for first, took in await asyncio.gather(*asking):
                     firsts[way].append(first)
                     times[way] += took
+                    events += len(took)
+                if to is not None:
+                    costs[way].append((to.seconds() - before) / events * 1e6)
         for way in ways:
             took = sorted(times[way])
+            cpu = f"   CPU {statistics.median(costs[way]):5.0f} us an event" if costs[way] else ""
             print(
-                f"{way:<9} events {len(took):>7}  event p50 {statistics.median(took):6.2f} ms  p95 {took[int(len(took) * 0.95)]:7.2f} ms"
-                f"   first word p50 {statistics.median(firsts[way]) * 1000:6.1f} ms"
+                f"{way:<15} events {len(took):>7}  event p50 {statistics.median(took):6.2f} ms  p95 {took[int(len(took) * 0.95)]:7.2f} ms"
+                f"   first word p50 {statistics.median(firsts[way]) * 1000:6.1f} ms{cpu}"
             )
         added = statistics.median(times["masked"]) - statistics.median(times["unmasked"])
         ratio = statistics.median(firsts["masked"]) / statistics.median(firsts["unmasked"])
         print(
             f"masking adds {added:.2f} ms to an event at the median; the first word comes after {ratio:.2f}x the time"
         )
+        if options.against:
+            for way in ("unmasked", "masked"):
+                ratios = [new / old for new, old in zip(costs[way], costs[f"other {way}"], strict=True)]
+                print(
+                    f"{way}: {statistics.median(ratios):.2f}x the CPU of the other checkout (rounds: {', '.join(f'{r:.2f}' for r in ratios)})"
+                )
     finally:
-        process.terminate()
-        await process.wait()
+        for gateway in started:
+            await gateway.stop()
         server.close()
 
 
@@ -160,4 +217,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="a checkout of another commit to compare with")
     asyncio.run(run(parser.parse_args()))

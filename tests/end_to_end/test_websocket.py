@@ -434,14 +434,25 @@ def test_a_flood(site: Site) -> None:
         client.recv(timeout=10)
 
 
-def test_texts_without_end(site: Site) -> None:
-    """A caller that begins one text after another, and ends none."""
+def test_a_word_without_end(site: Site) -> None:
+    """A caller whose text may become one value, in one message after another."""
     with site.open() as client, contextlib.suppress(ConnectionClosed):
         for number in range(1000):
-            client.send(json.dumps({"type": "x.delta", "item_id": f"i{number}", "delta": "hello wor"}))
+            client.send(json.dumps({"a": "/-."[number % 3], "pad": "x" * 64}))
     assert closed(client)[0] in (1008, 1006)
-    errors = site.gateway.sql("SELECT error FROM flows WHERE operation = 'close' AND error LIKE '%told at once%'")
+    errors = site.gateway.sql("SELECT error FROM flows WHERE operation = 'close' AND error LIKE '%documents are held%'")
     assert len(errors) == 1
+
+
+def test_a_message_is_held_no_longer_than_a_while(site: Site) -> None:
+    """What may be a piece of a text waits for more, but whoever waits for an answer gets it."""
+    site.service.say = lambda connection, message: connection.send(json.dumps({"said": message.upper()}))
+    with site.open() as client:
+        for text in ("one", "and two"):
+            asked = time.monotonic()
+            client.send(json.dumps({"text": text}))
+            assert json.loads(json.loads(client.recv(timeout=10))["said"]) == {"TEXT": text.upper()}
+            assert 0.4 < time.monotonic() - asked < 3  # each side is silent for a quarter of a second
 
 
 def test_crumbs_of_a_service(site: Site) -> None:

@@ -92,15 +92,17 @@ def test_what_a_message_before_a_value_has_is_declared() -> None:
     assert contents(talk.end())[0] == [b'{"a": "eva"}']
 
 
+def say_one_word(messages: Messages, count: int, pad: bytes) -> None:
+    """A text of one word, in so many messages."""
+    for number in range(count):
+        messages.said(b'{"n": "%c", "pad": "%s"}' % (b"/-."[number % 3], pad), text=True)
+
+
 def test_a_text_that_does_not_end_is_bounded() -> None:
-    talk = messages(MAIL)
-    with pytest.raises(MaskingError, match=r"5\d\d documents are held for what may become a value in \$\.n; .*`texts`"):
-        for number in range(1000):
-            talk.said(b'{"n": "%c"}' % b"/-."[number % 3], text=True)
-    talk = messages(MAIL)
-    with pytest.raises(MaskingError, match="documents are held"):
-        for number in range(200):
-            talk.said(b'{"n": "%c", "pad": "%s"}' % (b"/-."[number % 3], b"x" * 100_000), text=True)
+    with pytest.raises(MaskingError, match=r"513 documents are held for what may become a value in \$\.n; .*`texts`"):
+        say_one_word(messages(MAIL), 1000, b"")
+    with pytest.raises(MaskingError, match=r"8\d documents are held"):
+        say_one_word(messages(MAIL), 200, b"x" * 100_000)
 
 
 def test_nothing_is_passed_on_before_it_is_recorded() -> None:

@@ -169,6 +169,7 @@ class Documents[T]:
         if self._framing.mode != "pieces":
             for reading in [r for r in self._holding if not r.exact and (long or r.fed < 2)]:
                 reading.settle()
+                reading.fed = 0  # what comes after silence most often is no piece of what was before
             self._holding = {reading for reading in self._holding if reading.holds}
 
     # What is read.
@@ -341,7 +342,7 @@ class Documents[T]:
                     else:
                         unit.leaves = (leaf,)
                     for reading in frame.readings:
-                        reading.feed_piece(leaf, self._number)
+                        reading.feed((leaf,), self._number)
                         if reading.holds:
                             self._holding.add(reading)
                     if not frame.exact:

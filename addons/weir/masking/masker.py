@@ -51,7 +51,7 @@ def mask_json(
         logprobs = known is None and view.recognises and _LOGPROBS.search(body) is not None
         if not fired and not slots and not parts and not logprobs:
             return body
-        walk = Walk(view, fired, slots, report, known or {})
+        walk = Walk(view, fired, slots, report, known)
         spelling = body.decode()
         masked = walk.masked(spelling, document)
         return body if masked is spelling else masked.encode()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from weir.masking.masks import Mask, View
-from weir.masking.reading import PATIENCE, Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, is_apart
+from weir.masking.reading import PATIENCE, Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, begins, ends
 from weir.masking.walk import Value
 from weir.masking.window import Window
 
@@ -208,12 +208,18 @@ class Pair:
     def _accepts(self, value: Value, told: Told) -> bool:
         """Whether *value*, *told* by leaves at several paths, counts.
 
-        Most often a path that takes another's place has a text of its own. Then a value that this text has by itself
-        does not go back to the other path, nor does one of the other path go on in it.
+        Most often a path that takes another's place has a text of its own, after a name at the other path, or it has
+        the whole text once more. Then a value that this text has by itself does not go back to the other path, nor does
+        one of the other path go on in it.
         """
-        path = told[-1][0].path
-        before = [text for leaf, text in told if leaf.path != path]
-        if not before or self.returns > 1 or told[len(before) - 1][0].path[-1:] == path[-1:]:
+        last = told[-1][0]
+        before = [(leaf, text) for leaf, text in told if leaf.path != last.path]
+        if not before or self.returns > 1:
             return True
-        after = "".join(text for leaf, text in told if leaf.path == path)
-        return not is_apart(self._view, value.kind, "".join(before), after)
+        if begins(self._view, value.kind, "".join(text for _, text in before)):
+            return False
+        other = before[-1][0]
+        goes_on = other.path[-1:] == last.path[-1:] or any(map(str.isspace, other.text))
+        if goes_on and not last.text.strip().endswith(other.text.strip()):
+            return True
+        return not ends(self._view, value.kind, "".join(text for leaf, text in told if leaf.path == last.path))

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from weir.masking.masks import View
@@ -141,7 +141,7 @@ class Reading:
             if not leaf.unit.passed:
                 self.feed([leaf], number)
 
-    def feed(self, leaves: list[Leaf], number: int) -> None:
+    def feed(self, leaves: Sequence[Leaf], number: int) -> None:
         """Read *leaves*, of unit *number*. Raises `MaskingError` where a value began in what was passed on."""
         if self.exact:
             for leaf in leaves:
@@ -209,7 +209,7 @@ class Reading:
         self._hold(leaf, start, start + len(leaf.text))
         self._found(window.feed(leaf.text[len(before) :]))
 
-    def _join(self, leaves: list[Leaf]) -> None:
+    def _join(self, leaves: Sequence[Leaf]) -> None:
         window = self._window
         place = window.settled + len(window.held)
         for leaf in leaves:
@@ -227,7 +227,7 @@ class Reading:
         leaf.unit.holds += 1
         leaf.holds += 1
 
-    def _classify(self, leaves: list[Leaf]) -> None:
+    def _classify(self, leaves: Sequence[Leaf]) -> None:
         """Hold nothing where all strings so far look like identifiers."""
         if self._identifiers < 0:
             return
@@ -289,10 +289,17 @@ def _told_by(value: Value, segments: Iterable[tuple[int, int, Leaf]]) -> Told:
 
 def is_apart(view: View, kind: str, before: str, after: str) -> bool:
     """Whether *after* by itself ends with a value of *kind*, or *before* by itself begins with one."""
-    find = view.detectors.find
-    return any(span.kind == kind and span.end == len(after) for span in find(after)) or any(
-        span.kind == kind and span.start == 0 for span in find(before)
-    )
+    return begins(view, kind, before) or ends(view, kind, after)
+
+
+def begins(view: View, kind: str, text: str) -> bool:
+    """Whether *text* begins with a value of *kind*."""
+    return any(span.kind == kind and span.start == 0 for span in view.detectors.find(text))
+
+
+def ends(view: View, kind: str, text: str) -> bool:
+    """Whether *text* ends with a value of *kind*."""
+    return any(span.kind == kind and span.end == len(text) for span in view.detectors.find(text))
 
 
 def accepts_in_list(view: View, value: Value, told: Told) -> bool:

@@ -194,13 +194,15 @@ class Walk:
         fired: tuple[Detector, ...],
         slots: list[tuple[int, Any, Any]],
         report: Report,
-        known: Known,
+        known: Known | None,
     ) -> None:
+        self._streamed = known is not None
         self._view = view
         self._fired = fired
         self._report = report
-        self._known = known
+        self._known = known or {}
         self._edits: list[tuple[str, tuple[Any, ...]]] = []  # calls of `Spelling`
+        self._logprobs: list[tuple[str, tuple[Any, ...]]] = []  # those that remove log-probabilities
         self._leaves: list[_Leaf] = []
         self._token = 0
         self._member_names: dict[str, list[tuple[int, dict[str, Mask], dict[str, Any]]]] = {}  # where each stands
@@ -219,6 +221,8 @@ class Walk:
             self._recognise(deadline)
         if self._member_names:
             self._rename(deadline)
+        if not self._streamed or self._edits:
+            self._edits += self._logprobs
         if not self._edits:
             return text
         spelling = Spelling(text)
@@ -271,7 +275,7 @@ class Walk:
             self._token += 1
             if strategies and name == "logprobs" and item:  # each token of a text beside it, in which values show
                 self._value(item, name, around, {})
-                self._edits.append(("replace", (first + 1, self._token - 1, None)))
+                self._logprobs.append(("replace", (first + 1, self._token - 1, None)))
                 members.append((first, self._token - 1, False))
                 continue
             dropped = False

@@ -1,0 +1,131 @@
+"""Every stream shape, with values that are cut at every position: nothing leaks, and nothing but values is changed."""
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from tests.masking.making import everything
+from tests.masking.shapes import SHAPES, StreamShape
+
+from weir.masking.joining import Documents
+from weir.masking.masker import mask_text
+from weir.masking.reading import between
+from weir.masking.streams import EventMasker, LineMasker
+from weir.masking.walk import MaskingError, Report
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing, compile_framing
+from weir.profiles.profile import load_profile
+from weir.profiles.settings import StreamSettings
+
+ALL = everything()
+VALUES = {
+    "email": "maria.keller@example.org",
+    "credit_card": "4242 4242 4242 4242",
+    "iban": "DE89 3704 0044 0532 0130 00",
+}
+PLAIN = "The quick brown fox, as they say, jumps over it at 7 and again at 12 or so."
+#: What an operator would write for services without a built-in profile, whose texts cannot be told apart by themselves.
+DECLARED: dict[str, dict[str, Any]] = {
+    "cohere-v1-chat": {"texts": [{"path": "$.text"}], "records": ["$.response"]},
+    "gemini-two-parts": {"texts": [{"path": "$.candidates[*].content.parts[*].text"}]},
+    "gemini-thought": {"texts": [{"path": "$.candidates[*].content.parts[*].text", "by": "thought"}]},
+    "weaviate-query-agent": {"texts": [{"path": "$.delta"}], "records": ["$.message"]},
+    "ai-sdk-reasoning": {"texts": [{"path": "$.delta", "by": ["type", "id"], "until": {"type": "*-end"}}]},
+}
+#: Shapes in which a text is told twice at one path, and only the event's name or a list's order says so.
+REPEATED = ("coze-chat", "langserve-log")
+VENDORS = [shape for shape in SHAPES if not shape.hostile]
+HOSTILE = [shape for shape in SHAPES if shape.hostile]
+
+
+def framing(shape: StreamShape) -> Framing:
+    """As the shape's profile declares it."""
+    if shape.profile is None:
+        settings = DECLARED.get(shape.name)
+        return UNKNOWN_FRAMING if settings is None else compile_framing(StreamSettings.model_validate(settings), None)
+    profile = load_profile(shape.profile)
+    if shape.form == "messages":
+        return profile.messages
+    found = profile.paths.find("POST", shape.path or "")
+    assert found is not None
+    return found.operation.framing
+
+
+def through(shape: StreamShape, units: list[bytes], declared: Framing, chunk: int = 0) -> list[bytes]:
+    """What is let through of *units*; their bytes in random chunks of at most so many, 0 for one unit after the other."""
+    if shape.form == "messages":
+        documents: Documents[bytes] = Documents(ALL, Report(), declared, lines=True)
+        out = []
+        for unit in units:
+            documents.add(unit, partial(between, b"", unit, b""))
+            out += documents.ready()
+        return [*out, *documents.end()]
+    masker = (EventMasker if shape.form == "events" else LineMasker)(ALL, Report(), declared)
+    data, sizes = b"".join(units), random.Random(chunk)
+    out, position = [], 0
+    for unit in [] if chunk else units:
+        out += masker.feed(unit)
+    while chunk and position < len(data):
+        size = sizes.randint(1, chunk)
+        out += masker.feed(data[position : position + size])
+        position += size
+    return [b"".join([*out, *masker.end()])]
+
+
+def cuts(text: str, value: str) -> Iterator[tuple[list[str], int]]:
+    """Pieces of *text*, with *value* cut at each position or in small pieces; and how large chunks are."""
+    start = text.index(value)
+    for i in range(len(value) + 1):
+        yield [piece for piece in (text[: start + i], text[start + i :]) if piece], 40 if i % 7 == 3 else 0
+        before, after = text[:start], text[start + len(value) :]
+        if i % 3 == 1:
+            yield [p for p in (before[:5], before[5:], value[:i], value[i:], after[:3], after[3:]) if p], 0
+    yield list(text), 0
+    yield [text[i : i + 3] for i in range(0, len(text), 3)], 25
+
+
+def left(value: str, text: str) -> int:
+    """The most characters of *value*, from one place on, that stand in *text*."""
+    return max(
+        (n for n in range(1, len(value) + 1) for i in range(len(value) - n + 1) if value[i : i + n] in text), default=0
+    )
+
+
+@pytest.mark.parametrize("shape", VENDORS, ids=lambda shape: shape.name)
+def test_a_client_reads_the_masked_text(shape: StreamShape) -> None:
+    declared = framing(shape)
+    for kind, value in VALUES.items():
+        for text in (f"Write to {value} today, or not.", f"It is {value}", f"{value} it is"):
+            masked = mask_text(ALL, text, Report())
+            for pieces, chunk in cuts(text, value) if text[0] == "W" else [([p], 0) for p in [text]]:
+                read = shape.read(through(shape, shape.told(pieces), declared, chunk))
+                if shape.name in REPEATED:
+                    assert f"[{kind.upper()}]" in read and left(value, read) < 4, (pieces, read)
+                else:
+                    assert read == masked, pieces
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_nothing_leaks_of_a_stream_that_no_profile_knows(shape: StreamShape) -> None:
+    """All but the edges of the value is hidden: also where it is masked together with what is beside it."""
+    for value in VALUES.values():
+        text = f"Write to {value} today, or not."
+        for pieces, chunk in cuts(text, value):
+            try:
+                out = through(shape, shape.told(pieces), UNKNOWN_FRAMING, chunk)
+            except MaskingError:
+                assert shape.hostile, pieces
+                continue
+            read = shape.read(out)
+            assert value not in read and value.encode() not in b"".join(out), pieces
+            assert left(value, read) <= 6, (pieces, read)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_stream_without_values_keeps_its_bytes(shape: StreamShape) -> None:
+    for declared in (UNKNOWN_FRAMING, framing(shape)):
+        for pieces in (list(PLAIN), [PLAIN[i : i + 4] for i in range(0, len(PLAIN), 4)], PLAIN.split("k"), [PLAIN]):
+            units = shape.told(pieces)
+            for chunk in (0, 30):
+                assert b"".join(through(shape, units, declared, chunk)) == b"".join(units)
