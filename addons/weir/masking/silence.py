@@ -34,6 +34,9 @@ class Silence:
 
     def heard(self) -> None:
         """Something has come."""
+        if self._told and self._timer is not None:  # it waits for the longer time
+            self._timer.cancel()
+            self._timer = None
         self._heard, self._told = time.monotonic(), 0
         if self._timer is None and self._holds():
             self._wait(self._seconds[0])
