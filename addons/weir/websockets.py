@@ -160,7 +160,10 @@ class WebSockets:
                 return
             side = conversation.side(from_caller)
             if message.injected:  # the relay says that nothing has come for a while
-                said = side.idle(long=conversation.silences[from_caller].long)
+                silence = conversation.silences[from_caller]
+                if not silence.told:
+                    return  # something has come since
+                said = side.idle(long=silence.long)
             else:
                 content = self._scrubbed(conversation.exchange, message)
                 said = side.said(content, text=message.type is Opcode.TEXT, at=message.timestamp)
@@ -188,7 +191,8 @@ class WebSockets:
             silence.end()
         exchange = conversation.exchange
         try:
-            for from_caller in (True, False):
+            # Where the gateway closes, what was held of a message may be a part of what it closes for.
+            for from_caller in (True, False) if conversation.closing is None else ():
                 await self._pass(flow, conversation, from_caller, conversation.side(from_caller).end())
             reason = self._credentials.scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")
             for messages in (conversation.of_caller, conversation.of_service):

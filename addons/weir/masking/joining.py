@@ -33,7 +33,7 @@ from weir.masking.leaves import Collector, Keys
 from weir.masking.masker import mask_json, mask_line
 from weir.masking.masks import Mask, View
 from weir.masking.neighbours import MOST_TEXTS, AtPath, Pair
-from weir.masking.reading import FRESH, NAME, PATIENCE, REMEDY, Frame, Leaf, Path, Reading, Siblings, Unit, between
+from weir.masking.reading import NAME, PATIENCE, REMEDY, Frame, Leaf, Path, Reading, Siblings, Unit, between
 from weir.masking.spelling import Change
 from weir.masking.walk import Joined, Known, MaskingError, Part, Report, applied, changes_of, words_of
 from weir.masking.window import Window
@@ -44,8 +44,14 @@ LARGEST_EVENT = 8 << 20
 MOST_UNITS = 512
 #: Paths that are told apart. Leaves at others are read as if they were at one path.
 _MOST_PATHS = 256
-#: Pairs of paths that are read together.
-_MOST_PAIRS = 16
+#: Leaves at one path in one unit that are read in groups as well.
+_MOST_BESIDE = 32
+#: Pairs of paths that are read together; paths that may go on with a text, and that a text may come from.
+_MOST_PAIRS = 48
+_MOST_NEW = 12
+_MOST_LEFT = 6
+#: Leaves of a path with which a pair begins.
+_SEEDS = 24
 #: Units in which no path has taken another's place after which a pair holds nothing.
 _MOVED = 2
 #: Units that differ only in a piece of one text, which services send one after another.
@@ -115,6 +121,7 @@ class Documents[T]:
 
     def add_other(self, passed: T) -> None:
         """Take what has no text in it. It keeps its place."""
+        self._number += 1
         self._take(Unit(b"", lambda _: passed))
 
     def _take(self, unit: Unit) -> None:
@@ -158,16 +165,16 @@ class Documents[T]:
     @property
     def holds(self) -> bool:
         """Whether any unit is held."""
-        return bool(self._units)
+        return bool(self._units) and self._units[0].holds > 0
 
     def idle(self, *, long: bool = False) -> None:
         """Hold less, as nothing has come for a while, or for a *long* one.
 
-        After a while, texts are held that have gone on already; after a long one, declared texts. With the framing
+        After a while, only texts are held that have gone on already; after a long one, nothing is. With the framing
         ``pieces``, all is held until more comes.
         """
         if self._framing.mode != "pieces":
-            for reading in [r for r in self._holding if not r.exact and (long or r.fed < 2)]:
+            for reading in [r for r in self._holding if long or (not r.exact and r.fed < 2)]:
                 reading.settle()
                 reading.fed = 0  # what comes after silence most often is no piece of what was before
             self._holding = {reading for reading in self._holding if reading.holds}
@@ -253,9 +260,12 @@ class Documents[T]:
                 changed = at.note(leaf.siblings) or changed
             if changed and at.regroup(self._number):
                 self._frames.clear()
-            for leaf in leaves:
-                for reading in at.readings(leaf, self._number):
-                    work.setdefault(reading, []).append(leaf)
+            if len(leaves) > _MOST_BESIDE:
+                work[at.whole] = leaves
+            else:
+                for leaf in leaves:
+                    for reading in at.readings(leaf, self._number):
+                        work.setdefault(reading, []).append(leaf)
             if changed:
                 self._holding.update(at.groups.values())
             if not at.recent or at.recent[-1].text != leaves[-1].text:
@@ -290,15 +300,16 @@ class Documents[T]:
 
     def _move(self, found: dict[Path, list[Leaf]], new: dict[Path, Leaf]) -> None:
         """Read paths as one where one has taken another's place."""
-        came = [path for path in new if path not in self._before]
         left = [
-            path for path, (number, _) in self._seen.items() if path not in found and self._number - number <= FRESH * 2
+            path for path, (number, _) in self._seen.items() if path not in found and self._number - number <= PATIENCE
         ]
-        for path in came[:4]:
-            last, _ = self._seen.get(path, (0, None))
-            later = [before for before in left if self._seen[before][0] > last]
-            for before in sorted(later, key=lambda p: -self._seen[p][0])[:4]:
-                self._pair(before, path)
+        if left:
+            left.sort(key=lambda path: -self._seen[path][0])
+            for path in list(new)[-_MOST_NEW:]:
+                # One that was there in the last unit takes the place only of what has left since.
+                last = self._number - 2 if path in self._before else self._seen.get(path, (0, None))[0]
+                for before in [p for p in left[:_MOST_LEFT] if self._seen[p][0] > last]:
+                    self._pair(before, path)
         for path, leaf in new.items():
             self._seen.pop(path, None)
             self._seen[path] = (self._number, leaf)
@@ -307,7 +318,7 @@ class Documents[T]:
         self._before = set(found)
 
     def _pair(self, before: Path, path: Path) -> None:
-        if any(before in pair.paths and path in pair.paths for pair in self._pairs):
+        if any(path in pair.paths and pair.last == before for pair in self._pairs):
             return
         self._frames.clear()
         for pair in self._pairs:
@@ -321,7 +332,7 @@ class Documents[T]:
         reading = Reading(at.new_window(), f"{at.name}, where another member goes on with it", patience=_MOVED)
         pair = Pair(self._view, reading, {before, path}, before)
         pair.grown = self._number
-        reading.seed(list(at.recent), self._number)
+        reading.seed(list(at.recent)[-_SEEDS:], self._number)
         self._holding.add(reading)
         self._pairs.append(pair)
 
@@ -353,7 +364,7 @@ class Documents[T]:
 
     def _remember(self, unit: Unit, event: str) -> None:
         """Make a frame of *unit*, where all but one piece of a text is clean and held by nothing."""
-        texts = [*unit.exact, *(leaf for leaf in unit.leaves if not leaf.constant)]
+        texts = [*unit.exact, *(leaf for leaf in unit.leaves if leaf.constants < leaf.reads or not leaf.reads)]
         if len(texts) != 1 or self._view.named or unit.inner:
             return
         (leaf,) = texts

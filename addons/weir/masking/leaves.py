@@ -1,18 +1,21 @@
 """The leaves of one document: its strings, where they stand, and what stands beside them."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any
 
 from weir.content import ContentError, parse_answer
 from weir.masking.masks import Mask
-from weir.masking.reading import Leaf, Path, Siblings, Unit
+from weir.masking.reading import Leaf, Path, Siblings, Slot, Unit
 from weir.masking.walk import labels_around, named_under, words_of
 
 #: Documents within strings of documents that are read.
 _DEEPEST = 2
 #: Characters of a sibling by which leaves are told apart.
 _SHORT = 80
+#: Members beside a leaf that are looked at, at each depth; and items of lists that are told apart by their place.
+_MOST_SIBLINGS = 40
+_MOST_TOLD = 4
 #: Types of values that are leaves or have some.
 _LEAVES = (str, dict, list, int)
 #: Names that tell items apart, as indexes do: with digits, or long ones.
@@ -21,6 +24,18 @@ _LONG_NAME = 24
 
 #: By path: the names under which its leaves stand, and the mask of each kind.
 Keys = dict[Path, tuple[str, dict[str, Mask]]]
+
+
+def _is_short(value: Any) -> bool:
+    """Whether *value* may be what tells leaves apart."""
+    return value is None or type(value) in (int, bool, float) or (type(value) is str and len(value) <= _SHORT)
+
+
+def _beside(depth: int, before: str, value: dict[str, Any]) -> Iterator[tuple[Slot, Any]]:
+    """The members of the object *value* that may tell leaves apart."""
+    for name, item in value.items():
+        if _is_short(item):
+            yield (depth, before + name), item
 
 
 class Collector:
@@ -58,22 +73,26 @@ class Collector:
         kind = type(value)
         if kind is dict:
             around = labels_around(key, value)
-            beside = [
-                ((len(path), name), item)
-                for name, item in value.items()
-                if item is None
-                or (type(item) is str and len(item) <= _SHORT and " " not in item)
-                or type(item) in (int, bool)
-            ]
+            beside = list(_beside(len(path), "", value))
+            for name, item in value.items():  # and those of objects beside it: an agent's name
+                if type(item) is dict:
+                    beside += _beside(len(path), f"{name}.", item)
+                elif type(item) is list and len(item) == 1 and _is_short(item[0]):
+                    beside.append(((len(path), name), item[0]))
+            del beside[_MOST_SIBLINGS:]
             siblings = (*siblings, *beside)
             for name, item in value.items():
-                if type(item) not in _LEAVES or name == "logprobs" or (id(value), name) in self._taken:
-                    continue  # log-probabilities are removed as a whole
+                if type(item) not in _LEAVES or (id(value), name) in self._taken:
+                    continue
                 step, more = name, siblings
                 if len(name) >= _LONG_NAME or _DIGIT.search(name):
                     step, more = "*", (*siblings, ((len(path), "{}"), name))
                 self._item(value, name, item, (*path, step), more, name, around, strategies, depth)
         else:
+            if len(value) <= _MOST_TOLD:  # a tuple: what stands in one object says which text stands in another
+                for i, item in enumerate(value):
+                    if type(item) is dict:
+                        siblings = (*siblings, *_beside(len(path), f"{i}.", item))
             for i, item in enumerate(value):
                 if type(item) in _LEAVES and (id(value), i) not in self._taken:
                     more = (*siblings, ((len(path), "[]"), i))

@@ -14,8 +14,9 @@ from weir.masking.masks import MaskedField, View
 from weir.masking.walk import MaskingError, Report
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
-#: What some protocols write before a JSON value: a number, or a name and a colon.
-_BEFORE = re.compile(rb"\s*(?:[0-9]{1,8}|[0-9A-Za-z_-]{1,16}:\s?)(?=[\[{\"])")
+#: What some protocols write before a JSON value: a number with a namespace (Socket.IO), a letter (SockJS), a name and a
+#: colon.
+_BEFORE = re.compile(rb"\s*(?:[0-9]{1,8}(?:/[^,\[\]{}\"]{0,64},)?[0-9]{0,8}|[a-z]|[0-9A-Za-z_-]{1,16}:\s?)(?=[\[{\"])")
 
 
 class Message(NamedTuple):

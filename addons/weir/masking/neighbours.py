@@ -20,8 +20,8 @@ _RECENT = 64
 _KEPT = 3000
 #: Different values of a member after which it is a counter, if none of them has returned.
 _COUNTER = 16
-#: Members that say which text a piece belongs to. Where one recurs, texts are not joined across its values. Members of
-#: other names tell texts apart as well, but then the texts are also read as one.
+#: Members that most often say which text a piece belongs to. They tell leaves apart from their first two values on,
+#: other members from when a value recurs.
 _IDENTITY = re.compile(r"(?:^|_)(?:index|id)$|(?:Index|Id)$")
 
 
@@ -55,17 +55,13 @@ class _Member:
         several = len(self.values) > 1
         return several and (self.repeats or self.returns > 0 or (self.identity and len(self.values) < _COUNTER))
 
-    @property
-    def certain(self) -> bool:
-        """Whether its values certainly tell texts apart, so that these are not read as one."""
-        return self.identity and self.returns > 1 and len(self.values) > 1
-
 
 class AtPath:
     """The leaves at one path, and the readings of them."""
 
     __slots__ = (
-        "_by", "_kept", "_own", "_strategies", "_view", "groups", "key", "members", "name", "recent", "whole",
+        "_by", "_in_list", "_kept", "_own", "_strategies", "_view", "groups", "key", "members", "name", "recent",
+        "whole",
     )  # fmt: skip
 
     def __init__(self, view: View, path: Path, key: str, strategies: dict[str, Mask]) -> None:
@@ -73,13 +69,15 @@ class AtPath:
         self._strategies = strategies
         self.key = key
         self.name = "$" + "".join("[*]" if step == "*" else f".{step}" for step in path)
-        self._own = (len(path) - 1, path[-1]) if path else (-2, "")
+        self._in_list = path[-1:] == ("*",)
+        #: The leaf itself, among what stands beside leaves.
+        self._own = {(i, ".".join(path[i : i + n])) for i in range(len(path)) for n in (1, 2)}
         self.members: dict[Slot, _Member] = {}
         self._by: list[Slot] = []
         self.groups: dict[tuple[Any, ...], Reading] = {}
         self.recent: deque[Leaf] = deque()
         self._kept = 0  # characters of these
-        self.whole: Reading | None = self._new()
+        self.whole = self._new()
 
     def new_window(self) -> Window:
         """A window on texts that stand here."""
@@ -87,7 +85,7 @@ class AtPath:
 
     def _new(self) -> Reading:
         reading = Reading(self.new_window(), self.name)
-        if self._own[1] == "*":
+        if self._in_list:
             reading.accepts = partial(accepts_in_list, self._view)
         return reading
 
@@ -99,7 +97,7 @@ class AtPath:
             if slot not in beside and known.note(None):
                 changed = True
         for slot, value in siblings:
-            if slot == self._own:
+            if slot in self._own:
                 continue
             member = self.members.get(slot)
             if member is None:
@@ -122,31 +120,22 @@ class AtPath:
     def regroup(self, number: int) -> bool:
         """Tell leaves apart as the members beside them now do. Returns whether that is otherwise than before."""
         telling = [slot for slot, member in self.members.items() if member.tells]
-        telling.sort(key=lambda slot: (not self.members[slot].certain, not self.members[slot].identity))
+        telling.sort(key=lambda slot: (not self.members[slot].identity, len(self.members[slot].values)))
         by = telling[:_MOST_SLOTS]
-        certain = any(self.members[slot].certain for slot in by)
-        if by == self._by and certain == (self.whole is None):
+        if by == self._by:
             return False
-        if by != self._by:
-            self._by = by
-            for group in self.groups.values():
-                group.settle()
-            self.groups.clear()
-            for leaf in list(self.recent):
-                if not leaf.unit.passed:
-                    list(self._groups_of(leaf, number))
-        if certain and self.whole is not None:
-            self.whole.settle()
-            self.whole = None
-        elif not certain and self.whole is None:
-            self.whole = self._new()
-            self.whole.seed(list(self.recent), number)
+        self._by = by
+        for group in self.groups.values():
+            group.settle()
+        self.groups.clear()
+        for leaf in list(self.recent):
+            if not leaf.unit.passed:
+                list(self._groups_of(leaf, number))
         return True
 
     def readings(self, leaf: Leaf, number: int) -> list[Reading]:
         """The readings that *leaf* belongs to, of unit *number*. It is not in `recent` yet."""
-        found = [] if self.whole is None else [self.whole]
-        return [*found, *self._groups_of(leaf, number)] if self._by else found
+        return [self.whole, *self._groups_of(leaf, number)] if self._by else [self.whole]
 
     def _groups_of(self, leaf: Leaf, number: int) -> Iterator[Reading]:
         beside = dict(leaf.siblings)
@@ -155,28 +144,22 @@ class AtPath:
         if len(values) > 1:
             keys.append(tuple(values))
         for key in keys:
-            group = self.groups.get(key)
+            group = self.groups.pop(key, None)
             if group is None:
                 group = self._new_group(key, number)
+            self.groups[key] = group  # the last is that which was used last
             yield group
 
     def _new_group(self, key: tuple[Any, ...], number: int) -> Reading:
         if len(self.groups) >= MOST_TEXTS:
-            oldest = min(self.groups, key=lambda k: self.groups[k].number)
-            self.groups.pop(oldest).settle()
-        group = self.groups[key] = self._new()
+            self.groups.pop(next(iter(self.groups))).settle()
+        group = self._new()
         if any(self.members[slot].identity and slot[0] > 0 for slot, _ in key):
             group.patience = PATIENCE
         same = [leaf for leaf in self.recent if all(dict(leaf.siblings).get(slot) == value for slot, value in key)]
         if same:
             group.seed(same, number)
         return group
-
-    def all(self) -> Iterator[Reading]:
-        """Every reading."""
-        if self.whole is not None:
-            yield self.whole
-        yield from self.groups.values()
 
 
 class Pair:

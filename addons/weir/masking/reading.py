@@ -14,6 +14,13 @@ PATIENCE = 32
 FRESH = 4
 #: Characters of a string that is a name, if it comes twice in a row.
 NAME = 4
+#: Characters that equal strings, one after another, have together where they are no part of any value.
+_LONGEST_RUN = 100
+#: Characters of a string of which no value has two in a row.
+_LEAST_WHOLE = 16
+#: Leaves that are held for one word before less of the word is held, and how many of its characters are.
+_MOST_HELD = 200
+_HELD = 100
 #: Characters of a string without white space that is data: audio, an image.
 _DATA = 2048
 #: What the operator of a stream that is cut can do.
@@ -35,7 +42,8 @@ class Leaf:
 
     parts: list[Part] | tuple[Part, ...] = ()  # of values, in no order
     holds = 0  # readings that hold it
-    constant = False  # a name that comes again in each unit
+    reads = 0  # readings that have read it
+    constants = 0  # those in which it is a name that comes again in each unit
 
     def __init__(
         self, unit: "Unit", container: Any, key: Any, text: str, siblings: Siblings = (), path: Path = ()
@@ -149,6 +157,8 @@ class Reading:
             return
         self.number = number
         self.fed += 1
+        for leaf in leaves:
+            leaf.reads += 1
         if self.fed == 2 and self.patience == FRESH:
             self.patience = PATIENCE
         if len(leaves) == 1:
@@ -156,7 +166,9 @@ class Reading:
             if text == self._previous:
                 self._repeats += 1
                 if self._is_constant(text):
-                    leaves[0].constant = True
+                    leaves[0].constants += 1
+                    if len(text) < _LEAST_WHOLE and len(text) * self._repeats < _LONGEST_RUN:
+                        self._join(leaves)
                     self.settle()
                     return
             else:
@@ -185,11 +197,16 @@ class Reading:
         values = window.feed(text)
         if values or self._held[0][0] <= window.settled:
             self._found(values)
+        if len(self._held) > _MOST_HELD:
+            self._found(window.shorten(_HELD))
         if len(text) > _DATA and not any(map(str.isspace, text)):
             self.settle()
 
     def _is_constant(self, text: str) -> bool:
-        """Whether a *text* that has come again, with nothing else between, is a name rather than a piece of a text."""
+        """Whether a *text* that has come again, with nothing else between, is a name rather than a piece of a text.
+
+        A value may have a part twice. So it is held no longer, but still read, until it has come more often than that.
+        """
         if any(map(str.isalpha, text)):
             return len(text) >= NAME or self._repeats > 2
         return len(text) * self._repeats > 40
@@ -198,7 +215,7 @@ class Reading:
         """Whether a string that begins with the one *before* repeats it."""
         if self._cumulative >= 0:
             return True
-        return any(map(str.isalpha, before)) and (self.fed == 2 or len(before) >= 3)
+        return any(map(str.isalpha, before)) and len(before) >= (4 if self.fed == 2 else 8)
 
     def _grow(self, leaf: Leaf, before: str) -> None:
         """Read a leaf that repeats the text *before* it and goes on."""
@@ -218,6 +235,8 @@ class Reading:
             place = end
         text = leaves[0].text if len(leaves) == 1 else "".join(leaf.text for leaf in leaves)
         self._found(window.feed(text))
+        if len(self._held) > _MOST_HELD:
+            self._found(window.shorten(_HELD))
         if len(text) > _DATA and not any(map(str.isspace, text)):
             self.settle()
 
@@ -240,7 +259,7 @@ class Reading:
         self._short = self._short or len(text) < 12
         if (self._identifiers >= 8 and self._length >= 64) or (self._identifiers >= 3 and not self._short):
             held = self._window.held
-            if not held.isdigit() or len(held) > 40:
+            if "eyJ" not in held and (not held.isdigit() or len(held) > 40):  # tokens of JOSE begin so
                 self.settle()
 
     def settle(self) -> None:
@@ -255,6 +274,8 @@ class Reading:
                 for start, end, leaf in segments
                 if start < value.end and value.start < end
             ]
+            if len(among) > 1 and _is_name(among[0][0].text) and len({leaf.text for leaf, _ in among}) == 1:
+                continue  # a name, again and again
             if self.accepts is not None and not self.accepts(value, _told_by(value, segments)):
                 continue
             begins = True
@@ -275,6 +296,11 @@ class Reading:
             leaf.unit.holds -= 1
         while segments and segments[0][1] <= window.begins:
             segments.popleft()
+
+
+def _is_name(text: str) -> bool:
+    """Whether *text* is a name, if it comes twice in a row."""
+    return len(text) >= NAME and any(map(str.isalpha, text))
 
 
 def _told_by(value: Value, segments: Iterable[tuple[int, int, Leaf]]) -> Told:

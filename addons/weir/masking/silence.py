@@ -28,6 +28,11 @@ class Silence:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def told(self) -> bool:
+        """Whether *tell* was called in this silence."""
+        return self._told > 0
+
+    @property
     def long(self) -> bool:
         """Whether the longer time has passed."""
         return self._told > 1

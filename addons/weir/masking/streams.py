@@ -20,6 +20,8 @@ from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 #: How a line begins that is JSON: with a value, or with a short name of what the value is, as in ``0:"text"``.
 _JSON_LINE = re.compile(rb"\s*(?:[0-9A-Za-z_-]{1,16}:\s?)?[\[{\"]")
+#: Bytes of a first line that may be JSON, but is more likely text that begins like it.
+_LONGEST_LINE = 2048
 _PREFIX = re.compile(rb"\s*([0-9A-Za-z_-]{1,16}):\s?(?=[\[{\"])")
 
 
@@ -153,6 +155,9 @@ class EventMasker:
             return
         self._waits = False
         body = b"\n".join(data)
+        before = _PREFIX.match(body)
+        if before is not None and not self._view.named and self._prefixed(lines, body, before.end()):
+            return
         written = partial(self._written, lines)
         if body.strip() == b"[DONE]":
             self._documents.add_other(written(None))
@@ -170,6 +175,18 @@ class EventMasker:
             raise MaskingError("an event is not JSON, in which fields have names")
         else:
             self._documents.add_text(_decoded(body), written, name)
+
+    def _prefixed(self, lines: list[tuple[bytes, bytes]], body: bytes, start: int) -> bool:
+        """Take an event with a name before the JSON in its data, which begins at *start*. Returns whether it is one."""
+
+        def written(masked: bytes | None) -> bytes:
+            return self._written(lines, None if masked is None else body[:start] + masked)
+
+        try:
+            self._documents.add(body[start:], written, _decoded(body[:start]))
+        except ContentError:
+            return False
+        return True
 
     def _written(self, lines: list[tuple[bytes, bytes]], body: bytes | None) -> bytes:
         """*lines* of an event with *body* as its data, or its own; other fields masked as texts."""
@@ -281,6 +298,7 @@ class PlainMasker:
         self._documents: Documents[bytes] = Documents(view, report, framing, lines=True)
         self._line = b""  # of a line that has not ended, where it may be JSON
         self._in_text = False  # within a line that is text
+        self._told_lines = False  # lines that are JSON have come
 
     def feed(self, data: bytes) -> list[bytes]:
         """What has ended, masked."""
@@ -305,26 +323,30 @@ class PlainMasker:
 
     @property
     def holds(self) -> bool:
-        """Whether anything is held that has ended."""
-        return self._documents.holds
+        """Whether anything is held that has ended, or a line that may be JSON."""
+        return self._documents.holds or bool(self._line)
 
     def idle(self, *, long: bool) -> list[bytes]:
         """What may be let through, now that nothing has come for a while."""
         self._documents.idle(long=long)
-        return self._documents.ready()
+        out = self._documents.ready()
+        if self._line and not self._documents.holds:
+            line, self._line, self._in_text = self._line, b"", True
+            out += self._let(line, False)
+        return out
 
     def end(self) -> list[bytes]:
         """What was held."""
         out: list[bytes] = []
-        if self._line and not self._json(self._line, out):
+        if self._line and not (_JSON_LINE.match(self._line) and self._json(self._line, out)):
             out += self._let(self._line, False)
         self._line = b""
         return [*out, *self._let(b"", True)]
 
     def _may_be_json(self, line: bytes) -> bool:
-        if len(line) > LARGEST_EVENT:
-            raise MaskingError("a line is longer than any may be")
-        return _JSON_LINE.match(line) is not None or _NAME.fullmatch(line) is not None
+        if _JSON_LINE.match(line) is None:
+            return _NAME.fullmatch(line) is not None
+        return len(line) < _LONGEST_LINE or self._documents.holds or self._told_lines
 
     def _json(self, line: bytes, out: list[bytes]) -> bool:
         """Take a *line* that is JSON. Returns whether it is."""
@@ -341,6 +363,7 @@ class PlainMasker:
         except ContentError:
             return False
         out += self._documents.ready()
+        self._told_lines = True
         return True
 
     def _let(self, data: bytes, last: bool) -> list[bytes]:

@@ -196,7 +196,8 @@ class Walk:
         report: Report,
         known: Known | None,
     ) -> None:
-        self._streamed = known is not None
+        #: Log-probabilities stay where nothing else is changed, in a document of a stream.
+        self._keeps = known is not None and not any(joined.parts for joined in known.values())
         self._view = view
         self._fired = fired
         self._report = report
@@ -221,7 +222,7 @@ class Walk:
             self._recognise(deadline)
         if self._member_names:
             self._rename(deadline)
-        if not self._streamed or self._edits:
+        if not self._keeps or self._edits:
             self._edits += self._logprobs
         if not self._edits:
             return text
@@ -274,7 +275,7 @@ class Walk:
                 self._member_names.setdefault(name, []).append((self._token, strategies, value))
             self._token += 1
             if strategies and name == "logprobs" and item:  # each token of a text beside it, in which values show
-                self._value(item, name, around, {})
+                self._value(item, name, around, strategies if self._keeps else {})
                 self._logprobs.append(("replace", (first + 1, self._token - 1, None)))
                 members.append((first, self._token - 1, False))
                 continue

@@ -42,6 +42,8 @@ _IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
 _KEY_BEGIN = "-----BEGIN "
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _LONGEST_KEY = 20_000
+#: What no key has: a character besides those of PEM (RFC 7468), and words of a sentence.
+_NO_KEY = re.compile(r"[^A-Za-z0-9+/=\s:,.\\-]|[A-Za-z]{1,20} [A-Za-z]{1,20} [A-Za-z]{1,20}\b")
 
 
 class Window:
@@ -105,6 +107,16 @@ class Window:
         if last:
             self.forced = self.settled
         self._look_at = max(LONGEST_WORD, len(self.held)) + _STEP  # data without spaces is not searched for each piece
+        return values
+
+    def shorten(self, length: int) -> list[Value]:
+        """Hold at most *length* characters, unless they are of a private key. Returns the values that end before."""
+        if len(self.held) <= length or _open_key(self.held) >= 0:
+            return []
+        rest = self.held[-length:]
+        self.held = self.held[:-length]
+        forced, values = self.forced, self.feed("", last=True)
+        self.forced, self.held = forced, rest
         return values
 
     def _is_plain(self, held: str) -> bool:
@@ -171,7 +183,10 @@ def _open_key(held: str) -> int:
         return -1
     head = held[place + len(_KEY_BEGIN) :][:60]
     is_key = "PRIVATE KEY" in head or ("-" not in head.removesuffix("-") and "\n" not in head)
-    return place if is_key and _KEY_END.search(held, place) is None else -1
+    if not is_key or _KEY_END.search(held, place) is not None:
+        return -1
+    text = held[place + len(_KEY_BEGIN) :].partition("-----")[2].partition("-----")[0]
+    return -1 if _NO_KEY.search(text) is not None else place
 
 
 def _in_iban(held: str, place: int, word: str) -> bool:
