@@ -329,7 +329,7 @@ class Documents[T]:
         if len(self._pairs) >= _MOST_PAIRS:
             self._pairs.pop(0).reading.settle()
         at = self._paths.get(before) or self._paths[("*",)]
-        reading = Reading(at.new_window(), f"{at.name}, where another member goes on with it", patience=_MOVED)
+        reading = Reading(at.new_window(named=False), f"{at.name}, where another member goes on with it", patience=_MOVED)
         pair = Pair(self._view, reading, {before, path}, before)
         pair.grown = self._number
         reading.seed(list(at.recent)[-_SEEDS:], self._number)

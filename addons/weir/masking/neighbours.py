@@ -79,9 +79,9 @@ class AtPath:
         self._kept = 0  # characters of these
         self.whole = self._new()
 
-    def new_window(self) -> Window:
-        """A window on texts that stand here."""
-        return Window(self._view, self.key, self._strategies)
+    def new_window(self, *, named: bool = True) -> Window:
+        """A window on texts that stand here; not *named* where they stand under other names as well."""
+        return Window(self._view, self.key if named else "", self._strategies)
 
     def _new(self) -> Reading:
         reading = Reading(self.new_window(), self.name)
