@@ -33,9 +33,23 @@ from weir.masking.leaves import Collector, Keys
 from weir.masking.masker import mask_json, mask_line
 from weir.masking.masks import Mask, View
 from weir.masking.neighbours import MOST_TEXTS, AtPath, Pair
-from weir.masking.reading import NAME, PATIENCE, REMEDY, Frame, Leaf, Path, Reading, Siblings, Unit, between
+from weir.masking.reading import (
+    NAME,
+    PATIENCE,
+    REMEDY,
+    Frame,
+    Leaf,
+    Path,
+    Reading,
+    Siblings,
+    Told,
+    Unit,
+    begins,
+    between,
+    ends,
+)
 from weir.masking.spelling import Change
-from weir.masking.walk import Joined, Known, MaskingError, Part, Report, applied, changes_of, words_of
+from weir.masking.walk import Joined, Known, MaskingError, Part, Report, Value, applied, changes_of, words_of
 from weir.masking.window import Window
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, Identity, Text
 
@@ -47,15 +61,45 @@ _MOST_PATHS = 256
 #: Leaves at one path in one unit that are read in groups as well.
 _MOST_BESIDE = 32
 #: Pairs of paths that are read together; paths that may go on with a text, and that a text may come from.
-_MOST_PAIRS = 48
+_MOST_PAIRS = 64
 _MOST_NEW = 12
-_MOST_LEFT = 6
+_MOST_LEFT = 10
 #: Leaves of a path with which a pair begins.
 _SEEDS = 24
 #: Units in which no path has taken another's place after which a pair holds nothing.
 _MOVED = 2
 #: Units that differ only in a piece of one text, which services send one after another.
 _MOST_FRAMES = 4
+
+
+class _Together:
+    """Texts that one declaration tells apart, read as one: a service may name one otherwise in each unit, or not."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._seen: dict[Any, int] = {}  # of each text, how many leaves it has had
+        self._recent: deque[Leaf] = deque(maxlen=_SEEDS)
+        self.reading: Reading | None = None
+
+    def note(self, leaf: Leaf) -> list[Leaf]:
+        """Note one *leaf* more. Returns those before it."""
+        before = list(self._recent)
+        self._recent.append(leaf)
+        if leaf.siblings in self._seen or len(self._seen) < MOST_TEXTS:
+            self._seen[leaf.siblings] = self._seen.get(leaf.siblings, 0) + 1
+        return before
+
+    @property
+    def several(self) -> bool:
+        """Whether there have been leaves of several texts."""
+        return len(self._seen) > 1
+
+    def accepts(self, value: Value, told: Told) -> bool:
+        """Whether *value* counts. Where texts have had several leaves, those of two have no value that one has alone."""
+        (first, before), (last, after) = told[0], told[-1]
+        if first.siblings == last.siblings or max(self._seen.values()) == 1:
+            return True
+        return not begins(self._view, value.kind, before) and not ends(self._view, value.kind, after)
 
 
 class Documents[T]:
@@ -75,6 +119,7 @@ class Documents[T]:
         self._seen: dict[Path, tuple[int, Leaf]] = {}  # of paths: the last unit with a leaf that was new, and the leaf
         self._before: set[Path] = set()  # the paths of the last unit
         self._holding: set[Reading] = set()
+        self._together: dict[int, _Together] = {}  # of declared texts with the same number
         self._frames: list[Frame] = []  # the last ones, the latest first
         self._joins = framing.mode != "records"
         self.reads_text = False  # all units so far were text, and no JSON
@@ -198,16 +243,18 @@ class Documents[T]:
                 strategies = named.get(slot, self._view.strategy_of)
                 if strategies is None or not strategies:
                     continue
-                leaf = Leaf(unit, place.container, place.key, place.text)
+                leaf = Leaf(unit, place.container, place.key, place.text, place.identity)
                 exact.append(leaf)
                 if place.text:
-                    self._declared_reading(number, text, place.identity, str(place.key), strategies).feed(
-                        [leaf], self._number
-                    )
+                    reading = self._declared_reading(number, text, place.identity, str(place.key), strategies)
+                    reading.feed_piece(leaf, self._number)
+                    self._read_together(number, leaf, reading.path, strategies)
         for number, identity in ended:
             for key, reading in self._declared.items():
                 if key[0] == number and self._framing.texts[number].ends(identity, key[1]):
                     reading.settle()
+            if (together := self._together.get(number)) is not None and together.reading is not None:
+                together.reading.settle()
         self._holding.update(r for r in self._declared.values() if r.holds)
         if self._joins:
             for path in self._framing.records:
@@ -236,6 +283,22 @@ class Documents[T]:
             window = Window(self._view, words_of(name), strategies)
             reading = self._declared[number, identity] = Reading(window, path, exact=True, patience=PATIENCE)
         return reading
+
+    def _read_together(self, number: int, leaf: Leaf, path: str, strategies: dict[str, Mask]) -> None:
+        """Read a *leaf* of a declared text with those of the others there, in case what tells them apart does not."""
+        together = self._together.get(number)
+        if together is None:
+            together = self._together[number] = _Together(self._view)
+        seeds = together.note(leaf)
+        if together.reading is None and together.several:
+            reading = Reading(Window(self._view, "", strategies), path, exact=True, patience=PATIENCE)
+            reading.accepts = together.accepts
+            reading.seed(seeds, self._number)
+            together.reading = reading
+            self._frames.clear()
+        if together.reading is not None:
+            together.reading.feed_piece(leaf, self._number)
+            self._holding.add(together.reading)
 
     def _named(self, document: Any) -> dict[tuple[int, Any], dict[str, Mask] | None]:
         """For places that masks name: what is looked for there; None where all of it is replaced."""
@@ -329,7 +392,9 @@ class Documents[T]:
         if len(self._pairs) >= _MOST_PAIRS:
             self._pairs.pop(0).reading.settle()
         at = self._paths.get(before) or self._paths[("*",)]
-        reading = Reading(at.new_window(named=False), f"{at.name}, where another member goes on with it", patience=_MOVED)
+        reading = Reading(
+            at.new_window(named=False), f"{at.name}, where another member goes on with it", patience=_MOVED
+        )
         pair = Pair(self._view, reading, {before, path}, before)
         pair.grown = self._number
         reading.seed(list(at.recent)[-_SEEDS:], self._number)
@@ -345,6 +410,8 @@ class Documents[T]:
                 text = _string(body[len(frame.before) : len(body) - len(frame.after)])
                 if text is None or (not frame.exact and frame.path not in self._before):
                     continue
+                if not frame.exact:  # those in which this text stands still are out of date
+                    self._frames = [other for other in self._frames if other.path == frame.path]
                 unit = Unit(body, written, frame)
                 if text:
                     leaf = Leaf(unit, None, None, text, frame.siblings, frame.path)
@@ -364,7 +431,11 @@ class Documents[T]:
 
     def _remember(self, unit: Unit, event: str) -> None:
         """Make a frame of *unit*, where all but one piece of a text is clean and held by nothing."""
-        texts = [*unit.exact, *(leaf for leaf in unit.leaves if leaf.constants < leaf.reads or not leaf.reads)]
+        new = [leaf for leaf in unit.leaves if leaf.constants < leaf.reads or not leaf.reads]
+        if new:
+            paths = {leaf.path for leaf in new}
+            self._frames = [frame for frame in self._frames if not frame.exact and paths == {frame.path}]
+        texts = [*unit.exact, *new]
         if len(texts) != 1 or self._view.named or unit.inner:
             return
         (leaf,) = texts
@@ -390,7 +461,8 @@ class Documents[T]:
     def _readings_of(self, leaf: Leaf, exact: bool) -> list[Reading]:
         """The readings of a leaf; none where it is read together with another path."""
         if exact:
-            return [reading for reading in self._declared.values() if reading.has(leaf)]
+            together = [t.reading for t in self._together.values() if t.reading is not None]
+            return [reading for reading in (*self._declared.values(), *together) if reading.has(leaf)]
         at = self._paths.get(leaf.path)
         if at is None or any(leaf.path in pair.paths for pair in self._pairs):
             return []

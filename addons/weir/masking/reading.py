@@ -34,7 +34,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]+")
 Path = tuple[str, ...]
 #: A member beside a leaf or around it: how deep, and its name.
 Slot = tuple[int, str]
-Siblings = tuple[tuple[Slot, Any], ...]
+Siblings = tuple[tuple[Any, Any], ...]
 
 
 class Leaf:
