@@ -83,6 +83,16 @@ def test_a_text_told_in_pieces_is_looked_at_as_one() -> None:
         talk.said(b'{"type": "x.delta", "item_id": "item-1", "delta": "a@example.com "}', text=True)
 
 
+def test_nothing_is_passed_on_after_a_message_that_cannot_be_masked() -> None:
+    talk = messages(MAIL)
+    talk.said(b'{"a": "mail m"}', text=True)
+    assert contents(talk.idle())[0] == [b'{"a": "mail m"}']
+    assert talk.said(b'{"a": "aria.keller"}', text=True) == ([], [], [])
+    with pytest.raises(MaskingError):
+        talk.said(b'{"a": "@example.org ok"}', text=True)
+    assert talk.end() == ([], [], []) and not talk.holds
+
+
 def test_what_a_message_before_a_value_has_is_declared() -> None:
     framing = compile_framing(StreamSettings(framing="pieces", records=["$.id"]), None)
     compiled = masks(MAIL)

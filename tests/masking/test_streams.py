@@ -13,6 +13,7 @@ from tests.masking.making import everything, spelt, view
 from weir.masking.masker import mask_text
 from weir.masking.streams import EventMasker, LineMasker, PlainMasker, TextStream
 from weir.masking.walk import MaskingError, Report
+from weir.profiles.profile import load_profile
 
 ALL = everything()
 VALUES = [
@@ -295,3 +296,138 @@ def test_data_without_end_is_let_through_in_bounded_memory() -> None:
     stream = TextStream(ALL, Report(), "", ALL.strategy_of)
     shown = sum(len(stream.feed("QUJDREVG" * 512)) for _ in range(64))
     assert shown > 64 * 4096 - 10_000
+
+
+def told(name: str, *documents: Any, masker: Any = None) -> str:
+    """The member *name* of every event, as a client puts it together."""
+    masker = masker or EventMasker(ALL, Report())
+    stream = "".join(f"data: {json.dumps(document)}\n\n" for document in documents)
+    out = [json.loads(data) for data in events(through(masker, stream.encode(), [1 << 20]))]
+    return "".join(document.get(name, "") for document in out)
+
+
+PIECES = ["mail ", "maria.", "kel", "ler@ex", "ample", ".org", " ok"]
+
+
+def test_members_that_recur_beside_pieces_do_not_tell_texts_apart() -> None:
+    words = ["the ", "quick ", "fox ", "the ", "quick ", "fox "]
+    for beside in (
+        lambda i, piece: {"id": sum(map(ord, piece))},  # of a token
+        lambda i, piece: {"index": i % 5},
+        lambda i, piece: {"bold": i % 2 == 0},
+        lambda i, piece: {"seq": i, "at": f"2026-11-30T10:00:{i:02}Z"},
+    ):
+        documents = [{**beside(i, piece), "t": piece} for i, piece in enumerate([*words, *PIECES])]
+        assert told("t", *documents) == "the quick fox the quick fox mail [EMAIL] ok"
+
+
+def test_whatever_tells_texts_apart_that_are_told_in_turns() -> None:
+    other = [" so", " it", " is", " fine", " here", " and", " there"]
+    for name in (
+        lambda i: {"agent": f"Senior Researcher {i}"},
+        lambda i: {"agent": {"name": f"R{i}"}},
+        lambda i: {"path": [f"R{i}"]},
+        lambda i: {"who": i + 0.5},
+        lambda i: {"final": i == 1},
+    ):
+        pairs = zip(PIECES, other, strict=True)
+        documents = [document for a, b in pairs for document in ({**name(0), "t": a}, {**name(1), "u": b})]
+        assert told("t", *documents) == "mail [EMAIL] ok"
+        both = [{**name(i), "t": piece} for pair in zip(PIECES, other, strict=True) for i, piece in enumerate(pair)]
+        assert "[EMAIL]" in told("t", *both) and "ler@ex" not in told("t", *both)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["mac is ", "aa:", "aa:", "aa:", "bb:", "cc:", "dd ok"],
+        ["ip is 2001:db8", ":abcd", ":abcd", ":abcd", ":1:2:3 ok"],
+        ["pay ", "5555 ", "5555 ", "5555 ", "4444 ok"],
+        ["mac ", "aa:", "aa:11:22:33:44 ok"],
+    ],
+)
+def test_pieces_that_are_told_twice(pieces: list[str]) -> None:
+    try:
+        text = told("t", *({"t": piece} for piece in pieces))
+    except MaskingError as error:
+        assert "has begun in what was passed on" in str(error)  # noqa: PT017 - either is right
+    else:
+        assert text == mask_text(ALL, "".join(pieces), Report()) and "[" in text
+
+
+def test_a_unit_like_one_before_is_like_it_in_all_texts() -> None:
+    said = [
+        ("w2", " is "),
+        ("w0", " is "),
+        ("w1", " mail"),
+        ("w1", " is "),
+        ("w1", "4111 1111"),
+        ("w1", " 1111 111"),
+        ("w1", "1"),
+    ]
+    assert "1111" not in told("t", *({"who": who, "t": text} for who, text in said))
+
+
+@pytest.mark.parametrize("between", [[], [{"type": "ping"}], [{"type": "ping"}] * 12])
+def test_a_text_that_another_member_goes_on_with(between: list[Any]) -> None:
+    documents = [{"a": "My card: 4111 1111"}, *between, {"id": "x", "type": "y", "b": {"t": " 1111 1111 ok"}}]
+    stream = "".join(f"data: {json.dumps(document)}\n\n" for document in documents)
+    assert b"1111" not in through(EventMasker(ALL, Report()), stream.encode(), [1 << 20])
+
+
+def test_declared_texts_whose_names_change() -> None:
+    framing = load_profile("openai").paths.find("POST", "/v1/responses").operation.framing  # type: ignore[union-attr]
+    for name in (lambda i: f"item_{i}", lambda i: ("item_1", None)[i % 2]):
+        documents = [
+            {"type": "response.output_text.delta", "item_id": name(i), "output_index": 0, "delta": piece}
+            for i, piece in enumerate(PIECES)
+        ]
+        assert told("delta", *documents, masker=EventMasker(ALL, Report(), framing)) == "mail [EMAIL] ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("您好，这是一个测试。请发送邮件到我们的地址，谢谢您的帮助！我们会尽快回复。" * 5, 40),
+        ("/-." * 400, 210),
+        ('{"to":"Al","subject":"Hello there","body":"Nothing to say","tags":["a","b"]}' * 5, 30),
+        ("It begins with -----BEGIN RSA PRIVATE KEY----- and then the words of a sentence follow. " * 8, 60),
+    ],
+)
+def test_what_has_no_spaces_is_held_no_longer_than_it_may_be_a_value(text: str, most: int) -> None:
+    masker, held, shown = EventMasker(ALL, Report()), 0, 0
+    for number, letter in enumerate(text):
+        shown += len(masker.feed(f"data: {json.dumps({'t': letter})}\n\n".encode()))
+        held = max(held, number + 1 - shown)
+    assert held <= most
+
+
+def test_a_quote_begins_an_event_of_text() -> None:
+    stream = 'event: output\ndata: "To be\n\nevent: output\ndata:  bob@exam\n\nevent: output\ndata: ple.com"\n\n'
+    out = through(EventMasker(ALL, Report()), stream.encode(), [7])
+    assert "".join(events(out)) == '"To be [EMAIL]"'
+
+
+@pytest.mark.parametrize("prefix", ["", "0:", "data: "])
+def test_lines_of_json_in_plain_text(prefix: str) -> None:
+    lines = "".join(f"{prefix}{json.dumps(piece)}\n" for piece in PIECES)
+    for sizes in ([1 << 20], [3, 7]):
+        out = through(PlainMasker(ALL, Report()), lines.encode(), sizes).decode()
+        assert "".join(json.loads(line.removeprefix(prefix)) for line in out.splitlines()) == "mail [EMAIL] ok"
+
+
+def test_log_probabilities_go_with_the_value_that_they_tell() -> None:
+    def event(text: str) -> dict[str, Any]:
+        return {"t": text, "logprobs": {"content": [{"token": text, "logprob": -0.5}]}}
+
+    stream = "".join(f"data: {json.dumps(event(text))}\n\n" for text in ("hello ", "bob@exa", "mple.com", " ok"))
+    out = [json.loads(e) for e in events(through(EventMasker(ALL, Report()), stream.encode(), [50]))]
+    assert [d["logprobs"] is None for d in out] == [False, True, True, False]
+    assert "".join(d["t"] for d in out) == "hello [EMAIL] ok"
+
+
+def test_one_comment_waits_for_what_is_held_and_no_more() -> None:
+    masker = EventMasker(ALL, Report())
+    assert masker.feed(b'data: {"t": "wor"}\n\n: one\n\n') == []
+    assert masker.feed(b": two\n\n") == [b": two\n\n"]
+    assert masker.end() == [b'data: {"t": "wor"}\n\n', b": one\n\n"]

@@ -95,7 +95,7 @@ class _Together:
         return len(self._seen) > 1
 
     def accepts(self, value: Value, told: Told) -> bool:
-        """Whether *value* counts. Where texts have had several leaves, those of two have no value that one has alone."""
+        """Whether *value* counts. Texts that have had several leaves share none that one of them has alone."""
         (first, before), (last, after) = told[0], told[-1]
         if first.siblings == last.siblings or max(self._seen.values()) == 1:
             return True
@@ -410,8 +410,12 @@ class Documents[T]:
                 text = _string(body[len(frame.before) : len(body) - len(frame.after)])
                 if text is None or (not frame.exact and frame.path not in self._before):
                     continue
-                if not frame.exact:  # those in which this text stands still are out of date
-                    self._frames = [other for other in self._frames if other.path == frame.path]
+                if not frame.exact:
+                    if frame is not self._frames[0] and self._tells_otherwise(frame):
+                        return None
+                    # Those in which this text stands still are out of date.
+                    others = [other for other in self._frames if other.path == frame.path and other is not frame]
+                    self._frames = [frame, *others]
                 unit = Unit(body, written, frame)
                 if text:
                     leaf = Leaf(unit, None, None, text, frame.siblings, frame.path)
@@ -428,6 +432,15 @@ class Documents[T]:
                         self._seen[frame.path] = (self._number, leaf)
                 return unit
         return None
+
+    def _tells_otherwise(self, frame: Frame) -> bool:
+        """Whether what stands beside the text of *frame* tells leaves apart otherwise now. Then there are no frames."""
+        at = self._paths[frame.path]
+        if at.note(frame.siblings) and at.regroup(self._number):
+            self._frames.clear()
+            self._holding.update(at.groups.values())
+            return True
+        return False
 
     def _remember(self, unit: Unit, event: str) -> None:
         """Make a frame of *unit*, where all but one piece of a text is clean and held by nothing."""

@@ -47,6 +47,7 @@ class Messages:
         self._receiver = None if receiver is record else _Masker(receiver, Report(), framing)
         self._recorded: deque[Message] = deque()  # masked, but held in the other view
         self._passed: deque[Message] = deque()
+        self._failed = False
 
     def said(self, data: bytes, *, text: bool, at: float = 0.0) -> Said:
         """Take one message. Raises `MaskingError`, which does not quote it."""
@@ -63,13 +64,23 @@ class Messages:
     @property
     def holds(self) -> bool:
         """Whether any message is held."""
-        return self._record.holds or (self._receiver is not None and self._receiver.holds)
+        held = self._record.holds or (self._receiver is not None and self._receiver.holds)
+        return held and not self._failed
 
     def reason(self, text: str) -> str:
         """*text*, why it was closed, for everybody."""
         return self._record.text(text)
 
     def _done(self, step: "Callable[[_Masker], list[Message]]") -> Said:
+        if self._failed:  # what is held may be a part of what it failed for
+            return Said([], [], [])
+        try:
+            return self._stepped(step)
+        except MaskingError:
+            self._failed = True
+            raise
+
+    def _stepped(self, step: "Callable[[_Masker], list[Message]]") -> Said:
         recorded = step(self._record)
         if self._receiver is None:
             return Said(recorded, recorded, self._report.taken())
