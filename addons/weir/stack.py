@@ -936,7 +936,7 @@ def _end_upstream(flow: http.HTTPFlow) -> None:
 
 
 async def _silent(flow: http.HTTPFlow, silence: Silence) -> None:
-    """Let what is held of the streamed answer of *flow* go, as far as it may: its service is silent."""
+    """Release held events of the streamed answer of *flow*, because its service is silent."""
     handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
     if handler is not None and layer is not None:
         await handler.server_event(Due(layer, flow, False, silence.long))

@@ -191,7 +191,7 @@ class WebSockets:
             silence.end()
         exchange = conversation.exchange
         try:
-            # Where the gateway closes, what was held of a message may be a part of what it closes for.
+            # If the gateway closes, held messages may contain a part of the value that it closes for.
             for from_caller in (True, False) if conversation.closing is None else ():
                 await self._pass(flow, conversation, from_caller, conversation.side(from_caller).end())
             reason = self._credentials.scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")

@@ -109,7 +109,7 @@ def test_a_client_reads_the_masked_text(shape: StreamShape) -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_nothing_leaks_of_a_stream_that_no_profile_knows(shape: StreamShape) -> None:
     """All but the edges of the value is hidden: also where it is masked together with what is beside it."""
-    for value in VALUES.values():
+    for value in (VALUES["email"], VALUES["credit_card"]):
         text = f"Write to {value} today, or not."
         for pieces, chunk in cuts(text, value):
             try:

@@ -1,4 +1,4 @@
-"""The leaves of one document: its strings, where they stand, and what stands beside them."""
+"""Collects the strings of one document, with their paths and siblings."""
 
 import re
 from collections.abc import Container, Iterator
@@ -11,9 +11,9 @@ from weir.masking.walk import labels_around, named_under, words_of
 
 #: Documents within strings of documents that are read.
 _DEEPEST = 2
-#: Characters of a sibling by which leaves are told apart.
+#: Longest sibling, in characters, that can identify a text.
 _SHORT = 80
-#: Members beside a leaf that are looked at, at each depth; and items of lists that are told apart by their place.
+#: Siblings per depth, and the longest list that is treated as a tuple.
 _MOST_SIBLINGS = 40
 _MOST_TOLD = 4
 #: Types of values that are leaves or have some.
@@ -39,7 +39,7 @@ def _beside(depth: int, before: str, value: dict[str, Any]) -> Iterator[tuple[Sl
 
 
 class Collector:
-    """Collects the leaves of one document, with what stands beside them."""
+    """Collects the leaves of one document, with their siblings."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Collector:
         if kind is dict:
             around = labels_around(key, value)
             beside = list(_beside(len(path), "", value))
-            for name, item in value.items():  # and those of objects beside it: an agent's name
+            for name, item in value.items():  # siblings one level down, such as an agent's name
                 if type(item) is dict:
                     beside += _beside(len(path), f"{name}.", item)
                 elif type(item) is list and len(item) == 1 and _is_short(item[0]):
@@ -89,7 +89,7 @@ class Collector:
                     step, more = "*", (*siblings, ((len(path), "{}"), name))
                 self._item(value, name, item, (*path, step), more, name, around, strategies, depth)
         else:
-            if len(value) <= _MOST_TOLD:  # a tuple: what stands in one object says which text stands in another
+            if len(value) <= _MOST_TOLD:  # a tuple: one object may identify the text in another
                 for i, item in enumerate(value):
                     if type(item) is dict:
                         siblings = (*siblings, *_beside(len(path), f"{i}.", item))

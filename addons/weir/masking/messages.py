@@ -72,7 +72,7 @@ class Messages:
         return self._record.text(text)
 
     def _done(self, step: "Callable[[_Masker], list[Message]]") -> Said:
-        if self._failed:  # what is held may be a part of what it failed for
+        if self._failed:  # held messages may contain a part of the value that failed
             return Said([], [], [])
         try:
             return self._stepped(step)

@@ -1,4 +1,4 @@
-"""Which leaves of a stream are read together: those at one path, in groups, and those of paths that take turns."""
+"""Decides which leaves to read together: one path, groups within a path, and paths that alternate."""
 
 import re
 from collections import deque
@@ -11,9 +11,9 @@ from weir.masking.reading import PATIENCE, Leaf, Path, Reading, Siblings, Slot, 
 from weir.masking.walk import Value
 from weir.masking.window import Window
 
-#: Texts that are told side by side, at most.
+#: Maximum number of interleaved texts.
 MOST_TEXTS = 256
-#: Members beside the leaves of one path by which these are told apart.
+#: Siblings that group the leaves of one path.
 _MOST_SLOTS = 4
 #: Leaves of one path that are remembered, to be read in another way, and their characters.
 _RECENT = 64
@@ -70,7 +70,7 @@ class AtPath:
         self.key = key
         self.name = "$" + "".join("[*]" if step == "*" else f".{step}" for step in path)
         self._in_list = path[-1:] == ("*",)
-        #: The leaf itself, among what stands beside leaves.
+        #: Slots of the leaf itself, to exclude from its siblings.
         self._own = {(i, ".".join(path[i : i + n])) for i in range(len(path)) for n in (1, 2)}
         self.members: dict[Slot, _Member] = {}
         self._by: list[Slot] = []
@@ -90,7 +90,7 @@ class AtPath:
         return reading
 
     def note(self, siblings: Siblings) -> bool:
-        """Note what stands beside one leaf more. Returns whether that may change how leaves are told apart."""
+        """Note the siblings of one more leaf. Returns True if the groups may change."""
         changed = False
         beside = dict(siblings)
         for slot, known in self.members.items():
@@ -163,7 +163,7 @@ class AtPath:
 
 
 class Pair:
-    """Paths of which one has taken another's place, read as one text."""
+    """A reading over paths that replace each other."""
 
     __slots__ = ("_read", "_view", "grown", "last", "paths", "reading", "returns", "stayed")
 
@@ -192,8 +192,8 @@ class Pair:
         """Whether *value*, *told* by leaves at several paths, counts.
 
         Most often a path that takes another's place has a text of its own, after a name at the other path, or it has
-        the whole text once more. Then a value that this text has by itself does not go back to the other path, nor does
-        one of the other path go on in it.
+        the whole text once more. Then a value that is complete in one of the two texts does not extend into the other:
+        reject the longer value.
         """
         last = told[-1][0]
         before = [(leaf, text) for leaf, text in told if leaf.path != last.path]

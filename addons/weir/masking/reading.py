@@ -16,7 +16,7 @@ FRESH = 4
 NAME = 4
 #: Characters that equal strings, one after another, have together where they are no part of any value.
 _LONGEST_RUN = 100
-#: Characters of a string of which no value has two in a row.
+#: Minimum length of a string that no value contains twice in a row.
 _LEAST_WHOLE = 16
 #: Leaves that are held for one word before less of the word is held, and how many of its characters are.
 _MOST_HELD = 200
@@ -69,7 +69,7 @@ class Unit:
     leaves: list[Leaf] | tuple[Leaf, ...] = ()  # that are read in more ways than alone
     exact: list[Leaf] | tuple[Leaf, ...] = ()  # of declared texts
     inner: list[tuple[Any, Any, str, Any]] | None = None  # documents in strings: container, key, text, document
-    wrapped = False  # its document is a string, for which the list with that string stands
+    wrapped = False  # the document is a bare string, wrapped in a list
     holds = 0  # how many readings hold leaves of it, once for each leaf
     marked = False  # a leaf has a part of a value
     passed = False
@@ -99,7 +99,7 @@ Told = list[tuple[Leaf, str]]
 class Reading:
     """Leaves that are read as one text, in order.
 
-    *exact*: the profile says so; otherwise strings that are evidently no pieces are released early.
+    *exact*: the profile declares the text. Otherwise strings that look like names or identifiers are released early.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Reading:
         self._window = window
         self.accepts: Callable[[Value, Told], bool] | None = None  # which values count; None: all
         self.exact = exact
-        self.path = path  # as it is named to people
+        self.path = path  # JSONPath for error messages
         self.patience = patience
         self.number = 0  # of the unit that had a leaf of it last
         self.fed = 0  # units that had leaves of it
@@ -138,7 +138,7 @@ class Reading:
         return any(leaf.unit is unit for _, leaf in self._held)
 
     def seed(self, leaves: list[Leaf], number: int) -> None:
-        """Read *leaves* that have been read in other ways, some of which are passed on already."""
+        """Start with *leaves* that other readings already hold or have released."""
         passed = [leaf for leaf in leaves if leaf.unit.passed]
         for leaf in passed:
             place = self._window.settled
@@ -150,7 +150,7 @@ class Reading:
                 self.feed([leaf], number)
 
     def feed(self, leaves: Sequence[Leaf], number: int) -> None:
-        """Read *leaves*, of unit *number*. Raises `MaskingError` where a value began in what was passed on."""
+        """Read *leaves* of unit *number*. Raises `MaskingError` if a value starts in a released unit."""
         if self.exact:
             for leaf in leaves:
                 self.feed_piece(leaf, number)
@@ -263,7 +263,7 @@ class Reading:
                 self.settle()
 
     def settle(self) -> None:
-        """Hold nothing. If the text goes on, and a value has begun in what was passed on, `feed` raises."""
+        """Release everything. `feed` raises if a later piece completes a value that started before."""
         self._found(self._window.feed("", last=True))
 
     def _found(self, values: list[Value]) -> None:
@@ -314,7 +314,7 @@ def _told_by(value: Value, segments: Iterable[tuple[int, int, Leaf]]) -> Told:
 
 
 def is_apart(view: View, kind: str, before: str, after: str) -> bool:
-    """Whether *after* by itself ends with a value of *kind*, or *before* by itself begins with one."""
+    """True if *before* starts with a complete value of *kind*, or *after* ends with one."""
     return begins(view, kind, before) or ends(view, kind, after)
 
 

@@ -1,4 +1,4 @@
-"""Tells when nothing has come for a while, so that what is held of a stream does not wait for ever."""
+"""Reports silence on a stream, so that held units do not wait forever."""
 
 import asyncio
 import time

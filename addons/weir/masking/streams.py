@@ -18,7 +18,7 @@ from weir.masking.window import Window
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
-#: How a line begins that is JSON: with a value, or with a short name of what the value is, as in ``0:"text"``.
+#: Start of a JSON line: a value, optionally after a short prefix as in ``0:"text"``.
 _JSON_LINE = re.compile(rb"\s*(?:[0-9A-Za-z_-]{1,16}:\s?)?[\[{\"]")
 #: Bytes of a first line that may be JSON, but is more likely text that begins like it.
 _LONGEST_LINE = 2048
@@ -125,7 +125,7 @@ class EventMasker:
         return self._ready()
 
     def end(self) -> list[bytes]:
-        """What is left, with an event without its end."""
+        """Release everything, including an unfinished event."""
         rest = b"".join((self._rest, *self._parts))
         self._parts.clear()
         self._rest = b""
@@ -148,7 +148,7 @@ class EventMasker:
             raw = self._written(lines, None)
             comment = all(line.startswith(b":") or not line for line, _ in lines)
             if comment and self._documents.holds and self._waits:
-                self._out.append(raw)  # comments keep a connection alive: only one waits for what is held
+                self._out.append(raw)  # comments keep a connection alive: at most one waits behind held events
             else:
                 self._waits = comment
                 self._documents.add_other(raw)
@@ -167,7 +167,7 @@ class EventMasker:
             try:
                 self._documents.add(body, written, name)
             except ContentError as error:
-                # A text may begin like JSON: a string that is none, or anything among events of text.
+                # Plain text may start like JSON: a lone quote, or anything in a stream of text events.
                 if self._view.named or not (self._documents.reads_text or body.lstrip()[:1] == b'"'):
                     raise MaskingError(f"an event is not unambiguous JSON: {error}") from None
                 self._documents.add_text(_decoded(body), written, name)
@@ -265,7 +265,7 @@ class LineMasker:
         return self._documents.ready()
 
     def end(self) -> list[bytes]:
-        """What is left, with a last line without its end."""
+        """Release everything, including an unfinished line."""
         rest = b"".join(self._parts)
         self._parts = []
         if rest:
@@ -285,10 +285,10 @@ class LineMasker:
 
 
 class PlainMasker:
-    """Text of which values are recognised; paths have no meaning in it.
+    """Masks plain text by detectors only; field paths do not apply.
 
     Some services send lines of JSON as plain text, with or without a short name before each: such lines are read as
-    what they are. Other text is let through character by character.
+    JSON. Other text is released character by character.
     """
 
     def __init__(self, view: View, report: Report, charset: str = "utf-8", framing: Framing = UNKNOWN_FRAMING) -> None:
@@ -356,7 +356,7 @@ class PlainMasker:
         name = prefix[1].decode() if prefix is not None else ""
         try:
             written = partial(between, line[:start], body, line[start + len(body) :])
-            text = self._stream.feed("", last=True)  # what was text before it has ended
+            text = self._stream.feed("", last=True)  # the preceding text has ended
             if text:
                 out.append(self._encoded(text))
             self._documents.add(body, written, name)

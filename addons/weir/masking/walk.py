@@ -114,7 +114,7 @@ class Part(NamedTuple):
 def changes_of(
     view: View, text: str, spans: list[Span], strategies: dict[str, Mask], report: Report, parts: Iterable[Part] = ()
 ) -> list[Change]:
-    """What has to be replaced in *text*, in which *spans* were found, and *parts* of values; in order and apart.
+    """Changes to *text* for the *spans* found in it and the *parts* of longer values; sorted, without overlap.
 
     Of values that overlap, the longest counts; what others have beyond it is removed with it.
     """
@@ -166,7 +166,7 @@ def applied(text: str, changes: list[Change]) -> str:
 
 
 class Joined(NamedTuple):
-    """What is known of one text of a document that is a piece of a longer text.
+    """Result of the joined readings for one string of a document.
 
     *alone*: it may be a text of its own as well, so values are looked for in it, too. *instead* takes its place as a
     whole.
@@ -177,11 +177,10 @@ class Joined(NamedTuple):
     instead: str | None = None
 
 
-#: By the id of its container and its key in it: what is known of a text.
+#: Results by (id of the container, key).
 Known = dict[tuple[int, Any], Joined]
 
-#: A text or number of a document: token, names it stands under, text, what hides what is found in it, it itself, and
-#: what is known of it.
+#: A text or number: token index, member names, text, mask by kind, value, and the result of joined readings.
 _Leaf = tuple[int, str, str, dict[str, Mask], Any, Joined | None]
 
 

@@ -31,8 +31,7 @@ _JOINED = re.compile(
 _DATE_TAIL = re.compile(r"\d[\d./\- 年月日년월일]{4,30}[^\d]{0,18}\Z")
 _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;:?]?(?=\s|\Z))*\s{0,4}")
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-#: What ends a word as white space does: punctuation between characters of scripts without spaces, and what is around
-#: the strings of a JSON text.
+#: Word breaks besides white space: punctuation in scripts without spaces, and delimiters of JSON strings.
 _PAUSE = re.compile(rf"""(?<=[{_CJK}])[,;:!?.、]+(?=[{_CJK}])|\\?"\s*[:,]|,\s*\\?\"""")
 #: What a piece of a word has at least that ends it.
 _MAY_END = re.compile(r"[\s\",]|[^\x00-\x7f]")
@@ -42,12 +41,12 @@ _IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
 _KEY_BEGIN = "-----BEGIN "
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _LONGEST_KEY = 20_000
-#: What no key has: a character besides those of PEM (RFC 7468), and words of a sentence.
+#: Content that a private key cannot have: characters outside PEM (RFC 7468), and words of a sentence.
 _NO_KEY = re.compile(r"[^A-Za-z0-9+/=\s:,.\\-]|[A-Za-z]{1,20} [A-Za-z]{1,20} [A-Za-z]{1,20}\b")
 
 
 class Window:
-    """What is known of one text: the part that may still become a value, and some of what was before it.
+    """State of one text: the tail that may still become a value, and some context before it.
 
     Places are counted from the beginning of the text. *key* are the names under which the text stands, *strategies* the
     mask of each kind.
@@ -61,12 +60,12 @@ class Window:
         self._view = view
         self._key = key
         self._strategies = strategies
-        self._before = ""  # what was settled last, as it came
+        self._before = ""  # the last settled characters
         self.held = ""
         self.settled = 0  # the place of the first held character
         self.forced = 0  # the place before which all was said to be the last
         self._look_at = LONGEST_WORD
-        self._unbroken = False  # what is held is one word
+        self._unbroken = False  # the held text is a single word
         self._width = view.detectors.width
 
     @property
@@ -120,7 +119,7 @@ class Window:
         return values
 
     def _is_plain(self, held: str) -> bool:
-        """Whether there is nothing but short words in *held*, of which no built-in detector makes anything."""
+        """True if *held* contains only short words, which no built-in detector matches."""
         whole = not self._before or self._before[-1].isspace()
         if not whole or self._width or _SHORT_WORDS.fullmatch(held) is None:
             return False
@@ -139,7 +138,7 @@ class Window:
         return plain.place(max(0, min(place, length - self._width)) if self._width else place)
 
     def _found(self, held: str) -> list[Span]:
-        """What is found that ends in *held*; places are those in *held*, negative where it begins before."""
+        """Spans that end in *held*, as indexes into *held*; negative if they start before it."""
         try:
             before = len(self._before)
             spans = self._view.detectors.find(self._before + held, self._key)
@@ -177,7 +176,7 @@ def _boundary(held: str) -> int:
 
 
 def _open_key(held: str) -> int:
-    """Where a private key begins that has not ended; -1 where there is none. A beginning may be cut itself."""
+    """Index of an unfinished private key, or -1. The header itself may be incomplete."""
     place = held.rfind(_KEY_BEGIN)
     if place < 0 or len(held) - place > _LONGEST_KEY:
         return -1

@@ -33,9 +33,9 @@ class Place(NamedTuple):
 class Text:
     """A text that comes in pieces, at one of several ways.
 
-    ``by`` are names of members, in the objects around a piece, whose values say which text the piece belongs to.
-    ``until`` are names of members in those objects: one that has a value ends the text, or, where there is a pattern,
-    one whose value matches.
+    ``by``: names of members in the objects around a piece. Their values identify the text.
+    ``until``: names of members in those objects. A member with a value ends the text; with a pattern, only a matching
+    value does.
     """
 
     ways: tuple[Way, ...]

@@ -161,10 +161,10 @@ class TextSettings(Settings):
 class StreamSettings(Settings):
     """How the documents of a stream belong together, so that masks find a value that is cut.
 
-    ``framing``: ``records`` where each document stands alone, as in results and exports; ``pieces`` where any string
-    may be a piece of a text that the next documents go on with; ``auto`` the same, but what is held is passed on when
-    the service falls silent. ``texts`` are the texts whose pieces are known; ``records`` are paths to members that are
-    never pieces. Both are exact: what stands there is joined with nothing else.
+    ``framing``: with ``records`` each document stands alone, as in results and exports. With ``pieces`` any string may
+    continue in the next documents. ``auto`` is the same, but releases held documents when the service falls silent.
+    ``texts`` declares texts that come in pieces. ``records`` lists paths to members that are never pieces. Both are
+    exact: these members are not joined with others.
     """
 
     framing: FramingMode | None = None
@@ -241,7 +241,7 @@ class EnvironmentSettings(Settings):
 class ProfileSettings(Settings):
     """One API. ``extends`` names another profile whose operations and settings are taken over where this has none.
 
-    ``framing`` is that of operations that have none of their own, ``websocket`` that of messages of WebSockets.
+    ``framing`` is the default for operations. ``websocket`` describes the messages of WebSockets.
     """
 
     profile: Name

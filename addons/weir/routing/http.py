@@ -74,7 +74,7 @@ class End(events.Event):
 class Due(events.Event):
     """To the HTTP layer *to*: nothing has come for a while from the service of *flow*, or its caller.
 
-    What is held of a stream, or of a WebSocket's messages, may be passed on.
+    Held events or WebSocket messages may be released.
     """
 
     def __init__(self, to: "Http", flow: HTTPFlow, from_caller: bool, long: bool = False) -> None:

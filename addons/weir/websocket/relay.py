@@ -66,7 +66,7 @@ class Relay(websocket.WebsocketLayer):
     _handle_event = start
 
     def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Handle what one side sends; any other event but `End` and `Due` is none that counts."""
+        """Handle data of one side, `End` and `Due`; ignore other events."""
         self.idle.clear()
         try:
             yield from self._handle(event)
@@ -136,7 +136,7 @@ class Relay(websocket.WebsocketLayer):
         yield from self._hook(message)
 
     def _hook(self, message: WebSocketMessage) -> layer.CommandGenerator[None]:
-        """Have the hooks judge *message*. One that is ``injected`` is none: it says that its sender is silent."""
+        """Run the hooks on *message*. An ``injected`` message has no content: it reports that its sender is silent."""
         assert self.flow.websocket is not None
         self.flow.websocket.messages = [message]
         yield websocket.WebsocketMessageHook(self.flow)
