@@ -449,7 +449,7 @@ class Documents[T]:
             paths = {leaf.path for leaf in new}
             self._frames = [frame for frame in self._frames if not frame.exact and paths == {frame.path}]
         texts = [*unit.exact, *new]
-        if len(texts) != 1 or self._view.named or unit.inner:
+        if len(texts) != 1 or self._view.named or unit.inner or unit.wrapped:
             return
         (leaf,) = texts
         spelt = encode(leaf.text)
@@ -470,6 +470,7 @@ class Documents[T]:
         if readings:
             frame = Frame(event, before, after, readings, bool(unit.exact), leaf.path, leaf.siblings)
             self._frames = [frame, *self._frames[: _MOST_FRAMES - 1]]
+            unit.frame = frame  # all around the text is clean
 
     def _readings_of(self, leaf: Leaf, exact: bool) -> list[Reading]:
         """The readings of a leaf; none where it is read together with another path."""
