@@ -29,7 +29,7 @@ import msgspec
 
 from weir.content import ContentError, encode, parse_answer
 from weir.masking.detectors.engine import DetectorError
-from weir.masking.leaves import Collector, Keys
+from weir.masking.leaves import Collector, Keys, Place
 from weir.masking.masker import mask_json, mask_line
 from weir.masking.masks import Mask, View
 from weir.masking.neighbours import MOST_TEXTS, AtPath, Pair
@@ -116,7 +116,7 @@ class Documents[T]:
         self._declared: dict[tuple[int, Identity], Reading] = {}
         self._paths: dict[Path, AtPath] = {}
         self._pairs: list[Pair] = []
-        self._seen: dict[Path, tuple[int, Leaf]] = {}  # of paths: the last unit with a leaf that was new, and the leaf
+        self._seen: dict[Path, int] = {}  # by path: the last unit with a new leaf
         self._before: set[Path] = set()  # the paths of the last unit
         self._holding: set[Reading] = set()
         self._together: dict[int, _Together] = {}  # of declared texts with the same number
@@ -264,7 +264,7 @@ class Documents[T]:
             siblings: Siblings = (((-1, "event"), event),) if event else ()
             collect = Collector(unit, named, taken, found, keys, self._paths)
             if type(document) is dict or type(document) is list:
-                collect.value(document, (), siblings, "", "", self._view.strategy_of, 0)
+                collect.value(document, Place((), siblings, "", "", self._view.strategy_of))
             if found:
                 self._feed(found, keys)
         self._remember(unit, event)
@@ -314,7 +314,7 @@ class Documents[T]:
     def _feed(self, found: dict[Path, list[Leaf]], keys: Keys) -> None:
         """Read the leaves of one unit, by their paths, in all ways."""
         work: dict[Reading, list[Leaf]] = {}
-        new: dict[Path, Leaf] = {}
+        new: list[Path] = []
         same: set[Path] = set()
         for path, leaves in found.items():
             at = self._paths.get(path) or self._at(path, *keys[path])
@@ -332,7 +332,7 @@ class Documents[T]:
             if changed:
                 self._holding.update(at.groups.values())
             if not at.recent or at.recent[-1].text != leaves[-1].text:
-                new[path] = leaves[-1]
+                new.append(path)
             elif len(leaves[-1].text) >= NAME:
                 same.add(path)
             at.remember(leaves)
@@ -361,21 +361,19 @@ class Documents[T]:
         at = self._paths[path] = AtPath(self._view, path, key, strategies)
         return at
 
-    def _move(self, found: dict[Path, list[Leaf]], new: dict[Path, Leaf]) -> None:
+    def _move(self, found: dict[Path, list[Leaf]], new: list[Path]) -> None:
         """Read paths as one where one has taken another's place."""
-        left = [
-            path for path, (number, _) in self._seen.items() if path not in found and self._number - number <= PATIENCE
-        ]
+        left = [path for path, number in self._seen.items() if path not in found and self._number - number <= PATIENCE]
         if left:
-            left.sort(key=lambda path: -self._seen[path][0])
-            for path in list(new)[-_MOST_NEW:]:
+            left.sort(key=lambda path: -self._seen[path])
+            for path in new[-_MOST_NEW:]:
                 # One that was there in the last unit takes the place only of what has left since.
-                last = self._number - 2 if path in self._before else self._seen.get(path, (0, None))[0]
-                for before in [p for p in left[:_MOST_LEFT] if self._seen[p][0] > last]:
+                last = self._number - 2 if path in self._before else self._seen.get(path, 0)
+                for before in [p for p in left[:_MOST_LEFT] if self._seen[p] > last]:
                     self._pair(before, path)
-        for path, leaf in new.items():
+        for path in new:
             self._seen.pop(path, None)
-            self._seen[path] = (self._number, leaf)
+            self._seen[path] = self._number
         while len(self._seen) > _MOST_PATHS:
             del self._seen[next(iter(self._seen))]
         self._before = set(found)
@@ -429,7 +427,7 @@ class Documents[T]:
                             self._holding.add(reading)
                     if not frame.exact:
                         self._paths[frame.path].remember([leaf])
-                        self._seen[frame.path] = (self._number, leaf)
+                        self._seen[frame.path] = self._number
                 return unit
         return None
 

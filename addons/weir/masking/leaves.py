@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from weir.content import ContentError, parse_answer
 from weir.masking.masks import Mask
@@ -38,6 +38,20 @@ def _beside(depth: int, before: str, value: dict[str, Any]) -> Iterator[tuple[Sl
             yield (depth, before + name), item
 
 
+class Place(NamedTuple):
+    """Where a value stands: its path, siblings, member name, the names around it, its masks by kind.
+
+    *depth* counts the documents around its own.
+    """
+
+    path: Path
+    siblings: Siblings
+    key: str
+    around: str
+    strategies: dict[str, Mask]
+    depth: int = 0
+
+
 class Collector:
     """Collects the leaves of one document, with their siblings."""
 
@@ -59,20 +73,10 @@ class Collector:
         self._found = found
         self._keys = keys
 
-    def value(
-        self,
-        value: Any,
-        path: Path,
-        siblings: Siblings,
-        key: str,
-        around: str,
-        strategies: dict[str, Mask],
-        depth: int,
-    ) -> None:
-        """The leaves of a dict or list *value* at *path*; *depth* documents are around its own."""
-        kind = type(value)
-        if kind is dict:
-            around = labels_around(key, value)
+    def value(self, value: Any, at: Place) -> None:
+        """The leaves of a dict or list *value* that stands at *at*."""
+        path, siblings = at.path, at.siblings
+        if type(value) is dict:
             beside = list(_beside(len(path), "", value))
             for name, item in value.items():  # siblings one level down, such as an agent's name
                 if type(item) is dict:
@@ -80,6 +84,7 @@ class Collector:
                 elif type(item) is list and len(item) == 1 and _is_short(item[0]):
                     beside.append(((len(path), name), item[0]))
             del beside[_MOST_SIBLINGS:]
+            at = at._replace(around=labels_around(at.key, value))
             siblings = (*siblings, *beside)
             for name, item in value.items():
                 if type(item) not in _LEAVES or (id(value), name) in self._taken:
@@ -87,7 +92,7 @@ class Collector:
                 step, more = name, siblings
                 if len(name) >= _LONG_NAME or _DIGIT.search(name):
                     step, more = "*", (*siblings, ((len(path), "{}"), name))
-                self._item(value, name, item, (*path, step), more, name, around, strategies, depth)
+                self._item(value, name, item, at._replace(path=(*path, step), siblings=more, key=name))
         else:
             if len(value) <= _MOST_TOLD:  # a tuple: one object may identify the text in another
                 for i, item in enumerate(value):
@@ -96,65 +101,33 @@ class Collector:
             for i, item in enumerate(value):
                 if type(item) in _LEAVES and (id(value), i) not in self._taken:
                     more = (*siblings, ((len(path), "[]"), i))
-                    self._item(value, i, item, (*path, "*"), more, key, around, strategies, depth)
+                    self._item(value, i, item, at._replace(path=(*path, "*"), siblings=more))
 
-    def _item(
-        self,
-        container: Any,
-        index: Any,
-        item: Any,
-        path: Path,
-        siblings: Siblings,
-        key: str,
-        around: str,
-        strategies: dict[str, Mask],
-        depth: int,
-    ) -> None:
+    def _item(self, container: Any, index: Any, item: Any, at: Place) -> None:
         if self._named:
-            chosen = self._named.get((id(container), index), strategies)
+            chosen = self._named.get((id(container), index), at.strategies)
             if chosen is None:
                 return
-            strategies = chosen
+            at = at._replace(strategies=chosen)
         if type(item) is int:
-            if path in self._known:  # digits of a text
-                self._leaf(container, index, str(item), path, siblings, key, around, strategies)
+            if at.path in self._known:  # digits of a text
+                self._leaf(container, index, str(item), at)
         elif type(item) is not str:
-            self.value(item, path, siblings, key, around, strategies, depth)
+            self.value(item, at)
         elif item:
-            if item[0] in '{["' and depth < _DEEPEST and len(item) > 2:
-                self._inner(container, index, item, path, siblings, key, around, strategies, depth + 1)
-            self._leaf(container, index, item, path, siblings, key, around, strategies)
+            if item[0] in '{["' and at.depth < _DEEPEST and len(item) > 2:
+                self._inner(container, index, item, at)
+            self._leaf(container, index, item, at)
 
-    def _leaf(
-        self,
-        container: Any,
-        index: Any,
-        text: str,
-        path: Path,
-        siblings: Siblings,
-        key: str,
-        around: str,
-        strategies: dict[str, Mask],
-    ) -> None:
-        leaf = Leaf(self._unit, container, index, text, siblings, path)
+    def _leaf(self, container: Any, index: Any, text: str, at: Place) -> None:
+        leaf = Leaf(self._unit, container, index, text, at.siblings, at.path)
         self._leaves.append(leaf)
-        if path not in self._found:
-            self._found[path] = []
-            self._keys[path] = (words_of(named_under(key, around)), strategies)
-        self._found[path].append(leaf)
+        if at.path not in self._found:
+            self._found[at.path] = []
+            self._keys[at.path] = (words_of(named_under(at.key, at.around)), at.strategies)
+        self._found[at.path].append(leaf)
 
-    def _inner(
-        self,
-        container: Any,
-        index: Any,
-        item: str,
-        path: Path,
-        siblings: Siblings,
-        key: str,
-        around: str,
-        strategies: dict[str, Mask],
-        depth: int,
-    ) -> None:
+    def _inner(self, container: Any, index: Any, item: str, at: Place) -> None:
         """The leaves of *item*, if it is a document."""
         try:
             inner = parse_answer(item.encode())
@@ -164,4 +137,4 @@ class Collector:
             item, inner = f"[{item}]", [inner]
         if type(inner) is dict or type(inner) is list:
             self._unit.inner = [*(self._unit.inner or ()), (container, index, item, inner)]
-            self.value(inner, (*path, "*"), siblings, key, around, strategies, depth)
+            self.value(inner, at._replace(path=(*at.path, "*"), depth=at.depth + 1))
