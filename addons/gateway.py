@@ -2,7 +2,7 @@
 
 from mitmproxy.addonmanager import Loader
 
-from weir.stack import register
+from weir.path.stack import register
 
 
 class Weir:

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.content import ContentError, decode, encode, is_json, parse
+from weir.base.content import ContentError, decode, encode, is_json, parse
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mitmproxy.addonmanager import AddonManager
 from mitmproxy.master import Master
 from mitmproxy.test import tflow
 
-from weir.dispatch import install
+from weir.mitm.dispatch import install
 
 
 class Addon:

@@ -2,7 +2,7 @@
 
 import uuid
 
-from weir.identifiers import Uuid7
+from weir.base.identifiers import Uuid7
 
 
 def test_they_stay_ordered_when_the_clock_jumps_back() -> None:

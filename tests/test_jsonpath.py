@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir.jsonpath import PathError, Paths, compile_path
+from weir.base.jsonpath import PathError, Paths, compile_path
 
 DOCUMENT = {
     "results": [{"document": {"user_id": "a", "email": "x"}}, {"document": {"email": "y"}}, "stray"],

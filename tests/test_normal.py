@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 import re2
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from weir.normal import IGNORABLE, is_special, normal, plain_character, somewhere
+from weir.base.normal import IGNORABLE, is_special, normal, plain_character, somewhere
 
 
 def test_every_character_that_has_another_plain_form_is_read() -> None:
@@ -75,6 +75,7 @@ def test_the_first_search_finds_whatever_the_second_does(text: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example("\u1112\xad\u1161")
 @given(st.text(alphabet=ALPHABET, max_size=40))
 def test_the_plain_form_is_its_own_plain_form(text: str) -> None:
     once = normal(text).text

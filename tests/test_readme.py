@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from weir.config.model import GatewaySettings
-from weir.policies import load_without_secrets
-from weir.policy.cases import load_cases, run_cases
+from weir.policyset.load import load_without_secrets
+from weir.rehearsal.cases import load_cases, run_cases
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "policies", ROOT / "policies/guardrails"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.secret import Scrubber, Secret, spellings
+from weir.base.secret import Scrubber, Secret, spellings
 
 
 def test_nothing_shows_a_secret() -> None:

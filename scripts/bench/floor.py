@@ -5,7 +5,7 @@ from typing import Any
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.tlsconfig import TlsConfig
 
-from weir.hardening import trim
+from weir.mitm.hardening import trim
 
 
 class Floor:

@@ -44,7 +44,7 @@ from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.keys import read_key_set
 from weir.auth.verifier import Verifier
-from weir.jsonpath import compile_path
+from weir.base.jsonpath import compile_path
 
 GATEWAY = """\
 version: 1

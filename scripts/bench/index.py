@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from weir.recorder import index, live
+from weir.recorder import catalog, live
+from weir.recorder.catalog import MARKS, quoted, write_parquet
 from weir.recorder.folder import Recordings
-from weir.recorder.index import MARKS, quoted, write_parquet
 from weir.recorder.journal import COLUMNS
 
 DAYS = 90
@@ -108,7 +108,7 @@ def make(recordings: Recordings, flows: int) -> None:
     """Ninety days of recordings: the index and the approvals, no segments."""
     recordings.identify()
     live.prepare(recordings)
-    index.create(recordings)
+    catalog.create(recordings)
     first = int((END - timedelta(days=DAYS)).timestamp() * 1000)
     each = flows // DAYS
     values = ", ".join(f'({FLOW.get(name, "NULL")})::{kind} AS "{name}"' for name, kind in COLUMNS.items())
@@ -149,7 +149,7 @@ def main() -> None:
         recordings = Recordings(options.folder or Path(name) / "recordings")
         if not recordings.database.exists():
             make(recordings, options.flows)
-        index.create(recordings)
+        catalog.create(recordings)
         with duckdb.connect(str(recordings.database), read_only=True) as connection:
             rows = ask(console, connection, options.runs)
     options.json.parent.mkdir(parents=True, exist_ok=True)

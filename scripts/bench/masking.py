@@ -27,8 +27,8 @@ import msgspec
 from tests.masking.corpus import samples
 from tests.masking.quality import measure, report
 
+from weir.base.content import parse_answer
 from weir.config.model import MaskSettings
-from weir.content import parse_answer
 from weir.masking.detectors.engine import BUILT_IN, Detectors
 from weir.masking.masker import mask_json
 from weir.masking.masks import Masks, compile_masks

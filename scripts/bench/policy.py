@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "addons"))
 
-from weir.content import parse
+from weir.base.content import parse
 from weir.policy import facts
 from weir.policy.conditions import Compiler
 from weir.policy.facts import Facts

@@ -19,12 +19,12 @@ from msgspec.structs import replace
 from tests.approvals.samples import CAROL, LEADS, approval
 
 from weir.admin import notify
-from weir.admin.hooks import Hook, compile_hook
 from weir.admin.notify import Notifier, events, message_of, signature
+from weir.approvals.hooks import Hook, compile_hook
 from weir.approvals.model import Approval, Reviewers, Shown, Vote
 from weir.approvals.people import Directory
+from weir.base.mistakes import SettingError
 from weir.config.model import HookSettings
-from weir.config.problems import SettingError
 from weir.state.watcher import Watcher
 
 NASTY = "<!channel> *bold* [link](https://evil.example) \u202e"

@@ -10,8 +10,9 @@ from tests.approvals.samples import ALICE, CAROL, LEADS, approval, person
 from weir.approvals import lifecycle
 from weir.approvals.lifecycle import NotPossible, Undecided
 from weir.approvals.model import Approval, Demand, Person, Reviewers, Shown, Terms, Vote
-from weir.approvals.people import Directory, ScheduleSettings, compile_schedule
-from weir.config.problems import SettingError
+from weir.approvals.people import Directory, compile_schedule
+from weir.base.mistakes import SettingError
+from weir.config.model import ScheduleSettings
 
 DAVE, ERIN = person("dave", "leads"), person("erin", "security")
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.end_to_end.certificates import Authority
 
 from weir.auth.certificates import compile_certificates
+from weir.base.mistakes import SettingError
 from weir.config.model import CertificateIssuerSettings
-from weir.config.problems import SettingError
 
 
 def self_signed(folder: Path, *, ca: bool) -> Path:

@@ -26,8 +26,8 @@ from weir.auth.keys import read_key_set
 from weir.auth.provider import Source
 from weir.auth.refresher import KeysUnavailable
 from weir.auth.verifier import Undecided, Verifier
-from weir.jsonpath import compile_path
-from weir.secret import Secret
+from weir.base.jsonpath import compile_path
+from weir.base.secret import Secret
 
 
 @pytest.fixture

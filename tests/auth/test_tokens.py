@@ -27,7 +27,7 @@ from weir.auth.jws import TokenError, read_jws
 from weir.auth.keys import KeySetError, read_key_set
 from weir.auth.refresher import KeysUnavailable
 from weir.auth.verifier import Verifier
-from weir.jsonpath import compile_path
+from weir.base.jsonpath import compile_path
 
 NOW = time.time()
 EC_KEY = ec.generate_private_key(ec.SECP256R1())

@@ -16,12 +16,12 @@ from weir.auth import local
 from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.verifier import Verifier
-from weir.duration import seconds
-from weir.jsonpath import compile_path
-from weir.recorder import index
+from weir.base.duration import seconds
+from weir.base.jsonpath import compile_path
+from weir.base.text import inert
+from weir.recorder import catalog
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, timestamp
-from weir.text import inert
 
 WEIR = Path(sys.executable).with_name("weir")
 
@@ -85,7 +85,7 @@ def recordings(tmp_path: Path) -> Path:
     ]  # fmt: skip
     write_lines(root, lines, seal=False)
     recordings = Recordings(root)
-    index.create(recordings)
+    catalog.create(recordings)
     return root
 
 

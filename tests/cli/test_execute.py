@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from weir.base.mistakes import SettingError
 from weir.cli import desk
 from weir.cli.execute import WITHHELD, Prepared, language_of, prepare, variables
-from weir.config.problems import SettingError
+from weir.config.profile_settings import ProfileSettings
 from weir.login import server, session
 from weir.login.server import LoginError
 from weir.profiles.profile import load_profile, names
-from weir.profiles.settings import ProfileSettings
 
 URL = "https://weir"
 

@@ -74,8 +74,8 @@ def test_scan_reports_what_is_left_without_showing_it(folder: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from pathlib import Path; from weir.recorder import index; from weir.recorder.folder import Recordings; "
-            "index.create(Recordings(Path('recordings')))",
+            "from pathlib import Path; from weir.recorder import catalog; from weir.recorder.folder import Recordings; "
+            "catalog.create(Recordings(Path('recordings')))",
         ],
         cwd=folder,
         check=True,

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from weir.config.problems import ConfigError
+from weir.base.mistakes import ConfigError
 from weir.masking.masker import mask_document
-from weir.policies import Policies, folder_path, load
+from weir.policyset.load import folder_path, load
+from weir.policyset.model import PolicySet
 from weir.routing.model import Origin
 
 GATEWAY = """\
@@ -31,7 +32,7 @@ def folder(tmp_path: Path, connection: str = CONNECTION, gateway: str = GATEWAY,
     return tmp_path
 
 
-def loaded(path: Path) -> Policies:
+def loaded(path: Path) -> PolicySet:
     return load(path, {"KEY": "sk-secret-key-1"})
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from weir.base.mistakes import SettingError
 from weir.config.model import CredentialSettings
-from weir.config.problems import SettingError
 from weir.credentials.credential import WrongOrigin, compile_credential
 from weir.routing.model import Origin
 

@@ -124,7 +124,7 @@ def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, caro
 
 DYING = """
 import os, signal
-from weir.credentials.addon import Credentials
+from weir.path.steps.credential import Credentials
 
 def die(self, flow, exchange):
     os.kill(os.getpid(), signal.SIGKILL)  # the approval is taken, and not a byte is sent

@@ -30,7 +30,7 @@ from tests.end_to_end.gateway import (
     write_policies,
 )
 from weir.approvals.model import Person
-from weir.policies import load_without_secrets
+from weir.policyset.load import load_without_secrets
 from weir.state.database import Database
 
 WEIR = Path(sys.executable).with_name("weir")

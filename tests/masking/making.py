@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from weir.base.content import parse
 from weir.config.model import MaskSettings
-from weir.content import parse
 from weir.masking.masker import mask_json
 from weir.masking.masks import MaskedField, Masks, View, compile_masks
 from weir.masking.strategies import Tokens

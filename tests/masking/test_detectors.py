@@ -10,8 +10,8 @@ from tests.masking.corpus import KINDS as CORPUS_KINDS
 from tests.masking.corpus import samples
 from tests.masking.quality import DETECTORS, measure, report
 
+from weir.base.mistakes import SettingError
 from weir.config.model import DetectorSettings
-from weir.config.problems import SettingError
 from weir.masking.detectors import checksums
 from weir.masking.detectors.custom import compile_detector
 from weir.masking.detectors.engine import BUILT_IN, KINDS, DetectorError, Detectors, Gate

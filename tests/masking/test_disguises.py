@@ -14,13 +14,13 @@ from tests.masking.corpus import samples
 from tests.masking.making import everything, view
 from tests.masking.quality import DETECTORS, leaves
 
+from weir.base.content import parse
+from weir.base.normal import IGNORABLE
 from weir.config.model import DetectorSettings
-from weir.content import parse
 from weir.masking.detectors.custom import compile_detector
 from weir.masking.masker import mask_json, mask_target, mask_text
 from weir.masking.streams import EventMasker
 from weir.masking.walk import Report
-from weir.normal import IGNORABLE
 
 ALL, HASHED = everything(), everything("hash")
 IGNORED = {chr(p) for first, last in IGNORABLE for p in range(first, last + 1)}

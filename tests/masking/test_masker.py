@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.masking.making import everything, masked_bytes, spelt, view
 
-from weir.content import parse
+from weir.base.content import parse
 from weir.masking import keys
 from weir.masking.bodies import UnknownForm, form_of, mask_body
 from weir.masking.masker import mask_headers, mask_json, mask_target

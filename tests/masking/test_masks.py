@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weir.base.content import encode, parse
+from weir.base.jsonpath import compile_path
+from weir.base.mistakes import SettingError
 from weir.config.model import MaskSettings
-from weir.config.problems import SettingError
-from weir.content import encode, parse
-from weir.jsonpath import compile_path
 from weir.masking.masker import mask_json
 from weir.masking.masks import MaskedField, Masks, View, compile_masks
 from weir.masking.strategies import REDACTED, Tokens

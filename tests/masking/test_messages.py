@@ -3,12 +3,12 @@
 import pytest
 
 from weir.config.model import MaskSettings
+from weir.config.profile_settings import StreamSettings
 from weir.masking.masks import Masks, compile_masks
 from weir.masking.messages import Messages, Said
 from weir.masking.strategies import Tokens
 from weir.masking.walk import MaskingError
 from weir.profiles.framing import compile_framing
-from weir.profiles.settings import StreamSettings
 
 
 def masks(*entries: dict[str, object]) -> Masks:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from tests.masking.making import everything, masked_bytes, masks, view
 
-from weir.content import parse
-from weir.masking.addon import Masking
+from weir.base.content import parse
+from weir.base.problems import Kind, Refusal
 from weir.masking.detectors.engine import Detectors
 from weir.masking.masker import mask_json, mask_text
 from weir.masking.streams import EventMasker
 from weir.masking.walk import Report
-from weir.problems import Kind, Refusal
+from weir.path.steps.masking import Masking
 
 BODY = b'{"results": [{"index": 1, "relevance_score": 0.50, "document": {"text": "mail bob@example.com"}}]}'
 

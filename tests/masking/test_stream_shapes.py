@@ -9,14 +9,14 @@ import pytest
 from tests.masking.making import everything
 from tests.masking.shapes import SHAPES, StreamShape
 
+from weir.config.profile_settings import StreamSettings
 from weir.masking.joining import Documents
 from weir.masking.masker import mask_text
-from weir.masking.reading import between
 from weir.masking.streams import EventMasker, LineMasker
+from weir.masking.units import between
 from weir.masking.walk import MaskingError, Report
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, compile_framing
 from weir.profiles.profile import load_profile
-from weir.profiles.settings import StreamSettings
 
 ALL = everything()
 VALUES = {

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from weir.config.problems import SettingError, path_text
+from weir.base.mistakes import SettingError, path_text
 from weir.policy.conditions import Compiler, UnreadableFact, compile_when
 from weir.policy.facts import ABSENT, Facts
-from weir.policy.gate import TextGate, term_pattern
 from weir.policy.indexes import outside, touches
+from weir.policy.text_filter import TextGate, term_pattern
 
 FACTS: Facts = {
     "user": "alice", "groups": ["local/ml", "local/search"], "issuer": "local", "connection": "reranker", "client_ip": "10.0.0.1",

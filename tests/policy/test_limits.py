@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests import needs
 from tests.end_to_end.gateway import free_port
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 from weir.policy.limits import (
     Charge,
     Concurrency,

@@ -19,15 +19,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weir.auth.model import Principal
-from weir.exchange import Exchange
-from weir.policies import Policies, load
+from weir.base.principal import Principal
+from weir.base.problems import Refusal
+from weir.path.exchange import Exchange
+from weir.path.steps.reading import read_request
+from weir.path.steps.rules import Policy
 from weir.policy import facts
-from weir.policy.addon import Policy
 from weir.policy.facts import Facts
 from weir.policy.rules import judge
-from weir.problems import Refusal
-from weir.profiles.addon import read_request
+from weir.policyset.load import load
+from weir.policyset.model import PolicySet
 from weir.profiles.profile import Operation
 from weir.routing.head import HeadError, check_head
 from weir.state.model import Snapshot
@@ -61,7 +62,7 @@ class NothingStopped:
 class Loaded:
     """Policies, without showing all of them where a test fails."""
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: PolicySet) -> None:
         self.policies = policies
 
 
@@ -201,7 +202,7 @@ REQUESTS = st.one_of(
 
 
 def judged(
-    policies: Policies, name: str, method: str, path: str, query: str, body: bytes, content_type: str
+    policies: PolicySet, name: str, method: str, path: str, query: str, body: bytes, content_type: str
 ) -> Exchange | None:
     """The exchange, where the request passes policy."""
     exchange = Exchange("fuzz", time.time(), 0.0)

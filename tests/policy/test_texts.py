@@ -12,9 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from weir.approvals.binding import demands
-from weir.policies import Policies, load
-from weir.policy.rehearsal import Given, Outcome, rehearse
+from weir.policyset.load import load
+from weir.policyset.model import PolicySet
 from weir.profiles.profile import names
+from weir.rehearsal.rehearse import Given, Outcome, rehearse
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 CARRIERS = YAML(typ="safe").load((CORPUS / "carriers.yaml").read_text())
@@ -60,7 +61,7 @@ class Loaded:
         (folder / "gateway.yaml").write_text(GATEWAY.format(ordinary=", ".join(f"'{word}'" for word in ORDINARY)))
         for profile in names():
             (folder / f"{profile}.yaml").write_text(CONNECTION.format(profile=profile, when=when))
-        self.policies: Policies = load(folder)
+        self.policies: PolicySet = load(folder)
 
     def judge(self, profile: str, path: str, body: Any = None, **more: Any) -> Outcome:
         """What becomes of a request: *body* as JSON, a list under ``lines`` as NDJSON."""

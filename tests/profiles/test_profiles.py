@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from ruamel.yaml import YAML
 
-from weir.content import ContentError
-from weir.profiles.addon import read_body, read_parameters
+from weir.base.content import ContentError
+from weir.path.steps.reading import read_body, read_parameters
 from weir.profiles.model import Call
 from weir.profiles.paths import Paths
 from weir.profiles.profile import Operation, load_profile, names

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mitmproxy.test import tflow
 
-from weir.exchange import RequestRecord, ResponseRecord
 from weir.recorder import live
 from weir.recorder.adoption import adopt
+from weir.recorder.copies import RequestRecord, ResponseRecord
 from weir.recorder.evidence import Log, Signer
 from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.folder import Recordings

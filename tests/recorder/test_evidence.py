@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_line, a_log, a_writer, entry, repair, write_lines
 
-from weir.recorder import heads, index, live, retention
+from weir.recorder import catalog, heads, live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
 from weir.recorder.entries import Removed
 from weir.recorder.events import FILE as EVENTS
 from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, DamagedLogError, Log, Signer, keeping
 from weir.recorder.folder import Recordings
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 from weir.recorder.merkle import EMPTY, inclusion, leaf_hash, root_from, root_of
 from weir.recorder.verify import Report, check
 
@@ -207,7 +207,7 @@ def test_a_live_segment_that_vanishes_while_the_gateway_is_down_stays_noticed(tm
 
 def test_retention_leaves_tombstones_that_verify(recordings: Recordings) -> None:
     kept = note(recordings)
-    index.create(recordings)
+    catalog.create(recordings)
     for slot, _ in live.segments(recordings.root):
         live.clear(slot)
     with keeping(recordings) as log:

@@ -9,8 +9,8 @@ from mitmproxy import connection, http, io, version
 from mitmproxy.io import tnetstring
 from mitmproxy.test import tflow
 
-from weir.exchange import RequestRecord, ResponseRecord
 from weir.recorder import flowfile
+from weir.recorder.copies import RequestRecord, ResponseRecord
 from weir.recorder.flowfile import FLOW_FORMAT, FlowEncoder, check_format, line_in
 
 fields = st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=9)), max_size=4).map(tuple)

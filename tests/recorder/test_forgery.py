@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, write_lines
 
-from weir.recorder import events, heads, housekeeping, index, live, retention
+from weir.recorder import catalog, events, heads, live, retention, upkeep
 from weir.recorder.adoption import adopt
 from weir.recorder.checkpoint import Checkpoint, Size
 from weir.recorder.entries import Quarantined, Sealed
@@ -33,7 +33,7 @@ from weir.recorder.evidence import (
     sealed_segments,
 )
 from weir.recorder.folder import FORMAT_FILE, Recordings
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 from weir.recorder.journal import JournalLine, encode_line, placed
 from weir.recorder.merkle import EMPTY, leaf_hash
 from weir.recorder.prove import NoProofError, prove
@@ -54,7 +54,7 @@ def start(root: Path) -> str:
     lock, log = claim(recordings, signer)
     try:
         repair(recordings, signer, log)
-        index.create(recordings)
+        catalog.create(recordings)
         return lock.worker
     finally:
         log.close()
@@ -82,7 +82,7 @@ def recordings(tmp_path: Path) -> Recordings:
     log.checkpoint()
     log.close()
     write_lines(root, [a_line(n) for n in range(4, 7)], boot="c", seal=False)
-    index.create(found)
+    catalog.create(found)
     return found
 
 
@@ -181,7 +181,7 @@ def test_what_is_added_to_a_journal_after_a_kill_is_quarantined(recordings: Reco
 def test_a_log_that_was_changed_is_not_signed_again_until_it_is_restored(
     recordings: Recordings, file: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weir.recorder.indexing.DELAY", 0.05)
+    monkeypatch.setattr("weir.recorder.indexer.DELAY", 0.05)
     path = recordings.log("w0") / file
     before = path.read_bytes()
     lines = before.splitlines(keepends=True)
@@ -569,7 +569,7 @@ def test_housekeeping_drops_links_to_what_is_not_ours(recordings: Recordings) ->
     (journal,) = recordings.segments.glob("*/*/w0-c-*.jsonl")
     journal.write_bytes(journal.read_bytes().replace(b"alice", b"mallo"))
     assert "id-0666" in rows(recordings) and len(checked(recordings).findings) == 2
-    _, problems = housekeeping.keep_round(recordings, {}, None, [])
+    _, problems = upkeep.keep_round(recordings, {}, None, [])
     assert rows(recordings) == WRITTEN[:4] and len(problems) == 2
     assert any("is not ours" in problem for problem in problems)
 
@@ -718,7 +718,7 @@ def test_what_the_head_cannot_hold_is_not_acknowledged(tmp_path: Path, monkeypat
 
     asyncio.run(run())
     recordings = Recordings(tmp_path)
-    index.create(recordings)
+    catalog.create(recordings)
     assert rows(recordings) == ["id-0000", "id-0002"] and checked(recordings).findings == []
 
 

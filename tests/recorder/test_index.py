@@ -13,11 +13,12 @@ import duckdb
 import pytest
 from tests.recorder.recording import a_flow, a_line, a_writer, repair, write_lines
 
-from weir.recorder import housekeeping, index, indexing, live
+from weir.recorder import catalog, live, upkeep
+from weir.recorder import indexer as indexer_module
 from weir.recorder.dictionary import VIEWS
 from weir.recorder.evidence import Signer, keeping, sealed_segments
 from weir.recorder.folder import Recordings
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 from weir.recorder.journal import encode_line, timestamp
 from weir.recorder.verify import check
 from weir.recorder.writer import Entry
@@ -33,7 +34,7 @@ def recordings(tmp_path: Path) -> Recordings:
     found = Recordings(tmp_path / "recordings")
     found.identify()
     live.prepare(found)
-    index.create(found)
+    catalog.create(found)
     return found
 
 
@@ -46,7 +47,7 @@ def count(
 
 def settle() -> None:
     """Until what was put in place counts."""
-    time.sleep(indexing.DELAY + 0.1)
+    time.sleep(indexer_module.DELAY + 0.1)
 
 
 class Writing:
@@ -84,15 +85,15 @@ class Writing:
 def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two writers seal several segments a second; a keeper indexes, gathers, tidies and expires; readers poll every view."""
     monkeypatch.setattr("weir.recorder.segment.MAX_LINES", 60)
-    monkeypatch.setattr(indexing, "GRACE", 4.0)
-    monkeypatch.setattr(housekeeping, "DAY", 2.0)
+    monkeypatch.setattr(indexer_module, "GRACE", 4.0)
+    monkeypatch.setattr(upkeep, "DAY", 2.0)
     writing = [Writing(recordings.root, f"w{n}") for n in range(2)]
     stopping, rounds, failed = threading.Event(), [0], list[str]()
 
     def keep() -> None:
         while not stopping.is_set():
             try:
-                problems = housekeeping.keep_round(recordings, {"old": 30 * DAY}, None, [])[1]
+                problems = upkeep.keep_round(recordings, {"old": 30 * DAY}, None, [])[1]
                 failed.extend(problems)
             except Exception as error:
                 failed.append(f"{type(error).__name__}: {error}")
@@ -138,7 +139,7 @@ def sealed(recordings: Recordings, segments: int, lines: int = 5, *, at: float |
 def test_sealed_journals_become_parquet_and_their_links_go(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "GRACE", 0.0)
+    monkeypatch.setattr(indexer_module, "GRACE", 0.0)
     rows = sealed(recordings, 3)
     assert count(recordings)[0] == rows and len(list(live.segments(recordings.root))) == 3
     indexer = Indexer(recordings)
@@ -158,16 +159,16 @@ def test_sealed_journals_become_parquet_and_their_links_go(
 def test_slots_are_gathered_and_days_that_are_over_get_files(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "GRACE", 0.0)
+    monkeypatch.setattr(indexer_module, "GRACE", 0.0)
     indexer = Indexer(recordings)
-    for number in range(indexing.GATHER):
+    for number in range(indexer_module.GATHER):
         sealed(recordings, 1)
         indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
         assert len(indexer.slots()) == number + 1
     settle()
     assert indexer.gather() and not indexer.gather()
     settle()
-    rows = 5 * indexing.GATHER
+    rows = 5 * indexer_module.GATHER
     assert sum(rows for (rows, _) in [count(recordings)]) == rows
     indexer.tidy()
     assert [slot.rows for slot in indexer.slots() if slot.rows] == [rows]
@@ -193,7 +194,7 @@ def test_what_a_crash_interrupts_is_put_in_place_by_the_next(
     """Killed with some of several files in place: who comes next puts the others there."""
     indexer = Indexer(recordings)
     rows = 0
-    for _ in range(indexing.GATHER):
+    for _ in range(indexer_module.GATHER):
         rows += sealed(recordings, 1)
         indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
     settle()
@@ -205,12 +206,12 @@ def test_what_a_crash_interrupts_is_put_in_place_by_the_next(
             raise KeyboardInterrupt
         real(source, target)
 
-    monkeypatch.setattr(indexing.os, "replace", replace)
+    monkeypatch.setattr(indexer_module.os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         indexer.gather()
-    monkeypatch.setattr(indexing.os, "replace", real)
+    monkeypatch.setattr(indexer_module.os, "replace", real)
     indexer.close()
-    assert indexing.pending(recordings)
+    assert indexer_module.pending(recordings)
     elsewhere = Path.cwd()
     os.chdir("/")
     try:
@@ -218,7 +219,7 @@ def test_what_a_crash_interrupts_is_put_in_place_by_the_next(
     finally:
         os.chdir(elsewhere)
     settle()
-    assert count(recordings)[0] == rows and not indexing.pending(recordings)
+    assert count(recordings)[0] == rows and not indexer_module.pending(recordings)
 
 
 def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> None:
@@ -243,7 +244,7 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
         indexer.close()
     assert set(seen) == {rows} and steps == [4]
     shutil.rmtree(recordings.root / "index")
-    index.create(recordings)  # as after an update with other columns: the journals are read meanwhile
+    catalog.create(recordings)  # as after an update with other columns: the journals are read meanwhile
     assert count(recordings)[0] == rows
 
 
@@ -252,7 +253,7 @@ def test_a_keeper_holds_others_off_and_waits_for_nobody(recordings: Recordings) 
         pass
     with keeping(recordings):
         shutil.rmtree(recordings.root / "index")
-        index.create(recordings, kept=True)
+        catalog.create(recordings, kept=True)
     assert count(recordings) == (0, 0)
 
 

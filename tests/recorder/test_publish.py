@@ -12,12 +12,12 @@ import pytest
 from tests import needs
 from tests.recorder.recording import a_line, write_lines
 
-from weir.recorder import index, live
+from weir.recorder import catalog, live
 from weir.recorder.checkpoint import verify
 from weir.recorder.evidence import Signer
 from weir.recorder.folder import Recordings
-from weir.recorder.housekeeping import keep_round
 from weir.recorder.publish import checkpoints, publish
+from weir.recorder.upkeep import keep_round
 from weir.recorder.verify import check
 
 
@@ -88,7 +88,7 @@ def test_a_git_remote_gets_a_commit_each_time(recordings: Recordings, tmp_path: 
     needs.skip_without("git")
     subprocess.run(["git", "init", "--quiet", "--bare", remote], check=True)
     target = {"git": str(remote), "branch": "checkpoints", "seconds": 1}
-    index.create(recordings)
+    catalog.create(recordings)
     for number in range(2):
         write_lines(recordings.root, [a_line(20 + number)], boot=f"g{number}")
         assert keep_round(recordings, {}, None, [{**target, "seconds": 0}])[1] == []
@@ -119,7 +119,7 @@ def test_a_readers_group_may_read_and_nobody_else(tmp_path: Path) -> None:
     recordings.identify()
     live.prepare(recordings)
     write_lines(recordings.root, [a_line(n) for n in range(3)], recordings=recordings)
-    index.create(recordings)
+    catalog.create(recordings)
     assert keep_round(recordings, {}, None, [])[1] == []
     seen = 0
     for path in (recordings.root, *recordings.root.rglob("*")):
@@ -133,7 +133,7 @@ def test_a_readers_group_may_read_and_nobody_else(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(bool(needs.root("-")), reason=needs.root("giving files to another group"))
 def test_a_group_that_is_named_later_is_let_in_and_one_that_is_not_any_more_is_not(recordings: Recordings) -> None:
-    index.create(recordings)
+    catalog.create(recordings)
     group = next(g.gr_gid for g in grp.getgrall() if g.gr_gid not in (0, os.getgid()))
     Recordings(recordings.root, group).settle_modes()
     journal = next(recordings.segments.glob("*/*/*.jsonl"))

@@ -11,7 +11,7 @@ import pytest
 from mitmproxy import io
 from tests.recorder.recording import a_flow, a_line, a_log, a_writer, entry, repair, write_lines
 
-from weir.recorder import index, live
+from weir.recorder import catalog, live
 from weir.recorder.evidence import Signer
 from weir.recorder.folder import FormatError, Recordings
 from weir.recorder.journal import (
@@ -106,7 +106,7 @@ def test_repair_keeps_its_hands_off_live_workers(tmp_path: Path) -> None:
 
 def test_the_index_is_current_and_survives_torn_lines(tmp_path: Path) -> None:
     write(tmp_path, 4)
-    index.create(Recordings(tmp_path))
+    catalog.create(Recordings(tmp_path))
     database = tmp_path / "index.duckdb"
     _, journal = segment(tmp_path)
     with duckdb.connect(str(database), read_only=True) as connection:
@@ -181,7 +181,7 @@ def test_recordings_of_an_earlier_version_are_adopted(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path)
     live.prepare(recordings)
     assert repair(tmp_path, "w0") == Repairs()
-    index.create(recordings)
+    catalog.create(recordings)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
         rows = connection.execute("SELECT request_id, token_id, query_digest, results[1].score FROM flows").fetchall()
     assert rows == [("id-0001", None, None, 0.5)]
@@ -201,7 +201,7 @@ def test_what_a_newer_version_wrote_is_left_alone(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path)
     repair(tmp_path, "w0")
     assert journal.read_bytes() == newer and len(ids_of_flows(flows)) == 2
-    index.create(recordings)
+    catalog.create(recordings)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM flows").fetchall() == [(0,)]
     (tmp_path / "format.json").write_text('{"format": 4, "id": "x"}')
@@ -224,7 +224,7 @@ def test_what_was_let_go_and_has_no_end_is_given_one_that_says_so(tmp_path: Path
 
     asyncio.run(run())
     recordings = Recordings(tmp_path)
-    index.create(recordings)
+    catalog.create(recordings)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
         assert connection.execute("SELECT request_id FROM flows").fetchall() == [("id-0001",)]
         open_ = "SELECT request_id FROM intents ORDER BY 1"

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from weir.config.problems import SettingError
+from weir.base.addresses import Addresses, Kind, compile_addresses, kind_of
+from weir.base.mistakes import SettingError
 from weir.routing import dial
-from weir.routing.addresses import Addresses, Kind, compile_addresses, kind_of
 from weir.routing.dial import FORBIDDEN, Dial, Dialed, Forbidden, refusal
 
 KINDS = {

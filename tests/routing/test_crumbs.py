@@ -2,8 +2,8 @@
 
 import pytest
 
-from weir.native_answers import Frames
-from weir.routing.crumbs import Crumbs
+from weir.mitm.answers import Frames
+from weir.mitm.crumbs import Crumbs
 
 PREFACE = b"x" * 24
 

@@ -4,8 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from weir.base.mistakes import SettingError
 from weir.config.model import PassSettings
-from weir.config.problems import SettingError
 from weir.routing.destinations import Destinations, Known, compile_pass
 from weir.routing.head import HeadError, check_connect
 from weir.routing.model import Origin, parse_upstream

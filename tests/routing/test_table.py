@@ -2,7 +2,7 @@
 
 import pytest
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 from weir.routing.model import Origin, parse_upstream
 from weir.routing.table import Table, compile_match
 

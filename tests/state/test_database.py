@@ -12,8 +12,8 @@ import pytest
 from tests.approvals.samples import window
 
 from weir.approvals.model import Person
-from weir.auth.model import Principal
-from weir.home import HomeError
+from weir.base.home import HomeError
+from weir.base.principal import Principal
 from weir.state import watcher
 from weir.state.database import _SCHEMA, Database, NameTaken, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, Snapshot

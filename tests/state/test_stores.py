@@ -17,7 +17,7 @@ from weir.approvals import lifecycle
 from weir.approvals.lifecycle import NotPossible
 from weir.approvals.model import Approval, Vote
 from weir.approvals.people import Directory
-from weir.home import HomeError
+from weir.base.home import HomeError
 from weir.state.database import Database, NameTaken, TooManyOpen
 from weir.state.model import Letter
 from weir.state.redis_database import RedisDatabase, StoreDown

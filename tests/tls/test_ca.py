@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 from typer.testing import CliRunner
 
+from weir.base.home import HomeError
 from weir.cli.main import app
-from weir.home import HomeError
 from weir.tls import ca
 from weir.tls.server import LEAF, LEAF_AHEAD, Leaves
 

@@ -18,16 +18,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from weir.admin.desk import Desk, NotFound
-from weir.alarms import alarm
 from weir.approvals.lifecycle import NotPossible
 from weir.approvals.model import Approval, Person, State
 from weir.auth.holder import holder
 from weir.auth.jws import TokenError, check_form
 from weir.auth.presented import TwoCredentials, find_token
 from weir.auth.refresher import KeysUnavailable
-from weir.identifiers import Uuid7
-from weir.policies import Policies
-from weir.problems import Kind, Problem, Refusal, gateway_error
+from weir.base.alarms import alarm
+from weir.base.identifiers import Uuid7
+from weir.base.problems import Kind, Problem, Refusal, gateway_error
+from weir.policyset.model import PolicySet
 from weir.state.database import TooManyOpen
 from weir.state.watcher import StateUnavailable, Watcher
 
@@ -57,7 +57,7 @@ class AccessRequest(msgspec.Struct, forbid_unknown_fields=True):
 class Api:
     """The endpoints. *policies* gives those of now."""
 
-    def __init__(self, policies: Callable[[], Policies], state: Watcher, desk: Desk) -> None:
+    def __init__(self, policies: Callable[[], PolicySet], state: Watcher, desk: Desk) -> None:
         self._policies = policies
         self._state = state
         self._desk = desk
@@ -196,7 +196,7 @@ class Api:
         try:
             check_form(presented.token)
             snapshot = self._state.snapshot()
-            principal = await holder(policies, snapshot, presented.token, time.time())
+            principal = await holder(policies.verifier, policies.trusts_keys, snapshot, presented.token, time.time())
         except TokenError as error:
             detail = f"The token was not accepted: {error}."
             raise Refusal(Kind.INVALID_TOKEN, detail, headers=challenge) from None

@@ -12,20 +12,20 @@ import msgspec
 from msgspec.structs import replace
 
 from weir.admin.stored import NotTold, changes
-from weir.alarms import alarm
 from weir.approvals import lifecycle
 from weir.approvals.lifecycle import LONGEST_REASON, NotPossible
 from weir.approvals.model import Approval, Demand, Person, Shown, State, Vote
-from weir.auth.model import Principal
-from weir.config.problems import did_you_mean
-from weir.connection import Connection
-from weir.duration import duration
-from weir.identifiers import Uuid7
-from weir.policies import Policies
-from weir.secret import without_tokens
+from weir.base.alarms import alarm
+from weir.base.duration import duration
+from weir.base.identifiers import Uuid7
+from weir.base.mistakes import did_you_mean
+from weir.base.principal import Principal
+from weir.base.secret import without_tokens
+from weir.base.text import inert
+from weir.policyset.connection import Connection
+from weir.policyset.model import PolicySet
 from weir.state.store import Store
 from weir.state.watcher import Watcher
-from weir.text import inert
 
 #: Windows that one person may have asked for and that are not decided.
 MOST_OPEN_WINDOWS = 10
@@ -59,7 +59,7 @@ class Desk:
             self._known[person.key] = (person.issued, person.groups)
         return person.keeping(known)
 
-    async def list(self, policies: Policies, person: Person, state: State | None, after: int = 0) -> list[Approval]:
+    async def list(self, policies: PolicySet, person: Person, state: State | None, after: int = 0) -> list[Approval]:
         """Approvals that *person* may see, oldest first; all that are kept where no *state* is named.
 
         With *after*, those that have changed since that change.
@@ -77,7 +77,7 @@ class Desk:
         seen = [a for a in found if (state is None or a.state == state) and self._may_see(policies, a, person)]
         return sorted(seen, key=lambda a: a.asked)
 
-    async def get(self, policies: Policies, person: Person, approval_id: str) -> Approval:
+    async def get(self, policies: PolicySet, person: Person, approval_id: str) -> Approval:
         """One approval, by its id or by so many of its last characters as no other has. Raises `NotFound`."""
         if len(approval_id) < SHORTEST_ID:
             raise NotFound(f"an approval is named by {SHORTEST_ID} of its last characters at least")
@@ -92,7 +92,14 @@ class Desk:
         return _as_of(approval, time.time())
 
     async def decide(
-        self, policies: Policies, person: Person, approval_id: str, *, yes: bool, reason: str, break_glass: bool = False
+        self,
+        policies: PolicySet,
+        person: Person,
+        approval_id: str,
+        *,
+        yes: bool,
+        reason: str,
+        break_glass: bool = False,
     ) -> Approval:
         """Say yes or no. Raises `NotFound` or `NotPossible`."""
         approval = await self.get(policies, person, approval_id)
@@ -118,7 +125,7 @@ class Desk:
         return after
 
     async def ask_access(
-        self, policies: Policies, person: Person, connection: str, seconds: int, reason: str
+        self, policies: PolicySet, person: Person, connection: str, seconds: int, reason: str
     ) -> Approval:
         """Ask for access to a connection for a while. Raises `NotFound` or `NotPossible`."""
         offered = {c.name: c for c in policies.connections if c.on_request is not None}
@@ -153,7 +160,7 @@ class Desk:
         self._record(added)
         return added
 
-    async def revoke(self, policies: Policies, person: Person, approval_id: str) -> Approval:
+    async def revoke(self, policies: PolicySet, person: Person, approval_id: str) -> Approval:
         """End what an approval gives for a while, by one who could give it or who has it. May raise as `decide`."""
         approval = await self.get(policies, person, approval_id)
         people = policies.directory
@@ -167,7 +174,7 @@ class Desk:
         return after
 
     async def shown(
-        self, policies: Policies, approval: Approval, person: Person, *, differences: bool
+        self, policies: PolicySet, approval: Approval, person: Person, *, differences: bool
     ) -> dict[str, Any]:
         """*approval* as a document; with what it would change, where *person* may decide it and asks for that."""
         now, people = time.time(), policies.directory
@@ -209,21 +216,21 @@ class Desk:
             for v in (vote, replace(vote, break_glass=True))
         )
 
-    def _may_see(self, policies: Policies, approval: Approval, person: Person) -> bool:
+    def _may_see(self, policies: PolicySet, approval: Approval, person: Person) -> bool:
         people = policies.directory
         if person.key == approval.requester.key or any(vote.by.key == person.key for vote in approval.votes):
             return True
         return self._may_decide(approval, person, people, time.time())
 
 
-def _connection(policies: Policies, approval: Approval) -> Connection:
+def _connection(policies: PolicySet, approval: Approval) -> Connection:
     found = next((c for c in policies.connections if c.name == approval.connection), None)
     if found is None:
         raise NotTold("there is no such connection any more")
     return found
 
 
-def _digests(policies: Policies, connection: str) -> frozenset[str]:
+def _digests(policies: PolicySet, connection: str) -> frozenset[str]:
     """What may ask for approvals of that connection now."""
     found = {
         rule.digest

@@ -20,11 +20,11 @@ from typing import Any
 
 import httpx
 
-from weir.admin.hooks import Hook, signing_key
-from weir.alarms import alarm
+from weir.approvals.hooks import Hook, signing_key
 from weir.approvals.lifecycle import needs, who
 from weir.approvals.model import Approval
-from weir.policies import Policies
+from weir.base.alarms import alarm
+from weir.policyset.model import PolicySet
 from weir.routing.model import is_loopback
 from weir.state.model import Letter
 from weir.state.store import Store
@@ -51,7 +51,7 @@ class NotSent(Exception):
 class Notifier:
     """Posts what is to be told, and sends what is due."""
 
-    def __init__(self, policies: Callable[[], Policies], state: Watcher) -> None:
+    def __init__(self, policies: Callable[[], PolicySet], state: Watcher) -> None:
         self._policies = policies
         self._state = state
         self._news: list[Approval] = []  # of which nothing has been posted yet
@@ -121,7 +121,7 @@ class Notifier:
         hook: Hook | None,
         letter: Letter,
         approval: Approval | None,
-        policies: Policies,
+        policies: PolicySet,
     ) -> None:
         """Try one letter, and keep how that went."""
         error = ""
@@ -162,7 +162,7 @@ def events(approval: Approval) -> list[str]:
 
 
 async def _deliver(
-    client: httpx.AsyncClient, hook: Hook, letter: Letter, approval: Approval, policies: Policies
+    client: httpx.AsyncClient, hook: Hook, letter: Letter, approval: Approval, policies: PolicySet
 ) -> None:
     """Send one letter. Raises `NotSent`."""
     url = f"{policies.admin.url}/approvals/{approval.id}"

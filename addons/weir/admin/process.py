@@ -13,15 +13,16 @@ from pathlib import Path
 
 import uvicorn
 
-from weir import reload
 from weir.admin.app import Api
 from weir.admin.desk import Desk
 from weir.admin.notify import Notifier
-from weir.alarms import alarm
 from weir.approvals import lifecycle
 from weir.approvals.model import Approval
-from weir.auth.refreshing import Refreshing
-from weir.policies import Policies, load
+from weir.auth.key_tasks import Refreshing
+from weir.base.alarms import alarm
+from weir.policyset import reload
+from weir.policyset.load import load
+from weir.policyset.model import PolicySet
 from weir.recorder import approvals as lines
 from weir.recorder.adoption import adopt
 from weir.recorder.events import EventLog
@@ -137,7 +138,7 @@ class Admin:
     async def _reload(self, by: str) -> None:
         old = self._policies
         found = await asyncio.to_thread(reload.next_policies, self._folder, old)
-        if isinstance(found, Policies) and found.admin.listener != old.admin.listener:
+        if isinstance(found, PolicySet) and found.admin.listener != old.admin.listener:
             found = reload.Refused(("admin.listen: changes only with a restart",))
         if isinstance(found, reload.Refused):
             alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")

@@ -12,14 +12,14 @@ import httpx
 
 from weir.approvals.model import Approval
 from weir.approvals.shown import LONGEST_BODY
-from weir.connection import Connection
-from weir.content import ContentError, encode, parse
+from weir.base.content import ContentError, encode, parse
+from weir.base.secret import Scrubber, spellings
+from weir.base.text import inert
 from weir.masking.masker import mask_document
 from weir.masking.walk import MaskingError
+from weir.policyset.connection import Connection
 from weir.profiles.paths import fill
 from weir.profiles.profile import Stored
-from weir.secret import Scrubber, spellings
-from weir.text import inert
 
 TIMEOUT = 5.0
 LARGEST = 4 << 20

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from weir.approvals.model import Demand
-from weir.auth.model import Principal
-from weir.connection import Connection
-from weir.jsonpath import compile_path
+from weir.base.jsonpath import compile_path
+from weir.base.principal import Principal
 from weir.policy.facts import ABSENT, Facts
 from weir.policy.rules import Rule
+from weir.routing.model import Upstream
 
 
 def request_binding(
     key: bytes,
     principal: Principal,
-    connection: Connection,
+    connection: str,
+    to: Upstream,
     method: str,
     target: str,
     content_type: bytes,
@@ -28,10 +29,9 @@ def request_binding(
     body: bytes,
 ) -> str:
     """The digest of one exact request as its caller sent it, and of where it goes."""
-    origin = connection.upstream.origin
-    upstream = f"{origin.scheme}://{origin.authority}{connection.upstream.base_path}"
+    upstream = f"{to.origin.scheme}://{to.origin.authority}{to.base_path}"
     parts: list[str | bytes] = [
-        b"request", principal.iss, principal.sub, connection.name, upstream, method, target, content_type,
+        b"request", principal.iss, principal.sub, connection, upstream, method, target, content_type,
         content_encoding, hashlib.sha256(body).digest(),
     ]  # fmt: skip
     return _digest(key, parts)

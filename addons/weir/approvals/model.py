@@ -5,11 +5,12 @@ Times are Unix seconds, durations seconds.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from weir.auth.model import Principal
+from weir.base.principal import Principal
 
 #: What is to be approved: a request before it is sent, a response before it is delivered, access for a while.
 ApprovalKind = Literal["request", "response", "access"]
@@ -230,3 +231,12 @@ def encode_approval(approval: Approval) -> bytes:
 def decode_approval(data: bytes, changed: int) -> Approval:
     """The reverse, with the store's number of its latest change."""
     return msgspec.structs.replace(_decoder.decode(data), changed=changed)
+
+
+@dataclass(frozen=True, slots=True)
+class OnRequest:
+    """Who may give others access for a while, and for how many seconds at most; other terms are another digest."""
+
+    terms: Terms
+    at_most: int
+    digest: str

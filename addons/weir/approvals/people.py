@@ -3,40 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field
-
-from weir.config.model import Settings, Strings
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
+from weir.config.model import ScheduleSettings
 
 _WEEK = timedelta(weeks=1)
-
-
-def _as_text(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML's own dates
-
-
-_Moment = Annotated[str, BeforeValidator(_as_text)]
-
-
-class OverrideSettings(Settings):
-    """Somebody else than the rotation says, for a while. Local times."""
-
-    from_: Annotated[_Moment, Field(alias="from")]
-    until: _Moment
-    user: str
-
-
-class ScheduleSettings(Settings):
-    """``schedules/NAME.yaml``: who is on call. Each of ``rotation`` for a week, from ``starts`` on (local time)."""
-
-    version: Literal[1]
-    timezone: str
-    starts: _Moment
-    rotation: Annotated[Strings, Field(min_length=1)]
-    overrides: list[OverrideSettings] = []
 
 
 @dataclass(frozen=True, slots=True)

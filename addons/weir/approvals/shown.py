@@ -6,9 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from weir.approvals.model import Ranked, Shown
-from weir.content import encode
+from weir.base.content import encode
+from weir.base.text import inert
 from weir.profiles.model import WRITES, Call, Ranking
-from weir.text import inert
 
 LONGEST_TEXT = 1000
 LONGEST_BODY = 64_000

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from weir.approvals.model import Reviewers, Terms
+from weir.base.duration import seconds
+from weir.base.mistakes import SettingError, placed
 from weir.config.model import ApprovalSettings, OnRequestSettings, ReviewersSettings
-from weir.config.problems import SettingError, placed
-from weir.duration import seconds
 
 Resolve = Callable[[str], str]
 

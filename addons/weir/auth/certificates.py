@@ -20,10 +20,10 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from weir.auth.issuer import compile_subject
 from weir.auth.jws import TokenError
-from weir.auth.model import CERTIFICATE_BOUND, Principal
+from weir.base.addresses import Network
+from weir.base.mistakes import SettingError
+from weir.base.principal import CERTIFICATE_BOUND, Principal
 from weir.config.model import CertificateIssuerSettings, NetworkIssuerSettings
-from weir.config.problems import SettingError
-from weir.routing.addresses import Network
 from weir.tls.files import read_certificates, read_file
 
 #: Seconds for which a verified chain is believed without another look at it; its own dates count at each request.

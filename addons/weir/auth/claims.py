@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weir.auth.jws import TokenError
-from weir.auth.model import CERTIFICATE_BOUND, Principal
-from weir.jsonpath import Path
+from weir.base.jsonpath import Path
+from weir.base.principal import CERTIFICATE_BOUND, Principal
 
 #: Seconds by which clocks may differ, unless an issuer's ``leeway`` says otherwise.
 LEEWAY = 30

@@ -3,26 +3,27 @@
 import math
 
 from weir.auth.jws import TokenError
-from weir.auth.model import Principal
-from weir.auth.verifier import Undecided
-from weir.policies import Policies
+from weir.auth.verifier import Undecided, Verifier
+from weir.base.principal import Principal
 from weir.state.database import KEY_PREFIX, key_digest
 from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey, Snapshot
 
 
-async def holder(policies: Policies, snapshot: Snapshot, token: str, now: float, thumbprint: str = "") -> Principal:
+async def holder(
+    verifier: Verifier, trusts_keys: bool, snapshot: Snapshot, token: str, now: float, thumbprint: str = ""
+) -> Principal:
     """Whose *token* is, at Unix time *now*. May ask a provider. Raises `TokenError` or `KeysUnavailable`."""
     if token.startswith(KEY_PREFIX):
-        return key_holder(policies, snapshot, token, now)[1]
+        return key_holder(trusts_keys, snapshot, token, now)[1]
     try:
-        return policies.verifier.verify(token, now, thumbprint)
+        return verifier.verify(token, now, thumbprint)
     except Undecided:
-        return await policies.verifier.settle(token, now, thumbprint)
+        return await verifier.settle(token, now, thumbprint)
 
 
-def key_holder(policies: Policies, snapshot: Snapshot, token: str, now: float) -> tuple[ApiKey, Principal]:
+def key_holder(trusts_keys: bool, snapshot: Snapshot, token: str, now: float) -> tuple[ApiKey, Principal]:
     """The API key *token*, and its principal. Raises `TokenError`."""
-    if not policies.trusts_keys:
+    if not trusts_keys:
         raise TokenError("API keys are not accepted here")
     key = snapshot.keys.get(key_digest(token))
     if key is None:

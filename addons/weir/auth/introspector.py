@@ -8,13 +8,13 @@ import asyncio
 import functools
 from collections import OrderedDict
 
-from weir.alarms import alarm
 from weir.auth.claims import ClaimRules, read_introspected
 from weir.auth.jws import TokenError
-from weir.auth.model import Principal
 from weir.auth.provider import Provider, ProviderError
 from weir.auth.refresher import KeysUnavailable
-from weir.secret import Secret
+from weir.base.alarms import alarm
+from weir.base.principal import Principal
+from weir.base.secret import Secret
 
 #: Seconds for which an active token (at most until it expires) and one that is not are remembered.
 POSITIVE = 60.0

@@ -15,13 +15,13 @@ from weir.auth.keys import ALGORITHMS, KeySet, KeySetError, read_key_set
 from weir.auth.presets import with_preset
 from weir.auth.provider import Introspection, Provider, Source, check_url
 from weir.auth.refresher import KeyRefresher, KeysUnavailable
+from weir.base.duration import seconds
+from weir.base.home import HomeError
+from weir.base.jsonpath import Path as JsonPath
+from weir.base.jsonpath import PathError, compile_path
+from weir.base.mistakes import SettingError, did_you_mean
 from weir.config.model import IntrospectionSettings, IssuerSettings, LoginSettings
-from weir.config.problems import SettingError, did_you_mean
-from weir.credentials.sources import resolve
-from weir.duration import seconds
-from weir.home import HomeError
-from weir.jsonpath import Path as JsonPath
-from weir.jsonpath import PathError, compile_path
+from weir.config.sources import resolve
 
 #: The longest ``leeway`` (seconds).
 MOST_LEEWAY = 300

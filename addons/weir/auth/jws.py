@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from weir.content import ContentError, parse
+from weir.base.content import ContentError, parse
 
 #: Characters; longer tokens are not looked at.
 MAX_TOKEN = 16 * 1024

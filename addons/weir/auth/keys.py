@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import get_default_algorithms
 
 from weir.auth.jws import Jws, TokenError
-from weir.content import ContentError, parse
+from weir.base.content import ContentError, parse
 
 MAX_SET = 256 * 1024
 MAX_KEYS = 64

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from weir.auth.keys import KeySet, read_key_set
-from weir.home import key_file
-from weir.secret import Secret
+from weir.base.home import key_file
+from weir.base.secret import Secret
 
 NAME = "local"
 ISSUER = "urn:weir:local"

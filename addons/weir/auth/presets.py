@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from weir.base.mistakes import SettingError
 from weir.config.model import IssuerSettings
-from weir.config.problems import SettingError
 
 _PRESETS: dict[str, dict[str, Any]] = {
     # https://docs.github.com/actions/concepts/security/openid-connect

@@ -17,9 +17,9 @@ from urllib.parse import quote_plus, urlsplit
 import httpx
 
 from weir.auth.keys import MAX_SET, KeySet, KeySetError, read_key_set
-from weir.content import ContentError, parse
+from weir.base.content import ContentError, parse
+from weir.base.secret import Secret
 from weir.routing.model import is_loopback
-from weir.secret import Secret
 
 #: Seconds for a whole key refresh, and for one introspection.
 TIMEOUT = 10.0

@@ -16,9 +16,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from math import inf
 
-from weir.alarms import alarm
 from weir.auth.keys import KeySet, KeySetError
 from weir.auth.provider import ProviderError
+from weir.base.alarms import alarm
 
 #: Seconds between refreshes (a third of ``max_stale`` where that is less). After a failure: the first is retried
 #: after `RETRY`, each further one after twice as long, at most `RETRY_MOST`.

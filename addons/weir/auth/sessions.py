@@ -5,8 +5,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from weir.auth.model import Principal
-from weir.identifiers import Uuid7
+from weir.base.identifiers import Uuid7
+from weir.base.principal import Principal
 
 #: A session without its own id ends this long after its last request (seconds).
 IDLE = 30 * 60

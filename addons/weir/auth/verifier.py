@@ -13,8 +13,8 @@ from weir.auth.introspector import Verdict
 from weir.auth.issuer import Issuer
 from weir.auth.jws import Jws, TokenError, check_form, is_jose, read_jws
 from weir.auth.keys import KeySet
-from weir.auth.model import CERTIFICATE_BOUND, Principal
-from weir.secret import Secret
+from weir.base.principal import CERTIFICATE_BOUND, Principal
+from weir.base.secret import Secret
 
 _REMEMBERED = 4096
 _UNKNOWN_ISSUER = "the token's issuer is not trusted here"

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from weir.base.duration import seconds
 from weir.cli import approvals
 from weir.cli.approvals import Admin, ApprovalId, AsJson
 from weir.cli.desk import AdminApi
 from weir.cli.fail import fail
 from weir.cli.table import moment, print_list
-from weir.duration import seconds
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from weir.cli.fail import fail
-from weir.policies import folder_path, load
+from weir.policyset.load import folder_path, load
 from weir.routing.listener import Listener
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from weir.base.duration import duration
+from weir.base.text import inert
 from weir.cli.desk import AdminApi
 from weir.cli.table import moment, print_list
-from weir.duration import duration
-from weir.text import inert
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 

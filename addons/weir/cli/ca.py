@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from weir.base.mistakes import SettingError
 from weir.cli.fail import fail
 from weir.cli.table import print_table
 from weir.config.load import load_folder
-from weir.config.problems import SettingError
-from weir.policies import folder_path
+from weir.policyset.load import folder_path
 from weir.routing.model import parse_upstream
 from weir.tls import ca
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from weir.base.mistakes import ConfigError, Mistake, did_you_mean
+from weir.base.text import inert
 from weir.config.load import load_folder
-from weir.config.problems import ConfigError, Mistake, did_you_mean
-from weir.policies import folder_path, load_without_secrets
-from weir.policy.cases import load_cases
-from weir.policy.review import review
-from weir.text import inert
+from weir.policyset.load import folder_path, load_without_secrets
+from weir.rehearsal.cases import load_cases
+from weir.rehearsal.review import review
 
 
 def check(

@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from weir.base.mistakes import ConfigError
 from weir.cli.fail import fail
 from weir.config.load import load_folder
-from weir.config.problems import ConfigError
 from weir.login import server, session
 from weir.login.server import LoginError
-from weir.policies import folder_path
+from weir.policyset.load import folder_path
 from weir.routing.model import is_loopback
 
 DEFAULT = "http://127.0.0.1:8081"

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from weir.base.text import inert
 from weir.config.load import load_folder
-from weir.policies import load_without_secrets
-from weir.policy.cases import load_cases, run_cases
-from weir.policy.compare import compare, compare_outcomes
-from weir.text import inert
+from weir.policyset.load import load_without_secrets
+from weir.rehearsal.cases import load_cases, run_cases
+from weir.rehearsal.compare import compare, compare_outcomes
 
 
 def diff(

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import typer
 
+from weir.base.mistakes import SettingError
+from weir.base.text import inert
 from weir.cli.fail import fail
-from weir.config.problems import SettingError
 from weir.login import server, session
 from weir.profiles.profile import Profile, load_profile
 from weir.routing.model import is_loopback
-from weir.text import inert
 
 Language = Literal["python", "other"]
 

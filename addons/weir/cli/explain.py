@@ -14,19 +14,20 @@ import msgspec
 import pydantic
 import typer
 
+from weir.base.mistakes import SettingError
+from weir.base.text import inert
 from weir.cli.fail import fail
-from weir.config.problems import SettingError
-from weir.policies import Policies, folder_path, load_without_secrets
-from weir.policy.cases import CaseSettings, given
 from weir.policy.conditions import Clause
-from weir.policy.evidence import lines
-from weir.policy.places import Places
-from weir.policy.rehearsal import Given, Outcome, find_connection, rehearse
-from weir.policy.words import explain as in_words
+from weir.policy.trace import lines
+from weir.policyset.load import folder_path, load_without_secrets
+from weir.policyset.model import PolicySet
+from weir.recorder.catalog import confine
+from weir.recorder.flows import MissingFlowError, flow_of
 from weir.recorder.folder import Recordings
-from weir.recorder.index import confine
-from weir.recorder.reading import MissingFlowError, flow_of
-from weir.text import inert
+from weir.rehearsal.cases import CaseSettings, given
+from weir.rehearsal.places import Places
+from weir.rehearsal.rehearse import Given, Outcome, find_connection, rehearse
+from weir.rehearsal.words import explain as in_words
 
 #: Places of texts that ``--json`` lists for one clause.
 _MOST_PLACES = 200
@@ -101,7 +102,7 @@ def _clauses(outcome: Outcome) -> Iterator[dict[str, Any]]:
         yield shown
 
 
-def _from_file(policies: Policies, path: Path, connection: str) -> Given:
+def _from_file(policies: PolicySet, path: Path, connection: str) -> Given:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -142,7 +143,7 @@ _FLAGS = frozenset((
 ))  # fmt: skip
 
 
-def _from_curl(policies: Policies, text: str, connection: str) -> Given:
+def _from_curl(policies: PolicySet, text: str, connection: str) -> Given:
     try:
         words = shlex.split(_plain_quotes(text.replace("\\\n", " ")), comments=True)[1:]
     except ValueError as error:
@@ -229,7 +230,7 @@ def _curl_data(value: str, *, raw: bool, strip: bool) -> bytes:
     return content.replace(b"\r", b"").replace(b"\n", b"") if strip else content
 
 
-def recorded(policies: Policies, request_id: str) -> tuple[Given, list[str]]:
+def recorded(policies: PolicySet, request_id: str) -> tuple[Given, list[str]]:
     """The recorded request as far as the record holds it, and what was decided then."""
     database = policies.recordings / "index.duckdb"
     columns = (

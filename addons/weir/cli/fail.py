@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from weir.text import inert
+from weir.base.text import inert
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

@@ -10,12 +10,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from weir.cli.fail import fail
-from weir.cli.reading import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
-from weir.recorder import index
+from weir.cli.recordings import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
+from weir.recorder import catalog
+from weir.recorder.catalog import quoted
 from weir.recorder.dictionary import VIEWS
 from weir.recorder.evidence import as_sealed, entries, erased_lines, keepers_lock, sealed_segments
-from weir.recorder.index import quoted
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 
 app = typer.Typer(no_args_is_help=True, help="The index over recordings: make it anew, or take it elsewhere.")
 
@@ -38,7 +38,7 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
             erased = erased_lines(entries(folder))
             segments = [segment for segment, entry in sealed.items() if as_sealed(folder, entry, erased)]
             task = progress.add_task("Reading journals", total=len(segments))
-            index.create(folder, kept=True)
+            catalog.create(folder, kept=True)
             indexer = Indexer(folder)
             try:
                 count = indexer.rebuild(segments, lambda done: progress.update(task, completed=done))
@@ -70,12 +70,12 @@ def export(
     leave_row(folder, "exported", "index", str(target))
     try:
         with duckdb.connect() as connection, _bar() as progress:
-            for name, query in index.views(
+            for name, query in catalog.views(
                 folder
             ).items():  # not the folder's own: other programs may have changed them
                 connection.execute(f"CREATE VIEW {name} AS {query}")
             connection.execute(f"ATTACH {quoted(str(target))} AS copy (STORAGE_VERSION 'v1.4.0')")
-            index.confine(connection, folder)
+            catalog.confine(connection, folder)
             connection.execute("BEGIN")
             for view in progress.track(list(VIEWS), description="Copying views"):
                 order = " ORDER BY time" if "time" in VIEWS[view][1] else ""

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from weir.base.duration import seconds
+from weir.base.mistakes import SettingError
 from weir.cli.fail import fail
 from weir.cli.store import open_shared
 from weir.cli.table import moment, print_list
-from weir.config.problems import SettingError
-from weir.duration import seconds
-from weir.policies import folder_path, load_namespaces
+from weir.policyset.load import folder_path, load_namespaces
 from weir.state.database import NameTaken
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")

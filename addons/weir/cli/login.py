@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from weir.base.text import inert
 from weir.cli.fail import fail
 from weir.cli.whoami import why_none
 from weir.login import flows, server, session, store
 from weir.login.server import LoginError, Option
-from weir.text import inert
 
 
 def login(

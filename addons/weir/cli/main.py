@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 import weir
+from weir.base.home import HomeError
+from weir.base.mistakes import ConfigError
 from weir.cli import (
     access,
     admin,
@@ -13,7 +15,6 @@ from weir.cli import (
     ca,
     check,
     diff,
-    evidence,
     execute,
     explain,
     index,
@@ -22,6 +23,7 @@ from weir.cli import (
     masking,
     policy_tests,
     profiles,
+    proofs,
     retention,
     revoke,
     run,
@@ -33,8 +35,6 @@ from weir.cli import (
     whoami,
 )
 from weir.cli.fail import fail
-from weir.config.problems import ConfigError
-from weir.home import HomeError
 from weir.login.server import LoginError
 
 app = typer.Typer(
@@ -61,12 +61,12 @@ app.command("token")(token.token)
 app.command("whoami")(whoami.whoami)
 app.command("exec")(execute.execute)
 app.command("sql")(sql.sql)
-app.command("verify")(evidence.verify)
+app.command("verify")(proofs.verify)
 app.command("expire")(retention.expire)
 app.command("erase")(retention.erase)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(index.app, name="index")
-app.add_typer(evidence.app, name="evidence")
+app.add_typer(proofs.app, name="evidence")
 app.add_typer(retention.app, name="hold")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(access.app, name="access")

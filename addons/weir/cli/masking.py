@@ -9,21 +9,22 @@ import duckdb
 import typer
 from rich.progress import Progress
 
+from weir.base.duration import seconds
+from weir.base.mistakes import did_you_mean
 from weir.cli.fail import fail
 from weir.cli.table import moment, print_list
 from weir.config.load import load_folder
-from weir.config.problems import did_you_mean
-from weir.connection import Connection
-from weir.duration import seconds
 from weir.masking import coverage
 from weir.masking.bodies import UnknownForm
 from weir.masking.detectors.engine import GROUPS, KINDS
 from weir.masking.detectors.model import Detector
 from weir.masking.keys import connection_key, keys, rotate
 from weir.masking.walk import MaskingError
-from weir.policies import Policies, folder_path, load_without_secrets
+from weir.policyset.connection import Connection
+from weir.policyset.load import folder_path, load_without_secrets
+from weir.policyset.model import PolicySet
+from weir.recorder.catalog import confine
 from weir.recorder.folder import Recordings
-from weir.recorder.index import confine
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="What masks do, and what they left.")
 
@@ -165,7 +166,7 @@ def rotate_(
     print_list(("new tokens", "made"), rows, as_json=as_json)
 
 
-def _connection(policies: Policies, name: str) -> Connection:
+def _connection(policies: PolicySet, name: str) -> Connection:
     names = [c.name for c in policies.connections]
     if not name and len(names) == 1:
         return policies.connections[0]

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from weir.base.mistakes import SettingError
+from weir.base.text import inert
 from weir.cli.explain import recorded
 from weir.cli.fail import fail
-from weir.config.problems import SettingError
-from weir.policies import Policies, folder_path, load_without_secrets
-from weir.policy.cases import FOLDER, Case, Result, case_from, load_cases, run_cases
-from weir.text import inert
+from weir.policyset.load import folder_path, load_without_secrets
+from weir.policyset.model import PolicySet
+from weir.rehearsal.cases import FOLDER, Case, Result, case_from, load_cases, run_cases
 
 
 def run_policy_tests(
@@ -100,7 +101,7 @@ def _row(result: Result) -> dict[str, object]:
     }
 
 
-def _uncovered(policies: Policies, results: Sequence[Result]) -> list[str]:
+def _uncovered(policies: PolicySet, results: Sequence[Result]) -> list[str]:
     """The rules and limits that no case matched, with their places."""
     covered = frozenset[tuple[str, str]]().union(*(result.covered for result in results))
     found = []

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
+from weir.base.mistakes import ConfigError, SettingError
 from weir.cli.fail import fail
 from weir.cli.table import print_list
 from weir.config.load import load_folder
-from weir.config.problems import ConfigError, SettingError
-from weir.policies import folder_path, load_profiles
-from weir.policy.review import yields
+from weir.policyset.load import folder_path, load_profiles
 from weir.profiles.profile import Profile, load_profile, names, source
+from weir.rehearsal.review import yields
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode="rich", invoke_without_command=True)
 

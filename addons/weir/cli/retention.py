@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress
 
 from weir.cli.fail import fail
-from weir.cli.reading import (
+from weir.cli.recordings import (
     WAIT,
     JsonOption,
     PoliciesOption,
@@ -26,12 +26,12 @@ from weir.cli.reading import (
 from weir.cli.table import print_list
 from weir.masking.keys import connection_key, keys
 from weir.masking.strategies import Tokens
-from weir.policies import folder_path, load_without_secrets
+from weir.policyset.load import folder_path, load_without_secrets
 from weir.recorder import erasure
 from weir.recorder import retention as recorded
 from weir.recorder.evidence import keeping, sealed_segments
 from weir.recorder.folder import Recordings
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 from weir.recorder.journal import JournalLine, timestamp
 
 app = typer.Typer(no_args_is_help=True, help="Legal holds: what retention and erasure must leave.")

@@ -11,7 +11,7 @@ from weir.cli import keys
 from weir.cli.fail import fail
 from weir.cli.store import open_shared
 from weir.cli.table import moment, print_list
-from weir.policies import folder_path, load_namespaces
+from weir.policyset.load import folder_path, load_namespaces
 from weir.state.model import KEYS_NAME, RevocationKind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")

@@ -16,7 +16,8 @@ from rich.console import Console
 import weir
 from weir.cli.admin import check_port
 from weir.cli.fail import fail
-from weir.policies import Policies, folder_path, load
+from weir.policyset.load import folder_path, load
+from weir.policyset.model import PolicySet
 from weir.recorder.folder import FormatError
 
 #: Seconds before the admin process is started again: twice as long each time, and at most the second. One that has
@@ -70,7 +71,7 @@ def _mitmdump() -> str:
     return str(beside)
 
 
-def _check_recordings(policies: Policies) -> None:
+def _check_recordings(policies: PolicySet) -> None:
     root = policies.recordings
     try:
         policies.recorded.identify()
@@ -83,7 +84,7 @@ def _check_recordings(policies: Policies) -> None:
         fail(f"{root}: cannot be written ({error.strerror}); make it writable, or change `recordings:` in gateway.yaml")
 
 
-def _banner(policies: Policies, workers: int) -> None:
+def _banner(policies: PolicySet, workers: int) -> None:
     console = Console(stderr=True, highlight=False)
     say = functools.partial(console.print, markup=False, soft_wrap=True)  # a path must not be broken
     listeners = ", ".join(f"{x}{f' ({x.mode})' if x.mode != 'reverse' else ''}" for x in policies.listeners)

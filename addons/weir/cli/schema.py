@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from weir.approvals.people import ScheduleSettings
-from weir.config.model import ConnectionSettings, GatewaySettings
-from weir.policy.cases import CaseFile
+from weir.config.model import ConnectionSettings, GatewaySettings, ScheduleSettings
+from weir.config.profile_settings import ProfileSettings
 from weir.policy.facts import RESPONSE_FACTS, Kind
-from weir.profiles.settings import ProfileSettings
+from weir.rehearsal.cases import CaseFile
 
 
 class What(StrEnum):

@@ -19,14 +19,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from weir.base.text import inert
 from weir.cli.fail import fail
-from weir.cli.reading import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
+from weir.cli.recordings import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
 from weir.cli.sql import plain
 from weir.cli.table import print_list
 from weir.masking.strategies import REDACTED
+from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows
 from weir.recorder.folder import Recordings
-from weir.recorder.reading import Filters, MissingFlowError, flow_of, raw_flows, rows
-from weir.text import inert
 
 app = typer.Typer(no_args_is_help=True, help="Find recorded sessions, read them in order, take them elsewhere.")
 

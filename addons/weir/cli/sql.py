@@ -13,8 +13,10 @@ from typing import Annotated, Any
 import duckdb
 import typer
 
+from weir.base.home import home
+from weir.base.text import inert
 from weir.cli.fail import fail
-from weir.cli.reading import (
+from weir.cli.recordings import (
     PoliciesOption,
     RecordingsOption,
     check_question,
@@ -24,11 +26,9 @@ from weir.cli.reading import (
     said,
 )
 from weir.cli.table import print_table
-from weir.home import home
+from weir.recorder.catalog import confine
 from weir.recorder.dictionary import VIEWS
 from weir.recorder.folder import Recordings
-from weir.recorder.index import confine
-from weir.text import inert
 
 _WORDS = """
     SELECT FROM WHERE GROUP ORDER BY LIMIT DESC AND OR NOT IN LIKE ILIKE COUNT(*) DISTINCT HAVING INTERVAL BETWEEN

@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
+from weir.base.home import operator_name
+from weir.base.mistakes import ConfigError
+from weir.base.text import inert
 from weir.cli.fail import fail
 from weir.cli.revoke import issuer_named
 from weir.cli.store import open_shared
 from weir.cli.table import moment, print_list
 from weir.config.load import load_folder
-from weir.config.problems import ConfigError
-from weir.home import operator_name
-from weir.policies import folder_path
+from weir.policyset.load import folder_path
 from weir.recorder import events
 from weir.recorder.folder import Recordings
 from weir.recorder.worker import running
 from weir.state.model import StopScope
-from weir.text import inert
 
 _Connection = Annotated[str, typer.Option(help="A connection, by its name.")]
 _User = Annotated[str, typer.Option(help="A subject (`sub`; user in the recordings).")]

@@ -8,7 +8,7 @@ from ruamel.yaml.error import YAMLError
 
 from weir.cli.fail import fail
 from weir.config.load import GATEWAY_FILE
-from weir.policies import folder_path
+from weir.policyset.load import folder_path
 from weir.state.store import Store, open_store
 
 

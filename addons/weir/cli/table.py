@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from weir.text import inert
+from weir.base.text import inert
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

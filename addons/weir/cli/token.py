@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from weir.auth.local import mint
+from weir.base.duration import seconds
 from weir.cli.fail import fail
-from weir.duration import seconds
 from weir.login import session
 
 

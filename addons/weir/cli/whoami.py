@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from weir.base.text import inert
 from weir.cli.table import moment, print_table
 from weir.login import server, session
-from weir.text import inert
 
 
 def whoami(

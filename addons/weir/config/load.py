@@ -18,10 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from weir.approvals.people import ScheduleSettings
-from weir.config.model import ConnectionSettings, GatewaySettings, Settings
-from weir.config.problems import ConfigError, Location, Mistake, SettingError, did_you_mean, path_text
-from weir.profiles.settings import ProfileSettings
+from weir.base.mistakes import ConfigError, Location, Mistake, SettingError, did_you_mean, path_text
+from weir.config.model import ConnectionSettings, GatewaySettings, ScheduleSettings, Settings
+from weir.config.profile_settings import ProfileSettings
 
 GATEWAY_FILE = "gateway.yaml"
 

@@ -546,3 +546,28 @@ class ConnectionSettings(Settings):
     rules: list[RuleSettings] = []
     masks: list[MaskSettings] = []
     record: RecordSettings = RecordSettings()
+
+
+def _as_text(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML's own dates
+
+
+_LocalTime = Annotated[str, BeforeValidator(_as_text)]
+
+
+class OverrideSettings(Settings):
+    """Somebody else than the rotation says, for a while. Local times."""
+
+    from_: Annotated[_LocalTime, Field(alias="from")]
+    until: _LocalTime
+    user: str
+
+
+class ScheduleSettings(Settings):
+    """``schedules/NAME.yaml``: who is on call. Each of ``rotation`` for a week, from ``starts`` on (local time)."""
+
+    version: Literal[1]
+    timezone: str
+    starts: _LocalTime
+    rotation: Annotated[Strings, Field(min_length=1)]
+    overrides: list[OverrideSettings] = []

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote_plus
 
+from weir.base.mistakes import SettingError
+from weir.base.secret import Secret
 from weir.config.model import CredentialSettings
-from weir.config.problems import SettingError
-from weir.credentials.sources import resolve
+from weir.config.sources import resolve
 from weir.routing.model import Origin
-from weir.secret import Secret
 
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _PARAMETER = re.compile(r"[A-Za-z0-9_.-]+")

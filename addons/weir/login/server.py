@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from weir.auth.metadata import PROTECTED_RESOURCE, WHOAMI
 from weir.auth.provider import check_url, discovery_url
+from weir.path.documents import PROTECTED_RESOURCE, WHOAMI
 from weir.routing.model import is_loopback
 
 TIMEOUT = 15.0

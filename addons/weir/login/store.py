@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from weir.home import HomeError, home
+from weir.base.home import HomeError, home
 from weir.login.server import Option
 
 _FILE = "logins.json"

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from weir.content import ContentError, is_ndjson, parse_answer, parse_lines
+from weir.base.content import ContentError, is_ndjson, parse_answer, parse_lines
 from weir.masking.masker import mask_form, mask_json, mask_lines, mask_text
 from weir.masking.masks import View
 from weir.masking.streams import EventMasker, LineMasker, PieceMasker, PlainMasker, Unmasked

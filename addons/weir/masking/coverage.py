@@ -12,8 +12,8 @@ from typing import Any
 from mitmproxy import exceptions, io
 from mitmproxy.http import HTTPFlow, Message
 
+from weir.base.content import ContentError, encode, parse, parse_lines
 from weir.config.model import MaskSettings
-from weir.content import ContentError, encode, parse, parse_lines
 from weir.masking.bodies import UnknownForm, form_of, is_lines, mask_body
 from weir.masking.detectors.model import Detector
 from weir.masking.masker import mask_headers, mask_target

@@ -27,13 +27,14 @@ from typing import Any
 
 import msgspec
 
-from weir.content import ContentError, encode, parse_answer
+from weir.base.content import ContentError, encode, parse_answer
 from weir.masking.detectors.engine import DetectorError
 from weir.masking.leaves import Collector, Keys, Place
 from weir.masking.masker import mask_json, mask_line
 from weir.masking.masks import Mask, View
 from weir.masking.neighbours import MOST_TEXTS, AtPath, Pair
-from weir.masking.reading import (
+from weir.masking.spelling import Change
+from weir.masking.units import (
     NAME,
     PATIENCE,
     REMEDY,
@@ -48,7 +49,6 @@ from weir.masking.reading import (
     between,
     ends,
 )
-from weir.masking.spelling import Change
 from weir.masking.walk import Joined, Known, MaskingError, Part, Report, Value, applied, changes_of, words_of
 from weir.masking.window import Window
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, Identity, Text

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from weir.home import HomeError, derived_key, home, key_file
+from weir.base.home import HomeError, derived_key, home, key_file
 
 FILE = "masking.json"
 

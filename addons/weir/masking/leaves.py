@@ -4,9 +4,9 @@ import re
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
-from weir.content import ContentError, parse_answer
+from weir.base.content import ContentError, parse_answer
 from weir.masking.masks import Mask
-from weir.masking.reading import Leaf, Path, Siblings, Slot, Unit
+from weir.masking.units import Leaf, Path, Siblings, Slot, Unit
 from weir.masking.walk import labels_around, named_under, words_of
 
 #: Documents within strings of documents that are read.

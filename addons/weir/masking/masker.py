@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 import re2
 
-from weir.content import encode, parse
+from weir.base.content import encode, parse
 from weir.masking.detectors.engine import DetectorError, escaped_levels
 from weir.masking.detectors.model import Detector
 from weir.masking.masks import View

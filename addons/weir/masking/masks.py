@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from weir.base.jsonpath import Path, PathError, Paths, compile_path
+from weir.base.mistakes import SettingError, did_you_mean, placed
 from weir.config.model import MaskSettings
-from weir.config.problems import SettingError, did_you_mean, placed
-from weir.jsonpath import Path, PathError, Paths, compile_path
 from weir.masking.detectors.engine import BUILT_IN, GROUPS, KINDS, Detectors
 from weir.masking.detectors.model import Detector
 from weir.masking.strategies import Strategy, Tokens, is_token, replacement, strategies

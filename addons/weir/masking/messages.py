@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from weir.content import ContentError
+from weir.base.content import ContentError
 from weir.masking.detectors.engine import without_escapes
 from weir.masking.joining import Documents
 from weir.masking.masker import mask_text

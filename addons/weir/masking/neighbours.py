@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from weir.masking.masks import Mask, View
-from weir.masking.reading import PATIENCE, Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, begins, ends
+from weir.masking.units import PATIENCE, Leaf, Path, Reading, Siblings, Slot, Told, accepts_in_list, begins, ends
 from weir.masking.walk import Value
 from weir.masking.window import Window
 

@@ -7,7 +7,7 @@ a text that does not fall into the tokens that its document has raises `Spelling
 import re
 from typing import Any
 
-from weir.content import encode
+from weir.base.content import encode
 from weir.masking.detectors.engine import Places
 
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|[^\s,:{}\[\]"]+')

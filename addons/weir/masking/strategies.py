@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weir.content import encode
+from weir.base.content import encode
 
 REDACTED = "[REDACTED]"
 #: Characters that ``partial`` leaves, where a mask does not say; never more than a quarter.

@@ -8,11 +8,11 @@ import re
 from functools import partial
 from typing import Protocol
 
-from weir.content import ContentError
+from weir.base.content import ContentError
 from weir.masking.joining import LARGEST_EVENT, Documents
 from weir.masking.masker import mask_text
 from weir.masking.masks import Mask, View
-from weir.masking.reading import between
+from weir.masking.units import between
 from weir.masking.walk import MaskingError, Report, applied
 from weir.masking.window import Window
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing

@@ -6,11 +6,11 @@ could be a number or a date. Where the pieces are cut makes no difference.
 
 import re
 
+from weir.base.normal import is_plain, normal
 from weir.masking.detectors.engine import DetectorError
 from weir.masking.detectors.model import TABLE, Span
 from weir.masking.masks import Mask, View
 from weir.masking.walk import MaskingError, Value, replacements
-from weir.normal import is_plain, normal
 
 #: Characters of one value that are held at most.
 LARGEST_VALUE = 1 << 20

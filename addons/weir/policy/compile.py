@@ -8,16 +8,16 @@ from typing import Any
 
 from weir.approvals.model import Terms
 from weir.approvals.terms import compile_terms
+from weir.base.duration import seconds
+from weir.base.mistakes import SettingError, at, placed
 from weir.config.load import Document
 from weir.config.model import CategorySettings, ConnectionSettings, LimitSettings, RuleSettings, TripSettings
-from weir.config.problems import SettingError, at, placed
-from weir.duration import seconds
 from weir.policy.breaker import Trip
 from weir.policy.conditions import Compiler, Node, Phase
 from weir.policy.facts import REQUEST_FACTS, RESPONSE_FACTS, RESULT_TEXT
-from weir.policy.gate import compile_pattern, term_pattern
 from weir.policy.limits import Concurrency, Limit, compile_limit
 from weir.policy.rules import Rule, Rules, clauses
+from weir.policy.text_filter import compile_pattern, term_pattern
 from weir.profiles.model import WRITES
 from weir.profiles.profile import Profile
 

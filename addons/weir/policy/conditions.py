@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from weir.config.problems import SettingError, did_you_mean, placed
-from weir.jsonpath import Path, PathError, compile_path, descendants
+from weir.base.jsonpath import Path, PathError, compile_path, descendants
+from weir.base.mistakes import SettingError, did_you_mean, placed
+from weir.config.profile_settings import OperationName
 from weir.policy import indexes
 from weir.policy.facts import (
     ABSENT,
@@ -31,9 +32,8 @@ from weir.policy.facts import (
     Facts,
     Kind,
 )
-from weir.policy.gate import TextGate, compile_pattern
+from weir.policy.text_filter import TextGate, compile_pattern
 from weir.profiles.model import WEBSOCKET
-from weir.profiles.settings import OperationName
 from weir.profiles.texts import Unreadable
 from weir.routing.head import METHODS
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 
 Count = Literal["requests", "documents", "results", "bytes", "tokens"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from weir.base.jsonpath import Path, PathError, compile_path
+from weir.base.mistakes import SettingError, placed
 from weir.config.model import as_list
-from weir.config.problems import SettingError, placed
-from weir.jsonpath import Path, PathError, compile_path
-from weir.profiles.settings import FramingMode, StreamSettings, TextSettings
+from weir.config.profile_settings import FramingMode, StreamSettings, TextSettings
 
 #: A way to a text: the names of members, and None for every item of a list.
 Way = tuple[str | None, ...]

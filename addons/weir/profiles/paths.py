@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 
 _VARIABLE = re.compile(r"\{([a-z_]+)(\.\.\.)?\}([^{}]*)")
 

@@ -13,9 +13,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from weir.config.problems import SettingError, did_you_mean, placed
-from weir.content import ContentError, leaf_texts
-from weir.jsonpath import Path, PathError, compile_path, descendants
+from weir.base.content import ContentError, leaf_texts
+from weir.base.jsonpath import Path, PathError, compile_path, descendants
+from weir.base.mistakes import SettingError, did_you_mean, placed
+from weir.config.profile_settings import (
+    EnvironmentSettings,
+    FramingMode,
+    IndexSettings,
+    OperationSettings,
+    ProfileSettings,
+    RequestSettings,
+    ResponseSettings,
+    StoredSettings,
+)
 from weir.profiles.esql import read_esql
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, compile_framing
 from weir.profiles.model import WRITES, Call, Ranking, Result
@@ -32,16 +42,6 @@ from weir.profiles.readers import (
     checked_names,
     largest,
     paths,
-)
-from weir.profiles.settings import (
-    EnvironmentSettings,
-    FramingMode,
-    IndexSettings,
-    OperationSettings,
-    ProfileSettings,
-    RequestSettings,
-    ResponseSettings,
-    StoredSettings,
 )
 from weir.profiles.shapes import GRAMMARS, Grammar, Shape, Shapes, mark
 from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, TextWalk

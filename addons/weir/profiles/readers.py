@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weir.content import ContentError, leaf_texts
-from weir.jsonpath import Path, compile_path
-from weir.profiles.settings import (
+from weir.base.content import ContentError, leaf_texts
+from weir.base.jsonpath import Path, compile_path
+from weir.config.profile_settings import (
     DocumentsSettings,
     FlagSettings,
     IndexSettings,

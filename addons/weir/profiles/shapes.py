@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from weir.config.problems import SettingError, did_you_mean
+from weir.base.mistakes import SettingError, did_you_mean
 
 Grammar = Callable[[str], object]
 

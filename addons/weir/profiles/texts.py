@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from weir.content import ContentError, parse_parameters
+from weir.base.content import ContentError, parse_parameters
 from weir.profiles.encoded import Located, TooDeep, is_data_uri, located, text_of_base64, text_of_data, unescaped
 from weir.profiles.shapes import IN_PATH, Grammar, Shape
 

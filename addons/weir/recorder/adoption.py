@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from weir.alarms import alarm
+from weir.base.alarms import alarm
 from weir.recorder import heads, quarantine
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, verify
 from weir.recorder.entries import begins, line_hash

@@ -14,12 +14,12 @@ import msgspec
 from mitmproxy import connection
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from weir.exchange import RequestRecord
+from weir.recorder.copies import RequestRecord
 from weir.recorder.entries import Erased, erased_line, line_hash
 from weir.recorder.evidence import COVERED, KEEPER, Log, entries
 from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.folder import Recordings
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 from weir.recorder.journal import JournalLine, decode_line, timestamp
 from weir.recorder.merkle import leaf_hash
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from weir.alarms import alarm
 from weir.approvals.model import Approval
+from weir.base.alarms import alarm
 from weir.recorder import approvals
 from weir.recorder.evidence import Log, Signer
 from weir.recorder.folder import Recordings

@@ -22,8 +22,8 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from weir.alarms import alarm
-from weir.home import home, key_file
+from weir.base.alarms import alarm
+from weir.base.home import home, key_file
 from weir.recorder import heads, quarantine
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Key, Size, public_key, sign, verify
 from weir.recorder.entries import (

@@ -14,7 +14,7 @@ from mitmproxy import connection, version
 from mitmproxy.io import tnetstring
 from mitmproxy.websocket import WebSocketData
 
-from weir.exchange import RequestRecord, ResponseRecord
+from weir.recorder.copies import RequestRecord, ResponseRecord
 from weir.recorder.journal import decode_line
 
 FLOW_FORMAT = 21

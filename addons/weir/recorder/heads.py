@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from weir.home import HomeError, home
+from weir.base.home import HomeError, home
 from weir.recorder.checkpoint import Size
 from weir.recorder.folder import datasync, sync_path
 from weir.recorder.merkle import EMPTY

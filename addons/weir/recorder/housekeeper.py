@@ -1,6 +1,6 @@
 """Housekeeper: one worker's part in keeping the recordings: it starts a process beside the gateway when there is work.
 
-``weir.recorder.housekeeping`` runs apart and at low priority, so that no request waits for it, and under a lock, so
+``weir.recorder.upkeep`` runs apart and at low priority, so that no request waits for it, and under a lock, so
 that of several workers one does it. It ends by itself.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import weir
-from weir.alarms import alarm
+from weir.base.alarms import alarm
 
 #: Seconds from a seal to the process; and from a start, where nothing waits.
 SETTLE = 5.0
@@ -81,7 +81,7 @@ class Housekeeper:
             if self._stopping:
                 return _ELSEWHERE
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "weir.recorder.housekeeping"],
+                [sys.executable, "-m", "weir.recorder.upkeep"],
                 env={**os.environ, "PYTHONPATH": _SOURCE},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip

@@ -4,7 +4,7 @@ import msgspec
 from mitmproxy import connection
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from weir.exchange import RequestRecord
+from weir.recorder.copies import RequestRecord
 from weir.recorder.flowfile import FlowEncoder
 from weir.recorder.journal import JournalLine, encode_line
 

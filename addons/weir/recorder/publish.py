@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from weir.home import home
+from weir.base.home import home
 from weir.recorder.evidence import CHECKPOINT, KEEPER
 from weir.recorder.folder import Recordings, read_regular
 from weir.recorder.journal import timestamp

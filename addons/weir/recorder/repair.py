@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from weir.alarms import alarm
+from weir.base.alarms import alarm
+from weir.base.text import inert
 from weir.recorder import heads, live, quarantine
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Entry, Lost, Quarantined, Sealed, authentic
@@ -28,7 +29,6 @@ from weir.recorder.journal import JournalLine, decode_line, placed, timestamp
 from weir.recorder.known import drop_links, known_segments
 from weir.recorder.merkle import leaf_hash, root_of
 from weir.recorder.worker import LOG_NAME, MAX_WORKERS, WorkerLock, log_folders, try_claim
-from weir.text import inert
 
 #: Sealed journals that a start compares with their roots. Housekeeping, which begins seconds later, compares the rest.
 _MOST_READ = 100

@@ -14,11 +14,11 @@ import duckdb
 import msgspec
 
 from weir.recorder import live
+from weir.recorder.catalog import confine, quoted, views, views_over
 from weir.recorder.entries import Removed, Sealed, erased_line
 from weir.recorder.evidence import Log, as_sealed, entries, sealed_segments
 from weir.recorder.folder import Recordings
-from weir.recorder.index import confine, quoted, views, views_over
-from weir.recorder.indexing import Indexer
+from weir.recorder.indexer import Indexer
 from weir.recorder.journal import timestamp
 
 HOLDS = "holds.jsonl"

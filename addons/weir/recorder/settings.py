@@ -4,9 +4,9 @@ import contextlib
 from dataclasses import dataclass
 from typing import Literal
 
+from weir.base.duration import seconds
+from weir.base.mistakes import SettingError
 from weir.config.model import RecordSettings
-from weir.config.problems import SettingError
-from weir.duration import seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import duckdb
 
-from weir.recorder import index
+from weir.recorder import catalog
+from weir.recorder.catalog import quoted
 from weir.recorder.folder import Recordings
-from weir.recorder.index import quoted
 from weir.recorder.journal import COLUMNS
 from weir.recorder.verify import Finding
 
@@ -51,7 +51,7 @@ def _views(recordings: Recordings) -> list[Finding]:
     where = recordings.database.name
     with tempfile.TemporaryDirectory(prefix="weir-") as folder:
         path = Path(folder) / where  # through a file: what a database stores of a view is not all that was written
-        index.write_database(path, recordings)
+        catalog.write_database(path, recordings)
         with duckdb.connect(str(path), read_only=True) as connection:
             expected = _definitions(connection)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
@@ -88,13 +88,13 @@ def _rows(recordings: Recordings, sealed: Sequence[str], progress: Callable[[int
             "AND segment NOT IN (SELECT segment FROM sealed) ORDER BY 1"
         ).fetchall()
         found += _said("is a row of no sealed journal", strangers)
-        connection.execute(f"CREATE VIEW flows AS {index.views(recordings)['flows']}")
+        connection.execute(f"CREATE VIEW flows AS {catalog.views(recordings)['flows']}")
         for start in range(0, len(sealed), _BATCH):
             progress(start, len(sealed))
             batch = sealed[start : start + _BATCH]
             names = ", ".join(map(quoted, batch))
             shown = f"SELECT {_NAMES} FROM flows WHERE segment IN ({names})"
-            written = index.views_over(recordings, batch)["flows"]
+            written = catalog.views_over(recordings, batch)["flows"]
             for what, one, other in (
                 ("differs from its journal line, or has none", shown, written),
                 ("is on record, and the index does not show it as it is", written, shown),

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from weir.alarms import alarm
+from weir.base.alarms import alarm
 from weir.recorder import live
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Begun

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from weir.base.addresses import Address, Addresses, Network, compile_addresses, literal
+from weir.base.mistakes import SettingError
 from weir.config.model import PassSettings
-from weir.config.problems import SettingError
-from weir.routing.addresses import Address, Addresses, Network, compile_addresses, literal
 from weir.routing.dial import Dial
 from weir.routing.model import Origin, Upstream
 from weir.routing.table import Routed

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from weir.alarms import alarm
-from weir.routing.addresses import Addresses, kind_of
-from weir.secret import Secret
+from weir.base.addresses import Addresses, kind_of
+from weir.base.alarms import alarm
+from weir.base.secret import Secret
 from weir.tls.upstream import UpstreamTls
 
 #: Seconds for which a name's addresses are waited for.

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from weir.base.mistakes import SettingError, placed
 from weir.config.model import ListenerSettings
-from weir.config.problems import SettingError, placed
 from weir.tls.server import ListenerTls, compile_listener_tls
 
 Mode = Literal["reverse", "explicit", "transparent"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from weir.base.addresses import WORDS, compile_addresses
+from weir.base.mistakes import SettingError, placed
+from weir.base.secret import Secret
 from weir.config.model import UpstreamProxySettings, UpstreamTlsSettings
-from weir.config.problems import SettingError, placed
-from weir.credentials.sources import resolve
-from weir.routing.addresses import WORDS, compile_addresses
+from weir.config.sources import resolve
 from weir.routing.dial import Dial, Dialed
-from weir.secret import Secret
 from weir.tls.upstream import compile_upstream_tls
 
 #: A proxy as mitmproxy names it: scheme, and host and port.

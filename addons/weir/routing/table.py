@@ -7,7 +7,7 @@ port, then the longest path prefix. Two connections with the same match are a mi
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 from weir.routing.head import HeadError, check_path
 from weir.routing.model import Match
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from weir.approvals.model import Approval, Person, State, decode_approval, encode_approval
-from weir.home import HomeError, home, operator_name
+from weir.base.home import HomeError, home, operator_name
 from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapshot, Stop, StopScope, snapshot_of
 from weir.state.sqlite import patiently
 

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from weir.approvals.model import Approval, Vote
-from weir.auth.model import Principal
+from weir.base.principal import Principal
 
 #: The ``iss`` and the name of API keys, as if they were an issuer's.
 KEYS_ISSUER = "urn:weir:keys"

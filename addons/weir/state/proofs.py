@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from weir.home import home
+from weir.base.home import home
 from weir.state.sqlite import patiently
 
 FILE = "proofs.db"

@@ -26,7 +26,7 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
 from weir.approvals.model import Approval, Person, State, decode_approval, encode_approval
-from weir.home import HomeError, derived_key, operator_name
+from weir.base.home import HomeError, derived_key, operator_name
 from weir.state.database import KEY_PREFIX, NameTaken, Step, TooManyOpen, key_digest
 from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapshot, Stop, StopScope, snapshot_of
 

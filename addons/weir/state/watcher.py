@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from weir.alarms import alarm
 from weir.approvals.model import Approval
-from weir.home import HomeError
+from weir.base.alarms import alarm
+from weir.base.home import HomeError
 from weir.state.model import Snapshot
 from weir.state.store import Store, open_store
 

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from weir.home import HomeError, home
-from weir.routing.addresses import literal
+from weir.base.addresses import literal
+from weir.base.home import HomeError, home
 
 #: Days for which an authority is good, unless it is said otherwise.
 DAYS = 365

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL
 
-from weir.config.problems import SettingError
+from weir.base.mistakes import SettingError
 
 
 def read_file(folder: Path, name: str, *location: str) -> bytes:

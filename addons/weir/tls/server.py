@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 
+from weir.base.addresses import literal
 from weir.config.model import ListenerTlsSettings
-from weir.routing.addresses import literal
 from weir.tls.ca import Authority
 from weir.tls.files import present, read_pair
 

@@ -12,8 +12,8 @@ import certifi
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
+from weir.base.mistakes import SettingError
 from weir.config.model import UpstreamTlsSettings
-from weir.config.problems import SettingError
 from weir.tls.files import present, read_certificates, read_file, read_pair
 
 

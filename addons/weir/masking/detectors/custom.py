@@ -7,8 +7,8 @@ from typing import Any
 
 import re2
 
+from weir.base.mistakes import SettingError, did_you_mean
 from weir.config.model import CategorySettings, DetectorSettings
-from weir.config.problems import SettingError, did_you_mean
 from weir.masking.detectors.checksums import BY_NAME
 from weir.masking.detectors.engine import GROUPS, KINDS
 from weir.masking.detectors.model import Candidate, Detector, word_gate, words

@@ -1,7 +1,7 @@
 """Recognising: one gate over everything, exact detectors behind it.
 
 `Detectors.fired` looks at a whole body at once and most often says that there is nothing. Only then are texts looked at
-one by one. A text is also looked at in its plain form (`weir.normal`) and with its JSON escapes undone, so that no
+one by one. A text is also looked at in its plain form (`weir.base.normal`) and with its JSON escapes undone, so that no
 spelling lets a value through.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import re2
 
-from weir.content import encode
+from weir.base.content import encode
+from weir.base.normal import is_relevant, is_special, normal, readings, relevant_parts, somewhere
 from weir.masking.detectors import contact, finance, identity, network, secrets
 from weir.masking.detectors.model import Candidate, Detector, Pattern, Span
-from weir.normal import is_relevant, is_special, normal, readings, relevant_parts, somewhere
 
 BUILT_IN: tuple[Detector, ...] = (
     *contact.DETECTORS, *finance.DETECTORS, *identity.DETECTORS, *network.DETECTORS, *secrets.DETECTORS,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import re2
 
-from weir.normal import plain_character
+from weir.base.normal import plain_character
 
 #: Compiled by RE2, which has no types.
 Words = Any

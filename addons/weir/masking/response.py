@@ -1,0 +1,129 @@
+"""A response that is let through while it comes: scrubbed and masked piece by piece, and kept for the record.
+
+It is what mitmproxy calls with every chunk. Whatever goes wrong in it ends the stream: nothing more is let through, and
+the caller's connection is cut, so that nobody takes what they have for the whole.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from weir.base.bounds import current
+from weir.base.secret import Scrubber
+from weir.masking.detectors.engine import without_escapes
+from weir.masking.silence import Silence
+from weir.masking.streams import PieceMasker
+from weir.masking.walk import MaskingError, Report
+
+#: Seconds without an event after which a held one is let through that may stand alone, and one of a text that goes on.
+SILENCE = (2.0, 10.0)
+
+
+class ResponseStream:
+    """One response's body on its way; ``body`` is what the record will hold."""
+
+    def __init__(
+        self,
+        content_type: str,
+        caller: PieceMasker,
+        record: PieceMasker | None,
+        report: Report,
+        fields: tuple[tuple[bytes, bytes], ...],
+        scrub: Scrubber,
+        reflected: Callable[[], None],
+        failed: Callable[[Exception], None],
+        silent: Callable[[Silence], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.content_type = content_type
+        self.report = report
+        self.fields = fields  # of its head, as the record may hold them
+        self.body = bytearray()
+        self.received = 0
+        self.error: Exception | None = None
+        self._caller = caller
+        self._record = record  # None: the record holds what the caller receives
+        self._scrub = scrub
+        self._reflected = reflected
+        self._failed = failed
+        self._rest = b""
+        self._silence = Silence(*SILENCE, self._holds, silent)
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        """What may be let through, now that *data* has come; ``b""`` is the end."""
+        if self.error is not None:
+            return []
+        try:
+            out = self._feed(data)
+            if data:
+                self._silence.heard()
+            else:
+                self._silence.end()
+            return out
+        except Exception as error:  # whatever it is, nothing more passes
+            self.error = error
+            self._failed(error)
+            return []
+
+    def idle(self, *, long: bool) -> list[bytes]:
+        """What may be let through, now that the service has been silent for a while."""
+        if self.error is not None:
+            return []
+        try:
+            out = self._caller.idle(long=long)
+            return self._noted(out, out if self._record is None else self._record.idle(long=long))
+        except Exception as error:  # the same
+            self.error = error
+            self._failed(error)
+            return []
+
+    def _holds(self) -> bool:
+        return self.error is None and self._caller.holds
+
+    def _feed(self, data: bytes) -> list[bytes]:
+        self.received += len(data)
+        if self.received > current().answer:
+            raise MaskingError("the stream is longer than any answer may be")
+        whole = self._scrubbed(data)
+        out = self._caller.feed(whole) if whole else []
+        if not data:
+            out += self._caller.end()
+        record = out
+        if self._record is not None:
+            record = self._record.feed(whole) if whole else []
+            if not data:
+                record += self._record.end()
+        return self._noted(out, record)
+
+    def _noted(self, out: list[bytes], record: list[bytes]) -> list[bytes]:
+        """*out*, once the record has *record*."""
+        for piece in record:
+            self.body += self._clean(piece)
+        return [self._clean(piece) for piece in out if piece]
+
+    def _clean(self, piece: bytes) -> bytes:
+        """*piece* without a credential that came in parts, which masking has joined."""
+        clean = self._scrub(piece)
+        if clean is not piece:
+            self._reflected()
+        return clean
+
+    def _scrubbed(self, data: bytes) -> bytes:
+        """The lines that have ended, without reflected credentials; everything that is left at the end."""
+        self._rest += data
+        if data:
+            end = max(self._rest.rfind(b"\n"), self._rest.rfind(b"\r", 0, -1)) + 1
+            held = self._scrub.longest * 6  # as long as a spelling of it in escapes
+            if not end and len(self._rest) > held * 2:
+                end = len(self._rest) - held
+                end = self._scrub.unbroken(self._rest, end)
+        else:
+            end = len(self._rest)
+        lines, self._rest = self._rest[:end], self._rest[end:]
+        clean = self._scrub(lines)
+        if clean is not lines:
+            self._reflected()
+        if b"\\" in clean:
+            plain = without_escapes(clean)
+            if self._scrub(plain) is not plain:
+                self._reflected()
+                raise MaskingError("the service sent a credential back, spelt with escapes")
+        return clean

@@ -1,0 +1,138 @@
+"""Who connects: counted, given the layer that their way in asks for, and met with a certificate.
+
+Each hook is under its own try: whatever goes wrong closes the connection.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from typing import Any
+
+from mitmproxy import ctx, http
+from mitmproxy.connection import Client
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
+
+from weir.base.alarms import alarm, place
+from weir.mitm import answers
+from weir.mitm.http import closing
+from weir.mitm.layers import Refused
+from weir.mitm.tls import Tls
+from weir.mitm.turns import take_turns
+from weir.mitm.watch import TOO_MANY, Watch
+from weir.mitm.wire import Wire
+from weir.policyset.model import PolicySet
+from weir.routing import dial
+
+
+class Connections:
+    """The hooks of connections. *policies* gives those of now, None before there are any.
+
+    *let_in* tells whether the opener of a client's tunnel is let in still.
+    """
+
+    name = "weir-connections"
+
+    def __init__(
+        self, wire: Wire, tls: Tls, policies: Callable[[], PolicySet | None], let_in: Callable[[Client], bool]
+    ) -> None:
+        self.watch = Watch(handlers, self._tunnel)
+        self._wire = wire
+        self._tls = tls
+        self._policies = policies
+        self._let_in = let_in
+
+    def client_connected(self, client: Client) -> None:
+        """A caller has come; where there are too many, they are told so if that can be read."""
+        try:
+            self._count(client)
+        except Exception as error:
+            failed("client_connected", error)
+            client.error = "the gateway failed"
+
+    async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Say what a client connection speaks; what cannot be said is closed."""
+        try:
+            await self._wire.next_layer(nextlayer, self._policies())
+        except Exception as error:
+            failed("next_layer", error)
+            nextlayer.layer = Refused(nextlayer.context)
+
+    def tls_start_client(self, data: TlsData) -> None:
+        """Meet a caller with the certificate that is theirs to see; without one, mitmproxy closes."""
+        try:
+            self._tls.caller(data, self._wire.arrival(data.context.client, self._policies()), self._policies())
+        except Exception as error:
+            failed("tls_start_client", error)
+            data.ssl_conn = None
+
+    def tls_start_server(self, data: TlsData) -> None:
+        """Verify a service; without a context, mitmproxy closes."""
+        try:
+            self._tls.service(data)
+        except Exception as error:
+            failed("tls_start_server", error)
+            data.ssl_conn = None
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """Authenticate to the proxy through which the gateway goes out: to the one that was dialled, and no other."""
+        host = flow.server_conn.address[0] if flow.server_conn.address else None
+        if isinstance(host, dial.Dialed) and host.dial.authorization is not None:
+            flow.request.headers["Proxy-Authorization"] = host.dial.authorization.reveal()
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """A service is connected: its answers are read in steps that leave others their turn."""
+        handler = handler_of(data.client)
+        transport = handler.transports.get(data.server) if handler is not None else None
+        if transport is not None and transport.reader is not None:
+            take_turns(transport.reader)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """A connection to a service is over: close its socket, where mitmproxy has not (as `Watch.goes` does)."""
+        handler = handler_of(data.client)
+        left = handler.transports.get(data.server) if handler is not None else None
+        if left is not None and left.writer is not None:
+            left.writer.close()
+
+    def client_disconnected(self, client: Client) -> None:
+        """A caller has left."""
+        self.watch.goes(client)
+        self._wire.ended(client)
+
+    def _count(self, client: Client) -> None:
+        handler = handler_of(client)
+        if handler is None:
+            return
+        # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
+        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(answers.MOST_STREAMS))
+        writer = handler.transports[client].writer
+        if not self.watch.comes(client, len(handlers()), writer.transport if writer is not None else None):
+            listener = self._wire.arrival(client, self._policies()).listener
+            if listener.tls is None and listener.mode != "transparent" and writer is not None:
+                writer.write(closing(TOO_MANY))
+            client.error = "too many connections"
+
+    def _tunnel(self, client: Client) -> bool | None:
+        """Whether *client*'s tunnel may go on: None where it is in none that is passed as it is."""
+        where, policies = self._wire.tunnel(client), self._policies()
+        if where is None or policies is None:
+            return None
+        if not self._let_in(client):
+            return False
+        return policies.destinations.passed(*where) is not None
+
+
+def failed(hook: str, error: Exception) -> None:
+    """Say that *hook* has raised, and what becomes of its connection."""
+    alarm("room_failed", f"{type(error).__name__} in {hook} at {place(error)}; the connection is closed")
+
+
+def handler_of(client: Client) -> Any:
+    """mitmproxy's handler of *client*; None where it is gone."""
+    return ctx.master.addons.get("proxyserver").connections.get(client.id)
+
+
+def handlers() -> Collection[Any]:
+    """mitmproxy's handlers of all client connections."""
+    return ctx.master.addons.get("proxyserver").connections.values()  # type: ignore[no-any-return]

@@ -1,0 +1,191 @@
+"""Takes messages from one side of a WebSocket to the other; in the place of mitmproxy's own layer.
+
+That one has no bound for a message, keeps all that was said, forwards what a hook that raised has not seen, and hands
+pings on with whatever is in them. Here nothing passes but what stands in ``flow.websocket.messages`` after the hooks,
+which is then forgotten; a killed flow is closed, with the code that stands in it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import websocket
+from mitmproxy.proxy.layers.http._events import RequestProtocolError, ResponseProtocolError
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason, Opcode
+
+from weir.base import bounds
+from weir.mitm.crumbs import Crumbs
+from weir.mitm.http import Bodies, Due, End
+
+#: Pings of one side that the other has not answered; older ones are forgotten.
+MOST_PINGS = 16
+#: Bytes of a part of a message that is no crumb.
+_CRUMB = 64
+
+
+class _Side:
+    """What is known of a caller, or of a service."""
+
+    def __init__(self, ws: websocket.WebsocketConnection) -> None:
+        self.ws = ws
+        self.parts = bytearray()  # of the message that has not ended: as bytes, however many there are
+        self.pinged = 0
+        #: Pings that the other side has not answered: their numbers, and what is in them.
+        self.pings: deque[tuple[int, bytes]] = deque(maxlen=MOST_PINGS)
+        self.crumbs = Crumbs()
+
+
+class Relay(websocket.WebsocketLayer):
+    """One WebSocket."""
+
+    def __init__(self, context: Context, flow: HTTPFlow) -> None:
+        super().__init__(context, flow)
+        self._sides: dict[bool, _Side] = {}  # by whether it is the caller
+        self.idle = asyncio.Event()  # nothing of what was sent is left to be handled
+        self.idle.set()
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of messages that have not ended."""
+        return sum(len(side.parts) for side in self._sides.values())
+
+    def start(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """As mitmproxy's."""
+        yield from super().start(event)
+        self._sides = {True: _Side(self.client_ws), False: _Side(self.server_ws)}
+        if self.flow.error is not None:
+            yield from self._close(CloseReason.INTERNAL_ERROR, "", by_caller=None)
+
+    _handle_event = start
+
+    def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Handle data of one side, `End` and `Due`; ignore other events."""
+        self.idle.clear()
+        try:
+            yield from self._handle(event)
+        finally:
+            self.idle.set()
+
+    def _handle(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, RequestProtocolError | ResponseProtocolError):
+            yield from self._close(CloseReason.ABNORMAL_CLOSURE, "", by_caller=isinstance(event, RequestProtocolError))
+        elif isinstance(event, End):
+            yield from self._close(event.code, event.reason, by_caller=None)
+        elif isinstance(event, Due):
+            yield from self._hook(WebSocketMessage(Opcode.TEXT, event.from_caller, b"", injected=True))
+        elif isinstance(event, events.DataReceived | events.ConnectionClosed):
+            by_caller = event.connection == self.context.client
+            data = event.data if isinstance(event, events.DataReceived) else None
+            if data is not None and not Bodies.takes(len(data)):
+                yield from self._close(CloseReason.TRY_AGAIN_LATER, "too much is under way", by_caller=None)
+                return
+            side = self._sides[by_caller]
+            side.ws.receive_data(data)
+            for said in side.ws.events():
+                yield from self._said(said, by_caller)
+                if self._handle_event == self.done:
+                    return
+
+    def done(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Nothing is heard any more."""
+        yield from ()
+
+    def _said(self, said: Any, by_caller: bool) -> layer.CommandGenerator[None]:
+        side, other = self._sides[by_caller], self._sides[not by_caller]
+        if _is_crumb(said, by_caller) and not side.crumbs.takes(1):
+            yield from self._close(CloseReason.POLICY_VIOLATION, "too many frames that say little", by_caller=None)
+        elif isinstance(said, Message):
+            yield from self._part(said, side, by_caller)
+        elif isinstance(said, Ping):
+            side.pinged += 1
+            side.pings.append((side.pinged, bytes(said.payload)))
+            yield other.ws.send2(Ping(payload=b"%d" % side.pinged))  # what was in it is for nobody
+        elif isinstance(said, Pong):
+            yield from self._pong(bytes(said.payload), other)
+        elif isinstance(said, CloseConnection) and side.ws.state is ConnectionState.OPEN:  # it has not said so
+            yield from self._close(said.code, "what was sent is no WebSocket", by_caller=None)
+        elif isinstance(said, CloseConnection):
+            yield from self._close(said.code, said.reason or "", by_caller=by_caller)
+
+    def _pong(self, number: bytes, pinging: _Side) -> layer.CommandGenerator[None]:
+        """An answer to one ping answers those before it (RFC 6455, 5.5.3); any other is for nobody."""
+        answered = next((ping for ping in pinging.pings if b"%d" % ping[0] == number), None)
+        if answered is not None:
+            while pinging.pings and pinging.pings[0][0] <= answered[0]:
+                pinging.pings.popleft()
+            yield pinging.ws.send2(Pong(payload=answered[1]))
+
+    def _part(self, said: Message[Any], side: _Side, by_caller: bool) -> layer.CommandGenerator[None]:
+        side.parts += said.data.encode() if isinstance(said.data, str) else said.data
+        limits = bounds.current()
+        if len(side.parts) > (limits.body if by_caller else limits.answer):
+            yield from self._close(CloseReason.MESSAGE_TOO_BIG, "the message is too big", by_caller=None)
+            return
+        if not said.message_finished:
+            return
+        kind = Opcode.TEXT if isinstance(said.data, str) else Opcode.BINARY
+        message = WebSocketMessage(kind, by_caller, bytes(side.parts))
+        side.parts = bytearray()
+        yield from self._hook(message)
+
+    def _hook(self, message: WebSocketMessage) -> layer.CommandGenerator[None]:
+        """Run the hooks on *message*. An ``injected`` message has no content: it reports that its sender is silent."""
+        assert self.flow.websocket is not None
+        self.flow.websocket.messages = [message]
+        yield websocket.WebsocketMessageHook(self.flow)
+        yield from self._pass_on()
+        if self.flow.error is not None:
+            found = self.flow.websocket
+            code = found.close_code or CloseReason.INTERNAL_ERROR
+            yield from self._close(code, found.close_reason or "", by_caller=None)
+
+    def _pass_on(self) -> layer.CommandGenerator[None]:
+        """Send what the hooks have left, each to the side that has not said it."""
+        assert self.flow.websocket is not None
+        messages, self.flow.websocket.messages = self.flow.websocket.messages, []
+        for message in messages:
+            ws = self._sides[not message.from_client].ws
+            if message.dropped or ws.state is not ConnectionState.OPEN:
+                continue
+            if message.type is Opcode.TEXT:
+                yield ws.send2(TextMessage(message.content.decode("utf-8", "replace")))
+            else:
+                yield ws.send2(BytesMessage(message.content))
+
+    def _close(self, code: int, reason: str, by_caller: bool | None) -> layer.CommandGenerator[None]:
+        """Close both sides; *by_caller* is None where the gateway does."""
+        found = self.flow.websocket
+        assert found is not None
+        self._handle_event = self.done  # type: ignore[method-assign]
+        found.timestamp_end, found.closed_by_client = time.time(), by_caller
+        found.close_code, found.close_reason, found.messages = code, reason, []
+        yield websocket.WebsocketEndHook(self.flow)
+        yield from self._pass_on()
+        code = CloseReason.GOING_AWAY if code == CloseReason.ABNORMAL_CLOSURE else code  # that one is not said
+        for ws in (self.server_ws, self.client_ws):
+            if ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+                yield ws.send2(CloseConnection(code, found.close_reason or None))
+            yield commands.CloseConnection(ws.conn)
+        self.flow.live = False
+
+
+def _is_crumb(said: Any, by_caller: bool) -> bool:
+    """Whether a frame says little: also a short message or part of one, of a caller.
+
+    Services answer in short messages and parts, so only their empty parts count.
+    """
+    if not isinstance(said, Message):
+        return True
+    return len(said.data) < _CRUMB if by_caller else not said.data and not said.message_finished
+
+
+def install() -> None:
+    """Put `Relay` in the place of mitmproxy's layer."""
+    websocket.WebsocketLayer = Relay  # type: ignore[misc]

@@ -1,0 +1,283 @@
+"""Client connections, before there is a request in them: how they came, what they carry, and where they may lead."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import socket
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.proxy import layer, mode_specs
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers.http import HTTPMode
+
+from weir.base.addresses import literal
+from weir.base.alarms import alarm, counters
+from weir.base.problems import Kind, Problem, Refusal
+from weir.mitm import layers
+from weir.mitm.arrival import Arrival, address_of
+from weir.mitm.http import closing
+from weir.path.exchange import Exchange
+from weir.policyset.model import PolicySet
+from weir.routing.destinations import Known
+from weir.routing.dial import PATIENCE, Dial, Dialed, Forbidden
+from weir.routing.head import HeadError, check_connect
+from weir.routing.listener import Listener, Mode
+from weir.routing.model import Origin
+
+#: Seconds between two looks at where the connections' hosts are, while there are transparent listeners.
+REFRESH = 30.0
+#: Seconds after a look during which an address that is not known stays unknown without another.
+_AGAIN = 2.0
+
+#: Seconds between two alarms of the same destination, and how many of them are kept in mind.
+_TOLD = 60.0
+_MOST_TOLD = 1000
+
+_FORBIDDEN = "The destination's address is not one that may be reached through this gateway."
+_PLAIN_ON_TLS = Problem(Kind.MALFORMED_REQUEST, "This port speaks TLS. Use https:// in the client's base URL.")
+_NOT_TLS = (
+    "That service does not speak TLS, and a CONNECT is for TLS only. Ask for it as http://, without CONNECT; "
+    "WebSockets pass a proxy as wss:// only."
+)
+NO_DESTINATION = (
+    "No connection leads to this destination, and it is not among those that are passed. Ask the gateway's operator "
+    "to add it, or take it out of what is sent through the gateway (NO_PROXY)."
+)
+
+
+class Wire:
+    """Keeps what is known of each client connection, for as long as it lasts."""
+
+    def __init__(self, event: Callable[..., None]) -> None:
+        self._event = event
+        self._arrivals: WeakKeyDictionary[Client, Arrival] = WeakKeyDictionary()
+        self._passed: WeakKeyDictionary[Client, layers.Passed] = WeakKeyDictionary()
+        self._known = Known()
+        self._looked = -_AGAIN
+        self._told: dict[tuple[str, str, int], float] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def arrival(self, client: Client, policies: PolicySet | None) -> Arrival:
+        """How *client* came in."""
+        found = self._arrivals.get(client)
+        if found is None:
+            listener = listener_of(client.proxy_mode, policies.listeners if policies else ())
+            found = Arrival(listener)
+            if policies is not None:
+                self._arrivals[client] = found
+        return found
+
+    def tunnel(self, client: Client) -> tuple[str, int] | None:
+        """Where *client*'s tunnel leads, if it is in one that is passed as it is."""
+        if client not in self._passed:
+            return None
+        arrival = self._arrivals[client]
+        return next(iter(arrival.hosts)), arrival.port
+
+    def ended(self, client: Client) -> None:
+        """*client* is gone."""
+        passed = self._passed.pop(client, None)
+        if passed is not None:
+            passed.over()
+
+    # What the next bytes are.
+
+    async def next_layer(self, nextlayer: layer.NextLayer, policies: PolicySet | None) -> None:
+        """Say what they are read as, once there are enough of them."""
+        context, data = nextlayer.context, nextlayer.data_client()
+        tls = layers.speaks_tls(data)
+        if tls is None or not data:
+            return
+        arrival = self.arrival(context.client, policies)
+        top = len(context.layers) == 1
+        if policies is None and (tls or not top):  # it is not ready; only to a request can it say so
+            nextlayer.layer = layers.Refused(context)
+        elif top and isinstance(context.layers[0], modes.ReverseProxy | modes.HttpProxy):
+            mode = HTTPMode.regular if arrival.listener.mode == "explicit" else HTTPMode.transparent
+            if tls is (arrival.listener.tls is not None):
+                nextlayer.layer = layers.http(context, mode, tls=tls)
+            else:
+                nextlayer.layer = layers.Refused(context, b"" if tls else closing(_PLAIN_ON_TLS))
+        elif policies is not None and top and isinstance(context.layers[0], modes.TransparentProxy):
+            await self._transparent(nextlayer, policies, arrival, tls=tls)
+        elif arrival.passing is not None:
+            self._pass(nextlayer, arrival.passing, next(iter(arrival.hosts)), arrival.port)
+        elif arrival.hosts and tls:
+            nextlayer.layer = layers.http(context, HTTPMode.transparent, tls=True)
+        else:  # neither TLS nor anything that a tunnel was opened for
+            nextlayer.layer = layers.Refused(context)
+
+    async def _transparent(
+        self, nextlayer: layer.NextLayer, policies: PolicySet, arrival: Arrival, *, tls: bool
+    ) -> None:
+        """Of a connection that was redirected, the kernel knows where it was going to: nothing else is believed."""
+        context = nextlayer.context
+        host, port = context.server.address or ("", 0)
+        scheme = "https" if tls else "http"
+        named = ""
+        if tls:
+            try:
+                sni = layers.named_host(nextlayer.data_client())
+            except ValueError:
+                nextlayer.layer = layers.Refused(context)
+                return
+            if sni is None:
+                if len(nextlayer.data_client()) > layers.MOST_HELLO:
+                    nextlayer.layer = layers.Refused(context)
+                return
+            named = sni
+        here = await self._hosts(policies, host, named)
+        hosts = frozenset(h for h in here if Origin(scheme, h, port) in policies.destinations.origins)
+        if named in hosts or (not named and hosts):
+            arrival.hosts, arrival.port, arrival.tls = frozenset((named,)) if named else hosts, port, tls
+            if not tls or len(arrival.hosts) == 1:
+                nextlayer.layer = layers.http(context, HTTPMode.transparent, tls=tls)
+                return
+        for destination in (host, *((named,) if named in here else ())) if tls else ():
+            passing = policies.destinations.passed(destination, port)
+            if passing is not None:
+                arrival.hosts, arrival.port, arrival.tls = frozenset((destination,)), port, False
+                self._pass(nextlayer, passing.dial, host, port)
+                return
+        self._tell_unknown(context.client, host, port, named)
+        nextlayer.layer = layers.Refused(context)
+
+    def _tell_unknown(self, client: Client, host: str, port: int, named: str) -> None:
+        """There is no request to record: an alarm, but not for each of thousands."""
+        counters["destination_unknown"] += 1
+        caller, now = address_of(client) or "?", time.monotonic()
+        key = caller, host, port
+        if now - self._told.get(key, -_TOLD) < _TOLD:
+            return
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[key] = now
+        alarm(
+            "destination_refused",
+            f"a connection of {caller} to {host} port {port}{f' as {named!r}' if named else ''} was closed: no "
+            "connection of the policies leads there, and `pass` does not name it",
+            level=logging.WARNING,
+        )
+
+    def _pass(self, nextlayer: layer.NextLayer, dial: Dial, host: str, port: int) -> None:
+        client = nextlayer.context.client
+        arrival = self._arrivals[client]
+        nextlayer.context.server.address = (Dialed(host, dial), port)
+        began = time.monotonic()
+
+        def over(sent: int, received: int) -> None:
+            about = f"{sent} bytes sent, {received} received, {time.monotonic() - began:.1f} s, by {dial.name!r}"
+            self._event("tunnel", arrival.who or address_of(client), subject=f"{host}:{port}", message=about)
+
+        passed = layers.Passed(nextlayer.context, over)
+        self._passed[client] = passed
+        nextlayer.layer = passed
+
+    # Tunnels.
+
+    def read_connect(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """A caller asks for a tunnel: read where to. Raises `Refusal`."""
+        arrival = exchange.arrival
+        assert arrival is not None
+        if arrival.listener.mode != "explicit" or arrival.hosts:
+            raise Refusal(Kind.CONNECT_REFUSED, "This gateway opens no tunnels here; use it as the base URL.")
+        data = flow.request.data
+        try:
+            host, port = check_connect(data.authority, data.headers.fields)
+        except HeadError as error:
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
+        exchange.method, exchange.caller_target = "CONNECT", f"{host}:{port}"
+        exchange.origin = Origin("https", host, port)
+
+    async def connect(self, exchange: Exchange) -> None:
+        """Its caller is who they say: settle what the tunnel is. Raises `Refusal`."""
+        policies, arrival, origin = exchange.policies, exchange.arrival, exchange.origin
+        assert policies is not None and arrival is not None and origin is not None
+        host, port = origin.host, origin.port
+        tls = origin in policies.destinations.origins
+        if tls:
+            arrival.hosts, arrival.port, arrival.tls = frozenset((host,)), port, True
+            return
+        passing = policies.destinations.passed(host, port)
+        if passing is None:
+            plain = Origin("http", host, port) in policies.destinations.origins
+            raise Refusal(Kind.UNKNOWN_DESTINATION, _NOT_TLS if plain else NO_DESTINATION)
+        arrival.passing = await _resolved(passing.dial, host, port)
+        arrival.hosts, arrival.port = frozenset((host,)), port
+
+    # Where addresses lead to.
+
+    async def _hosts(self, policies: PolicySet, address: str, named: str) -> frozenset[str]:
+        """The hosts of connections, and of what is passed, that are at *address*; *named* may be one of them."""
+        where = ip_address(address.partition("%")[0])
+        found = self._known.hosts(where)
+        if (not found or named not in found) and time.monotonic() - self._looked > _AGAIN:
+            await self._look(policies)
+            found = self._known.hosts(where)
+        return found
+
+    async def _look(self, policies: PolicySet) -> None:
+        """Ask the DNS where all of them are; at most one such question is under way."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._learn(policies), name="addresses")
+        await asyncio.shield(self._looking)
+
+    async def _learn(self, policies: PolicySet) -> None:
+        hosts = {origin.host for origin in policies.destinations.origins}
+        hosts |= {p.host for p in policies.destinations.passes if p.host and not p.host.startswith("*")}
+        names = [host for host in hosts if literal(host) is None]
+        answers = await asyncio.gather(*map(_addresses, names))
+        now = self._looked = time.monotonic()
+        for host, addresses in zip(names, answers, strict=True):
+            self._known.learn(host, addresses, now)
+        for host in hosts.difference(names):
+            self._known.learn(host, (host,), now)
+
+    async def follow_addresses(self, policies: Callable[[], PolicySet | None]) -> None:
+        """For ever: keep in mind where the connections' hosts are."""
+        while True:
+            now = policies()
+            if now is not None and any(listener.mode == "transparent" for listener in now.listeners):
+                with contextlib.suppress(Exception):  # it looks again
+                    await self._look(now)
+            await asyncio.sleep(REFRESH)
+
+
+def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> Listener:
+    """The one of *listeners* through which somebody came; one without TLS where mitmdump was told of it by hand."""
+    for listener in listeners:
+        if listener.spec == mode.full_spec:
+            return listener
+    kind: Mode = "reverse"
+    if isinstance(mode, mode_specs.RegularMode):
+        kind = "explicit"
+    elif isinstance(mode, mode_specs.TransparentMode):
+        kind = "transparent"
+    return Listener(mode.listen_host("") or "", mode.listen_port(0) or 0, kind)
+
+
+async def _resolved(dial: Dial, host: str, port: int) -> Dial:
+    """*dial*, for the addresses that *host* has now. Raises `Refusal`."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            found = await asyncio.get_running_loop().getaddrinfo(Dialed(host, dial), port, type=socket.SOCK_STREAM)
+        return dataclasses.replace(dial, pinned=tuple(found))
+    except Forbidden:
+        raise Refusal(Kind.DESTINATION_FORBIDDEN, _FORBIDDEN) from None
+    except (OSError, TimeoutError, UnicodeError):
+        detail = "The destination cannot be reached: its name has no address. Check it, and try again later."
+        raise Refusal(Kind.UPSTREAM_UNREACHABLE, detail) from None
+
+
+async def _addresses(host: str) -> list[str]:
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            return [str(entry[4][0]) for entry in found]
+    return []

@@ -1,0 +1,89 @@
+"""What the gateway says of itself to clients: RFC 9728 metadata, and to an authenticated caller, who they are. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from weir.approvals.model import Approval
+from weir.auth.issuer import Issuer, authorization_server
+from weir.auth.keys import ALGORITHMS
+from weir.base.principal import Principal
+from weir.policyset.connection import Connection
+
+#: RFC 9728, 3: a resource's path stands behind it.
+PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
+WHOAMI = "/.well-known/weir/whoami"
+#: Before the id of an approval: what its requester may know of it.
+APPROVALS = "/.well-known/weir/approvals/"
+
+
+def protected_resource(base_url: str, connection: Connection | None, issuers: Iterable[Issuer]) -> dict[str, Any]:
+    """The metadata of *connection*, or of the whole gateway (RFC 9728, 2).
+
+    ``weir_login`` is an extension: how `weir login` may obtain a token that is accepted here.
+    """
+    issuers = list(issuers)
+    prefix = (connection.match.path or "") if connection else ""
+    return {
+        "resource": f"{base_url}{prefix}",
+        "resource_name": f"{connection.name} behind Weir" if connection else "Weir",
+        "authorization_servers": [server for issuer in issuers if (server := authorization_server(issuer))],
+        "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": sorted(ALGORITHMS),
+        "weir_login": [
+            {
+                "name": issuer.rules.name,
+                "issuer": issuer.rules.iss,
+                "client_id": issuer.login.client_id,
+                "scopes": issuer.login.scopes,
+                "resource": issuer.login.resource,
+                "token": "id_token" if issuer.rules.profile == "id" else "access_token",
+            }
+            for issuer in issuers
+            if issuer.login is not None
+        ],
+    }
+
+
+def whoami(
+    url_of: Callable[[Connection], str],
+    principal: Principal,
+    connections: Iterable[Connection],
+    windows: Mapping[str, Approval],
+    admin_url: str | None,
+) -> dict[str, Any]:
+    """*principal* as the gateway sees them, and the connections that they may use, with what lets them in.
+
+    *url_of* gives the URL at which they call a connection.
+    ``on_request`` are those that they may ask for, at ``admin_url``.
+    """
+    connections = list(connections)
+    return {
+        "issuer": principal.issuer,
+        "iss": principal.iss,
+        "subject": principal.sub,
+        "groups": sorted(principal.groups),
+        "groups_unknown": principal.groups_unknown or None,
+        "token_id": principal.token_id or None,
+        "expires": principal.expires if principal.expires != float("inf") else None,
+        "admin_url": admin_url,
+        "on_request": [
+            connection.name
+            for connection in connections
+            if connection.on_request is not None
+            and connection.access.isdisjoint(principal.groups)
+            and connection.name not in windows
+        ],
+        "connections": [
+            {
+                "name": connection.name,
+                "profile": connection.profile.name,
+                "url": url_of(connection),
+                "by_groups": sorted(connection.access & principal.groups),
+                "until": window.until if (window := windows.get(connection.name)) else None,
+                "given_by": window.decided_by() if window else None,
+                "window_id": window.id if window else None,
+            }
+            for connection in connections
+            if not connection.access.isdisjoint(principal.groups) or connection.name in windows
+        ],
+    }

@@ -1,0 +1,155 @@
+"""Gate: the last addon. Nothing passes that was not judged, let through and recorded in this process.
+
+It holds no rules of its own: it compares what is about to be sent with the exchange that Stack keeps
+in memory, and answers 503 wherever the two do not fit, whatever went wrong before.
+"""
+
+import logging
+from collections.abc import Callable
+
+from mitmproxy import http, tcp, udp
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from weir.base.alarms import alarm, counters
+from weir.base.identifiers import Uuid7
+from weir.base.problems import Kind, Problem, gateway_error
+from weir.base.text import inert
+from weir.path.conversations import WebSockets
+from weir.path.exchange import Exchange
+from weir.recorder.replay_key import HEADER
+from weir.routing.dial import Dialed, refusal
+
+logger = logging.getLogger("weir")
+
+
+class Gate:
+    """Closed unless the exchange says otherwise."""
+
+    name = "weir-gate"
+
+    def __init__(
+        self,
+        find: Callable[[http.HTTPFlow], Exchange | None],
+        forget: Callable[[http.HTTPFlow], None],
+        websockets: WebSockets,
+    ) -> None:
+        self._find = find
+        self._forget = forget
+        self._websockets = websockets
+        self._new_id = Uuid7()
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """No request body is ever streamed: it would reach the upstream before it is judged."""
+        flow.request.stream = False
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Let a request go only if it was judged and no room refused it."""
+        if not flow.live:
+            return  # shown from a file: nothing can be sent
+        replay_key = flow.request.headers.pop(HEADER, None)
+        exchange = self._find(flow)
+        if exchange is None:
+            self._refuse(flow, exchange, "a request that was never judged")
+        elif exchange.left and not exchange.settled:
+            flow.kill()  # its caller has left; it may not have been judged to its end
+        elif exchange.settled:
+            if (
+                flow.response is not exchange.answer or flow.response is None
+            ):  # server replay answered a refused request
+                flow.response = exchange.answer = exchange.own_answer()
+        elif flow.server_conn.via != exchange.via or flow.server_conn.transport_protocol != "tcp":
+            self._refuse(flow, exchange, "a request that would go by another way")
+        elif not exchange.judged or replay_key is None:
+            self._refuse(flow, exchange, "a request that was not judged to its end")
+        elif flow.response is None and exchange.replay_only:
+            exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
+            flow.response = exchange.answer = exchange.own_answer()
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """No response is streamed but through the rooms that mask it and keep it for the record."""
+        if flow.response is None:
+            return
+        exchange = self._find(flow)
+        through_rooms = (
+            exchange is not None and exchange.judged and not exchange.settled and exchange.stream is not None
+        )
+        if not through_rooms or flow.response.stream is not (exchange and exchange.stream):
+            flow.response.stream = False
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Let a response go only if it was recorded, or is a refusal of ours."""
+        if not flow.live:
+            return
+        exchange = self._find(flow)
+        if exchange is None:
+            self._refuse(flow, exchange, "a response that no room has seen")
+        elif exchange.stream is not None:
+            if exchange.settled or not exchange.recorded:
+                flow.kill()  # its end is withheld: the caller has not got the whole
+        elif exchange.settled:
+            if flow.response is not exchange.answer or flow.response is None:
+                flow.response = exchange.answer = exchange.own_answer()
+        elif not exchange.recorded:
+            self._refuse(flow, exchange, "a response that was not recorded")
+        self._forget(flow)
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """No tunnel is opened but to where a caller that is let in may go."""
+        exchange = self._find(flow)
+        self._forget(flow)
+        if exchange is not None and exchange.settled and flow.response is exchange.answer is not None:
+            return
+        if exchange is not None and exchange.judged and not exchange.settled and flow.response is None:
+            return
+        problem = Problem(Kind.CONNECT_REFUSED, "This gateway opens no tunnels; use it as the base URL.")
+        flow.response = problem.response(self._new_id())
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Nothing is dialled but what was judged."""
+        host = data.server.address[0] if data.server.address else ""
+        if why := refusal(host):
+            counters["dial_refused"] += 1
+            name = host.dial.name if isinstance(host, Dialed) else "nobody"
+            logger.warning(f"weir: {inert(host)!r} was not dialled for {name}: {why}")
+            data.server.error = why
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        """No WebSocket is opened but one whose handshake was judged, let through and recorded."""
+        if self._websockets.find(flow) is None:
+            flow.kill()
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Nothing passes but what was masked and recorded."""
+        self._check_messages(flow)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """The same of what was held back until now."""
+        self._check_messages(flow)
+        self._websockets.forget(flow)
+
+    def _check_messages(self, flow: http.HTTPFlow) -> None:
+        conversation, data = self._websockets.find(flow), flow.websocket
+        assert data is not None
+        passed = conversation.passed if conversation is not None else []
+        if [message.content for message in data.messages] == passed and conversation is not None:
+            return
+        alarm("gate_closed", "the gate refused a WebSocket's message that no room has seen")
+        data.messages = []
+        if flow.killable:
+            flow.kill()
+
+    def tcp_start(self, flow: tcp.TCPFlow) -> None:
+        """Nothing but HTTP passes."""
+        flow.kill()
+
+    def udp_start(self, flow: udp.UDPFlow) -> None:
+        """Nothing but HTTP passes."""
+        flow.kill()
+
+    def _refuse(self, flow: http.HTTPFlow, exchange: Exchange | None, what: str) -> None:
+        alarm("gate_closed", f"the gate refused {what}")
+        if exchange is None:
+            flow.response = gateway_error().response(self._new_id())
+        else:
+            exchange.problem = gateway_error()
+            flow.response = exchange.answer = exchange.own_answer()

@@ -1,0 +1,273 @@
+"""The policies folder, compiled: what every room needs of it, built whole and replaced whole.
+
+`load` finds every mistake of every room in one pass; a `PolicySet` that exists is valid. Its version
+is the SHA-256 of the canonical settings, carried by every decision.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from weir.auth.issuer import Issuer
+from weir.auth.verifier import Verifier
+from weir.base.bounds import Bounds
+from weir.base.home import HomeError
+from weir.base.mistakes import ConfigError, Mistake, SettingError, at
+from weir.config.load import Folder, load_folder
+from weir.config.model import (
+    CertificateEntry,
+)
+from weir.config.profile_settings import ProfileSettings
+from weir.masking.detectors.custom import compile_detector
+from weir.masking.detectors.model import Detector
+from weir.masking.keys import keys
+from weir.policy.compile import compile_category
+from weir.policyset.bounds import compile_bounds
+from weir.policyset.compile_connection import compile_connection
+from weir.policyset.connection import Connection
+from weir.policyset.gateway import (
+    check_store,
+    compile_admin,
+    compile_checkpoints,
+    compile_directory,
+    compile_issuers,
+    compile_leaves,
+    compile_listeners,
+    compile_namespaces,
+    compile_passes,
+    compile_presenters,
+    compile_public_url,
+    compile_readers,
+    compile_timezone,
+)
+from weir.policyset.model import Namespaces, PolicySet
+from weir.profiles.profile import Profile, compile_profile, names
+from weir.recorder.settings import compile_keep
+from weir.routing.destinations import Destinations
+from weir.routing.model import Match, is_loopback
+from weir.routing.proxy import compile_proxy
+from weir.routing.table import Table
+from weir.tls import ca
+
+
+def folder_path(option: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The policies folder: the option, else ``WEIR_POLICIES``, else ``policies``."""
+    return Path(option or environment.get("WEIR_POLICIES") or "policies")
+
+
+def load(
+    path: Path, environment: Mapping[str, str] = os.environ, carried: Mapping[str, Issuer] | None = None
+) -> PolicySet:
+    """Read and compile the folder at *path*. Raises `ConfigError` with every mistake found.
+
+    Issuers of *carried* that are made of the same are taken over, with the keys and verdicts that they hold.
+    """
+    folder = load_folder(path)
+    mistakes: list[Mistake] = list(folder.mistakes)
+    gateway = folder.gateway
+    errors: list[SettingError] = []
+    listeners = compile_listeners(gateway.settings, path, errors)
+    passes = compile_passes(gateway.settings, errors)
+    proxy = None
+    if gateway.settings.upstream_proxy is not None:
+        with at(errors, "upstream_proxy"):
+            proxy = compile_proxy(gateway.settings.upstream_proxy, path, environment)
+    issuers = [(carried or {}).get(i.made_of, i) for i in compile_issuers(gateway.settings, path, environment, errors)]
+    limits = Bounds()
+    with at(errors, "bounds"):
+        limits = compile_bounds(gateway.settings.bounds)
+    presenters = compile_presenters(gateway.settings, path, errors)
+    public_url = compile_public_url(gateway.settings, errors)
+    with at(errors, "limits"):
+        check_store(gateway.settings.limits, "memory")
+    with at(errors, "state"):
+        check_store(gateway.settings.state, "sqlite")
+    timezone = compile_timezone(gateway.settings, errors)
+    readers = keep = None
+    checkpoints: list[Mapping[str, Any]] = []
+    for i, target in enumerate(gateway.settings.checkpoints):
+        with at(errors, "checkpoints", i):
+            checkpoints.append(compile_checkpoints(target))
+    with at(errors, "record"):
+        keep = compile_keep(gateway.settings.record.keep)
+    with at(errors, "readers"):
+        readers = compile_readers(gateway.settings.readers)
+    categories: dict[str, str] = {}
+    for name, entry in gateway.settings.categories.items():
+        with at(errors, "categories", name):
+            categories[name] = compile_category(entry, path)
+    detectors: dict[str, tuple[Detector, ...]] = {}
+    for name, detector in gateway.settings.detectors.items():
+        with at(errors, "detectors", name):
+            detectors[name] = compile_detector(name, detector, path)
+    trusts_local = "local" in gateway.settings.issuers
+    if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
+        errors.append(
+            SettingError(
+                "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback",
+                "issuers",
+                gateway.settings.issuers.index("local"),
+            )
+        )
+    try:
+        mask_keys = keys()
+    except HomeError as error:
+        raise ConfigError([Mistake(gateway.file, 1, 1, str(error))]) from None
+    mistakes += [gateway.mistake(error) for error in errors]
+
+    trusts_keys = "keys" in gateway.settings.issuers
+    profiles = _profiles(folder, mistakes)
+    namespaces = compile_namespaces(gateway.settings)
+    directory = compile_directory(folder, namespaces, mistakes)
+    names_ = [document.settings.connection for document in folder.connections]
+    admin = compile_admin(gateway, path, names_, environment, mistakes)
+    connections: list[Connection] = []
+    taken: dict[Match, str] = {}
+    for document in folder.connections:
+        errors = []
+        connection = compile_connection(
+            document, folder, namespaces, profiles, categories, directory, mask_keys, detectors, environment, errors
+        )
+        if connection is not None and connection.match in taken and connection.match != Match():
+            errors.append(
+                SettingError(
+                    f"is also the match of {taken[connection.match]!r}: no request could be told apart", "match"
+                )
+            )
+        if errors:
+            mistakes += document.mistakes(errors)
+        elif connection is not None:
+            taken[connection.match] = connection.name
+            connections.append(connection)
+    intercepts = any(listener.mode != "reverse" for listener in listeners)
+    leaves = compile_leaves(
+        gateway, connections, mistakes, needed=intercepts, to_run=not isinstance(environment, _StandIns)
+    )
+    if mistakes:
+        raise ConfigError(mistakes)
+    return PolicySet(
+        version=_version(folder, categories, detectors),
+        folder=path,
+        listeners=listeners,
+        recordings=Path(gateway.settings.recordings),
+        readers=readers,
+        keep=keep,
+        checkpoints=tuple(checkpoints),
+        verifier=Verifier(issuers),
+        presenters=presenters,
+        issuers={issuer.made_of: issuer for issuer in issuers},
+        trusts_local=trusts_local,
+        trusts_keys=trusts_keys,
+        namespaces=namespaces,
+        public_url=public_url,
+        limits=gateway.settings.limits,
+        timezone=timezone,
+        categories=categories,
+        detectors=detectors,
+        profiles=profiles,
+        state=gateway.settings.state,
+        directory=directory,
+        admin=admin,
+        held=gateway.settings.held,
+        bounds=limits,
+        connections=tuple(connections),
+        table=Table((c.match, c) for c in connections if c.match != Match()),
+        destinations=Destinations(((c.upstream, c.match.port, c) for c in connections), passes),
+        upstream_proxy=proxy,
+        leaves=leaves,
+        files=_files(folder, ca.certificate_path() if leaves is not None else None),
+    )
+
+
+class _StandIns(Mapping[str, str]):
+    """The environment, with something in the place of variables that are not set; their names are kept."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.missing: list[str] = []
+
+    def __getitem__(self, name: str) -> str:
+        if not self._environment.get(name):
+            self.missing.append(name)
+            return "not-set"
+        return self._environment[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environment)
+
+    def __len__(self) -> int:
+        return len(self._environment)
+
+
+def load_without_secrets(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[PolicySet, list[str]]:
+    """As `load`, but to look at, not to run: environment variables may be missing, whose names are the second."""
+    stand_ins = _StandIns(environment)
+    return load(path, stand_ins), stand_ins.missing
+
+
+def load_profiles(folder: Folder) -> dict[str, Profile]:
+    """The folder's own profiles. Raises `ConfigError`."""
+    mistakes: list[Mistake] = []
+    profiles = _profiles(folder, mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return profiles
+
+
+def load_namespaces(path: Path) -> Namespaces:
+    """Only the names that groups may have, from the gateway.yaml in *path*: no key, file or credential is touched."""
+    return compile_namespaces(load_folder(path).gateway.settings)
+
+
+def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[str, tuple[Detector, ...]]) -> str:
+    settings = {
+        "gateway": folder.gateway.settings.model_dump(mode="json", by_alias=True),
+        "connections": {
+            d.settings.connection: d.settings.model_dump(mode="json", by_alias=True) for d in folder.connections
+        },
+        "profiles": {d.settings.profile: d.settings.model_dump(mode="json") for d in folder.profiles},
+        "schedules": {Path(d.file).stem: d.settings.model_dump(mode="json") for d in folder.schedules},
+        "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
+        "detectors": {
+            name: hashlib.sha256("".join(d.gate for d in those).encode()).hexdigest()
+            for name, those in detectors.items()
+        },
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
+    """The files of certificates and keys that the settings name: they change without them."""
+    named: list[str | None] = []
+    for entry in folder.gateway.settings.listen:
+        if not isinstance(entry, str) and entry.tls is not None:
+            named += [entry.tls.certificate, entry.tls.key]
+    if folder.gateway.settings.upstream_proxy is not None:
+        named.append(folder.gateway.settings.upstream_proxy.ca)
+    named += [e.mtls.ca for e in folder.gateway.settings.issuers if isinstance(e, CertificateEntry)]
+    for document in folder.connections:
+        if document.settings.tls is not None:
+            named += [document.settings.tls.ca, document.settings.tls.certificate, document.settings.tls.key]
+    return (*(folder.path / name for name in named if name is not None), *([authority] if authority else []))
+
+
+def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
+    """The folder's own profiles, compiled."""
+    own: dict[str, ProfileSettings] = {}
+    for document in folder.profiles:
+        name = document.settings.profile
+        if name in names() or name in own:
+            whose = "one that comes with weir" if name in names() else "another"
+            error = SettingError(f"{name!r} is the name of {whose}; choose another, and `extends: {name}`", "profile")
+            mistakes.append(document.mistake(error))
+        own.setdefault(name, document.settings)
+    profiles = {}
+    for document in folder.profiles:
+        errors: list[SettingError] = []
+        with at(errors):
+            profiles[document.settings.profile] = compile_profile(document.settings, own)
+        mistakes += document.mistakes(errors)
+    return profiles

@@ -1,0 +1,128 @@
+"""What is done beside the data path: sealed journals become Parquet, old recordings go, checkpoints are sent elsewhere.
+
+``python -m weir.recorder.upkeep`` reads what is asked of it as JSON from standard input, does one round under the
+keeper's lock, and prints the seconds after which there is more to do. Whoever else holds the lock does it instead.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from weir.base.home import HomeError
+from weir.recorder import catalog, erasure, live, retention
+from weir.recorder.entries import Sealed
+from weir.recorder.events import FILE as EVENTS
+from weir.recorder.events import now as event
+from weir.recorder.evidence import KEEPER, Busy, DamagedLogError, Log, Signer, keepers_lock
+from weir.recorder.folder import Recordings
+from weir.recorder.indexer import GRACE, Indexer
+from weir.recorder.known import drop_links, known_segments
+from weir.recorder.publish import publish
+
+#: Seconds between two runs of retention, and after which there is always another round.
+DAY = 86400.0
+HOUR = 3600.0
+_LAST = "retention.json"
+
+
+def keep_round(
+    recordings: Recordings,
+    keep: Mapping[str, int | None],
+    default: int | None,
+    targets: list[Mapping[str, Any]],
+) -> tuple[float, list[str]]:
+    """One round. The seconds until there is more to do, and what went wrong. Raises `Busy`, OSError, duckdb.Error."""
+    problems: list[str] = []
+    recordings.refuse_links()
+    with keepers_lock(recordings):
+        if not recordings.database.exists():  # the folder was emptied
+            catalog.create(recordings, kept=True)
+        indexer = Indexer(recordings)
+        try:
+            slots = list(live.segments(recordings.root))
+            known = known_segments(recordings)
+            problems += drop_links(recordings, slots, known)
+            linked, covered = [segment for _, segment in live.segments(recordings.root)], indexer.covered()
+            indexer.add([segment for segment in linked if segment in known.sealed and segment not in covered])
+            while indexer.gather():
+                time.sleep(0.01)
+            indexer.tidy()
+            try:
+                log = Log(recordings, KEEPER, Signer(recordings))
+            except DamagedLogError as error:  # the index goes on; nothing is removed
+                problems.append(f"nothing is removed: {error}")
+            else:
+                try:
+                    if _due(recordings, log):
+                        problems += _retention(recordings, indexer, log, keep, default)
+                    log.checkpoint()
+                finally:
+                    log.close()
+            problems += publish(recordings, targets, time.time())
+            soon = any(slot.rows and slot.until < time.time() + DAY for slot in indexer.slots())
+            soon = soon or any(segment in known.sealed for _, segment in live.segments(recordings.root))
+        finally:
+            indexer.close()
+    seconds = [HOUR, *(float(target["seconds"]) for target in targets), *([GRACE + 5] if soon else [])]
+    return min(seconds), problems
+
+
+def _retention(
+    recordings: Recordings, indexer: Indexer, log: Log, keep: Mapping[str, int | None], default: int | None
+) -> list[str]:
+    """Finish erasures and remove expired segments. Returns problems. Raises OSError, duckdb.Error."""
+    erasure.finish(recordings, indexer)
+    try:
+        removed, problems = retention.retain(recordings, indexer, log, keep, default)
+        for connection, count in _counted(removed).items():
+            line = event(KEEPER, "expired", "retention", subject=connection, message=f"{count} segments")
+            log.write(EVENTS, msgspec.json.encode(line))
+    except ValueError as error:
+        problems = [str(error)]
+    recordings.replace(log.folder / _LAST, json.dumps(time.time()).encode())
+    return problems
+
+
+def _due(recordings: Recordings, log: Log) -> bool:
+    try:
+        last = float(json.loads((log.folder / _LAST).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        last = 0.0
+    return not 0 <= time.time() - last < DAY
+
+
+def _counted(removed: list[Sealed]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in removed:
+        connection = entry.segment.partition("/")[0]
+        counts[connection] = counts.get(connection, 0) + 1
+    return counts
+
+
+def main() -> None:
+    """One round, as standard input asks for it. Exit code 3 where another process is at it."""
+    asked = json.loads(sys.stdin.read())
+    os.umask(0o077)
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    recordings = Recordings(Path(asked["root"]), asked["readers"])
+    try:
+        seconds, problems = keep_round(recordings, asked["keep"], asked["default"], asked["publish"])
+    except Busy:
+        sys.exit(3)
+    except (OSError, HomeError, duckdb.Error) as error:
+        print(json.dumps({"again": 60.0, "problems": [f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"]}))
+        return
+    print(json.dumps({"again": seconds, "problems": problems}))
+
+
+if __name__ == "__main__":
+    main()

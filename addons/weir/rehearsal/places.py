@@ -1,0 +1,73 @@
+"""Where the texts stand that conditions look through: for `weir explain`, by the same walk as on the data path."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from weir.base.text import inert
+from weir.path.exchange import Exchange
+from weir.path.observed import read_texts
+from weir.policy import facts
+from weir.policy.conditions import Clause
+from weir.policy.facts import ABSENT, ANSWER_TEXTS, TEXTS, Facts
+from weir.profiles.encoded import Located
+from weir.profiles.profile import UNKNOWN_ANSWER
+from weir.profiles.texts import locate
+
+#: Characters of a text that are shown before a match and after it.
+AROUND = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A text that a clause found: its place (a JSONPath of the body, or a part of the URL), cut round the match."""
+
+    place: str
+    read: str  # how the text was decoded; empty if it stands there as it is
+    text: str
+
+
+class Places:
+    """The texts of one exchange that was judged, with their places."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._texts: Facts = {}
+        assert exchange.connection is not None
+        rules = exchange.connection.rules.needs | exchange.connection.response_rules.needs
+        if rules & {TEXTS, "text"}:
+            body = locate(exchange.body) if exchange.parsed else None
+            self._texts.update(facts.of_texts(read_texts(exchange, body, places=True)))
+        answer = exchange.facts.get("body", ABSENT) if "status" in exchange.facts else ABSENT
+        if ANSWER_TEXTS in rules and answer is not ABSENT:
+            operation = UNKNOWN_ANSWER if exchange.operation is None else exchange.operation.answer
+            self._texts.update(facts.of_answer_texts(operation.read_texts(locate(answer))))
+
+    def read(self, clause: Clause) -> list[str]:
+        """The places of the texts that *clause* looks through, each once."""
+        return list(dict.fromkeys(_place(text) for text in self._of(clause)))
+
+    def found(self, clause: Clause) -> list[Found]:
+        """The matches of *clause*, one for each place: the text as written, or else a text decoded from it."""
+        found: dict[str, Found] = {}
+        for text in self._of(clause) if clause.finds is not None else ():
+            assert clause.finds is not None
+            plain = str(text)
+            span = clause.finds(plain)
+            if span is not None:
+                how = text.how if isinstance(text, Located) else ""
+                found.setdefault(_place(text), Found(_place(text), how, _cut(plain, *span)))
+        return list(found.values())
+
+    def _of(self, clause: Clause) -> Iterator[str]:
+        for name in clause.looks:
+            texts = self._texts.get(name)
+            if isinstance(texts, list):
+                yield from texts
+
+
+def _place(text: str) -> str:
+    return inert(text.place) if isinstance(text, Located) else "?"
+
+
+def _cut(text: str, begin: int, end: int) -> str:
+    first, last = max(0, begin - AROUND), min(len(text), end + AROUND, begin + 4 * AROUND)
+    return f"{'…' if first else ''}{inert(text[first:last])}{'…' if last < len(text) else ''}"

@@ -1,0 +1,218 @@
+"""What is valid in a policy and yet probably not meant. Pure; each warning stands at its place.
+
+Rules that can never count (a stronger one before them takes all they could match, or their condition
+contradicts itself), rules on what the profile cannot tell, and writes that no rule speaks of.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from weir.policy.compile import WRITES_RULE
+from weir.policy.conditions import Clause, Group, Node
+from weir.policy.facts import OF_CALL, OF_RESPONSE, RESPONSE_FACTS
+from weir.policy.rules import STRENGTH, Rule, clauses
+from weir.policyset.connection import Connection
+from weir.profiles.model import WEBSOCKET, WRITES
+from weir.profiles.profile import Operation
+
+_INFINITE = (-math.inf, math.inf)
+
+
+class Oddity(str):
+    """One sentence, and the line at which it stands."""
+
+    line: int
+
+    def __new__(cls, text: str, line: int) -> "Oddity":
+        """*text* about *line*."""
+        warning = super().__new__(cls, text)
+        warning.line = line
+        return warning
+
+
+def review(connection: Connection, *, says_writes: bool) -> Iterator[Oddity]:
+    """What is odd in *connection*; *says_writes* is whether its file has the setting ``writes``."""
+    for rules in (connection.rules.rules, connection.response_rules.rules):
+        for i, rule in enumerate(rules):
+            if rule.name != WRITES_RULE:
+                yield from _never(connection, rule)
+                if not rule.shadow:
+                    yield from _overruled(rule, rules, i)
+    for rule in connection.response_rules.rules:
+        if rule.effect == "require_approval" and _reaches_writes(connection, rule):
+            yield Oddity(
+                f"the rule {rule.name!r} does not hold what answers a write: that has happened before its answer can "
+                "be approved; ask on the request, or name the operations that it is for",
+                rule.line,
+            )
+    if not connection.profile.writes or says_writes:
+        return
+    named = (c for r in connection.rules.rules if r.name != WRITES_RULE for c in clauses(r.condition))
+    if not any(c.fact == "operation" and not WRITES.isdisjoint(_values(c.matcher) or set()) for c in named):
+        yield Oddity(
+            f"the profile {connection.profile.name!r} has operations that change something, and no rule speaks of "
+            "them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`",
+            1,
+        )
+
+
+def _never(connection: Connection, rule: Rule) -> Iterator[Oddity]:
+    """A rule that can match nothing."""
+    if (fact := _contradiction(rule.condition)) is not None:
+        yield Oddity(f"the rule {rule.name!r} can never match: what it asks of {fact!r} contradicts itself", rule.line)
+    operations = connection.profile.operations
+    for clause in _needed(rule.condition):
+        names = _values(clause.matcher)
+        if clause.fact == "operation" and names is not None:
+            known = {o.name for o in operations} | ({"unknown"} if connection.allow_unknown else set())
+            known |= {WEBSOCKET} if connection.websocket else set()
+            if names.isdisjoint(known):
+                yield Oddity(
+                    f"the rule {rule.name!r} can never match: the profile {connection.profile.name!r} has no operation "
+                    f"{' or '.join(sorted(names))}; it has {', '.join(sorted(known))}",
+                    rule.line,
+                )
+        elif (
+            (clause.fact in OF_CALL or clause.fact in OF_RESPONSE)
+            and clause.matcher != {"exists": False}
+            and not any(clause.fact in yields(o) for o in operations)
+        ):
+            yield Oddity(
+                f"the rule {rule.name!r} can never match: no operation of the profile {connection.profile.name!r} "
+                f"tells {clause.fact!r}",
+                rule.line,
+            )
+
+
+def _reaches_writes(connection: Connection, rule: Rule) -> bool:
+    """Whether the response to something that changes what is stored could match *rule*."""
+    writes = [operation for operation in connection.profile.operations if operation.writes]
+    denied = any(r.name == WRITES_RULE and r.effect == "deny" for r in connection.rules.rules)
+    if not writes or denied:
+        return False
+    for clause in _needed(rule.condition):
+        names = _values(clause.matcher)
+        if clause.fact == "operation" and names is not None and names.isdisjoint(WRITES):
+            return False
+        if clause.fact in OF_RESPONSE and not any(clause.fact in yields(operation) for operation in writes):
+            return False
+    return True
+
+
+def _overruled(rule: Rule, rules: Sequence[Rule], i: int) -> Iterator[Oddity]:
+    """A rule whose every match is decided by another."""
+    for k, other in enumerate(rules):
+        if other is rule or other.shadow:
+            continue
+        stronger = STRENGTH[other.effect] > STRENGTH[rule.effect]
+        first = other.effect == rule.effect == "deny" and k < i  # of those that ask for approval each has its own
+        if (stronger or first) and covers(other.condition, rule.condition):
+            which = f"{other.name!r} (line {other.line})"
+            if stronger and str(other.condition) == str(rule.condition):
+                why = f"contradicts {which}, which asks for {other.effect} under the same condition"
+            else:
+                why = f"never decides: whatever it matches, {which} matches too"
+            yield Oddity(f"the rule {rule.name!r} {why}", rule.line)
+            return
+
+
+def yields(operation: Operation) -> set[str]:
+    """The facts that *operation*'s requests and responses can have."""
+    answer, documents = operation.answer, operation.documents
+    searched = operation.index.searches or any("{index}" in t for t in operation.templates)
+    known = {
+        "operation": True,
+        "index": searched or operation.esql is not None,
+        "model": bool(operation.model.paths) or any("{model}" in t for t in operation.templates),
+        "query": operation.query is not None,
+        "documents": documents is not None,
+        "document_text": documents is not None,
+        "text": True,
+        "top_n": operation.top_n is not None or operation.esql is not None or documents is not None,
+        "breadth": documents is not None or bool(operation.breadth or operation.top_n or operation.esql),
+        "max_tokens": bool(operation.max_tokens),
+        "return_documents": operation.return_documents is not None,
+        "stream": operation.stream is not None,
+        "status": True,
+        "results": bool(answer.results),
+        "top_score": answer.score is not None,
+        "bottom_score": answer.score is not None,
+        "rank_changes": answer.index is not None or answer.id is not None,
+        "invalid_results": bool(answer.results),
+        "unordered_results": answer.score is not None,
+        "largest_share": answer.source is not None or answer.document_source is not None,
+        "result_text": bool(answer.text),
+        "tokens": bool(answer.tokens),
+    }
+    return {name for name, there in known.items() if there}
+
+
+def covers(one: Node, other: Node) -> bool:
+    """Whether *one* holds wherever *other* does, as far as that can be told from how they are written."""
+    if str(one) == str(other):
+        return True
+    if isinstance(one, Group) and one.word == "any":
+        return any(covers(part, other) for part in one.parts)
+    needed = list(_needed(other))
+    parts = one.parts if isinstance(one, Group) and one.word == "all" else (one,)
+    return all(isinstance(part, Clause) and any(_implies(clause, part) for clause in needed) for part in parts)
+
+
+def _implies(given: Clause, wanted: Clause) -> bool:
+    if given.fact != wanted.fact or (given.path and given.path.text) != (wanted.path and wanted.path.text):
+        return False
+    if given.matcher == wanted.matcher:
+        return True
+    mine, theirs = _values(given.matcher), _values(wanted.matcher)
+    if mine is not None and theirs is not None:
+        return mine <= theirs
+    inner, outer = _range(given.matcher), _range(wanted.matcher)
+    return inner is not None and outer is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _contradiction(node: Node) -> str | None:
+    """The fact of which *node* asks what cannot be."""
+    several: dict[str, list[Clause]] = {}
+    for clause in _needed(node):
+        if clause.path is None and RESPONSE_FACTS.get(clause.fact) not in ("texts", "list"):
+            several.setdefault(clause.fact, []).append(clause)
+    for fact, found in several.items():
+        ranges = [r for c in found if (r := _range(c.matcher)) is not None]
+        if ranges and max(r[0] for r in ranges) >= min(r[1] for r in ranges):
+            return fact
+        values = [v for c in found if (v := _values(c.matcher)) is not None]
+        if values and not set.intersection(*values):
+            return fact
+    return None
+
+
+def _needed(node: Node) -> Iterator[Clause]:
+    """The clauses that must all hold where *node* does."""
+    if isinstance(node, Clause):
+        yield node
+    elif node.word == "all":
+        for part in node.parts:
+            yield from _needed(part)
+
+
+def _values(matcher: Any) -> set[Any] | None:
+    """The values that *matcher* accepts, where it names them."""
+    if isinstance(matcher, dict):
+        if set(matcher) != {"in"}:
+            return None
+        matcher = matcher["in"]
+    return set(matcher) if isinstance(matcher, list) else {matcher}
+
+
+def _range(matcher: Any) -> tuple[float, float] | None:
+    """The open interval of numbers that *matcher* accepts, where it is one."""
+    if not isinstance(matcher, dict) or not matcher or not set(matcher) <= {"gt", "ge", "lt", "le"}:
+        return None
+    low, high = _INFINITE
+    for op, number in matcher.items():
+        if op in ("gt", "ge"):
+            low = max(low, number if op == "gt" else math.nextafter(number, -math.inf))
+        else:
+            high = min(high, number if op == "lt" else math.nextafter(number, math.inf))
+    return low, high

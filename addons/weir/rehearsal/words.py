@@ -1,0 +1,86 @@
+"""An outcome in words: which rules looked, which matched, and why the others did not."""
+
+from collections.abc import Iterator
+
+from weir.policy.conditions import Clause, Group
+from weir.policy.rules import Judged, trace
+from weir.policy.trace import outcome_word, saw
+from weir.rehearsal.places import Places
+from weir.rehearsal.rehearse import Outcome
+
+#: Places of texts that are listed for one clause.
+_MOST = 5
+_VERBS = {"deny": "deny", "require_approval": "ask for approval"}
+
+
+def explain(outcome: Outcome) -> Iterator[str]:
+    """Lines of text; the first says what would become of the request."""
+    exchange, problem = outcome.exchange, outcome.problem
+    connection = exchange.connection
+    assert connection is not None and exchange.principal is not None
+    verdict = {"allow": "allowed", "refuse": "refused before any rule was asked"}.get(outcome.effect, outcome.effect)
+    by = f" by {outcome.rule}" if outcome.rule else ""
+    where = (
+        f" ({exchange.decision.file}:{exchange.decision.line})" if exchange.decision and exchange.decision.line else ""
+    )
+    yield f"{verdict}{by}{where}"
+    if problem is not None:
+        yield f"  the caller sees {problem.status} {problem.kind.slug}: {problem.detail}"
+    groups = ", ".join(sorted(exchange.principal.groups)) or "no groups"
+    yield f"  caller {exchange.principal.sub} ({groups}) on {connection.name}, profile {connection.profile.name}"
+    if exchange.operation is not None:
+        told = _told(outcome)
+        yield f"  {exchange.method} {exchange.path} is {exchange.operation.name}{': ' + told if told else ''}"
+    places = Places(exchange)
+    for phase, rules in outcome.judged:
+        yield f"{phase} rules:" if rules.rules else f"{phase} rules: there are none"
+        for rule in rules.rules:
+            judged = list(trace((rule,), exchange.facts))
+            matched = judged[0].outcome is True
+            shadow = ", in shadow: not enforced" if rule.shadow else ""
+            became = "matched" if matched else "did not match"
+            yield f"  {rule.name} ({rule.file}:{rule.line}) {became}; it would {_VERBS[rule.effect]}{shadow}"
+            for entry in judged:
+                yield f"    {'  ' * entry.depth}{_line(entry, outcome)}"
+                for line in _texts(entry, places):
+                    yield f"    {'  ' * entry.depth}           {line}"
+    if connection.limits and outcome.effect != "refuse":
+        yield f"limits: {len(connection.limits)}, counted from nothing here"
+    for name, value in exchange.limit_headers:
+        if name == "RateLimit":
+            yield f"  {value}"
+
+
+def _texts(entry: Judged, places: Places) -> Iterator[str]:
+    """Where a clause that looks for texts found one, or else where it looked."""
+    if not isinstance(entry.node, Clause) or not entry.node.looks:
+        return
+    found = places.found(entry.node) if entry.outcome is True else []
+    for one in found[:_MOST]:
+        yield f"in {one.place}{f' ({one.read})' if one.read else ''}: {one.text}"
+    if len(found) > _MOST:
+        yield f"and in {len(found) - _MOST} more places"
+    if not found and (read := places.read(entry.node)):
+        more = f", and {len(read) - _MOST} more" if len(read) > _MOST else ""
+        yield f"looked in {', '.join(read[:_MOST])}{more}"
+
+
+def _told(outcome: Outcome) -> str:
+    call = outcome.exchange.call
+    facts = {
+        "query": f"{len(call.query)} texts" if len(call.query) > 1 else None,
+        "documents": None if call.documents is None else len(call.documents),
+        "top_n": call.top_n,
+        "model": call.model,
+        "index": ", ".join(call.indexes[:5]) or None,
+    }
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+
+
+def _line(entry: Judged, outcome: Outcome) -> str:
+    node, word = entry.node, outcome_word(entry.outcome)
+    if isinstance(node, Group):
+        return f"{word:<10} {node.word} of"
+    assert isinstance(node, Clause)
+    reason = f" ({entry.outcome})" if isinstance(entry.outcome, str) else ""
+    return f"{word:<10} {node}   saw {saw(node, outcome.exchange.facts)[:200]}{reason}"
