@@ -53,6 +53,7 @@ class Kind(Enum):
     CIRCUIT_OPEN = (503, "Circuit open")
     GATEWAY_NOT_READY = (503, "Gateway not ready")
     GATEWAY_ERROR = (503, "Gateway error")
+    MASK_CHANGES_FACT = (503, "Mask changes a judged fact")
     IDENTITY_UNAVAILABLE = (503, "Identity provider unavailable")
     STATE_UNAVAILABLE = (503, "State unavailable")
     APPROVALS_FULL = (503, "Approvals full")
