@@ -46,8 +46,8 @@ def breakable(owner: Any, name: str, label: str) -> None:
 
 def load(loader: Any) -> None:
     """Wrap every step of every list, and what is around the lists."""
-    from weir.path import outcomes
-    from weir.path.steps import credential, masking, record
+    from weir.path import conversations, outcomes
+    from weir.path.steps import answer, credential, messages, record
 
     stack = ctx.master.addons.get("weir")
     for (kind, phase), steps in list(stack.paths.items()):
@@ -67,12 +67,9 @@ def load(loader: Any) -> None:
         breakable(stack, hook, f"stack.{hook}")
     for hook in ("tls_start_client", "tls_start_server"):
         breakable(stack.connections, hook, f"connections.{hook}")
-    breakable(outcomes, "copy_request", "outcomes.copy_request")
     for module, name in (
-        (record, "record_body"),
-        (record, "mask_record_head"),
-        (record, "scrubber"),
-        (credential, "scrubbed"),
-        (masking, "mask_answer_fields"),
-    ):
+        (outcomes, "copy_request"), (record, "record_body"), (record, "mask_record_head"), (record, "scrubber"),
+        (credential, "scrubbed"), (messages, "scrubbed"), (messages, "scrubber"), (answer, "mask_answer_fields"),
+        (conversations, "message_maskers"),
+    ):  # fmt: skip
         breakable(module, name, f"{module.__name__.rpartition('.')[2]}.{name}")
