@@ -60,7 +60,7 @@ PUBLIC = Dial("c", Addresses())
 
 
 def test_only_what_was_judged_is_dialled() -> None:
-    assert refusal("api.example") == "a destination that was not judged"
+    assert refusal("api.example") == "the destination was not judged"
     assert refusal(Dialed("api.example", PUBLIC)) == "" and refusal(Dialed("8.8.8.8", PUBLIC)) == ""
     assert refusal(Dialed("127.0.0.1", PUBLIC)) == FORBIDDEN
     one, same, other = Dialed("h", PUBLIC), Dialed("h", Dial("c", Addresses())), Dialed("h", Dial("d", Addresses()))
