@@ -1,4 +1,4 @@
-"""The seam at which mitmproxy's own answers become ours is where we expect it. If a new mitmproxy moves it, this fails."""
+"""The place in mitmproxy where its own answers become ours. If a new mitmproxy moves it, this test fails."""
 
 import inspect
 
@@ -17,7 +17,7 @@ def test_the_two_functions_are_the_only_ones_that_write_answers() -> None:
 
 
 def test_what_is_wrapped_is_still_what_reads_heads_and_bodies() -> None:
-    assert "raise NotImplementedError" in inspect.getsource(_original_read_body)  # at trailers
+    assert "raise NotImplementedError" in inspect.getsource(_original_read_body)  # for trailers
     for side in (_http1.Http1Server, _http1.Http1Client):
         assert "FIXME: protect against header size DoS" in inspect.getsource(side.read_headers)
     assert "self.state = self.read_headers" in inspect.getsource(_http1.Http1Connection)

@@ -1,4 +1,4 @@
-"""What the README shows as policy is policy: each example stands in policies/, where a case of a policy test matches it."""
+"""Policy examples in the README are valid: each one is in policies/, where a case of a policy test matches it."""
 
 import re
 from pathlib import Path
