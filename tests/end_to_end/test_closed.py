@@ -180,7 +180,7 @@ def test_a_tunnel_through_what_is_broken_leads_nowhere(
         assert status() in (0, 502, 503)
     finally:
         file.write_text("")
-    assert len(upstream.seen) == before + (part == "recorder.record")  # of which the answer is withheld
+    assert len(upstream.seen) == before + (part == "records.write")  # its answer is withheld
     assert status() == 200
     assert not [line for line in gateway.log if "sk-secret-in-a-message" in line and part.startswith(("wire", "tls"))]
 
