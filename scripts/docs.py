@@ -273,10 +273,13 @@ def dictionary_page() -> str:
     return "\n".join(lines)
 
 
-def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+def commands(command: Any = None, path: str = "weir") -> Iterator[tuple[str, Any]]:
+    """Every command with its words, ``weir keys create``, and those of the groups above it."""
+    command = command or typer.main.get_command(app)
     yield path, command
-    for name, below in getattr(command, "commands", {}).items():
-        yield from _commands(below, f"{path} {name}")
+    for name in getattr(command, "commands", ()):
+        _, below, _ = command.resolve_command(command.context_class(command), [name])  # imports it, if need be
+        yield from commands(below, f"{path} {name}")
 
 
 def _parameters(command: Any) -> Iterator[str]:
@@ -314,7 +317,7 @@ def command_page() -> str:
         "Exit codes: 0 success, 1 the command did not achieve its result, 2 the input or the configuration is wrong.",
         "",
     ]
-    for path, command in _commands(typer.main.get_command(app), "weir"):
+    for path, command in commands():
         if path == "weir":
             continue
         depth = "##" if path.count(" ") == 1 else "###"
