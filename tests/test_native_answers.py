@@ -4,7 +4,7 @@ import inspect
 
 from mitmproxy.proxy.layers.http import _http1
 
-from weir.mitm.answers import _original_read_body, _original_send
+from weir.mitm.http1 import _original_read_body, _original_send
 
 
 def test_the_two_functions_are_the_only_ones_that_write_answers() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from weir.base.addresses import Addresses, Kind, compile_addresses, kind_of
 from weir.base.mistakes import SettingError
-from weir.routing import dial
+from weir.mitm import resolving
 from weir.routing.dial import FORBIDDEN, Dial, Dialed, Forbidden, refusal
 
 KINDS = {
@@ -82,8 +82,8 @@ def test_names_are_dialled_where_they_may_lead(monkeypatch: pytest.MonkeyPatch) 
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer, port)) for answer in answers]
 
         monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo, raising=False)
-        dial.install(loop)
-        dial.install(loop)
+        resolving.install(loop)
+        resolving.install(loop)
         answers[:] = ["127.0.0.1", "93.184.216.34", "169.254.169.254"]
         found = await loop.getaddrinfo(Dialed("evil.example", PUBLIC), 443)
         assert [entry[4] for entry in found] == [("93.184.216.34", 443)]

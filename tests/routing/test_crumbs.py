@@ -2,8 +2,8 @@
 
 import pytest
 
-from weir.mitm.answers import Frames
 from weir.mitm.crumbs import Crumbs
+from weir.mitm.frames import Frames
 
 PREFACE = b"x" * 24
 

@@ -5,21 +5,21 @@ Each hook is under its own try: whatever goes wrong closes the connection.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
 
-from mitmproxy import ctx, http
+from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from weir.base.alarms import alarm, place
-from weir.mitm import answers
-from weir.mitm.http import closing
+from weir.mitm import http2
+from weir.mitm.answers import closing
+from weir.mitm.handlers import handler_of, handlers
 from weir.mitm.layers import Refused
+from weir.mitm.readers import take_turns
 from weir.mitm.tls import Tls
-from weir.mitm.turns import take_turns
 from weir.mitm.watch import TOO_MANY, Watch
 from weir.mitm.wire import Wire
 from weir.policyset.model import PolicySet
@@ -105,7 +105,7 @@ class Connections:
         if handler is None:
             return
         # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
-        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(answers.MOST_STREAMS))
+        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(http2.MOST_STREAMS))
         writer = handler.transports[client].writer
         if not self.watch.comes(client, len(handlers()), writer.transport if writer is not None else None):
             listener = self._wire.arrival(client, self._policies()).listener
@@ -126,13 +126,3 @@ class Connections:
 def failed(hook: str, error: Exception) -> None:
     """Say that *hook* has raised, and what becomes of its connection."""
     alarm("room_failed", f"{type(error).__name__} in {hook} at {place(error)}; the connection is closed")
-
-
-def handler_of(client: Client) -> Any:
-    """mitmproxy's handler of *client*; None where it is gone."""
-    return ctx.master.addons.get("proxyserver").connections.get(client.id)
-
-
-def handlers() -> Collection[Any]:
-    """mitmproxy's handlers of all client connections."""
-    return ctx.master.addons.get("proxyserver").connections.values()  # type: ignore[no-any-return]

@@ -20,7 +20,9 @@ _Group = list[Callable[..., Any]]
 
 
 def install(manager: AddonManager) -> None:
-    """Let *manager* dispatch its asynchronous events this way."""
+    """Have *manager* dispatch its asynchronous events this way. Idempotent."""
+    if "trigger_event" in vars(manager):
+        return
     plans: dict[str, list[_Group]] = {}
     chain_seen: list[Any] = []
 
@@ -61,6 +63,12 @@ def install(manager: AddonManager) -> None:
         "clear": forgetting(manager.clear),
     }.items():
         setattr(manager, name, replacement)
+
+
+def put_before(manager: AddonManager, addon: Any, other: str) -> None:
+    """Move *addon*, registered last, before the addon named *other*."""
+    manager.chain.remove(addon)
+    manager.chain.insert(manager.chain.index(manager.lookup[other]), addon)
 
 
 def _plan(manager: AddonManager, name: str) -> list[_Group]:

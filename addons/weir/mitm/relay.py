@@ -21,8 +21,12 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from weir.base import bounds
+from weir.mitm import readers
+from weir.mitm.bodies import Bodies
 from weir.mitm.crumbs import Crumbs
-from weir.mitm.http import Bodies, Due, End
+from weir.mitm.events import Due, End
+from weir.mitm.handlers import handler_of
+from weir.mitm.http import Http
 
 #: Pings of one side that the other has not answered; older ones are forgotten.
 MOST_PINGS = 16
@@ -186,6 +190,17 @@ def _is_crumb(said: Any, by_caller: bool) -> bool:
     return len(said.data) < _CRUMB if by_caller else not said.data and not said.message_finished
 
 
-def install() -> None:
-    """Put `Relay` in the place of mitmproxy's layer."""
-    websocket.WebsocketLayer = Relay  # type: ignore[misc]
+def read_while_idle(flow: HTTPFlow) -> bool:
+    """Read from both sides of the WebSocket of *flow* only while nothing that they sent is being handled.
+
+    mitmproxy would go on reading, and keep all of it. Return False if *flow* has no open WebSocket.
+    """
+    handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
+    relay = layer.upgraded(flow) if layer is not None else None
+    if handler is None or not isinstance(relay, Relay):
+        return False
+    for connection in (relay.context.client, relay.context.server):
+        transport = handler.transports.get(connection)
+        if transport is not None and transport.reader is not None:
+            readers.read_while(relay.idle, transport.reader)
+    return True

@@ -20,8 +20,10 @@ from weir.base import bounds
 from weir.base.alarms import counters
 from weir.base.problems import Kind, Problem
 from weir.mitm.arrival import address_of
+from weir.mitm.bodies import Bodies
 from weir.mitm.cutting import cut
-from weir.mitm.http import Bodies, Http, Overdue
+from weir.mitm.events import Overdue
+from weir.mitm.http import Http
 from weir.mitm.relay import Relay
 
 #: Seconds between two looks, and connections that are looked at before others have their turn.

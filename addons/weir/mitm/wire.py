@@ -20,8 +20,8 @@ from weir.base.addresses import literal
 from weir.base.alarms import alarm, counters
 from weir.base.problems import Kind, Problem, Refusal
 from weir.mitm import layers
+from weir.mitm.answers import closing
 from weir.mitm.arrival import Arrival, address_of
-from weir.mitm.http import closing
 from weir.path.exchange import Exchange
 from weir.policyset.model import PolicySet
 from weir.routing.destinations import Known

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
@@ -22,9 +21,7 @@ from weir.masking.detectors.engine import without_escapes
 from weir.masking.messages import Message, Messages, Said
 from weir.masking.silence import Silence
 from weir.masking.walk import MaskingError
-from weir.mitm.clients import handler_of
-from weir.mitm.http import Due, End, Http
-from weir.mitm.relay import Relay
+from weir.mitm import handlers, relay
 from weir.path.exchange import Exchange
 from weir.path.steps.credential import Credentials
 from weir.path.steps.masking import Masking
@@ -45,19 +42,6 @@ SILENCE = (0.25, 5.0)
 #: Why the gateway closes, for whoever is told.
 _NOT_RECORDED = "the gateway cannot record now"
 _BROKEN = "the gateway failed"
-
-
-def _read_when(idle: asyncio.Event, reader: Any) -> None:
-    """Have *reader* read only while *idle* is set."""
-    read = reader.read
-
-    async def waiting(size: int) -> bytes:
-        while not idle.is_set():
-            await idle.wait()
-        data: bytes = await read(size)
-        return data
-
-    reader.read = waiting
 
 
 def _holds(side: Messages) -> bool:
@@ -135,15 +119,8 @@ class WebSockets:
         conversation = self._open.get(flow)
         if conversation is None:
             return  # Gate closes it
-        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-        relay = layer.upgraded(flow) if layer is not None else None
-        if handler is None or not isinstance(relay, Relay):
+        if not relay.read_while_idle(flow):
             self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
-            return
-        for connection in (relay.context.client, relay.context.server):
-            transport = handler.transports.get(connection)
-            if transport is not None and transport.reader is not None:
-                _read_when(relay.idle, transport.reader)
 
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Mask, record, and only then pass on: put in the place of the last message what may be passed on of it."""
@@ -258,11 +235,10 @@ class WebSockets:
     async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
         """Have it closed, with a *reason* that both sides may see."""
         conversation = self._open.get(flow)
-        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-        if conversation is None or handler is None or layer is None:
+        if conversation is None or not handlers.has_layer(flow):
             return
         conversation.closing = conversation.closing or (code, reason)
-        await handler.server_event(End(layer, flow, code, reason))
+        await handlers.end_websocket(flow, code, reason)
 
     def _scrubbed(self, exchange: Exchange, message: WebSocketMessage) -> bytes:
         if message.from_client:
@@ -295,9 +271,8 @@ class WebSockets:
 
     async def _due(self, flow: http.HTTPFlow, from_caller: bool, silence: Silence) -> None:
         """Have the relay ask what may be passed on, as its sender is silent."""
-        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-        if flow in self._open and handler is not None and layer is not None:
-            await handler.server_event(Due(layer, flow, from_caller))
+        if flow in self._open:
+            await handlers.report_silence(flow, from_caller=from_caller)
 
     def _failed(self, flow: http.HTTPFlow, conversation: Conversation, hook: str, error: BaseException) -> None:
         what = f"{type(error).__name__} in {hook} at {place(error)}"

@@ -23,10 +23,9 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http, master
 from mitmproxy.addonmanager import Loader
-from mitmproxy.connection import Client, Connection, ConnectionState
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import layer, mode_specs
-from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import human
 
 from weir.approvals.model import Shown
@@ -45,10 +44,13 @@ from weir.base.secret import without_keys
 from weir.masking.response import ResponseStream
 from weir.masking.silence import Silence
 from weir.masking.walk import MaskingError
-from weir.mitm import answers, dispatch, hardening, pipelined, relay, tls_closing
+from weir.mitm import dispatch, handlers, hardening, listening, patches
 from weir.mitm.arrival import Arrival, address_of
-from weir.mitm.clients import Connections, handler_of
-from weir.mitm.http import TOO_FULL, TOO_SLOW, Due, Http
+from weir.mitm.clients import Connections
+from weir.mitm.handlers import end_upstream
+from weir.mitm.hooks import Hooks
+from weir.mitm.http import Http
+from weir.mitm.messages import TOO_FULL, TOO_SLOW, too_large, unquoted
 from weir.mitm.tls import Tls
 from weir.mitm.wire import Wire
 from weir.path.conversations import WebSockets
@@ -98,8 +100,6 @@ _NO_ARRIVAL = Arrival(Listener("", 0))
 
 #: Bytes of a path that a log line shows.
 _LONGEST_LOGGED = 300
-#: Where a quotation begins in mitmproxy's error texts.
-_QUOTATION = re.compile(r"""[:'"(]""")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Of an upstream's response headers, these are between it and the gateway, or would lead callers past it.
@@ -304,7 +304,7 @@ class Stack:
                     raise Refusal.of(exchange.problem)
                 break
             try:
-                with pipelined.bounded(_reader, flow.client_conn):
+                with handlers.bounded(flow.client_conn):
                     show = functools.partial(self._show_request, exchange)
                     await self.approvals.wait(flow.client_conn, exchange, show)
             except Refusal:
@@ -397,7 +397,7 @@ class Stack:
             exchange.problem = Problem(
                 Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response."
             )
-            _end_upstream(flow)  # what follows would be taken for another's answer
+            end_upstream(flow)  # what follows would be taken for another's answer
         if exchange.settled or flow.is_replay == "response":
             return
         try:
@@ -456,7 +456,7 @@ class Stack:
             exchange.error = "ended: the rest cannot be masked"
         else:
             self._failed(exchange, "stream", error)
-        _end_upstream(flow)
+        end_upstream(flow)
 
     async def _end_of_stream(self, exchange: Exchange) -> None:
         """All of the stream has come, and been let through but for its end."""
@@ -511,7 +511,7 @@ class Stack:
             _forget_undelivered(exchange)
             await self._record(flow, exchange)
             if exchange.upstream_status == 101 and self.websockets.find(flow) is None:
-                _end_upstream(flow)  # it speaks another protocol now
+                end_upstream(flow)  # it speaks another protocol now
 
     async def _read_response(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         assert flow.response is not None
@@ -544,7 +544,7 @@ class Stack:
             if await self.approvals.take(exchange, exchange.demanded, content):
                 break
             show = functools.partial(self._show_response, exchange, body, content_type)
-            with pipelined.bounded(_reader, flow.client_conn):
+            with handlers.bounded(flow.client_conn):
                 await self.approvals.wait(flow.client_conn, exchange, show, content=content, keep=keep)
             await self._resume(exchange)
         await self._settle_approval(exchange)
@@ -588,7 +588,7 @@ class Stack:
             return
         # mitmproxy quotes what it could not read; only what comes before a quotation is kept.
         said = flow.error.msg if flow.error else "ended without a response"
-        exchange.error = exchange.error or _unquoted(exchange.left or said)
+        exchange.error = exchange.error or unquoted(exchange.left or said)
         layer = Http.of.get(flow.client_conn.id)
         if exchange.left and layer is not None and not layer.has_sent(flow):
             exchange.sent = 0.0  # it was about to be
@@ -629,11 +629,15 @@ class Stack:
                 continue
             exchange.problem = self.auth.revoked(exchange) or self.policy.stopped(exchange)
             if exchange.problem is not None and not self.approvals.wake(exchange) and exchange.sent:
-                _end_upstream(flow)  # `error` follows, and answers
+                end_upstream(flow)  # `error` follows, and answers
 
     def _refused(self, flow: http.HTTPFlow) -> bool:
         exchange = self._exchanges.get(flow)
         return exchange is not None and exchange.problem is not None
+
+    def _answer_of(self, flow: http.HTTPFlow) -> http.Response | None:
+        exchange = self._exchanges.get(flow)
+        return exchange.own_answer() if exchange is not None and exchange.problem is not None else None
 
     # Refusing and recording.
 
@@ -725,12 +729,9 @@ class Stack:
         self._body_limited = ctx.options.body_size_limit is not None  # by hand
         hardening.set_options()
         hardening.raise_descriptors()
-        Http.refused = staticmethod(self._refused)
-        tls_closing.install()
-        Http.left = staticmethod(self._left)
-        Http.transport = staticmethod(self.connections.watch.transport)
-        answers.install(self.find)
-        relay.install()
+        patches.install(
+            Hooks(self._refused, self._left, self.connections.watch.transport, self._answer_of), loader.master
+        )
 
     async def running(self) -> None:
         """Read the policies, start the recorder, and only then be ready and listen."""
@@ -763,7 +764,6 @@ class Stack:
         self._policies = policies
         self._tasks.append(asyncio.create_task(self.connections.watch.run(), name="bounds"))
         self._tasks.append(asyncio.create_task(self.websockets.run(), name="websockets"))
-        dial.install(asyncio.get_running_loop())
         self._tasks.append(asyncio.create_task(self.wire.follow_addresses(lambda: self._policies), name="addresses"))
         await self._refreshing.begin(policies.issuers)
         self._tasks.append(
@@ -857,9 +857,7 @@ class Stack:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._refreshing.stop()
-        servers = ctx.master.addons.get("proxyserver")
-        if servers is not None:
-            await servers.servers.update([])
+        await listening.close_all()
         deadline = time.monotonic() + DRAIN
         await self.websockets.stop()
         while self._under_way() and time.monotonic() < deadline:  # noqa: ASYNC110
@@ -903,51 +901,21 @@ def register(to: master.Master) -> None:
     hardening.trim(to)  # before anything is added: `remove` replaces the chain
     stack = Stack()
     to.addons.add(stack, NextLayer(stack.connections.choose_layer))
-    chain = to.addons.chain
-    chain.remove(stack)
-    chain.insert(chain.index(to.addons.lookup["serverplayback"]), stack)
+    dispatch.put_before(to.addons, stack, "serverplayback")
     to.addons.add(Gate(stack.find, stack.forget, stack.websockets))
-    dispatch.install(to.addons)
 
 
 async def _listen(modes: list[str]) -> bool:
     """Open *modes*, and only them. Where one cannot be opened: False, and an error in the log, which ends mitmdump."""
-    if ctx.options.weir_reuse_port:
-        loop = asyncio.get_running_loop()
-        setattr(loop, "create_server", functools.partial(loop.create_server, reuse_port=True))  # noqa: B010
-    servers = ctx.master.addons.get("proxyserver").servers
-    ctx.options.update(server=True, mode=modes)
-    await servers.update([mode_specs.ProxyMode.parse(mode) for mode in modes])
-    closed = [server.mode.full_spec.rpartition("@")[2] for server in servers if not server.is_running]
+    closed = await listening.open_all(modes, shared=ctx.options.weir_reuse_port)
     for address in closed:
         logger.error(f"weir: cannot listen on {address}; stop what does, or change `listen:`")
     return not closed
 
 
-def _transport(client: Client, connection: Connection) -> ConnectionIO | None:
-    """mitmproxy's side of *connection*: that of *client*, or one to a service that was made for it."""
-    handler = handler_of(client)
-    return handler.transports.get(connection) if handler is not None else None
-
-
-def _end_upstream(flow: http.HTTPFlow) -> None:
-    """Close the connection to the service that *flow* waits for."""
-    transport = _transport(flow.client_conn, flow.server_conn)
-    if transport is not None and transport.handler is not None:
-        transport.handler.cancel("revoked")
-
-
 async def _silent(flow: http.HTTPFlow, silence: Silence) -> None:
     """Release held events of the streamed answer of *flow*, because its service is silent."""
-    handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-    if handler is not None and layer is not None:
-        await handler.server_event(Due(layer, flow, False, silence.long))
-
-
-def _reader(client: Client) -> Any:
-    """The stream from which mitmproxy reads what *client* sends."""
-    transport = _transport(client, client)
-    return transport.reader if transport is not None else None
+    await handlers.report_silence(flow, from_caller=False, long=silence.long)
 
 
 def _opens(flow: http.HTTPFlow, exchange: Exchange) -> bool:
@@ -987,8 +955,8 @@ def _ended_by(exchange: Exchange, message: str) -> Problem:
     if TOO_FULL in message:
         detail = "The gateway has as much under way as it takes. Try again soon."
         return Problem(Kind.OVERLOADED, detail, headers=(("Retry-After", "2"),))
-    if "body_size_limit" in message:
-        if message.startswith("Request"):
+    if (which := too_large(message)) is not None:
+        if which == "request":
             return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")
         return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway takes.")
     if not exchange.sent:
@@ -1005,12 +973,8 @@ def _stays(exchange: Exchange) -> None:
 def _forget_undelivered(exchange: Exchange) -> None:
     """Remove the answer from the record if the caller left before delivery. A refusal stays."""
     if exchange.left and exchange.stream is None and exchange.problem is None:
-        exchange.error = exchange.error or _unquoted(exchange.left)
+        exchange.error = exchange.error or unquoted(exchange.left)
         exchange.response_record = None
-
-
-def _unquoted(said: str) -> str:
-    return _QUOTATION.split(said)[0].strip()[:80]
 
 
 def _checked_head(

@@ -2,13 +2,11 @@
 
 mitmproxy dials whatever host a request has at the end. Here that host is a `Dialed`, made by routing and by
 nothing else, that carries what its connection says of it. `refusal` keeps anything else from being dialled;
-and `install` has the event loop resolve a `Dialed` to those of its addresses that may be reached, so that
-there is no second question to the DNS between the check and the call.
+and `mitm.resolving` has the event loop resolve a `Dialed` to those of its addresses that may be reached.
 """
 
-import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -72,27 +70,6 @@ def refusal(host: str) -> str:
     except ValueError:
         return ""  # a name: its addresses are checked once it has some
     return "" if host.dial.addresses.permits(address) else FORBIDDEN
-
-
-def install(loop: asyncio.AbstractEventLoop) -> None:
-    """Have *loop* resolve a `Dialed` to what may be reached. Idempotent."""
-    if not hasattr(loop.getaddrinfo, "checks"):
-        checking = _checking(loop.getaddrinfo)
-        setattr(checking, "checks", True)  # noqa: B010
-        setattr(loop, "getaddrinfo", checking)  # noqa: B010
-
-
-def _checking(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def getaddrinfo(host: Any, port: Any, **options: Any) -> Sequence[Resolved]:
-        if not isinstance(host, Dialed):
-            return await original(host, port, **options)  # type: ignore[no-any-return]
-        if host.dial.pinned:
-            return host.dial.pinned
-        async with asyncio.timeout(PATIENCE):
-            found: Sequence[Resolved] = await original(str(host), port, **options)
-        return permitted(host, found)
-
-    return getaddrinfo
 
 
 def permitted(host: Dialed, found: Sequence[Resolved]) -> Sequence[Resolved]:
