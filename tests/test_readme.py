@@ -163,7 +163,7 @@ def test_files_of_the_project_that_pages_name_are_there() -> None:
     for page in WRITTEN:
         text = page.read_text()
         for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
-            examples_of = ("policies/search.yaml", "policies/profiles/", "policies/schedules/", "docs/examples")
+            examples_of = ("policies/profiles/", "policies/schedules/")
             if name.startswith(examples_of) or "NAME" in name:
                 continue
             assert (ROOT / name).exists(), f"{page.name}: {name}"
