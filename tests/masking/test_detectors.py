@@ -1,4 +1,4 @@
-"""Each kind is recognised in its forms, what only looks like one stays, and the quality is what docs/masks/detectors.md says."""
+"""Each kind is recognised in its forms, what only looks like one stays, and the quality is what the README says."""
 
 import re
 from itertools import pairwise
