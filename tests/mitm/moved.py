@@ -35,7 +35,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def moved(row: Row) -> str:
-    """How the installed library differs from *row*; empty if it does not."""
+    """Return how the installed library differs from *row*; empty if it does not."""
     try:
         found = _found(row.target, row.expected)
     except LookupError as error:
@@ -90,7 +90,7 @@ def _found(target: str, expected: Expected) -> Expected:
 
 
 def definition(target: str) -> Definition:
-    """The class or function named *target*. Raises LookupError."""
+    """Return the class or function named *target*. Raises LookupError."""
     module, path = _split(target)
     node: Any = _tree(module)
     for name in path:
@@ -126,7 +126,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """The parameters without their types."""
+    """Return the parameters without their types."""
     arguments = copy.deepcopy(node.args)
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):
@@ -135,12 +135,12 @@ def signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def digest(node: ast.AST) -> str:
-    """A short digest of the code of *node*: comments, docstrings and the layout of lines do not count."""
+    """Return a short digest of the code of *node*. Comments, docstrings and the layout of lines do not count."""
     return hashlib.sha256(_dump(node).encode()).hexdigest()[:8]
 
 
 def members(node: ast.ClassDef) -> str:
-    """The digest of each method of a class, and, as `*`, of everything else in it."""
+    """Return the digest of each method of a class and, as `*`, of everything else in it."""
     rest = ast.ClassDef(
         name=node.name,
         bases=node.bases,
@@ -158,7 +158,7 @@ def members(node: ast.ClassDef) -> str:
 
 
 def _dump(node: Any) -> str:
-    """As `ast.dump`, whose text depends on the version of Python, but without docstrings."""
+    """Return *node* as text, as `ast.dump` does, but without docstrings, and equal in all versions of Python."""
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"
     if not isinstance(node, ast.AST):
@@ -172,12 +172,12 @@ def _dump(node: Any) -> str:
 
 
 def _is_text(node: Any) -> bool:
-    """Whether a statement is a docstring."""
+    """Return True if a statement is a docstring."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _definer(target: str) -> str:
-    """The class from which a class has a method, by the sources of both."""
+    """Return the name of the class that defines the method *target*, which another class inherits."""
     owner, _, name = target.rpartition(".")
     module, path = _split(owner)
     cls = pkgutil.resolve_name(owner)
@@ -190,7 +190,7 @@ def _definer(target: str) -> str:
 
 
 def _annotation(target: str) -> str:
-    """The declared type of an attribute of a class or module, or else the code that sets it first."""
+    """Return the declared type of an attribute of a class or module, or else the code that sets it first."""
     owner, _, name = target.rpartition(".")
     module, path = _split(owner)
     node: Any = definition(owner) if path else _tree(module)
@@ -213,7 +213,7 @@ def _annotation(target: str) -> str:
 
 
 def attributes(target: str) -> Iterator[str]:
-    """The names of the methods and attributes that the class *target* itself has."""
+    """Yield the names of the methods and attributes of the class *target*, without inherited ones."""
     node = definition(target)
     for n in ast.walk(node):
         if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef):

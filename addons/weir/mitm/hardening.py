@@ -13,7 +13,7 @@ from mitmproxy.proxy import mode_specs
 from weir.base import bounds
 from weir.mitm import table
 
-#: The part of the table whose options this file sets. Other files set options at other times.
+#: The rows of options that this file sets. Other files set other options, later.
 _SET_HERE = "mitm.hardening.set_options"
 
 

@@ -18,7 +18,7 @@ Kind = Literal[
     "matched",     # our code, or the record, depends on this English text
     "removed",     # a built-in addon that does not run in the gateway
     "kept",        # a built-in addon that runs in the gateway
-    "set",         # an option that the gateway sets, whatever was given
+    "set",         # an option that the gateway always sets
     "refused",     # an option with which the gateway does not start
     "left",        # options that operators may set
 ]  # fmt: skip
@@ -153,7 +153,7 @@ ROWS: tuple[Row, ...] = (
     Row("wrapped", f"{_H1}.Http1Client.mark_done", Inherited("Http1Connection"), "mitm.http1.client_mark_done",
         "It decides from the rewritten head whether the connection to the service goes on."),
 
-    # HTTP/1: classes, and what is used of them.
+    # HTTP/1: classes and their members.
 
     Row("read", f"{_H1}.Http1Connection", Members(
         "*:141262 __init__:5ae985 send:2fa60d read_headers:851ae0 _handle_event:4d72b7 start:ad45a2 "
@@ -213,7 +213,7 @@ ROWS: tuple[Row, ...] = (
         "mitm.http2.client_handle_event",
         "Each frame is a piece of its own, ended streams are kept, and a waiting stream is opened after its reset."),
 
-    # HTTP/2: classes, and what is used of them.
+    # HTTP/2: classes and their members.
 
     Row("read", f"{_H2}.Http2Connection", Members(
         "*:b593e2 __init__:bea1d6 is_closed:3a704c is_open_for_us:534ff6 _handle_event:7bcdf3 "
@@ -409,7 +409,7 @@ ROWS: tuple[Row, ...] = (
     Row("read", f"{_EVENTS}.ResponseProtocolError", Members("*:747a99 __init__:afde5f"), "mitm.http",
         "An answer failed."),
 
-    # Layers: subclassed, and what is used of them.
+    # Layers: subclassed, and their members.
 
     Row("subclassed", f"{_LAYER}.Layer", Members(
         "*:72d7da __init__:9362c8 __repr__:96a792 __debug:53e44a stack_pos:92894d _handle_event:f62b03 "
@@ -743,7 +743,7 @@ ROWS: tuple[Row, ...] = (
     Row("called", "mitmproxy.addons.savehar.SaveHar.make_har", Function("(self, flows)", "69ec0656"), "cli.sessions",
         "It writes a HAR."),
 
-    # pyOpenSSL, of which mitmproxy pins the version.
+    # pyOpenSSL. mitmproxy pins its version.
 
     Row("read", "OpenSSL.SSL._lib", Attribute("from OpenSSL._util"), "tls.upstream._verify",
         "OpenSSL's functions: pyOpenSSL has none to set the name to verify."),
