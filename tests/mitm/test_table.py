@@ -179,6 +179,7 @@ def _changes(path: Path) -> Iterator[str]:
         if isinstance(n, ast.Import | ast.ImportFrom) and _imports_foreign(n)
         for alias in n.names
     }
+    imported -= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     for number, line in enumerate(text.splitlines(), 1):
         if "ignore[method-assign" in line:
             yield f"{path.relative_to(WEIR)}:{number}: {line.strip()}"

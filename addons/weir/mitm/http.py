@@ -86,10 +86,6 @@ class Http(HttpLayer):
         stream = self.streams[stream_id] = Stream(self.context.fork(), stream_id)
         yield from self.event_to_child(stream, events.Start())
 
-    def judged(self, *, known: bool) -> None:
-        """Note that a request was judged, and if its caller is *known*: see `MOST_STRANGERS`."""
-        self.strangers = 0 if known else self.strangers + 1
-
     def has_sent(self, flow: HTTPFlow) -> bool:
         """Return True if the request of *flow* may have been sent to its service."""
         return next((s.sent for s in self.streams.values() if isinstance(s, Stream) and flow_of(s) is flow), True)

@@ -39,15 +39,15 @@ _AGAIN = 2.0
 _TOLD = 60.0
 _MOST_TOLD = 1000
 
-_FORBIDDEN = "The destination's address may not be reached through this gateway."
+_FORBIDDEN = "The destination's address is not one that may be reached through this gateway."
 _PLAIN_ON_TLS = Problem(Kind.MALFORMED_REQUEST, "This port speaks TLS. Use https:// in the client's base URL.")
 _NOT_TLS = (
     "That service does not speak TLS, and a CONNECT is for TLS only. Ask for it as http://, without CONNECT; "
     "WebSockets pass a proxy as wss:// only."
 )
 NO_DESTINATION = (
-    "No connection leads to this destination, and `pass` does not name it. Ask the gateway's operator to add it, or "
-    "exclude it from the proxy (NO_PROXY)."
+    "No connection leads to this destination, and it is not among those that are passed. Ask the gateway's operator "
+    "to add it, or take it out of what is sent through the gateway (NO_PROXY)."
 )
 
 
@@ -211,7 +211,7 @@ class Wire:
         arrival.passing = await _resolved(passing.dial, host, port)
         arrival.hosts, arrival.port = frozenset((host,)), port
 
-    # The hosts at an address.
+    # Where addresses lead to.
 
     async def _hosts(self, policies: PolicySet, address: str, named: str) -> frozenset[str]:
         """Return the hosts of connections and of passed destinations at *address*. Look again if *named* is missing."""
@@ -263,7 +263,7 @@ def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> 
 
 
 async def _resolved(dial: Dial, host: str, port: int) -> Dial:
-    """Return *dial* with the addresses that *host* has now. Raises `Refusal`."""
+    """*dial*, for the addresses that *host* has now. Raises `Refusal`."""
     try:
         async with asyncio.timeout(PATIENCE):
             found = await asyncio.get_running_loop().getaddrinfo(Dialed(host, dial), port, type=socket.SOCK_STREAM)

@@ -692,7 +692,7 @@ class Stack:
                 await self._end(flow, exchange)
         layer = Http.of.get(flow.client_conn.id)
         if layer is not None:
-            layer.judged(known=exchange.principal is not None)
+            layer.strangers = layer.strangers + 1 if exchange.principal is None else 0
         if logger.isEnabledFor(logging.INFO):
             _log(exchange)
 
