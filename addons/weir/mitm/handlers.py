@@ -1,4 +1,4 @@
-"""mitmproxy's connection handlers. Each client connection has one; it owns the streams and the layers of it."""
+"""mitmproxy's connection handlers. Each client connection has one, which owns its streams and layers."""
 
 import contextlib
 from collections.abc import Collection
@@ -26,7 +26,7 @@ def handlers() -> Collection[Any]:
 
 
 def transport_of(client: Client, connection: Connection) -> ConnectionIO | None:
-    """Return the task and streams of *connection*: that of *client*, or one to a service that was opened for it."""
+    """Return the task and streams of *connection*: the connection of *client*, or one to a service that it uses."""
     handler = handler_of(client)
     return handler.transports.get(connection) if handler is not None else None
 
@@ -55,7 +55,7 @@ def has_layer(flow: HTTPFlow) -> bool:
 
 
 async def report_silence(flow: HTTPFlow, *, from_caller: bool, long: bool = False) -> None:
-    """Have the layers of *flow* release what they hold, because its service, or its caller, is silent."""
+    """Have the layers of *flow* release held text, because its service, or its caller, is silent."""
     handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
     if handler is not None and layer is not None:
         await handler.server_event(Due(layer, flow, from_caller, long))

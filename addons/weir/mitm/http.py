@@ -2,8 +2,8 @@
 
 mitmproxy's layer keeps every connection that it ever opened, and the error of one for as long as its caller stays. For
 callers of HTTP/2 with a service of HTTP/1.1, it opens one connection per request. This layer forgets closed connections
-and uses idle ones again. It also takes the gateway's own events, counts what it receives, and decides whether a
-connection of HTTP/1 goes on.
+and uses idle ones again. It also handles the gateway's own events, counts the bytes of bodies, and decides if a
+connection of HTTP/1 stays open.
 """
 
 from functools import lru_cache
@@ -116,7 +116,7 @@ class Http(HttpLayer):
             yield from self.event_to_child(server, ResponseData(stream.stream_id, data))
 
     def upgraded(self, flow: HTTPFlow) -> layer.Layer | None:
-        """Return the layer of the protocol to which *flow* has changed; None if it has not changed."""
+        """Return the layer of *flow* after an upgrade or CONNECT; None before."""
         stream = self._upgraded(flow)
         return stream.child_layer if stream is not None else None
 
@@ -158,13 +158,13 @@ class Http(HttpLayer):
         yield from super().event_to_child(child, event)
 
     def _remember(self, request: Request) -> None:
-        """Remember if a caller of HTTP/1 wants its connection to go on, before *request* is changed."""
+        """Remember if a caller of HTTP/1 wants to keep its connection, before *request* is changed."""
         server = self.connections.get(self.context.client)
         if not isinstance(server, _http1.Http1Server):
             return
         data, proxied = request.data, self.mode is HTTPMode.regular
         self._persistence = persistence.of_request(data.http_version, data.headers.fields, proxied=proxied)
-        # mitmproxy decides from this object and the answer if it closes. With this object, the answer alone decides.
+        # mitmproxy closes if this object or the answer asks for it. With this object, the answer alone decides.
         server.request = _asked(data.method)
 
     def _say_if_it_goes_on(self, response: Response, server: _http1.Http1Server) -> None:

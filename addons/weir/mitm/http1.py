@@ -1,4 +1,4 @@
-"""HTTP/1: the functions that replace or wrap those of mitmproxy's HTTP/1 connections.
+"""HTTP/1: functions that replace or wrap methods of mitmproxy's HTTP/1 connections.
 
 mitmproxy reads heads without a bound, and fails at trailers.
 """
@@ -71,7 +71,9 @@ def server_handle_event(self: _http1.Http1Server, event: Any) -> Iterator[Any]:
         counters["sent_while_waiting"] += 1
         self.buf = ReceiveBuffer()
         yield commands.CloseConnection(self.conn)
-        error = RequestProtocolError(self.stream_id, "too much was sent meanwhile", ErrorCode.CLIENT_DISCONNECTED)
+        error = RequestProtocolError(
+            self.stream_id, "too many bytes were sent before the answer", ErrorCode.CLIENT_DISCONNECTED
+        )
         yield ReceiveHttp(error)
         self.state = self.done
 
@@ -128,12 +130,12 @@ def _misframed(self: _http1.Http1Connection, *said: commands.Command) -> Iterato
     yield from said
     yield commands.CloseConnection(self.conn)
     failed = self.ReceiveProtocolError
-    yield ReceiveHttp(failed(self.stream_id, "the body's framing does not pass", failed.code))
+    yield ReceiveHttp(failed(self.stream_id, "invalid framing of the body", failed.code))
     self.state = self.done
 
 
 def client_mark_done(self: _http1.Http1Client, *, request: bool = False, response: bool = False) -> Iterator[Any]:
-    """End an exchange as mitmproxy does, but decide from the service's own head whether its connection goes on.
+    """End an exchange as mitmproxy does, but decide from the service's own head if its connection stays open.
 
     mitmproxy decides from the head that the gateway has rewritten for the caller. A connection that its service
     closes is not used again, and one that is closed already is not kept half open.
@@ -150,7 +152,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
     """Return *original*, which reads a head, with a bound: past it, a caller gets 431 or 414, a service an error.
 
     Informational responses (1xx) of a service are dropped. mitmproxy would take one for the answer, and the answer for
-    that of the next request. A service that changes protocols without being asked ends its connection.
+    the one to the next request. If a service changes protocols without being asked, its connection is closed.
     """
 
     def read_headers(self: _http1.Http1Connection, event: Any) -> Iterator[Any]:
@@ -164,7 +166,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
                 if said[1] == b"101":
                     if self.request.headers.get("Upgrade") == "websocket":  # only heads that the gateway made have it
                         break
-                    yield from _broken(self, "it changes protocols")
+                    yield from _broken(self, "the service changes protocols")
                     return
                 if not _ends_within(front):
                     break
@@ -172,7 +174,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
                 passed_over += 1
                 front = _front(self.buf, limit)
             if passed_over == MOST_INFORMATIONAL:
-                yield from _broken(self, "it says too much before its answer")
+                yield from _broken(self, "the service sends too many informational responses")
                 return
         if len(self.buf) <= limit or _ends_within(front):
             for command in original(self, event):
@@ -191,7 +193,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
             yield commands.SendData(self.conn, closing(problem))
             yield commands.CloseConnection(self.conn)
         else:
-            yield from _broken(self, "its head is too large")
+            yield from _broken(self, "the head of the answer is too large")
 
     return read_headers
 

@@ -1,4 +1,4 @@
-"""HTTP/2: the functions that replace or wrap those of mitmproxy's HTTP/2 connections."""
+"""HTTP/2: functions that replace or wrap methods of mitmproxy's HTTP/2 connections."""
 
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -29,7 +29,7 @@ _original_client_handle_event = _http2.Http2Client._handle_event
 def server_handle_event(self: _http2.Http2Server, event: Any) -> Iterator[Any]:
     """Handle *event* as mitmproxy does, but answer errors with the gateway's answers and forget ended streams.
 
-    A connection whose caller sends too many frames that carry little is closed.
+    If a caller sends too many frames that carry little, its connection is closed.
     """
     if isinstance(event, ResponseProtocolError) and _unanswered(self, event.stream_id):
         response = answers.response_for(self, event.stream_id, event.code.http_status_code())
@@ -43,7 +43,7 @@ def server_handle_event(self: _http2.Http2Server, event: Any) -> Iterator[Any]:
         counted = _counted(self)
         if isinstance(event, events.DataReceived) and not counted.frames.takes(event.data):
             counters["too_many_frames"] += 1
-            yield from self.protocol_error("too many frames that say little", ErrorCodes.ENHANCE_YOUR_CALM)
+            yield from self.protocol_error("too many frames with little content", ErrorCodes.ENHANCE_YOUR_CALM)
             return
         if isinstance(event, ResponseHeaders) and event.response.status_code >= 200:
             counted.answered()

@@ -1,12 +1,15 @@
-"""Texts of errors: the gateway's own, and the ones of mitmproxy on which an answer or the record depends."""
+"""Texts of errors: the gateway's own, and the ones of mitmproxy on which an answer or the record depends.
+
+Texts of the gateway have none of the characters of `_QUOTATION`: the record would cut them off there.
+"""
 
 import re
 from typing import Literal
 
-#: The error of a request whose body did not arrive in time: answered with 408.
+#: The error of a request if its body does not arrive in time. The answer is 408.
 TOO_SLOW = "the body did not come in time"
-#: The error of a request for which the worker has no memory left: answered with 503.
-TOO_FULL = "too much is under way"
+#: The error of a request if there is no room for its body (`Bounds.bodies`). The answer is 503.
+TOO_FULL = "the bodies in memory exceed the limit"
 
 #: The part of mitmproxy's error that says that a body exceeds the limit, and how it begins for a request's body.
 BODY_LIMIT = "body_size_limit"

@@ -1,39 +1,23 @@
 """Changes mitmproxy: the one place from which all replacements are made."""
 
-from typing import Any
+import pkgutil
 
 from mitmproxy import master
-from mitmproxy.proxy.layers import websocket
-from mitmproxy.proxy.layers.http import _http1, _http2
-from mitmproxy.proxy.layers.tls import TLSLayer
 
-from weir.mitm import answers, dispatch, hooks, http1, http2, relay, resolving, tls_closing
+# The originals are looked up when these modules are imported, so before anything is replaced.
+from weir.mitm import answers, dispatch, hooks, http1, http2, relay, resolving, table, tls_closing  # noqa: F401
 from weir.mitm.hooks import Hooks
-
-_PATCHES: tuple[tuple[Any, str, Any], ...] = (
-    (_http1, "make_error_response", answers.make_error_response),
-    (_http1.Http1Server, "send", http1.send),
-    (_http1.Http1Server, "_handle_event", http1.server_handle_event),
-    (_http1.Http1Server, "read_headers", http1.server_read_headers),
-    (_http1.Http1Server, "read_body", http1.read_request),
-    (_http1.Http1Client, "read_headers", http1.client_read_headers),
-    (_http1.Http1Client, "read_body", http1.read_answer),
-    (_http1.Http1Client, "mark_done", http1.client_mark_done),
-    (_http2.Http2Server, "_handle_event", http2.server_handle_event),
-    (_http2.Http2Server, "handle_h2_event", http2.handle_h2_event),
-    (_http2.Http2Client, "_handle_event", http2.client_handle_event),
-    (TLSLayer, "receive_data", tls_closing.receive_data),
-    (TLSLayer, "receive_close", tls_closing.receive_close),
-    (TLSLayer, "send_close", tls_closing.send_close),
-    (TLSLayer, "event_to_child", tls_closing.event_to_child),
-    (websocket, "WebsocketLayer", relay.Relay),
-)
 
 
 def install(given: Hooks, to: master.Master) -> None:
-    """Put the gateway's functions in the place of mitmproxy's, have them call *given*, and prepare *to*. Idempotent."""
+    """Make all changes of the table, to classes and to the addon manager and event loop of *to*. Idempotent.
+
+    The layers call *given*. Raises AttributeError if a name of the table does not exist.
+    """
     hooks.use(given)
-    for owner, name, replacement in _PATCHES:
-        setattr(owner, name, replacement)
+    for row in table.rows("replaced", "wrapped"):
+        if not row.each:
+            owner, _, name = row.target.rpartition(".")
+            setattr(pkgutil.resolve_name(owner), name, pkgutil.resolve_name(f"weir.{row.ours}"))
     dispatch.install(to.addons)
     resolving.install(to.event_loop)

@@ -58,7 +58,7 @@ def bounded(reader: Any) -> Iterator[None]:
         data: bytes = await read(size)
         left -= len(data)
         if left < 0:
-            raise ConnectionResetError("too much was sent while a request was held")
+            raise ConnectionResetError("too many bytes were sent while a request was held")
         return data
 
     reader.read = count

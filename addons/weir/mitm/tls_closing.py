@@ -1,4 +1,4 @@
-"""The end of a TLS connection: the functions that replace or wrap those of mitmproxy's TLS layers.
+"""The end of a TLS connection: functions that replace or wrap methods of mitmproxy's TLS layers.
 
 mitmproxy takes a peer's fatal alert for an end that it has reported already, and reports nothing: the request hangs.
 (Example: a service that requires a client certificate sends the alert after the handshake in TLS 1.3.) These functions

@@ -1,4 +1,4 @@
-"""Client connections, before there is a request in them: how they came, what they carry, and where they may lead."""
+"""Client connections before their first request: their listener, their protocol, and their destination."""
 
 import asyncio
 import contextlib
@@ -26,12 +26,12 @@ from weir.routing.dial import PATIENCE, Dial, Dialed
 from weir.routing.listener import Listener, Mode
 from weir.routing.model import Origin
 
-#: Seconds between two looks at where the connections' hosts are, while there are transparent listeners.
+#: Seconds between two DNS look-ups of all hosts of connections, if there are transparent listeners.
 REFRESH = 30.0
-#: Seconds after a look during which an address that is not known stays unknown without another.
+#: Seconds after a look-up in which an unknown address does not cause another.
 _AGAIN = 2.0
 
-#: Seconds between two alarms of the same destination, and how many of them are kept in mind.
+#: Seconds between two alarms of the same destination, and destinations that are remembered for it.
 _TOLD = 60.0
 _MOST_TOLD = 1000
 
@@ -39,7 +39,7 @@ _PLAIN_ON_TLS = Problem(Kind.MALFORMED_REQUEST, "This port speaks TLS. Use https
 
 
 class Wire:
-    """Keeps what is known of each client connection, for as long as it lasts."""
+    """Keeps the facts about each client connection while it is open."""
 
     def __init__(self, event: Callable[..., None]) -> None:
         self._event = event
@@ -51,7 +51,7 @@ class Wire:
         self._looking: asyncio.Task[None] | None = None
 
     def arrival(self, client: Client, policies: PolicySet | None) -> Arrival:
-        """How *client* came in."""
+        """Return the facts about *client*."""
         found = self._arrivals.get(client)
         if found is None:
             listener = listener_of(client.proxy_mode, policies.listeners if policies else ())
@@ -61,29 +61,29 @@ class Wire:
         return found
 
     def tunnel(self, client: Client) -> tuple[str, int] | None:
-        """Where *client*'s tunnel leads, if it is in one that is passed as it is."""
+        """Return host and port of *client*'s tunnel, if it is passed unread; otherwise None."""
         if client not in self._passed:
             return None
         arrival = self._arrivals[client]
         return next(iter(arrival.hosts)), arrival.port
 
     def ended(self, client: Client) -> None:
-        """*client* is gone."""
+        """Forget *client*, and report the end of its tunnel."""
         passed = self._passed.pop(client, None)
         if passed is not None:
             passed.over()
 
-    # What the next bytes are.
+    # The protocol of the next bytes.
 
     async def next_layer(self, nextlayer: layer.NextLayer, policies: PolicySet | None) -> None:
-        """Say what they are read as, once there are enough of them."""
+        """Choose the layer for the next bytes, once there are enough of them."""
         context, data = nextlayer.context, nextlayer.data_client()
         tls = layers.speaks_tls(data)
         if tls is None or not data:
             return
         arrival = self.arrival(context.client, policies)
         top = len(context.layers) == 1
-        if policies is None and (tls or not top):  # it is not ready; only to a request can it say so
+        if policies is None and (tls or not top):  # not ready: only a plain request can receive that answer
             nextlayer.layer = layers.Refused(context)
         elif top and isinstance(context.layers[0], modes.ReverseProxy | modes.HttpProxy):
             mode = HTTPMode.regular if arrival.listener.mode == "explicit" else HTTPMode.transparent
@@ -103,7 +103,7 @@ class Wire:
     async def _transparent(
         self, nextlayer: layer.NextLayer, policies: PolicySet, arrival: Arrival, *, tls: bool
     ) -> None:
-        """Of a connection that was redirected, the kernel knows where it was going to: nothing else is believed."""
+        """Choose the layer of a redirected connection by its destination, as the kernel knows it, and its TLS name."""
         context = nextlayer.context
         host, port = context.server.address or ("", 0)
         scheme = "https" if tls else "http"
@@ -136,7 +136,7 @@ class Wire:
         nextlayer.layer = layers.Refused(context)
 
     def _tell_unknown(self, client: Client, host: str, port: int, named: str) -> None:
-        """There is no request to record: an alarm, but not for each of thousands."""
+        """Raise an alarm, at most once per `_TOLD` for a destination: there is no request to record."""
         counters["destination_unknown"] += 1
         caller, now = address_of(client) or "?", time.monotonic()
         key = caller, host, port
@@ -169,7 +169,7 @@ class Wire:
     # Where addresses lead to.
 
     async def _hosts(self, policies: PolicySet, address: str, named: str) -> frozenset[str]:
-        """The hosts of connections, and of what is passed, that are at *address*; *named* may be one of them."""
+        """Return the hosts of connections and of passed destinations at *address*. Look again if *named* is missing."""
         where = ip_address(address.partition("%")[0])
         found = self._known.hosts(where)
         if (not found or named not in found) and time.monotonic() - self._looked > _AGAIN:
@@ -178,7 +178,7 @@ class Wire:
         return found
 
     async def _look(self, policies: PolicySet) -> None:
-        """Ask the DNS where all of them are; at most one such question is under way."""
+        """Look up the addresses of all hosts, at most once at a time."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._learn(policies), name="addresses")
         await asyncio.shield(self._looking)
@@ -195,17 +195,17 @@ class Wire:
             self._known.learn(host, (host,), now)
 
     async def follow_addresses(self, policies: Callable[[], PolicySet | None]) -> None:
-        """For ever: keep in mind where the connections' hosts are."""
+        """Look up the hosts of connections again and again, for ever."""
         while True:
             now = policies()
             if now is not None and any(listener.mode == "transparent" for listener in now.listeners):
-                with contextlib.suppress(Exception):  # it looks again
+                with contextlib.suppress(Exception):  # the next look-up may succeed
                     await self._look(now)
             await asyncio.sleep(REFRESH)
 
 
 def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> Listener:
-    """The one of *listeners* through which somebody came; one without TLS where mitmdump was told of it by hand."""
+    """Return the listener of *mode*. If ``--mode`` opened it, *listeners* lacks it, and it has no TLS."""
     for listener in listeners:
         if listener.spec == mode.full_spec:
             return listener
