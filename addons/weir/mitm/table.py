@@ -716,7 +716,7 @@ ROWS: tuple[Row, ...] = (
     Row("read", "mitmproxy.http.RequestData", Members("*:13c670"), "path.steps.routing",
         "The fields of a request are set directly: the properties keep `Host` and authority in step, which costs "
         "time."),
-    Row("read", "mitmproxy.http.ResponseData", Members("*:d6d35d"), "path.stack",
+    Row("read", "mitmproxy.http.ResponseData", Members("*:d6d35d"), "path.steps.answer",
         "The fields of an answer are set directly."),
     Row("read", "mitmproxy.http.Message.data", Attribute("MessageData"), "mitm.http",
         "It has the fields."),
@@ -728,7 +728,7 @@ ROWS: tuple[Row, ...] = (
     Row("called", "mitmproxy.http.Response.__init__", Function(
         "(self, http_version, status_code, reason, headers, content, trailers, timestamp_start, "
         "timestamp_end)",
-        "5ae5a584"), "approvals.shelf.respond",
+        "5ae5a584"), "path.steps.approval",
         "A response that waited for its approval."),
     Row("called", "mitmproxy.net.http.http1.assemble.assemble_response", Function("(response)", "13f6f04c"),
         "mitm.answers.closing",
@@ -736,7 +736,7 @@ ROWS: tuple[Row, ...] = (
     Row("called", "mitmproxy.net.http.http1.read.expected_http_body_size",
         Function("(request, response=None)", "3900ef97"), "mitm.stream.Stream",
         "The size that a head announces."),
-    Row("read", "mitmproxy.net.http.status_codes.RESPONSES", Attribute("= 0930ed08"), "path.stack",
+    Row("read", "mitmproxy.net.http.status_codes.RESPONSES", Attribute("= 0930ed08"), "path.steps.answer",
         "The reason of each status; an answer with another status is refused."),
     Row("called", "mitmproxy.flow.Flow.kill", Function("(self)", "d68998db"), "path.gate.Gate",
         "It ends a flow without an answer."),
@@ -869,7 +869,7 @@ ROWS: tuple[Row, ...] = (
         "Ambiguous heads are refused.", value=True),
     Row("set", "mitmproxy.options.store_streamed_bodies", Option(False), "mitm.hardening.set_options",
         "The recorder keeps its own, masked copy.", value=False),
-    Row("set", "mitmproxy.options.body_size_limit", Option(None), "path.stack",
+    Row("set", "mitmproxy.options.body_size_limit", Option(None), "path.life",
         "The smaller one of `Bounds.body` and `Bounds.answer`; given by hand, it sets both."),
     Row("set", "mitmproxy.options.server", Option(True), "mitm.listening.open_all",
         "Listeners open once the policies are read."),
