@@ -154,7 +154,7 @@ def test_one_that_fails_for_ever_is_a_dead_letter_and_keeps_nobody_waiting(
         dead = told(hooks, [ASKED], over, monkeypatch, tmp_path)
     assert arrived[0] < 5 and len(receiver.seen) == 1
     assert [(x.attempts, x.error.partition(" (")[0]) for x in sorted(dead, key=lambda x: x.error)] == [
-        (3, "it cannot be reached"), (3, "the command cannot be started"), (3, "the command ended with 1")]  # fmt: skip
+        (3, "it cannot be reached"), (3, "the command cannot be started"), (3, "the command ended with exit code 1")]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["slack", "teams"])

@@ -113,7 +113,7 @@ def test_a_denied_request_says_by_whom_and_why_and_is_not_asked_again(
     asked = site.admin.of(user, carol)
     assert (
         site.admin.decide(asked["id"], carol, "deny", reason="").json()["detail"]
-        == "Refused: say why: the caller is told."
+        == "Refused: give a reason; the caller sees it."
     )
     assert site.admin.decide(asked["id"], carol, "deny", reason="ask for fewer").json()["state"] == "denied"
     answer = waiting.result()

@@ -425,7 +425,7 @@ def test_a_gateway_of_an_older_version_is_waited_for(recordings: Recordings) -> 
     as_an_older_version_left_it(recordings)
     lock = try_claim(recordings, "w0")
     assert lock is not None
-    with pytest.raises(OSError, match="end it, then start this one"):
+    with pytest.raises(OSError, match="stop it, then start this one"):
         start(recordings.root)
     lock.release()
     start(recordings.root)
@@ -474,7 +474,7 @@ def test_a_segment_that_was_changed_is_not_removed(recordings: Recordings) -> No
     with keeping(recordings) as log:
         found, (problem,) = expired_now(recordings, log)
     assert [entry.segment.partition("/w")[2][:3] for entry in found] == ["0-c"]
-    assert "is not as it was sealed" in problem
+    assert "was changed after it was sealed" in problem
 
 
 def in_parquet(recordings: Recordings) -> None:
@@ -803,7 +803,7 @@ def test_what_looks_erased_needs_a_tombstone(recordings: Recordings) -> None:
     path = recordings.log(KEEPER) / retention.HOLDS
     before = path.read_bytes()
     erased_form(path)
-    with keeping(recordings) as log, pytest.raises(OSError, match="no tombstone"):
+    with keeping(recordings) as log, pytest.raises(OSError, match="has no tombstone"):
         expired_now(recordings, log)
     path.write_bytes(before)
     for journal in recordings.segments.rglob("*.jsonl"):
@@ -857,7 +857,7 @@ def test_a_changed_journal_is_not_proven(recordings: Recordings) -> None:
     (segment,) = (s for s in sealed_segments(recordings) if "w0-b" in s)
     journal = recordings.segments / f"{segment}.jsonl"
     journal.write_bytes(journal.read_bytes().replace(b"alice", b"mallo"))
-    with pytest.raises(NoProofError, match="not what was signed"):
+    with pytest.raises(NoProofError, match="differs from the signed"):
         prove(recordings.root, Signer(recordings).key, "id-0001", segment, "w0")
 
 
@@ -892,7 +892,7 @@ def test_a_folder_is_adopted_once_nobody_writes_any_log_of_it(
     for name in ("w3", "admin", KEEPER, "command"):
         busy = try_claim(recordings, name)
         assert busy is not None
-        with pytest.raises(OSError, match="end it"):
+        with pytest.raises(OSError, match="stop it"):
             adopt(recordings, signer)
         busy.release()
     adopt(recordings, signer)

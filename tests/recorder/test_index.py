@@ -249,7 +249,7 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
 
 
 def test_a_keeper_holds_others_off_and_waits_for_nobody(recordings: Recordings) -> None:
-    with keeping(recordings), pytest.raises(OSError, match="another process keeps"), keeping(recordings):
+    with keeping(recordings), pytest.raises(OSError, match="another process maintains"), keeping(recordings):
         pass
     with keeping(recordings):
         shutil.rmtree(recordings.root / "index")
