@@ -545,7 +545,9 @@ def main() -> None:
         console.print(
             "Next, run [bold]scripts/demo --keep[/] and the commands that it prints. Or set your own service in"
         )
-        console.print("policies/reranker.yaml and start [bold].venv/bin/weir run[/]. The README explains the next steps.")
+        console.print(
+            "policies/reranker.yaml and start [bold].venv/bin/weir run[/]. The README explains the next steps."
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
