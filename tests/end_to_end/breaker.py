@@ -1,4 +1,4 @@
-"""A mitmproxy script that makes one part of the data path raise. The file in WEIR_BREAK_FILE names the part."""
+"""A mitmproxy script that makes any part of the data path raise, named by the file in WEIR_BREAK_FILE."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ FILE = Path(os.environ["WEIR_BREAK_FILE"])
 
 
 def breakable(owner: Any, name: str, label: str) -> None:
-    """Make ``owner.name`` raise while the file contains *label*."""
+    """Have ``owner.name`` raise while the file says *label*."""
     original = getattr(owner, name)
 
     def check() -> None:
