@@ -14,7 +14,7 @@ from weir.base.mistakes import SettingError
 from weir.config.model import DetectorSettings
 from weir.masking.detectors import checksums
 from weir.masking.detectors.custom import compile_detector
-from weir.masking.detectors.engine import BUILT_IN, KINDS, DetectorError, Detectors, Gate
+from weir.masking.detectors.engine import BUILT_IN, KINDS, DetectorError, Detectors, Prefilter
 from weir.masking.detectors.model import Span
 
 
@@ -111,18 +111,18 @@ def test_quality() -> None:
     assert quality.false_per_megabyte() < 10
 
 
-def test_a_gate_never_hides_what_its_detector_finds() -> None:
+def test_a_prefilter_never_hides_what_its_detector_finds() -> None:
     for sample in samples(seed=5, count=400):
         if sample.form == "text":
-            with_gates = DETECTORS.find(sample.document)
-            assert with_gates == DETECTORS.find(sample.document, "", BUILT_IN)
+            with_prefilters = DETECTORS.find(sample.document)
+            assert with_prefilters == DETECTORS.find(sample.document, "", BUILT_IN)
 
 
-def test_a_gate_that_gives_up_is_an_error() -> None:
-    gate = Gate(["a"])
-    gate._last = 7
+def test_a_prefilter_that_gives_up_is_an_error() -> None:
+    prefilter = Prefilter(["a"])
+    prefilter._last = 7
     with pytest.raises(DetectorError):
-        gate.found("abc")
+        prefilter.found("abc")
 
 
 @pytest.mark.parametrize(

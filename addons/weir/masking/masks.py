@@ -54,7 +54,7 @@ class Mask:
 
 
 class View:
-    """The masks that act on one view of one direction, merged: one walk for their paths, one gate for their kinds."""
+    """The masks of one view of one direction, merged: one walk for their paths, one prefilter for their kinds."""
 
     __slots__ = (
         "_available",

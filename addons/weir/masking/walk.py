@@ -322,7 +322,7 @@ class Walk:
         return new is DROP
 
     def _recognise(self, deadline: float) -> None:
-        """Look into those texts in which a gate found something."""
+        """Look into those texts in which the prefilter found something."""
         pieces = [f"{leaf[1]}\n{leaf[2]}\x1e".encode("utf-8", "replace") for leaf in self._leaves]
         ends = list(accumulate(map(len, pieces)))
         joined = b"".join(pieces)

@@ -32,7 +32,7 @@ from weir.policy.facts import (
     Facts,
     Kind,
 )
-from weir.policy.text_filter import TextGate, compile_pattern
+from weir.policy.text_filter import TextFilter, compile_pattern
 from weir.profiles.model import WEBSOCKET
 from weir.profiles.texts import Unreadable
 from weir.routing.head import METHODS
@@ -111,14 +111,14 @@ type Node = Clause | Group
 
 
 class Compiler:
-    """Compiles the conditions of all rules of one phase; their text patterns share a gate for each fact."""
+    """Compiles the conditions of all rules of one phase; their text patterns share one `TextFilter` per fact."""
 
     def __init__(self, phase: Phase, categories: Mapping[str, str] | None = None, *, expressions: bool = True) -> None:
         self._facts = REQUEST_FACTS if phase == "request" else RESPONSE_FACTS
         self._phase = phase
         self._categories = categories or {}
         self._expressions = expressions  # whether index names can be more than names
-        self._gates: dict[str, TextGate] = {}
+        self._filters: dict[str, TextFilter] = {}
         self._negated = False
         self.needs: set[str] = set()
 
@@ -132,8 +132,8 @@ class Compiler:
 
     def close(self) -> None:
         """All rules are compiled."""
-        for gate in self._gates.values():
-            gate.close()
+        for text_filter in self._filters.values():
+            text_filter.close()
 
     def _entry(self, name: str, value: Any) -> Node:
         if name in ("any", "all"):
@@ -167,7 +167,7 @@ class Compiler:
             return self._anywhere(name, value)
         self.needs.add(name)
         if kind == "texts" and isinstance(value, dict) and set(value) == {"matches"}:
-            return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
+            return Clause(name, value, self._filtered(name, value["matches"], name, "matches"))
         with placed(name):
             matcher = _addresses(value) if name == "client_ip" else None
             if name == "index":
@@ -184,7 +184,7 @@ class Compiler:
         self.needs.add(ANSWER_TEXTS if name == "result_text" else TEXTS)
         if isinstance(value, dict) and set(value) == {"matches"}:
             pattern = value["matches"]
-            tests = [self._gated(fact, pattern, name, "matches") for fact in looks]
+            tests = [self._filtered(fact, pattern, name, "matches") for fact in looks]
             return Clause(name, value, _any_of(tests), looks=looks, finds=_searches(pattern))
         with placed(name):
             member = _matcher(value, name, "text")
@@ -201,15 +201,15 @@ class Compiler:
         with placed(*location):
             return self.compile(part)
 
-    def _gated(self, fact: str, pattern: Any, *location: str) -> Condition:
+    def _filtered(self, fact: str, pattern: Any, *location: str) -> Condition:
         if not isinstance(pattern, str):
             raise SettingError(f"{pattern!r} is not a text", *location)
         if fact in self._facts:
             self.needs.add(fact)
-        gate = self._gates.setdefault(fact, TextGate())
+        text_filter = self._filters.setdefault(fact, TextFilter())
         with placed(*location):
-            number = gate.add(pattern)
-        key = f"{fact} in gate {id(gate)}"  # those of a response's rules are others, by other numbers
+            number = text_filter.add(pattern)
+        key = f"{fact} in filter {id(text_filter)}"  # those of a response's rules are others, by other numbers
 
         def condition(facts: Facts) -> bool | None:
             texts = _texts(facts, fact)
@@ -217,7 +217,7 @@ class Compiler:
                 return None
             found = facts.get(key)
             if found is None:
-                found = facts[key] = gate.hits(texts)
+                found = facts[key] = text_filter.hits(texts)
             return number in found
 
         return condition
@@ -232,7 +232,7 @@ class Compiler:
                 known = ", ".join(sorted(self._categories)) or "none; define it under `categories` in gateway.yaml"
                 hint = did_you_mean(str(name), self._categories)
                 raise SettingError(f"there is no category {name!r}{hint}; there are {known}", "category")
-            conditions += [self._gated(fact, self._categories[name], "category") for fact in self._category_looks()]
+            conditions += [self._filtered(fact, self._categories[name], "category") for fact in self._category_looks()]
         looks = self._category_looks()
         if self._negated:
             return Clause("category", value, _any_of(conditions))
@@ -545,13 +545,13 @@ def _text(op: str, operand: str, name: str) -> _Matcher:
     test: Callable[[str], bool]
     among: Callable[[list[str]], bool]
     if op == "matches":
-        gate = TextGate()
+        text_filter = TextFilter()
         with placed(op):
-            gate.add(operand)
-        gate.close()
+            text_filter.add(operand)
+        text_filter.close()
         search = compile_pattern(operand).search
         test = lambda text: search(text) is not None  # noqa: E731
-        among = lambda texts: bool(gate.hits(texts))  # noqa: E731
+        among = lambda texts: bool(text_filter.hits(texts))  # noqa: E731
     elif op == "starts_with":
         test = lambda text: text.startswith(operand)  # noqa: E731
         among = lambda texts: any(map(test, texts))  # noqa: E731

@@ -32,7 +32,7 @@ def compile_pattern(pattern: str, *location: str | int) -> "re2._Regexp":
         raise SettingError(f"not an RE2 expression: {reason}", *location) from None
 
 
-class TextGate:
+class TextFilter:
     """Patterns are added, `close` ends that, and `hits` tells which match."""
 
     def __init__(self) -> None:

@@ -232,7 +232,7 @@ def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[s
         "schedules": {Path(d.file).stem: d.settings.model_dump(mode="json") for d in folder.schedules},
         "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
         "detectors": {
-            name: hashlib.sha256("".join(d.gate for d in those).encode()).hexdigest()
+            name: hashlib.sha256("".join(d.prefilter for d in those).encode()).hexdigest()
             for name, those in detectors.items()
         },
     }

@@ -5,7 +5,7 @@ import re
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_valid_number
 
 from weir.masking.detectors.checksums import digits
-from weir.masking.detectors.model import EDGE, Candidate, Detector, word_gate, words
+from weir.masking.detectors.model import EDGE, Candidate, Detector, word_prefilter, words
 
 # E-mail. The local part is bounded and begins where nothing of it stands before, so that the search is linear.
 
@@ -136,7 +136,7 @@ def _international(number: str) -> bool:
     return False
 
 
-_PHONE_GATES = (
+_PHONE_PREFILTERS = (
     r"(?:^|[^0-9A-Za-z])\+ ?\(?\d(?:[ ().\-/\x{a0}‐‑–]{0,3}\d){6}",
     rf"{EDGE}\(?0\d{{1,5}}\)?[ .\-/]{{1,3}}\d{{2,4}}[ .-]?\d{{2}}",
     rf"{EDGE}\(?\d{{3}}[ .)-]{{1,2}}\d{{3}}[ .-]\d{{4}}|{EDGE}1[ .-]\(?\d{{3}}|\(\d\d\) ?9?\d{{4}}|{EDGE}\d\d 9\d{{4}}-\d{{4}}",
@@ -145,13 +145,13 @@ _PHONE_GATES = (
 
 DETECTORS = (
     Detector("email", r"[^\s@]@[^\s@]", _EMAIL, _email, 80),
-    *(Detector("phone", g, _NUMBER, _phone, 40) for g in _PHONE_GATES),
+    *(Detector("phone", g, _NUMBER, _phone, 40) for g in _PHONE_PREFILTERS),
     Detector(
         "phone",
         rf"{EDGE}[(+]{{0,2}}\d(?:[ ().\-/\x{{a0}}‐‑–]{{0,3}}\d){{6}}",
         _NUMBER,
         _phone,
         40,
-        words=word_gate(*_STEMS),
+        words=word_prefilter(*_STEMS),
     ),
 )

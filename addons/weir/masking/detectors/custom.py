@@ -11,7 +11,7 @@ from weir.base.mistakes import SettingError, did_you_mean
 from weir.config.model import CategorySettings, DetectorSettings
 from weir.masking.detectors.checksums import BY_NAME
 from weir.masking.detectors.engine import GROUPS, KINDS
-from weir.masking.detectors.model import Candidate, Detector, word_gate, words
+from weir.masking.detectors.model import Candidate, Detector, word_prefilter, words
 from weir.policy.compile import compile_category
 
 #: Characters of a value of a policy's own that streams hold back, where its pattern does not tell.
@@ -67,9 +67,9 @@ def compile_detector(name: str, settings: DetectorSettings, folder: Path) -> tup
 
     # An anchor would not match where a body's texts are looked at together, so such a pattern is always tried.
     anchored = re.search(r"[\^$]|\\[AzZbB]", pattern) is not None
-    gate = r"[\s\S]" if anchored else pattern
-    words_gate = word_gate(*stems) if stems and not anchored else ""
-    return (Detector(name, gate, _Pattern(compiled), found, _RANK, words_gate, _width(settings, pattern)),)
+    prefilter = r"[\s\S]" if anchored else pattern
+    words_prefilter = word_prefilter(*stems) if stems and not anchored else ""
+    return (Detector(name, prefilter, _Pattern(compiled), found, _RANK, words_prefilter, _width(settings, pattern)),)
 
 
 def _width(settings: DetectorSettings, pattern: str) -> int:

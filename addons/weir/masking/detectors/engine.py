@@ -1,4 +1,4 @@
-"""Recognising: one gate over everything, exact detectors behind it.
+"""Recognising: one prefilter over everything, exact detectors behind it.
 
 `Detectors.fired` looks at a whole body at once and most often says that there is nothing. Only then are texts looked at
 one by one. A text is also looked at in its plain form (`weir.base.normal`) and with its JSON escapes undone, so that no
@@ -30,21 +30,21 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 #: Candidates in one text: more than these are no text but an attack.
 MOST_CANDIDATES = 200_000
-_GATE_MEMORY = 256 << 20
-#: Gates that are searched for as one, when it has to be told which of all are there.
+_PREFILTER_MEMORY = 256 << 20
+#: Prefilters that are searched for as one, when it has to be told which of all are there.
 _GROUP = 8
 #: Levels of JSON within texts of JSON that are undone.
 _DEEPEST = 3
-#: Bytes after a word within which a value may begin for it to count, and that a gate may take of it.
+#: Bytes after a word within which a value may begin for it to count, and that a prefilter may take of it.
 _NEAR = 1500
-_LONGEST_GATE = 100
+_LONGEST_PREFILTER = 100
 
 
 class DetectorError(Exception):
     """What is looked for could not be looked for to the end: nothing of the text may be shown."""
 
 
-class Gate:
+class Prefilter:
     """RE2 patterns that are searched for together, in time linear in the text: which of them are there.
 
     An automaton of many that tells them apart has a state for every set that it has seen; in texts that repeat nothing,
@@ -65,7 +65,7 @@ class Gate:
         """The numbers of the patterns that are found. Raises `DetectorError` where that could not be told."""
         found = set(self._set.Match(text))
         if self._last not in found:
-            raise DetectorError("the gate gave up")
+            raise DetectorError("the prefilter gave up")
         found.discard(self._last)
         return found
 
@@ -73,7 +73,7 @@ class Gate:
 def _options() -> Any:
     options = re2.Options()
     options.never_capture = True
-    options.max_mem = _GATE_MEMORY
+    options.max_mem = _PREFILTER_MEMORY
     return options
 
 
@@ -81,7 +81,17 @@ class Detectors:
     """Those of some kinds, ready to be used."""
 
     __slots__ = (
-        "_any", "_detectors", "_first_literal", "_gate", "_gates", "_groups", "_literals", "_near", "_words", "kinds", "width",
+        "_any",
+        "_detectors",
+        "_first_literal",
+        "_groups",
+        "_literals",
+        "_near",
+        "_prefilter",
+        "_prefilters",
+        "_words",
+        "kinds",
+        "width",
     )  # fmt: skip
 
     def __init__(self, detectors: Iterable[Detector], literals: Iterable[str] = ()) -> None:
@@ -89,19 +99,22 @@ class Detectors:
         self._detectors = tuple(detectors)
         self._literals = tuple(dict.fromkeys(literals))
         self.kinds = tuple(dict.fromkeys(d.kind for d in self._detectors))
-        alone = list(dict.fromkeys(d.gate for d in self._detectors if not d.words))
+        alone = list(dict.fromkeys(d.prefilter for d in self._detectors if not d.words))
         words = list(dict.fromkeys(d.words for d in self._detectors if d.words))
-        compiled = {pattern: _bytes(pattern) for d in self._detectors for pattern in (d.gate, d.words) if pattern}
-        self._gates = {d: compiled[d.gate] for d in self._detectors}
+        compiled = {pattern: _bytes(pattern) for d in self._detectors for pattern in (d.prefilter, d.words) if pattern}
+        self._prefilters = {d: compiled[d.prefilter] for d in self._detectors}
         self._words = {d: compiled[d.words] for d in self._detectors if d.words}
-        #: Gates that need no word: all as one, then in groups, then each.
-        self._any = _bytes("|".join(f"(?:{gate})" for gate in alone)) if alone else None
+        #: Prefilters that need no word: all as one, then in groups, then each.
+        self._any = _bytes("|".join(f"(?:{prefilter})" for prefilter in alone)) if alone else None
         self._groups = [
-            (_bytes("|".join(f"(?:{gate})" for gate in group)), {gate: compiled[gate] for gate in group})
+            (
+                _bytes("|".join(f"(?:{prefilter})" for prefilter in group)),
+                {prefilter: compiled[prefilter] for prefilter in group},
+            )
             for group in (alone[i : i + _GROUP] for i in range(0, len(alone), _GROUP))
         ]
         self._near = {d: words.index(d.words) for d in self._detectors if d.words}
-        self._gate = Gate([*words, somewhere(), *(re2.escape(text) for text in self._literals)])
+        self._prefilter = Prefilter([*words, somewhere(), *(re2.escape(text) for text in self._literals)])
         self._first_literal = len(words) + 1
         #: Characters that values of detectors with words in them may have: of those, streams hold so many back.
         self.width = max((d.width for d in self._detectors), default=0)
@@ -112,55 +125,55 @@ class Detectors:
 
     def fired_and_present(self, text: bytes) -> tuple[tuple[Detector, ...], list[str]]:
         """The same, and those of the literals that are in *text*."""
-        found = self._gate.found(text)
+        found = self._prefilter.found(text)
         if self._first_literal - 1 in found and is_relevant(text):
             parts = "\n".join(relevant_parts(text)).encode("utf-8", "replace")
             text = b"\n".join((text, parts))
-            found |= self._gate.found(parts)
+            found |= self._prefilter.found(parts)
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
-        return self._gated(text, found), present
+        return self._passed(text, found), present
 
-    def _gated(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
+    def _passed(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
         """The detectors that could find something in *text*; *found* are the numbers of the words in it."""
-        gates = self._found_alone(text)
-        if not gates and not found:
+        prefilters = self._found_alone(text)
+        if not prefilters and not found:
             return ()
         return tuple(
             d
             for d in self._detectors
-            if (self._near[d] in found and self._follows(d, text) if d.words else d.gate in gates)
+            if (self._near[d] in found and self._follows(d, text) if d.words else d.prefilter in prefilters)
         )
 
     def _found_alone(self, text: bytes) -> set[str]:
-        """The gates without words that are found in *text*."""
+        """The prefilters without words that are found in *text*."""
         if self._any is None or self._any.search(text) is None:
             return set()
         return {
-            gate
-            for group, gates in self._groups
+            prefilter
+            for group, prefilters in self._groups
             if group.search(text) is not None
-            for gate, pattern in gates.items()
+            for prefilter, pattern in prefilters.items()
             if pattern.search(text) is not None
         }
 
     def _follows(self, detector: Detector, text: bytes) -> bool:
-        """Whether its gate is found near after its words."""
-        words, gate = self._words[detector], self._gates[detector]
-        first = gate.search(text)
+        """Whether its prefilter is found near after its words."""
+        words, prefilter = self._words[detector], self._prefilters[detector]
+        first = prefilter.search(text)
         if first is None:
             return False
         searched = first.start()
         for match in words.finditer(text, max(0, searched - _NEAR)):
             end = match.end() + _NEAR
             if end > searched:
-                if gate.search(text, max(searched, match.start()), end) is not None:
+                if prefilter.search(text, max(searched, match.start()), end) is not None:
                     return True
-                searched = max(searched, end - _LONGEST_GATE)
+                searched = max(searched, end - _LONGEST_PREFILTER)
         return False
 
     def places(self, detector: Detector, text: bytes) -> Iterator[tuple[int, int]]:
-        """Where its gate is found in *text*."""
-        return (match.span() for match in self._gates[detector].finditer(text))
+        """Where its prefilter is found in *text*."""
+        return (match.span() for match in self._prefilters[detector].finditer(text))
 
     def find(
         self, text: str, key: str = "", detectors: tuple[Detector, ...] | None = None, depth: int = 0
@@ -186,7 +199,7 @@ class Detectors:
     def _search(self, text: str, key: str, detectors: tuple[Detector, ...] | None) -> list[Span]:
         if detectors is None:
             seen = f"{key}\n{text}".encode("utf-8", "replace")
-            detectors = self._gated(seen, self._gate.found(seen))
+            detectors = self._passed(seen, self._prefilter.found(seen))
         spans: list[Span] = []
         left = MOST_CANDIDATES
         done: set[tuple[Pattern, Callable[..., object]]] = set()
@@ -247,7 +260,7 @@ _UNICODE = re.compile(
 
 
 def escaped_levels(body: bytes, document: Any) -> Iterator[bytes]:
-    """*body*, whose parsed form is *document*, as gates are to see it: without escapes, then without those in texts."""
+    """*body*, whose parsed form is *document*, as prefilters are to see it: without escapes, then without those in texts."""
     text = encode(document) if b"\\u" in body else body
     for level in range(_DEEPEST + 1):
         if level and b"\\" not in text:
@@ -276,7 +289,7 @@ def without_escapes(text: bytes) -> bytes:
 
 
 def is_spelt_otherwise(text: str) -> bool:
-    """Whether *text* has escapes or another plain form, in which gates see nothing."""
+    """Whether *text* has escapes or another plain form, in which prefilters see nothing."""
     return "\\" in text or is_special(text)
 
 

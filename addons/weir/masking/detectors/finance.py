@@ -62,7 +62,7 @@ _CARD_IN_PARTS = re.compile(
     rf"|\d{{4}}({_SIGN})\d{{4}}\1\d{{4}}\1\d{{4}})(?!\w|[,;|]\S|[./-]\d)",
     re.ASCII,
 )
-_PART_GATE = rf"(?:{_GAP}|{_SIGN})".replace(r"\u00a0", r"\x{a0}").replace(
+_PART_PREFILTER = rf"(?:{_GAP}|{_SIGN})".replace(r"\u00a0", r"\x{a0}").replace(
     r"\u00b7\u2022\u2219", r"\x{b7}\x{2022}\x{2219}"
 )
 _NUMBER = r"[ \t]{0,4}(?:[ \t]|\r?\n)[ \t]{0,8}[+-]?\d[\d.,]{0,30}(?=[\s;|]|\Z)"
@@ -140,7 +140,7 @@ DETECTORS = (
     Detector("credit_card", EDGE + r"(?:[3456]\d{3}|2[2-7]\d\d|62\d\d|2131|1800)[ \x{a0}-]?\d{4}[ \x{a0}-]?\d{2}[ \x{a0}-]?\d{2}", _CARD, _card, 78),
     Detector(
         "credit_card",
-        rf"(?:^|[^0-9A-Za-z_.,;|+/-])[2-6]\d{{3}}{_PART_GATE}(?:\d{{6}}{_PART_GATE}\d{{4}}|\d{{4}}{_PART_GATE}\d{{4}}{_PART_GATE}\d{{4}})",
+        rf"(?:^|[^0-9A-Za-z_.,;|+/-])[2-6]\d{{3}}{_PART_PREFILTER}(?:\d{{6}}{_PART_PREFILTER}\d{{4}}|\d{{4}}{_PART_PREFILTER}\d{{4}}{_PART_PREFILTER}\d{{4}})",
         _CARD_IN_PARTS,
         _card_in_parts,
         78,

@@ -1,4 +1,4 @@
-"""What a detector is: a gate that is cheap, a pattern that finds candidates, and a check that is exact."""
+"""What a detector is: a prefilter that is cheap, a pattern that finds candidates, and a check that is exact."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -26,8 +26,8 @@ AHEAD = 16
 #: Characters above a row of a table in which the names of its columns are looked for.
 TABLE = 1500
 
-#: Where a number may begin, in a gate. Gates begin at an edge: a candidate that may begin anywhere keeps the automaton of
-#: all gates busy with new states in texts that repeat nothing, such as identifiers and base 64.
+#: Where a number may begin, in a prefilter. Prefilters begin at an edge: a candidate that may begin anywhere keeps the automaton of
+#: all prefilters busy with new states in texts that repeat nothing, such as identifiers and base 64.
 EDGE = "(?:^|[^0-9A-Za-z_.+/-])"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
@@ -132,13 +132,13 @@ Check = Callable[[Candidate], tuple[int, int] | None]
 class Detector:
     """One way in which values of a kind are recognised.
 
-    ``gate`` is an RE2 pattern that must be found somewhere in a body before anything else is done; where there are
+    ``prefilter`` is an RE2 pattern that must be found somewhere in a body before anything else is done; where there are
     ``words``, it must be found near after them. It may match more than the value, never less. ``pattern`` is linear in
     time: what it repeats is bounded or begins at one place.
     """
 
     kind: str
-    gate: str
+    prefilter: str
     pattern: Pattern
     check: Check
     rank: int = 50
@@ -167,8 +167,8 @@ def words(*stems: str) -> Words:
     return re2.compile("(?i)" + "|".join([*parts, *joined]))
 
 
-def word_gate(*stems: str) -> str:
-    """The same as a gate, which reads the names of members as they stand: ``patientSsn`` has the word in it too."""
+def word_prefilter(*stems: str) -> str:
+    """The same as a prefilter, which reads the names of members as they stand: ``patientSsn`` has the word in it too."""
     spaced, joined = scripts(stems)
     inner = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii() and len(w) >= 4)
     ends = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii() and len(w) < 4)

@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 
-from weir.masking.detectors.model import Candidate, Detector, checked, whole, word_gate, words
+from weir.masking.detectors.model import Candidate, Detector, checked, whole, word_prefilter, words
 
 _EDGE = r"(?<![A-Za-z0-9_])"
 _END = r"(?![A-Za-z0-9_])"
@@ -96,8 +96,8 @@ _JOINER = r"(?: mitt| ditt| din| mein| new| nueva| nuevo| nova| nouveau)?(?:[\"'
 _ELEMENT = r"(?:[\"']?>(?=[^<>\s]{4,512}</)|[\"'] (?:value|val)=[\"'])"
 
 
-def _gated(stems: tuple[str, ...]) -> str:
-    """Any of *stems*, as a gate: short ones, which base 64 has by chance, only where a word begins."""
+def _prefilter(stems: tuple[str, ...]) -> str:
+    """Any of *stems*, as a prefilter: short ones, which base 64 has by chance, only where a word begins."""
     short = "|".join(w for w in stems if len(w) < 5 and ord(w[0]) < 0x900)
     names = "|".join(w.capitalize() for w in stems if len(w) < 5 and w.isascii())
     others = "|".join(w for w in stems if len(w) >= 5 or ord(w[0]) >= 0x900)
@@ -111,7 +111,7 @@ def _stems(stems: tuple[str, ...]) -> str:
     return rf"(?:(?<![A-Za-zÀ-ɏ])(?:{spaced})|(?-i:[A-Z]{{1,12}}(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY))|(?-i:(?<=[a-z0-9])(?:Password|Passwd|Passphrase|Pwd|Secret|SecretKey|AccessKey|ApiKey|Token))|(?:{joined}))"
 
 
-#: What may stand between a word and its secret, as a gate.
+#: What may stand between a word and its secret, as a prefilter.
 _GAP = r"(?:[ ](?:below|immediately|now|again|today|instead)|[ ](?:for|of|to)(?:[ ][\w'-]{1,20}){1,4}|[\"'] (?:value|val)=)?[^a-z0-9]{0,8}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|は|은|는|是|为|改为|बदलकर|है)?[^a-z0-9]{0,6}"
 _AFTER_PASSWORD = re.compile(
     rf"{_stems(_PASSWORD_STEMS)}(?:(?: (?:below|immediately|now|again|today|instead))?{_JOINER}|{_ELEMENT}|\s[\"'`](?=[^\s\"'`]{{6,64}}[\"'`])|[\s\"'`*(]{{1,3}}(?=[!-~]{{0,64}}\d))([!#-&(-+\--;=?-_a-~]{{4,128}})",
@@ -218,13 +218,13 @@ def _celled(c: Candidate) -> tuple[int, int] | None:
 DETECTORS = (
     *(_token("vendor_token", form) for form in _VENDORS),
     *(_token("cloud_key", form) for form in _CLOUDS),
-    Detector("cloud_key", r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_gate(*_AWS_STEMS)),
+    Detector("cloud_key", r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_prefilter(*_AWS_STEMS)),
     Detector("cloud_key", r"(?:AccountKey|SharedAccessKey|SharedSecret)=", _AZURE, _group, 91),
     Detector("cloud_key", r"[?&;]sig=[A-Za-z0-9%+/=]{40}", _AZURE_SAS, _group, 91),
     Detector("private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", _PRIVATE_KEY, whole, 99),
     Detector("jwt", r"(?:^|[^A-Za-z0-9_-])(?:ey[A-Za-z0-9_-]{8,200}\.|ey[A-Za-z0-9_-]{200})", _JWT, checked(_is_jwt), 96),
-    Detector("password", f"(?i)(?:{_gated(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
+    Detector("password", f"(?i)(?:{_prefilter(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
     Detector("password", f"(?i)(?:{'|'.join(_KEY_STEMS)}){_GAP}[^\\s\"]{{12}}", _AFTER_KEY, _key, 84),
-    Detector("password", f"(?i)(?:{_gated((*_PASSWORD_STEMS, *_KEY_STEMS))}){_GAP}[^\\s\"]{{4}}", _SOLE, _named, 83),
-    Detector("password", r"[\t|;,] ?[^\s|;,]{6}", _CELL, _celled, 82, words=word_gate(*_PASSWORD_STEMS, "secret", "api[ _-]?key", "token")),
+    Detector("password", f"(?i)(?:{_prefilter((*_PASSWORD_STEMS, *_KEY_STEMS))}){_GAP}[^\\s\"]{{4}}", _SOLE, _named, 83),
+    Detector("password", r"[\t|;,] ?[^\s|;,]{6}", _CELL, _celled, 82, words=word_prefilter(*_PASSWORD_STEMS, "secret", "api[ _-]?key", "token")),
 )  # fmt: skip
