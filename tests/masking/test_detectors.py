@@ -204,7 +204,7 @@ def test_own_detectors(tmp_path: object) -> None:
     ("settings", "message"),
     [
         ({"pattern": "(a"}, "RE2"),
-        ({"pattern": "a*"}, "matches nothing at all"),
+        ({"pattern": "a*"}, "matches the empty text"),
         ({}, "name a pattern"),
         ({"pattern": "a", "terms": ["b"]}, "name a pattern"),
         ({"pattern": "a", "checksum": "lun"}, "Did you mean 'luhn'"),

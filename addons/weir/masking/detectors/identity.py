@@ -1,4 +1,4 @@
-"""National numbers of persons, and dates of birth."""
+"""National identity numbers, and dates of birth."""
 
 import re
 from collections.abc import Callable
@@ -12,17 +12,17 @@ _SSN = words(*_SSN_STEMS)
 
 
 def _digits(pattern: str) -> re.Pattern[str]:
-    """*pattern* where no other number or word goes on."""
+    """Compile *pattern* so that it does not match within a longer number or word."""
     return re.compile(rf"(?<![\w.+/-])(?<!\d )(?:{pattern})(?![\w]|[-/. ]\d)", re.ASCII | re.IGNORECASE)
 
 
 def _written(kind: str, form: str, check: Callable[[str], bool]) -> Detector:
-    """A number in a form that is telling by itself."""
+    """Return the detector of a number with a format that is specific enough without a word nearby."""
     return Detector(kind, f"(?i){EDGE}(?:{form})", _digits(form), checked(check), 75)
 
 
 def _bare(kind: str, form: str, check: Callable[[str], bool], *stems: str) -> Detector:
-    """A number that could be any other: its words must stand near."""
+    """Return the detector of a number that could be any other, so one of its words must be near."""
     found = _digits(form)
     return Detector(
         kind, f"(?i){EDGE}(?:{form})", found, checked_near(check, words(*stems)), 76, word_prefilter(*stems)
@@ -62,7 +62,7 @@ _NATIONAL = (
           "sa[ _-]?id", "south african?", "identiteitsnommer", "isazisi", "national[ _-]?id"),
 )  # fmt: skip
 
-# Dates of birth: any date of a person's lifetime, near its words.
+# Dates of birth: any date of a lifetime, near one of the words.
 
 _MONTHS = (
     "jan(?:uary|uar|vier|uari|eiro)?", "feb(?:ruary|ruar|ruari)?", "f[ée]vr?(?:ier)?", "mar(?:ch|s|zo|t|ço)?", "m[äa]r[zs]", "maart", "apr(?:il|ile|iel)?",
@@ -99,7 +99,7 @@ _NOT_BIRTH = words(
     "released?", "meeting", "signed", "hired?", "hiring", "start(?:ed|s)?", "joined", "paid", "deadline", "valid", "since", "until", "founded", "rechnung", "bestellt", "geliefert",
     "timestamp", "version", "appointment", "termin", "visit", "visited",
 )  # fmt: skip
-#: Words that follow a date, and the letter of a family tree before one.
+#: Words after a date, and genealogical signs before one.
 _BORN_AFTER = re.compile(
     r"[.)]?\s?(?:in [^\s]{2,10} )?(?:geboren|生まれ|生(?!産)|出生|출생|에? ?태어|년생|születet|को जन्म|जन्म)"
 )

@@ -102,7 +102,7 @@ def _pair(c: Candidate) -> tuple[int, int] | None:
 
 
 def _degree(c: Candidate) -> tuple[int, int] | None:
-    """One number alone, under its name or right after its word."""
+    """Accept a single number if its name or the word directly before it is a coordinate."""
     if abs(float(c.value)) > 180:
         return None
     alone = c.start == 0 and c.end == len(c.text)
