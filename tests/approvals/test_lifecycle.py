@@ -85,7 +85,7 @@ def test_what_is_enough(terms: Terms, votes: list[Vote], state: str) -> None:
         (LEADS, [said(CAROL)], said(DAVE), "it is approved already, by acme/carol"),
         (LEADS, [said(CAROL, yes=False)], said(DAVE), "it is denied already, by acme/carol"),
         (LEADS, [], said(CAROL, at=99999.0), "it is expired already"),
-        (replace(LEADS, count=2), [said(CAROL)], said(CAROL), "you have said so already"),
+        (replace(LEADS, count=2), [said(CAROL)], said(CAROL), "you have already cast this vote"),
         (LEADS, [], said(CAROL, break_glass=True), "you are not one of its reviewers"),
         (replace(LEADS, break_glass=("acme/sre",)), [], said(person("s", "sre"), reason="", break_glass=True), "with a reason"),
         (replace(LEADS, break_glass=("acme/sre",)), [], said(person("s", "sre")), "you are not one of its reviewers"),
@@ -106,7 +106,7 @@ def test_two_identities_of_one_human_are_one_vote() -> None:
     people = _People(linked=(CAROL.key, person("carol-admin").key))
     terms = replace(LEADS, count=2)
     found = decided(terms, said(CAROL), people=people)
-    with pytest.raises(NotPossible, match="said so already"):
+    with pytest.raises(NotPossible, match="already cast this vote"):
         lifecycle.decide(found, said(person("carol-admin", "leads")), people, 1001.0)
     assert lifecycle.needs(found, people) == "1 of acme/leads"
 
@@ -141,12 +141,16 @@ def test_it_is_used_once_and_given_back_only_by_whom_it_was_used() -> None:
 @pytest.mark.parametrize(
     ("more", "error", "why"),
     [
-        ({"digests": frozenset(("another",))}, NotPossible, "the rule that asks for it is another now"),
-        ({"digests": frozenset(("digest", "more"))}, NotPossible, "the rule that asks for it is another now"),
-        ({"content": "other"}, NotPossible, "it is of another response"),
+        ({"digests": frozenset(("another",))}, NotPossible, "the rule that requires it has changed"),
+        ({"digests": frozenset(("digest", "more"))}, NotPossible, "the rule that requires it has changed"),
+        ({"content": "other"}, NotPossible, "it belongs to another response"),
         ({"now": 1001.0 + LEADS.expires}, NotPossible, "it has expired"),
-        ({"current": lambda vote: None}, Undecided, "may not any more"),
-        ({"current": lambda vote: replace(vote, by=replace(vote.by, groups=()))}, Undecided, "may not any more"),
+        ({"current": lambda vote: None}, Undecided, "may no longer approve it"),
+        (
+            {"current": lambda vote: replace(vote, by=replace(vote.by, groups=()))},
+            Undecided,
+            "may no longer approve it",
+        ),
     ],
 )
 def test_what_is_not_released(more: dict[str, Any], error: type[NotPossible], why: str) -> None:
