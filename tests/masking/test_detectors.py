@@ -1,4 +1,4 @@
-"""Each kind is recognised in its forms, what only looks like one stays, and the quality is what the README says."""
+"""Each kind is recognised in its formats, lookalikes are kept, and the quality equals the figures in the README."""
 
 import re
 from itertools import pairwise
@@ -143,7 +143,7 @@ def test_a_prefilter_that_gives_up_is_an_error() -> None:
     ],
 )
 def test_hostile_texts_take_linear_time(hostile: str) -> None:
-    """That it ends is the assertion: what is not linear would take hours."""
+    """The assertion is that it ends: a non-linear search would take hours."""
     assert isinstance(DETECTORS.find(hostile), list)
 
 
@@ -183,7 +183,7 @@ def test_checksums_agree_with_published_examples(check: str, right: str, wrong: 
     assert checksums.BY_NAME[check](right) and not checksums.BY_NAME[check](wrong)
 
 
-# A policy's own detectors.
+# Custom detectors.
 
 
 def own(tmp_path: object, **settings: object) -> Detectors:

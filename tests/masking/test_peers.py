@@ -1,4 +1,4 @@
-"""What comparable systems get wrong in masking, each as a case that is right here."""
+"""Known masking mistakes of comparable systems, each as a case that is correct here."""
 
 import json
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ BODY = b'{"results": [{"index": 1, "relevance_score": 0.50, "document": {"text":
 
 
 def exchange(*entries: dict[str, Any]) -> Any:
-    """As much of one as masking a response needs."""
+    """The part of a flow that masking of a response needs."""
     connection = SimpleNamespace(masks=masks(*entries))
     principal = SimpleNamespace(groups=frozenset())
     return SimpleNamespace(

@@ -1,4 +1,4 @@
-"""``when`` means what it says, for every matcher and in three-valued logic; mistakes are named with their place."""
+"""``when`` works as documented, for every matcher and in three-valued logic; mistakes have their place."""
 
 import re
 from typing import Any
