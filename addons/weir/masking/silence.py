@@ -9,7 +9,7 @@ from typing import Any
 class Silence:
     """Watch one sender. *tell* is called after *short* seconds of silence, and once more after *long* seconds.
 
-    There is no timer while *holds* returns False, and at most one timer at any time.
+    No timer starts while *holds* returns False, and there is at most one timer.
     """
 
     def __init__(
