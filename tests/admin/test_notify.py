@@ -253,7 +253,7 @@ def test_what_is_escalated_is_told_when_its_time_comes(
         ("{webhook: 'https://a.example'}", "a webhook is signed: name a `secret`"),
         ("{webhook: 'http://a.example', secret: '${env:S}'}", "must be https://host/"),
         ("{webhook: 'https://a.example', secret: plain}", "a policy file must not contain a credential"),
-        ("{webhook: 'https://a.example', secret: '${env:BAD}'}", "after whsec_ stands Base64"),
+        ("{webhook: 'https://a.example', secret: '${env:BAD}'}", "the part after whsec_ is not Base64"),
         ("{slack: 'https://hooks.slack.example/x'}", "a policy file must not contain a credential"),
         ("{slack: '${env:S}', teams: '${env:S}'}", "name one of webhook, slack, teams, email, command"),
         ("{}", "name one of webhook, slack, teams, email, command"),

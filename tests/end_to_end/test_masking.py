@@ -147,7 +147,9 @@ def test_what_is_held_is_let_through_in_silence_and_a_value_that_had_begun_ends_
     site.wait_for("v1/new/operation")
     ((problem, error),) = site.sql("SELECT problem, message FROM flows")
     assert (
-        problem == "upstream-unreadable" and "has begun in what was passed on of $.note" in error and "`texts`" in error
+        problem == "upstream-unreadable"
+        and "started in text of $.note that was already passed on" in error
+        and "`texts`" in error
     )
 
 

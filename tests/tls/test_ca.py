@@ -125,7 +125,7 @@ def test_the_commands(tmp_path: Path, home: Path) -> None:
     assert "0 warnings" in weir("check", *at)
     assert "api.example, 10.0.0.1" in weir("ca", "show") and first in weir("ca", "show", "--json")
     (folder / "three.yaml").write_text(POLICIES["one.yaml"].replace("one", "three").replace("api", "other"))
-    assert "may not speak for other.example; run: weir ca rotate" in weir("check", *at, code=2)
+    assert "is not valid for other.example; run: weir ca rotate" in weir("check", *at, code=2)
     assert "run first" in weir("ca", "rotate", "--finish", code=1)
     second = weir("ca", "rotate", *at).splitlines()[0]
     assert "--finish, or make another with --force" in weir("ca", "rotate", *at, code=1)  # callers may trust it already
