@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from weir.auth.provider import check_url, discovery_url
-from weir.path.documents import PROTECTED_RESOURCE, WHOAMI
+from weir.base.well_known import PROTECTED_RESOURCE, WHOAMI
 from weir.routing.model import is_loopback
 
 TIMEOUT = 15.0
