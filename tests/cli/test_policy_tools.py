@@ -273,7 +273,7 @@ def test_cases_pass_fail_and_are_reported(folder: Path) -> None:
     said = weir(folder, "test", "--fail-only", "--junit", "report.xml", code=1)
     assert "passes" not in said and "FAIL  fails  (policies/tests/t.yaml:2)" in said
     assert (
-        "effect: expected 'allow', found 'deny' (Nobody in your groups" in said
+        "effect: expected 'allow', found 'deny' (None of your groups" in said
         and "status: expected 200, found 403" in said
     )
     assert "there is no connection 'd'" in said and "3 cases, 2 failed" in said
