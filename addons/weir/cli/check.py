@@ -10,6 +10,7 @@ import typer
 from weir.base.mistakes import ConfigError, Mistake, did_you_mean
 from weir.base.text import inert
 from weir.config.load import load_folder
+from weir.policyset.extensions import DETECTORS, PROFILES, SOURCES, Part
 from weir.policyset.load import folder_path, load_without_secrets
 from weir.rehearsal.cases import load_cases
 from weir.rehearsal.review import review
@@ -34,14 +35,20 @@ def check(
     """
     path = folder_path(folder or policies)
     names: set[str] = set()
+    extensions: tuple[Part, ...] = ()
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
     try:
         loaded, unset = load_without_secrets(path)
         for name in dict.fromkeys(unset):
-            text = f"the environment variable {name} is not set here; the gateway needs it"
-            warnings.append(Mistake(*_place(path, f"${{env:{name}}}"), text))
+            if ":" in name:
+                text, written = f"the source has no secret {name} here; the gateway needs it", f"${{{name}}}"
+            else:
+                text = f"the environment variable {name} is not set here; the gateway needs it"
+                written = f"${{env:{name}}}"
+            warnings.append(Mistake(*_place(path, written), text))
         files = {d.settings.connection: d for d in load_folder(path).connections}
+        extensions = loaded.extensions
         names = {connection.name for connection in loaded.connections}
         intercepts = any(listener.mode != "reverse" for listener in loaded.listeners)
         for one, other in loaded.destinations.twins() if intercepts else ():
@@ -68,13 +75,18 @@ def check(
     except ConfigError as error:
         mistakes += error.mistakes
     listed = [("error", m) for m in sorted(mistakes)] + [("warning", m) for m in sorted(warnings)]
+    loads = [f"{p.extension} {p.version}: {_PARTS[p.group]} {p.name} ({p.origin})" for p in extensions]
     if as_json:
         rows = [
             {"level": level, "file": m.file, "line": m.line, "column": m.column, "message": m.message}
             for level, m in listed
         ]
+        file, line, column = _place(path, "extensions:")
+        rows += [{"level": "info", "file": file, "line": line, "column": column, "message": text} for text in loads]
         print(json.dumps(rows, indent=1))
     else:
+        for text in loads:
+            print(inert(f"extension {text}"))
         for level, mistake in listed:
             text = f"{mistake.file}:{mistake.line}:{mistake.column}: "
             print(inert(text + ("warning: " if level == "warning" else "") + mistake.message))
@@ -84,6 +96,10 @@ def check(
             print(f"{path}: {connections}, {len(warnings)} warnings; policies {loaded.version[:12]}", file=sys.stderr)
     if mistakes or (strict and warnings):
         raise typer.Exit(2 if mistakes else 1)
+
+
+#: The groups of entry points, as people read them.
+_PARTS = {DETECTORS: "detector", SOURCES: "credential source", PROFILES: "profile"}
 
 
 def _place(folder: Path, text: str) -> tuple[str, int, int]:
