@@ -19,6 +19,7 @@ from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
 
 from weir.auth import introspector, refresher
 from weir.auth import provider as network
+from weir.auth.urls import check_url
 from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.jws import TokenError
@@ -149,8 +150,8 @@ def test_discovery_documents_that_are_not_believed(
 
 
 def test_https_only_but_for_loopback() -> None:
-    network.check_url("https://idp.example/keys")
-    network.check_url("http://127.0.0.1:1/keys")
+    check_url("https://idp.example/keys")
+    check_url("http://127.0.0.1:1/keys")
     for url in (
         "http://idp.example",
         "ftp://idp.example",
@@ -163,9 +164,9 @@ def test_https_only_but_for_loopback() -> None:
         "",
     ):
         with pytest.raises(ValueError, match=r"https only|printable"):
-            network.check_url(url)
+            check_url(url)
     with pytest.raises(ValueError, match="https only"):
-        network.check_url("http://127.0.0.1/keys", allow_loopback=False)
+        check_url("http://127.0.0.1/keys", allow_loopback=False)
 
 
 def test_a_provider_with_a_certificate_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from weir.cli import desk
 from weir.cli.execute import WITHHELD, Prepared, language_of, prepare, variables
 from weir.config.profile_settings import ProfileSettings
 from weir.login import server, session
-from weir.login.server import LoginError
+from weir.login.model import LoginError
 from weir.profiles.profile import load_profile, names
 
 URL = "https://weir"

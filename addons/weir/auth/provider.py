@@ -6,20 +6,19 @@ piece that arrives gives the event loop back. Used by background tasks and by re
 """
 
 import asyncio
-import re
 import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 import httpx
 
 from weir.auth.keys import MAX_SET, KeySet, KeySetError, read_key_set
+from weir.auth.urls import check_url, discovery_url
 from weir.base.content import ContentError, parse
 from weir.base.secret import Secret
-from weir.routing.model import is_loopback
 
 #: Seconds for a whole key refresh, and for one introspection.
 TIMEOUT = 10.0
@@ -29,8 +28,6 @@ DISCOVERY = 3600.0
 
 #: Values in an answer: a key set of 64 keys, or a token's thousand groups, have far fewer. Parsing must not take long.
 MAX_VALUES = 5_000
-
-_URL = re.compile(r"[\x21-\x7e]+")
 
 
 class ProviderError(Exception):
@@ -61,23 +58,6 @@ class Source:
     token_file: Path | None = None
     uses: tuple[str, ...] = ("sig",)
     introspection: Introspection | None = None
-
-
-def check_url(url: str, *, allow_loopback: bool = True) -> None:
-    """Raise `ValueError` unless *url* may be fetched: https, or http on loopback."""
-    if not _URL.fullmatch(url):
-        raise ValueError("a URL has only printable ASCII characters")
-    parts = urlsplit(url)
-    secure = parts.scheme == "https" or (
-        allow_loopback and parts.scheme == "http" and is_loopback(parts.hostname or "")
-    )
-    if not secure or not parts.hostname or parts.username is not None or parts.fragment:
-        raise ValueError("a provider is asked over https only (http on loopback)")
-
-
-def discovery_url(issuer: str) -> str:
-    """Where the discovery document of *issuer* is (OpenID Connect Discovery 1.0, 4)."""
-    return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
 class Provider:

@@ -10,7 +10,7 @@ from weir.base.mistakes import ConfigError
 from weir.cli.fail import fail
 from weir.config.load import load_folder
 from weir.login import server, session
-from weir.login.server import LoginError
+from weir.login.model import LoginError, gateway_url
 from weir.policyset.load import folder_path
 from weir.routing.model import is_loopback
 
@@ -36,7 +36,7 @@ class AdminApi:
                     "set `admin: {url: …}` in gateway.yaml",
                     1,
                 )
-        self.url = server.gateway_url(url or _of_policies() or DEFAULT)
+        self.url = gateway_url(url or _of_policies() or DEFAULT)
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """What is at *path*."""

@@ -11,7 +11,7 @@ from weir.base.text import inert
 from weir.cli.fail import fail
 from weir.cli.whoami import why_none
 from weir.login import flows, server, session, store
-from weir.login.server import LoginError, Option
+from weir.login.model import LoginError, Option
 
 
 def login(

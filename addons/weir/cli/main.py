@@ -1,80 +1,198 @@
-"""The ``weir`` command. Exit codes: 0 done, 1 it did not work out, 2 the input or configuration is wrong."""
+"""The ``weir`` command. Exit codes: 0 done, 1 the command failed, 2 the input or the configuration is wrong.
 
+A command's module is imported when the command runs: together they take more than a second of CPU.
+"""
+
+import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
 import weir
 from weir.base.home import HomeError
 from weir.base.mistakes import ConfigError
-from weir.cli import (
-    access,
-    admin,
-    approvals,
-    ca,
-    check,
-    diff,
-    execute,
-    explain,
-    index,
-    keys,
-    login,
-    masking,
-    policy_tests,
-    profiles,
-    proofs,
-    retention,
-    revoke,
-    run,
-    schema,
-    sessions,
-    sql,
-    stop,
-    token,
-    whoami,
-)
 from weir.cli.fail import fail
-from weir.login.server import LoginError
+from weir.login.model import LoginError
+
+
+class Command(NamedTuple):
+    """A command before it is imported: its name, where it is (``module:attribute``), and its line in `weir --help`."""
+
+    name: str
+    place: str
+    help: str
+
+
+#: In the order of `weir --help`. A help is the first paragraph of the command's own; tests/cli/test_main.py compares.
+COMMANDS = (
+    Command("run", "weir.cli.run:run", "Start the gateway on the listeners of gateway.yaml."),
+    Command(
+        "admin",
+        "weir.cli.admin:admin",
+        "Serve reviewers: the API behind [bold]weir approvals[/] and [bold]weir access[/], and messages to people.",
+    ),
+    Command(
+        "check",
+        "weir.cli.check:check",
+        "Check the policies folder: every mistake at once, with its place and what was probably meant; then warnings.",
+    ),
+    Command(
+        "explain",
+        "weir.cli.explain:explain",
+        "Say which rules look at a request, which match, and why the others do not. Nothing is sent or counted.",
+    ),
+    Command(
+        "test",
+        "weir.cli.policy_tests:run_policy_tests",
+        "Run the cases in tests/*.yaml of the policies folder: given a caller and a request, expect effect, rule, status.",
+    ),
+    Command(
+        "diff",
+        "weir.cli.diff:diff",
+        "Say in words what a change of policy changes: settings by their names, and the outcomes of policy tests.",
+    ),
+    Command("schema", "weir.cli.schema:schema", "Print the JSON Schema of a kind of file in the policies folder."),
+    Command(
+        "stop",
+        "weir.cli.stop:stop",
+        "Let nothing of this pass, on every worker within a second; what is under way is ended, too.",
+    ),
+    Command(
+        "start", "weir.cli.stop:start", "Take a stop back. What was stopped by several is free once each is taken back."
+    ),
+    Command(
+        "status",
+        "weir.cli.stop:status",
+        "Show which workers run under which policies, what is stopped, and messages about approvals that were not sent.",
+    ),
+    Command(
+        "login", "weir.cli.login:login", "Log in at a gateway: it names its identity provider, and you agree there."
+    ),
+    Command(
+        "logout", "weir.cli.login:logout", "Forget a login, and have its identity provider revoke the refresh token."
+    ),
+    Command(
+        "token",
+        "weir.cli.token:token",
+        "Print a token: that of your login, renewed where it has a minute or less to live.",
+    ),
+    Command(
+        "whoami",
+        "weir.cli.whoami:whoami",
+        "Ask the gateway who you are: issuer, subject, groups, expiry, and the connections you may use, with the reason.",
+    ),
+    Command(
+        "exec",
+        "weir.cli.execute:execute",
+        "Run a command with your token in WEIR_TOKEN, the gateway in WEIR_URL, and the variables that SDKs read.",
+    ),
+    Command(
+        "sql",
+        "weir.cli.sql:sql",
+        "Ask the index; it is current while the gateway runs. Without a query, a prompt with completion and history.",
+    ),
+    Command(
+        "verify",
+        "weir.cli.proofs:verify",
+        "Check that no recorded exchange was changed or removed. Needs only the folder and the public key.",
+    ),
+    Command(
+        "expire",
+        "weir.cli.retention:expire",
+        "Remove what is older than `record: {keep: …}` says. The gateway does this by itself once a day.",
+    ),
+    Command(
+        "erase",
+        "weir.cli.retention:erase",
+        "Erase what is on record of a person: as a caller, and wherever recorded bodies name them, as hash tokens too.",
+    ),
+    Command("sessions", "weir.cli.sessions:app", "Find recorded sessions, read them in order, take them elsewhere."),
+    Command("index", "weir.cli.index:app", "The index over recordings: make it anew, or take it elsewhere."),
+    Command(
+        "evidence", "weir.cli.proofs:app", "Keys, checkpoints and proofs: what shows that recordings are unaltered."
+    ),
+    Command("hold", "weir.cli.retention:app", "Legal holds: what retention and erasure must leave."),
+    Command(
+        "approvals",
+        "weir.cli.approvals:app",
+        "See and decide what waits for reviewers. Uses your login, or WEIR_TOKEN.",
+    ),
+    Command(
+        "access",
+        "weir.cli.access:app",
+        "Ask for access to a connection for a while; its reviewers decide with [bold]weir approvals[/].",
+    ),
+    Command("masking", "weir.cli.masking:app", "What masks do, and what they left."),
+    Command(
+        "profiles",
+        "weir.cli.profiles:app",
+        "List the profiles: what comes with Weir, and what stands in the policies folder under profiles/.",
+    ),
+    Command(
+        "keys",
+        "weir.cli.keys:app",
+        "API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers.",
+    ),
+    Command(
+        "ca",
+        "weir.cli.ca:app",
+        "The authority by which callers of explicit and transparent listeners are met as the service that they called.",
+    ),
+    Command(
+        "revoke",
+        "weir.cli.revoke:app",
+        "Refuse tokens from now on: every worker does within a second, also on requests that are under way.",
+    ),
+)
+
+
+class _Unloaded(TyperCommand):
+    """Stands for a command in lists of commands, until it is called."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(command.name, help=command.help)
+        self.place = command.place
+
+
+class _Commands(TyperGroup):
+    """A group that imports the module of a command when the command is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {command.name: _Unloaded(command) for command in COMMANDS}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that *args* name, for a call or for completion of its arguments, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and isinstance(command, _Unloaded):
+            command = self.commands[name] = load(name, command.place)
+        return name, command, rest
+
+
+def load(name: str, place: str) -> Any:
+    """Import the command *name*: a function, or a `typer.Typer` with commands of its own."""
+    module, _, attribute = place.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    around = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    if isinstance(found, typer.Typer):
+        around.add_typer(found, name=name)
+    else:
+        around.command(name)(found)
+    return get_group(around).commands[name]
+
 
 app = typer.Typer(
     name="weir",
+    cls=_Commands,
     help="An identity-aware gateway for reranking, search and LLM services, built on mitmproxy.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("run")(run.run)
-app.command("admin")(admin.admin)
-app.command("check")(check.check)
-app.command("explain")(explain.explain)
-app.command("test")(policy_tests.run_policy_tests)
-app.command("diff")(diff.diff)
-app.command("schema")(schema.schema)
-app.command("stop")(stop.stop)
-app.command("start")(stop.start)
-app.command("status")(stop.status)
-app.command("login")(login.login)
-app.command("logout")(login.logout)
-app.command("token")(token.token)
-app.command("whoami")(whoami.whoami)
-app.command("exec")(execute.execute)
-app.command("sql")(sql.sql)
-app.command("verify")(proofs.verify)
-app.command("expire")(retention.expire)
-app.command("erase")(retention.erase)
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(index.app, name="index")
-app.add_typer(proofs.app, name="evidence")
-app.add_typer(retention.app, name="hold")
-app.add_typer(approvals.app, name="approvals")
-app.add_typer(access.app, name="access")
-app.add_typer(masking.app, name="masking")
-app.add_typer(profiles.app, name="profiles")
-app.add_typer(keys.app, name="keys")
-app.add_typer(ca.app, name="ca")
-app.add_typer(revoke.app, name="revoke")
 
 
 def _print_version(wanted: bool) -> None:
@@ -86,14 +204,14 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _weir(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """An identity-aware gateway for reranking, search and LLM services, built on mitmproxy."""
 
 
 def main() -> None:
-    """Run the command; mistakes in the configuration are lines on standard error and exit code 2."""
+    """Run the command. Mistakes in the configuration are lines on standard error, and exit code 2."""
     try:
         app()
     except (ConfigError, HomeError) as error:

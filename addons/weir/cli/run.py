@@ -15,6 +15,7 @@ from rich.console import Console
 
 import weir
 from weir.cli.admin import check_port
+from weir.cli.bundle import BUNDLE
 from weir.cli.fail import fail
 from weir.policyset.load import folder_path, load
 from weir.policyset.model import PolicySet
@@ -24,7 +25,6 @@ from weir.recorder.folder import FormatError
 #: run for longer than that begins anew.
 _ADMIN_AGAIN = 1.0
 _ADMIN_STEADY = 30.0
-BUNDLE = Path(weir.__file__).resolve().parents[1] / "gateway.py"
 
 
 def run(

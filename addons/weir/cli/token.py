@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from weir.auth.local import mint
 from weir.base.duration import seconds
 from weir.cli.fail import fail
-from weir.login import session
 
 
 def token(
@@ -32,10 +30,14 @@ def token(
     if user is None:
         if group:
             fail("--group belongs to --user; a login's groups are its identity provider's")
+        from weir.login import session  # noqa: PLC0415  # each way imports only what it needs
+
         print(session.token(session.which(gateway)))
         return
     if not 0 < len(user) <= 256:
         fail("--user must be 1 to 256 characters")
+    from weir.auth.local import mint  # noqa: PLC0415
+
     try:
         print(mint(user, group or [], seconds(for_)).reveal())
     except ValueError as error:

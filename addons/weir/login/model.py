@@ -1,0 +1,48 @@
+"""What logging in is about, as values; and the one error. Cheap to import: every command does."""
+
+from dataclasses import dataclass
+
+from weir.auth.urls import check_url
+
+
+class LoginError(Exception):
+    """Logging in, or staying logged in, failed. The text says what to do, and contains no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to log in that a gateway offers: a public client of an issuer whose tokens it accepts."""
+
+    name: str
+    issuer: str
+    client_id: str
+    scopes: tuple[str, ...]
+    resource: str | None
+    token: str  # which of the tokens goes to the gateway: access_token or id_token
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """The endpoints of an identity provider, from its discovery document; empty where it has none."""
+
+    issuer: str
+    authorization: str
+    token: str
+    device: str
+    revocation: str
+    names_itself: bool  # RFC 9207: responses carry `iss`
+
+
+def gateway_url(text: str) -> str:
+    """Return *text* as a gateway's URL, without a slash at its end. Raises `LoginError`."""
+    url = text.rstrip("/")
+    try:
+        check_url(url)
+    except ValueError:
+        raise LoginError(f"{text!r} must be https://host, or http:// on loopback") from None
+    return url
+
+
+def seconds(value: object, otherwise: float) -> float:
+    """Return *value* of a response if it is a positive number of seconds, else *otherwise*."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else otherwise
