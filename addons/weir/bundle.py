@@ -1,4 +1,4 @@
-"""The mitmproxy addons of the gateway. ``mitmdump -s "$(weir bundle)"`` loads this file; it registers Stack and Gate once."""
+"""The script that mitmdump loads: ``mitmdump -s "$(weir bundle)"``. It registers Stack and Gate, once."""
 
 import os
 import sys

@@ -58,8 +58,8 @@ version: 1
 # The address that callers use. 127.0.0.1 accepts callers on this machine only.
 listen: [{listen}]
 
-# Who issues the tokens of callers. `local` is for development on this machine: `weir token --user alice --group {group}`
-# prints a token. The gateway refuses `local` if it listens beyond this machine: then name your identity provider.
+# Who issues the tokens of callers. `local` is for development: `weir token --user alice --group {group}` prints one.
+# The gateway refuses `local` if it listens beyond this machine: then name your identity provider here.
 issuers: [local]
 
 # The folder for recordings, relative to the folder in which the gateway starts.
@@ -188,9 +188,7 @@ def _connection(name: str, profile: Profile, upstream: str, path: str, key: _Key
         fail(f"--upstream: {error.message}")
     kind = _kind(origin.host)
     if with_key and origin.scheme == "http" and kind is Kind.PUBLIC:
-        print(
-            f"weir: note: {upstream} has no TLS, so the network can read the credential; use https://", file=sys.stderr
-        )
+        print(f"weir: note: {upstream} has no TLS, so the network can read the key; use https://", file=sys.stderr)
     credential = (_CREDENTIAL if with_key else _NO_CREDENTIAL).format(
         variable=key.variable,
         header=key.header,

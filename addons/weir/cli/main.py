@@ -19,7 +19,7 @@ from weir.login.model import LoginError
 
 
 class Command(NamedTuple):
-    """A command before it is imported: its name, where it is (``module:attribute``), and its line in `weir --help`."""
+    """A command before it is imported: its name, where it is (``module:attribute`` in weir.cli), and its line in `weir --help`."""
 
     name: str
     place: str
@@ -28,122 +28,124 @@ class Command(NamedTuple):
 
 #: In the order of `weir --help`. A help is the first paragraph of the command's own; tests/cli/test_main.py compares.
 COMMANDS = (
-    Command("run", "weir.cli.run:run", "Start the gateway on the listeners of gateway.yaml."),
+    Command(
+        "init",
+        "init:init",
+        "Write a policies folder for one service: gateway.yaml and the file of the connection, with comments.",
+    ),
+    Command("run", "run:run", "Start the gateway on the listeners of gateway.yaml."),
+    Command(
+        "bundle",
+        "bundle:bundle",
+        "Print the path of the script that mitmdump loads, in the installed package.",
+    ),
     Command(
         "admin",
-        "weir.cli.admin:admin",
+        "admin:admin",
         "Serve reviewers: the API behind [bold]weir approvals[/] and [bold]weir access[/], and messages to people.",
     ),
     Command(
         "check",
-        "weir.cli.check:check",
+        "check:check",
         "Check the policies folder: every mistake at once, with its place and what was probably meant; then warnings.",
     ),
     Command(
         "explain",
-        "weir.cli.explain:explain",
+        "explain:explain",
         "Say which rules look at a request, which match, and why the others do not. Nothing is sent or counted.",
     ),
     Command(
         "test",
-        "weir.cli.policy_tests:run_policy_tests",
+        "policy_tests:run_policy_tests",
         "Run the cases in tests/*.yaml of the policies folder: given a caller and a request, expect effect, rule, status.",
     ),
     Command(
         "diff",
-        "weir.cli.diff:diff",
+        "diff:diff",
         "Say in words what a change of policy changes: settings by their names, and the outcomes of policy tests.",
     ),
-    Command("schema", "weir.cli.schema:schema", "Print the JSON Schema of a kind of file in the policies folder."),
+    Command("schema", "schema:schema", "Print the JSON Schema of a kind of file in the policies folder."),
     Command(
         "stop",
-        "weir.cli.stop:stop",
+        "stop:stop",
         "Let nothing of this pass, on every worker within a second; what is under way is ended, too.",
     ),
-    Command(
-        "start", "weir.cli.stop:start", "Take a stop back. What was stopped by several is free once each is taken back."
-    ),
+    Command("start", "stop:start", "Take a stop back. What was stopped by several is free once each is taken back."),
     Command(
         "status",
-        "weir.cli.stop:status",
+        "stop:status",
         "Show which workers run under which policies, what is stopped, and messages about approvals that were not sent.",
     ),
-    Command(
-        "login", "weir.cli.login:login", "Log in at a gateway: it names its identity provider, and you agree there."
-    ),
-    Command(
-        "logout", "weir.cli.login:logout", "Forget a login, and have its identity provider revoke the refresh token."
-    ),
+    Command("login", "login:login", "Log in at a gateway: it names its identity provider, and you agree there."),
+    Command("logout", "login:logout", "Forget a login, and have its identity provider revoke the refresh token."),
     Command(
         "token",
-        "weir.cli.token:token",
+        "token:token",
         "Print a token: that of your login, renewed where it has a minute or less to live.",
     ),
     Command(
         "whoami",
-        "weir.cli.whoami:whoami",
+        "whoami:whoami",
         "Ask the gateway who you are: issuer, subject, groups, expiry, and the connections you may use, with the reason.",
     ),
     Command(
         "exec",
-        "weir.cli.execute:execute",
+        "execute:execute",
         "Run a command with your token in WEIR_TOKEN, the gateway in WEIR_URL, and the variables that SDKs read.",
     ),
     Command(
         "sql",
-        "weir.cli.sql:sql",
+        "sql:sql",
         "Ask the index; it is current while the gateway runs. Without a query, a prompt with completion and history.",
     ),
     Command(
         "verify",
-        "weir.cli.proofs:verify",
+        "proofs:verify",
         "Check that no recorded exchange was changed or removed. Needs only the folder and the public key.",
     ),
     Command(
         "expire",
-        "weir.cli.retention:expire",
+        "retention:expire",
         "Remove what is older than `record: {keep: …}` says. The gateway does this by itself once a day.",
     ),
     Command(
         "erase",
-        "weir.cli.retention:erase",
+        "retention:erase",
         "Erase what is on record of a person: as a caller, and wherever recorded bodies name them, as hash tokens too.",
     ),
-    Command("sessions", "weir.cli.sessions:app", "Find recorded sessions, read them in order, take them elsewhere."),
-    Command("index", "weir.cli.index:app", "The index over recordings: make it anew, or take it elsewhere."),
-    Command(
-        "evidence", "weir.cli.proofs:app", "Keys, checkpoints and proofs: what shows that recordings are unaltered."
-    ),
-    Command("hold", "weir.cli.retention:app", "Legal holds: what retention and erasure must leave."),
+    Command("sessions", "sessions:app", "Find recorded sessions, read them in order, take them elsewhere."),
+    Command("index", "index:app", "The index over recordings: make it anew, or take it elsewhere."),
+    Command("evidence", "proofs:app", "Keys, checkpoints and proofs: what shows that recordings are unaltered."),
+    Command("hold", "retention:app", "Legal holds: what retention and erasure must leave."),
     Command(
         "approvals",
-        "weir.cli.approvals:app",
+        "approvals:app",
         "See and decide what waits for reviewers. Uses your login, or WEIR_TOKEN.",
     ),
     Command(
         "access",
-        "weir.cli.access:app",
+        "access:app",
         "Ask for access to a connection for a while; its reviewers decide with [bold]weir approvals[/].",
     ),
-    Command("masking", "weir.cli.masking:app", "What masks do, and what they left."),
+    Command("masking", "masking:app", "What masks do, and what they left."),
     Command(
         "profiles",
-        "weir.cli.profiles:app",
+        "profiles:app",
         "List the profiles: what comes with Weir, and what stands in the policies folder under profiles/.",
     ),
     Command(
         "keys",
-        "weir.cli.keys:app",
+        "keys:app",
         "API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers.",
     ),
     Command(
         "ca",
-        "weir.cli.ca:app",
+        "ca:app",
         "The authority by which callers of explicit and transparent listeners are met as the service that they called.",
     ),
     Command(
         "revoke",
-        "weir.cli.revoke:app",
+        "revoke:app",
         "Refuse tokens from now on: every worker does within a second, also on requests that are under way.",
     ),
 )
@@ -175,7 +177,7 @@ class _Commands(TyperGroup):
 def load(name: str, place: str) -> Any:
     """Import the command *name*: a function, or a `typer.Typer` with commands of its own."""
     module, _, attribute = place.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found = getattr(importlib.import_module(f"weir.cli.{module}"), attribute)
     around = typer.Typer(add_completion=False, rich_markup_mode="rich")
     if isinstance(found, typer.Typer):
         around.add_typer(found, name=name)
