@@ -19,13 +19,13 @@ from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
 
 from weir.auth import introspector, refresher
 from weir.auth import provider as network
-from weir.auth.urls import check_url
 from weir.auth.claims import ClaimRules
 from weir.auth.issuer import Issuer
 from weir.auth.jws import TokenError
 from weir.auth.keys import read_key_set
 from weir.auth.provider import Source
 from weir.auth.refresher import KeysUnavailable
+from weir.auth.urls import check_url
 from weir.auth.verifier import Undecided, Verifier
 from weir.base.jsonpath import compile_path
 from weir.base.secret import Secret

@@ -1,4 +1,4 @@
-"""The command, as a person runs it: its output, its errors, its exit codes."""
+"""The `weir` command in a process of its own: output, errors and exit codes."""
 
 import csv
 import io

@@ -19,14 +19,14 @@ from weir.login.model import LoginError
 
 
 class Command(NamedTuple):
-    """A command before it is imported: its name, where it is (``module:attribute`` in weir.cli), and its line in `weir --help`."""
+    """A command that is not imported yet: its name, its place in weir.cli (``module:attribute``), and its help."""
 
     name: str
     place: str
     help: str
 
 
-#: In the order of `weir --help`. A help is the first paragraph of the command's own; tests/cli/test_main.py compares.
+#: In the order of `weir --help`. The help is the first paragraph of the command's own; tests/cli/test_main.py compares.
 COMMANDS = (
     Command(
         "init",
@@ -34,59 +34,47 @@ COMMANDS = (
         "Write a policies folder for one service: gateway.yaml and the file of the connection, with comments.",
     ),
     Command("run", "run:run", "Start the gateway on the listeners of gateway.yaml."),
-    Command(
-        "bundle",
-        "bundle:bundle",
-        "Print the path of the script that mitmdump loads, in the installed package.",
-    ),
+    Command("bundle", "bundle:bundle", "Print the path of the script that mitmdump loads, in the installed package."),
     Command(
         "admin",
         "admin:admin",
-        "Serve reviewers: the API behind [bold]weir approvals[/] and [bold]weir access[/], and messages to people.",
+        "Serve the API behind [bold]weir approvals[/] and [bold]weir access[/], and send notifications.",
     ),
     Command(
         "check",
         "check:check",
-        "Check the policies folder: every mistake at once, with its place and what was probably meant; then warnings.",
+        "Check the policies folder: report every mistake with its place and a suggestion, then warnings.",
     ),
     Command(
         "explain",
         "explain:explain",
-        "Say which rules look at a request, which match, and why the others do not. Nothing is sent or counted.",
+        "Show which rules match a request, which do not, and why. Nothing is sent or counted.",
     ),
-    Command(
-        "test",
-        "policy_tests:run_policy_tests",
-        "Run the cases in tests/*.yaml of the policies folder: given a caller and a request, expect effect, rule, status.",
-    ),
+    Command("test", "policy_tests:run_policy_tests", "Run the policy tests in the policies folder (tests/*.yaml)."),
     Command(
         "diff",
         "diff:diff",
-        "Say in words what a change of policy changes: settings by their names, and the outcomes of policy tests.",
+        "Print what differs between two policies folders: settings by name, and outcomes of policy tests.",
     ),
     Command("schema", "schema:schema", "Print the JSON Schema of a kind of file in the policies folder."),
     Command(
         "stop",
         "stop:stop",
-        "Let nothing of this pass, on every worker within a second; what is under way is ended, too.",
+        "Refuse requests of a connection, user or session, on every worker within a second; end those in progress.",
     ),
-    Command("start", "stop:start", "Take a stop back. What was stopped by several is free once each is taken back."),
+    Command("start", "stop:start", "Undo a stop. Requests that several stops cover pass after all of them are undone."),
     Command(
         "status",
         "stop:status",
-        "Show which workers run under which policies, what is stopped, and messages about approvals that were not sent.",
+        "Show the workers with their policies, the stops, and notifications that could not be sent.",
     ),
-    Command("login", "login:login", "Log in at a gateway: it names its identity provider, and you agree there."),
-    Command("logout", "login:logout", "Forget a login, and have its identity provider revoke the refresh token."),
-    Command(
-        "token",
-        "token:token",
-        "Print a token: that of your login, renewed where it has a minute or less to live.",
-    ),
+    Command("login", "login:login", "Log in at a gateway, with the identity provider that it names."),
+    Command("logout", "login:logout", "Forget a login, and ask its identity provider to revoke the refresh token."),
+    Command("token", "token:token", "Print the token of your login. It is renewed if it expires within a minute."),
     Command(
         "whoami",
         "whoami:whoami",
-        "Ask the gateway who you are: issuer, subject, groups, expiry, and the connections you may use, with the reason.",
+        "Show how the gateway identifies you: issuer, subject, groups, expiry, and the connections you may use.",
     ),
     Command(
         "exec",
@@ -94,9 +82,7 @@ COMMANDS = (
         "Run a command with your token in WEIR_TOKEN, the gateway in WEIR_URL, and the variables that SDKs read.",
     ),
     Command(
-        "sql",
-        "sql:sql",
-        "Ask the index; it is current while the gateway runs. Without a query, a prompt with completion and history.",
+        "sql", "sql:sql", "Query the index of recordings. Without a query, start a prompt with completion and history."
     ),
     Command(
         "verify",
@@ -106,47 +92,39 @@ COMMANDS = (
     Command(
         "expire",
         "retention:expire",
-        "Remove what is older than `record: {keep: …}` says. The gateway does this by itself once a day.",
+        "Remove recordings that are older than `record: {keep: …}`. The gateway also does this, once a day.",
     ),
     Command(
         "erase",
         "retention:erase",
-        "Erase what is on record of a person: as a caller, and wherever recorded bodies name them, as hash tokens too.",
+        "Erase a person from recordings: as a caller, and in recorded bodies, also as hash tokens.",
     ),
-    Command("sessions", "sessions:app", "Find recorded sessions, read them in order, take them elsewhere."),
-    Command("index", "index:app", "The index over recordings: make it anew, or take it elsewhere."),
-    Command("evidence", "proofs:app", "Keys, checkpoints and proofs: what shows that recordings are unaltered."),
-    Command("hold", "retention:app", "Legal holds: what retention and erasure must leave."),
-    Command(
-        "approvals",
-        "approvals:app",
-        "See and decide what waits for reviewers. Uses your login, or WEIR_TOKEN.",
-    ),
+    Command("sessions", "sessions:app", "Find, show and export recorded sessions."),
+    Command("index", "index:app", "Rebuild or export the index of recordings."),
+    Command("evidence", "proofs:app", "Print the public key, copy checkpoints, and write proofs."),
+    Command("hold", "retention:app", "Legal holds: keep recordings from retention and erasure."),
+    Command("approvals", "approvals:app", "List and decide approvals. Uses your login, or WEIR_TOKEN."),
     Command(
         "access",
         "access:app",
-        "Ask for access to a connection for a while; its reviewers decide with [bold]weir approvals[/].",
+        "Request temporary access to a connection. Its reviewers decide with [bold]weir approvals[/].",
     ),
-    Command("masking", "masking:app", "What masks do, and what they left."),
-    Command(
-        "profiles",
-        "profiles:app",
-        "List the profiles: what comes with Weir, and what stands in the policies folder under profiles/.",
-    ),
+    Command("masking", "masking:app", "Try masks, and find unmasked values in recordings."),
+    Command("profiles", "profiles:app", "List the profiles of Weir, and those in profiles/ of the policies folder."),
     Command(
         "keys",
         "keys:app",
-        "API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers.",
+        "Create, list and revoke API keys. The gateway accepts them if its issuers include [bold]keys[/].",
     ),
     Command(
         "ca",
         "ca:app",
-        "The authority by which callers of explicit and transparent listeners are met as the service that they called.",
+        "Manage the authority that signs certificates of services, for callers of explicit and transparent listeners.",
     ),
     Command(
         "revoke",
         "revoke:app",
-        "Refuse tokens from now on: every worker does within a second, also on requests that are under way.",
+        "Refuse tokens from now on, on every worker within a second, also for requests in progress.",
     ),
 )
 
