@@ -50,5 +50,6 @@ def check_port(listener: Listener, setting: str) -> None:
             probe.bind((listener.host, listener.port))
         except OSError as error:
             fail(
-                f"{listener}: cannot listen ({error.strerror}); stop what does, or change `{setting}:` in gateway.yaml"
+                f"{listener}: cannot listen ({error.strerror}); stop the process that does, or change `{setting}:` in "
+                "gateway.yaml"
             )

@@ -63,7 +63,7 @@ def list_(
     else:
         print_list(_COLUMNS, [_row(a) for a in found], as_json=False)
         if found:
-            print("see one with: weir approvals show ID")
+            print("to see one: weir approvals show ID")
 
 
 @app.command()
@@ -209,7 +209,7 @@ def describe(approval: dict[str, Any]) -> list[str]:
         say("rule", f"{demand['rule']}: {demand['message']}" if demand["message"] else demand["rule"])
     for covers in approval["covers"]:
         length, same = duration(covers["seconds"]), ", ".join(covers["same"])
-        say("a yes", f"covers the caller's later requests that match {covers['rule']} for {length}"
+        say("reuse", f"an approval covers the caller's later requests that match {covers['rule']} for {length}"
                      f"{f', with the same {same}' if same else ''}")  # fmt: skip
     if approval["until"] and approval["state"] in ("approved", "used"):
         say("until", f"{moment(approval['until'])}; end it with: weir approvals revoke {approval['id'][-8:]}")
@@ -242,7 +242,7 @@ def describe(approval: dict[str, Any]) -> list[str]:
     for text in shown["cut"]:
         say("cut", text)
     for vote in approval["votes"]:
-        said = "broke the glass" if vote["break_glass"] else "said yes" if vote["yes"] else "said no"
+        said = "approved alone (break glass)" if vote["break_glass"] else "approved" if vote["yes"] else "denied"
         by = f"{vote['by']['issuer']}/{vote['by']['sub']}"
         lines.append(f"{by} {said} at {moment(vote['at'])}" + (f": {vote['reason']}" if vote["reason"] else ""))
     if approval["you_may_decide"]:

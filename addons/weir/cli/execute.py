@@ -126,7 +126,7 @@ def variables(
     for c in connections:
         url = str(c["url"])
         if not (url.startswith(gateway) and _PATH.fullmatch(url.removeprefix(gateway))):
-            fail(f"the gateway names an address that is not below its own: {url}", 1)
+            fail(f"the gateway names a URL that is not below its own: {url}", 1)
         profile = _profile(c)
         if profile is None or profile.environment is None or not _reads(profile, language):
             continue

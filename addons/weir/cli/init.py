@@ -95,7 +95,7 @@ access: {{groups: [{group}]}}
 # Refuse requests with more than 1,000 documents:
 # rules: [{{name: no-huge-requests, when: {{documents: {{gt: 1000}}}}, effect: deny}}]
 #
-# Replace addresses, phone numbers and card numbers, in recordings and in answers:
+# Replace e-mail addresses, phone numbers and card numbers, in recordings and in answers:
 # masks: [{{detect: [email, phone, credit_card], with: redact}}]
 """
 
@@ -154,7 +154,7 @@ def init(
 
       weir init --upstream http://reranker:8080 --profile tei --name reranker --no-credential
 
-      weir init --upstream https://api.openai.com --profile openai --path /chat --credential-env CHAT_KEY /etc/weir
+      weir init --upstream https://api.openai.com --profile openai --credential-env CHAT_KEY /etc/weir
     """
     target, name = folder_path(folder), name or profile
     if not _NAME.fullmatch(name) or f"{name}.yaml" == GATEWAY_FILE:

@@ -102,7 +102,7 @@ COMMANDS = (
     Command("sessions", "sessions:app", "Find, show and export recorded sessions."),
     Command("index", "index:app", "Rebuild or export the index of recordings."),
     Command("evidence", "proofs:app", "Print the public key, copy checkpoints, and write proofs."),
-    Command("hold", "retention:app", "Legal holds: keep recordings from retention and erasure."),
+    Command("hold", "retention:app", "Legal holds: protect recordings from retention and erasure."),
     Command("approvals", "approvals:app", "List and decide approvals. Uses your login, or WEIR_TOKEN."),
     Command(
         "access",

@@ -141,7 +141,7 @@ def prove(
         proof = proofs.prove(folder.root, public, request_id, *rows[0])
         if not proof["vouched"]:
             print(
-                f"not vouched for: {request_id} was not recorded by this gateway, and the proof shows this",
+                f"not vouched for: {request_id} was adopted from an older version or elsewhere, and the proof states it",
                 file=sys.stderr,
             )
         if output is None:
@@ -204,10 +204,7 @@ def _say(report: Report) -> None:
     if len(report.notices) > 20:
         print(f"and {len(report.notices) - 20} more notices (--json has all)", file=sys.stderr)
     if report.not_vouched:
-        print(
-            f"not vouched for: {report.not_vouched} segments were taken over as they stood, from an older version or "
-            "from elsewhere"
-        )
+        print(f"not vouched for: {report.not_vouched} segments were adopted from an older version or from elsewhere")
     what = f"{report.lines} lines in {report.segments} segments of {report.workers} logs"
     gone = f"; {report.removed} segments removed and {report.erased} lines erased, each with a tombstone"
     kept = f"; compared with {report.kept} checkpoints kept elsewhere" if report.kept else ""

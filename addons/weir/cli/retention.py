@@ -34,7 +34,7 @@ from weir.recorder.folder import Recordings
 from weir.recorder.indexer import Indexer
 from weir.recorder.journal import JournalLine, timestamp
 
-app = typer.Typer(no_args_is_help=True, help="Legal holds: keep recordings from retention and erasure.")
+app = typer.Typer(no_args_is_help=True, help="Legal holds: protect recordings from retention and erasure.")
 
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be removed; remove nothing.")]
 _Reason = Annotated[str, typer.Option(help="Why; it is recorded as an event.")]
