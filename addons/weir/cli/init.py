@@ -239,12 +239,16 @@ def _write(folder: Path, files: dict[str, str]) -> None:
     if existing:
         does = "exists" if len(existing) == 1 else "exist"
         fail(f"{' and '.join(existing)} {does}; nothing was written. Name another folder, or remove what is there")
+    written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
             with open(folder / file, "x", encoding="utf-8") as opened:  # fails if the file appeared meanwhile
+                written.append(folder / file)
                 opened.write(text)
     except OSError as error:
+        for path in written:
+            path.unlink()
         fail(f"{error.filename}: cannot be written ({error.strerror}); name another folder")
 
 

@@ -141,7 +141,7 @@ def prove(
         proof = proofs.prove(folder.root, public, request_id, *rows[0])
         if not proof["vouched"]:
             print(
-                f"not vouched for: {request_id} was adopted from an older version or elsewhere, and the proof states it",
+                f"not vouched for: {request_id} was adopted from an older version or elsewhere; the proof states it",
                 file=sys.stderr,
             )
         if output is None:
