@@ -35,7 +35,7 @@ def _key() -> ec.EllipticCurvePrivateKey:
     )
     key = serialization.load_pem_private_key(key_file(KEY_FILE, fresh), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{KEY_FILE} in WEIR_HOME is not an EC key; remove it to have a new one made")
+        raise ValueError(f"{KEY_FILE} in WEIR_HOME is not an EC key; remove the file, and a new key is created")
     return key
 
 

@@ -122,7 +122,7 @@ def prove(
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Write a small file that proves the record of one request. The README has the script that checks the file.
+    """Write a small file that proves the record of one request; docs/evidence/check_proof.py checks the file.
 
     The file has the request's journal line, not the body. The line has the SHA-256 of the flow with the body.
 

@@ -1,4 +1,4 @@
-"""What logging in is about, as values; and the one error. Cheap to import: every command does."""
+"""Values of the login commands, and their error. Every command imports this module, so it must import little."""
 
 from dataclasses import dataclass
 
@@ -6,35 +6,35 @@ from weir.auth.urls import check_url
 
 
 class LoginError(Exception):
-    """Logging in, or staying logged in, failed. The text says what to do, and contains no token."""
+    """Logging in, or refreshing a login, failed. The text states the next action and contains no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to log in that a gateway offers: a public client of an issuer whose tokens it accepts."""
+    """One way to log in that a gateway offers: a public client of an issuer that the gateway trusts."""
 
     name: str
     issuer: str
     client_id: str
     scopes: tuple[str, ...]
     resource: str | None
-    token: str  # which of the tokens goes to the gateway: access_token or id_token
+    token: str  # the token that goes to the gateway: access_token or id_token
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The endpoints of an identity provider, from its discovery document; empty where it has none."""
+    """The endpoints of an identity provider, from its discovery document; empty strings for missing ones."""
 
     issuer: str
     authorization: str
     token: str
     device: str
     revocation: str
-    names_itself: bool  # RFC 9207: responses carry `iss`
+    names_itself: bool  # responses carry `iss` (RFC 9207)
 
 
 def gateway_url(text: str) -> str:
-    """Return *text* as a gateway's URL, without a slash at its end. Raises `LoginError`."""
+    """Return *text* as a gateway's URL, without a trailing slash. Raises `LoginError`."""
     url = text.rstrip("/")
     try:
         check_url(url)

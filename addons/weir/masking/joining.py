@@ -1,23 +1,23 @@
-"""Texts that come in pieces, in one document after another, whatever the members are called that they stand in.
+"""Mask texts that arrive in pieces, in one document after another, whatever the names of the members that hold them.
 
-A stream is a sequence of units: events, lines or messages. Each string in a unit is a leaf. A leaf may be a text of its
-own, or a piece of a text that leaves of other units go on with. What it is, only the service knows, so every leaf is
-read in several ways: alone, and joined with its neighbours in some readings. A value that any reading finds is masked.
+A stream is a sequence of units: events, lines or messages. Each string in a unit is a leaf. A leaf may be a complete
+text, or a piece of a text that continues in leaves of other units. Only the service knows which, so every leaf is read
+in several ways: alone, and joined with its neighbours in some readings. A value that any reading finds is masked.
 
-A unit is held, whole, while one of its leaves has a part that may still become a value in some reading. It is passed on
-with the bytes that it came with, unless a value stands in it. Of a value that several leaves share, the mask stands in
-the leaf where the value begins; the parts in the others are removed.
+A unit is held, whole, while a part of one of its leaves may still become a value in some reading. It is passed on with
+its original bytes, unless it contains a value. If several leaves share a value, the mask is written in the leaf where
+the value begins; the parts in the other leaves are removed.
 
 The readings of a leaf are:
 
 - the text that the profile declares at its place, and then no other;
 - all leaves at the same path;
-- of these, the leaves that have the same values beside them (an ``index``, an ``id``), for each member that tells
-  leaves apart, and for all such members together;
-- where a path takes another path's place from one unit to the next, the leaves of both.
+- of these, the leaves with the same values beside them (an ``index``, an ``id``), for each member that separates
+  leaves, and for all such members together;
+- if one path replaces another from one unit to the next, the leaves of both.
 
-A reading releases leaves early where its strings are evidently no text: names and identifiers that recur, or a reading
-that has not gone on for many units. If it does go on, and a value has begun in what was passed on, the stream is cut.
+A reading releases leaves early if its strings are clearly not text: names and identifiers that recur, or a reading
+without new leaves for many units. If it continues after all, and a value started in a released unit, the stream is cut.
 """
 
 from collections import deque
@@ -53,36 +53,36 @@ from weir.masking.walk import Joined, Known, MaskingError, Part, Report, Value, 
 from weir.masking.window import Window
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, Identity, Text
 
-#: Bytes of one unit, and of those that are held; units that are held for one value.
+#: Maximum bytes of one unit, and of all held units; maximum number of held units.
 LARGEST_EVENT = 8 << 20
 MOST_UNITS = 512
-#: Paths that are told apart. Leaves at others are read as if they were at one path.
+#: Maximum number of separate paths. Leaves at further paths are read as if they were at one path.
 _MOST_PATHS = 256
-#: Leaves at one path in one unit that are read in groups as well.
+#: Maximum leaves at one path in one unit that are also read in groups.
 _MOST_BESIDE = 32
-#: Pairs of paths that are read together; paths that may go on with a text, and that a text may come from.
+#: Maximum number of path pairs; of paths that may continue a text; and of paths that a text may come from.
 _MOST_PAIRS = 64
 _MOST_NEW = 12
 _MOST_LEFT = 10
-#: Leaves of a path with which a pair begins.
+#: Number of recent leaves that a new pair starts with.
 _SEEDS = 24
-#: Units in which no path has taken another's place after which a pair holds nothing.
+#: A pair holds nothing after this many units in which no path has replaced another.
 _MOVED = 2
-#: Units that differ only in a piece of one text, which services send one after another.
+#: Maximum number of remembered frames. A frame matches units that differ only in one piece of a text.
 _MOST_FRAMES = 4
 
 
 class _Together:
-    """Texts that one declaration tells apart, read as one: a service may name one otherwise in each unit, or not."""
+    """The texts of one declaration, read as one, because a service may change a text's identity in every unit."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._seen: dict[Any, int] = {}  # of each text, how many leaves it has had
+        self._seen: dict[Any, int] = {}  # number of leaves per text
         self._recent: deque[Leaf] = deque(maxlen=_SEEDS)
         self.reading: Reading | None = None
 
     def note(self, leaf: Leaf) -> list[Leaf]:
-        """Note one *leaf* more. Returns those before it."""
+        """Note *leaf*. Return the leaves before it."""
         before = list(self._recent)
         self._recent.append(leaf)
         if leaf.siblings in self._seen or len(self._seen) < MOST_TEXTS:
@@ -91,11 +91,11 @@ class _Together:
 
     @property
     def several(self) -> bool:
-        """Whether there have been leaves of several texts."""
+        """True if there have been leaves of several texts."""
         return len(self._seen) > 1
 
     def accepts(self, value: Value, told: Told) -> bool:
-        """Whether *value* counts. Texts that have had several leaves share none that one of them has alone."""
+        """True if *value* is accepted. Once a text has several leaves, reject values that one text contains whole."""
         (first, before), (last, after) = told[0], told[-1]
         if first.siblings == last.siblings or max(self._seen.values()) == 1:
             return True
@@ -103,7 +103,7 @@ class _Together:
 
 
 class Documents[T]:
-    """The units of one stream, those that are held and those that may be passed on. `T` is what is passed on."""
+    """The units of one stream: those that are held and those that may be passed on. `T` is the type passed on."""
 
     def __init__(self, view: View, report: Report, framing: Framing = UNKNOWN_FRAMING, *, lines: bool = False) -> None:
         self._view = view
@@ -119,15 +119,15 @@ class Documents[T]:
         self._seen: dict[Path, int] = {}  # by path: the last unit with a new leaf
         self._before: set[Path] = set()  # the paths of the last unit
         self._holding: set[Reading] = set()
-        self._together: dict[int, _Together] = {}  # of declared texts with the same number
-        self._frames: list[Frame] = []  # the last ones, the latest first
+        self._together: dict[int, _Together] = {}  # by number of the declared text
+        self._frames: list[Frame] = []  # the latest first
         self._joins = framing.mode != "records"
-        self.reads_text = False  # all units so far were text, and no JSON
+        self.reads_text = False  # all units so far were text, not JSON
 
     def add(self, body: bytes, written: Callable[[bytes | None], T], event: str = "") -> None:
-        """Take a unit whose data is the JSON text *body*; *event* is its name.
+        """Take a unit with the JSON text *body* as its data; *event* is its name.
 
-        Raises `MaskingError`, and `ContentError` where *body* is not unambiguous JSON.
+        Raises `MaskingError`, and `ContentError` if *body* is not unambiguous JSON.
         """
         self._number += 1
         unit = self._framed(body, written, event)
@@ -142,7 +142,7 @@ class Documents[T]:
         self._take(unit)
 
     def add_like_before(self, body: bytes, before: bytes, after: bytes) -> bool:
-        """Take a unit that is *before*, a JSON text and *after*, if it is like one before. Returns whether it is."""
+        """Take the unit *before* + *body* + *after* if it matches a frame. Return False if it does not."""
         self._number += 1
         unit = self._framed(body, partial(between, before, body, after), "")
         if unit is None:
@@ -152,7 +152,7 @@ class Documents[T]:
         return True
 
     def add_text(self, text: str, written: Callable[[bytes | None], T], event: str = "") -> None:
-        """Take a unit whose data is *text*, which is no JSON."""
+        """Take a unit with *text*, which is not JSON, as its data."""
         self._number += 1
         self.reads_text = self.reads_text or self._number == 1
         unit = Unit(text.encode(), written)
@@ -165,7 +165,7 @@ class Documents[T]:
         self._take(unit)
 
     def add_other(self, passed: T) -> None:
-        """Take what has no text in it. It keeps its place."""
+        """Take a unit without text. It keeps its position in the stream."""
         self._number += 1
         self._take(Unit(b"", lambda _: passed))
 
@@ -179,10 +179,10 @@ class Documents[T]:
             self._holding.discard(reading)
         if (len(units) > MOST_UNITS or self._size > LARGEST_EVENT + len(unit.body)) and units[0].holds:
             paths = [reading.path for reading in self._holding if reading.holds_unit(units[0])]
-            raise MaskingError(f"{len(units)} documents are held for what may become a value in {paths[0]}; {REMEDY}")
+            raise MaskingError(f"{len(units)} documents are held for a possible value in {paths[0]}; {REMEDY}")
 
     def ready(self) -> list[T]:
-        """The units that may be passed on now, in order."""
+        """Return the units that may be passed on now, in order."""
         out = []
         units = self._units
         while units and not units[0].holds:
@@ -197,34 +197,34 @@ class Documents[T]:
         return out
 
     def settle(self) -> None:
-        """Hold nothing: the service says that all texts have ended, or that for now nothing more comes."""
+        """Release everything: the service signals that all texts have ended, or that no more data comes for now."""
         for reading in list(self._holding):
             reading.settle()
         self._holding.clear()
 
     def end(self) -> list[T]:
-        """All that is held."""
+        """Release and return all remaining units."""
         self.settle()
         return self.ready()
 
     @property
     def holds(self) -> bool:
-        """Whether any unit is held."""
+        """True if any unit is held."""
         return bool(self._units) and self._units[0].holds > 0
 
     def idle(self, *, long: bool = False) -> None:
-        """Hold less, as nothing has come for a while, or for a *long* one.
+        """Hold less after a silence, or a *long* one.
 
-        After a while, only texts are held that have gone on already; after a long one, nothing is. With the framing
-        ``pieces``, all is held until more comes.
+        After a short silence, only texts that already have several pieces are held; after a long one, nothing is. With
+        the framing ``pieces``, everything is held until more data comes.
         """
         if self._framing.mode != "pieces":
             for reading in [r for r in self._holding if long or (not r.exact and r.fed < 2)]:
                 reading.settle()
-                reading.fed = 0  # what comes after silence most often is no piece of what was before
+                reading.fed = 0  # after a silence, new leaves usually do not continue the text
             self._holding = {reading for reading in self._holding if reading.holds}
 
-    # What is read.
+    # Reading units.
 
     def _read(self, unit: Unit, document: Any, event: str) -> None:
         named = self._named(document)
@@ -277,7 +277,7 @@ class Documents[T]:
             if len(self._declared) >= MOST_TEXTS:
                 over = next((key for key, r in self._declared.items() if not r.holds), None)
                 if over is None:
-                    raise MaskingError("more texts are told at once than may be")
+                    raise MaskingError("more than 256 texts are open at once")
                 del self._declared[over]
             path = "$" + "".join("[*]" if step is None else f".{step}" for step in text.ways[0])
             window = Window(self._view, words_of(name), strategies)
@@ -285,7 +285,7 @@ class Documents[T]:
         return reading
 
     def _read_together(self, number: int, leaf: Leaf, path: str, strategies: dict[str, Mask]) -> None:
-        """Read a *leaf* of a declared text with those of the others there, in case what tells them apart does not."""
+        """Read *leaf* together with the declaration's other texts, in case their identities are unreliable."""
         together = self._together.get(number)
         if together is None:
             together = self._together[number] = _Together(self._view)
@@ -301,7 +301,7 @@ class Documents[T]:
             self._holding.add(together.reading)
 
     def _named(self, document: Any) -> dict[tuple[int, Any], dict[str, Mask] | None]:
-        """For places that masks name: what is looked for there; None where all of it is replaced."""
+        """Return, for places that masks name, the kinds to search for there; None if the whole value is replaced."""
         if not self._view.named:
             return {}
         found: dict[tuple[int, Any], dict[str, Mask] | None] = {}
@@ -312,7 +312,7 @@ class Documents[T]:
         return found
 
     def _feed(self, found: dict[Path, list[Leaf]], keys: Keys) -> None:
-        """Read the leaves of one unit, by their paths, in all ways."""
+        """Read the leaves of one unit, by path, in all readings."""
         work: dict[Reading, list[Leaf]] = {}
         new: list[Path] = []
         same: set[Path] = set()
@@ -339,7 +339,7 @@ class Documents[T]:
         self._move(found, new)
         for pair in list(self._pairs):
             here = [path for path in found if path in pair.paths]
-            if len(here) > 1 or not same.isdisjoint(pair.paths):  # neither goes on with the other
+            if len(here) > 1 or not same.isdisjoint(pair.paths):  # neither path continues the other
                 pair.reading.settle()
                 self._pairs.remove(pair)
             elif here:
@@ -362,12 +362,12 @@ class Documents[T]:
         return at
 
     def _move(self, found: dict[Path, list[Leaf]], new: list[Path]) -> None:
-        """Read paths as one where one has taken another's place."""
+        """Pair paths if one has replaced another."""
         left = [path for path, number in self._seen.items() if path not in found and self._number - number <= PATIENCE]
         if left:
             left.sort(key=lambda path: -self._seen[path])
             for path in new[-_MOST_NEW:]:
-                # One that was there in the last unit takes the place only of what has left since.
+                # A path of the previous unit can only replace a path that has disappeared since then.
                 last = self._number - 2 if path in self._before else self._seen.get(path, 0)
                 for before in [p for p in left[:_MOST_LEFT] if self._seen[p] > last]:
                     self._pair(before, path)
@@ -399,10 +399,10 @@ class Documents[T]:
         self._holding.add(reading)
         self._pairs.append(pair)
 
-    # Units like one before.
+    # Frames: units like an earlier one.
 
     def _framed(self, body: bytes, written: Callable[[bytes | None], Any], event: str) -> Unit | None:
-        """A unit like one before, but for its piece of a text; None where it is none."""
+        """Return a unit that matches a frame except for its piece of text; None if no frame matches."""
         for frame in self._frames:
             if body.startswith(frame.before) and body.endswith(frame.after) and frame.event == event:
                 text = _string(body[len(frame.before) : len(body) - len(frame.after)])
@@ -411,7 +411,7 @@ class Documents[T]:
                 if not frame.exact:
                     if frame is not self._frames[0] and self._tells_otherwise(frame):
                         return None
-                    # Those in which this text stands still are out of date.
+                    # Frames with an older text at this path are out of date.
                     others = [other for other in self._frames if other.path == frame.path and other is not frame]
                     self._frames = [frame, *others]
                 unit = Unit(body, written, frame)
@@ -432,7 +432,7 @@ class Documents[T]:
         return None
 
     def _tells_otherwise(self, frame: Frame) -> bool:
-        """Whether what stands beside the text of *frame* tells leaves apart otherwise now. Then there are no frames."""
+        """True if the siblings of *frame* change how leaves are separated. Then all frames are dropped."""
         at = self._paths[frame.path]
         if at.note(frame.siblings) and at.regroup(self._number):
             self._frames.clear()
@@ -441,7 +441,7 @@ class Documents[T]:
         return False
 
     def _remember(self, unit: Unit, event: str) -> None:
-        """Make a frame of *unit*, where all but one piece of a text is clean and held by nothing."""
+        """Make a frame of *unit* if everything except one piece of a text is clean and not held."""
         new = [leaf for leaf in unit.leaves if leaf.constants < leaf.reads or not leaf.reads]
         if new:
             paths = {leaf.path for leaf in new}
@@ -468,10 +468,10 @@ class Documents[T]:
         if readings:
             frame = Frame(event, before, after, readings, bool(unit.exact), leaf.path, leaf.siblings)
             self._frames = [frame, *self._frames[: _MOST_FRAMES - 1]]
-            unit.frame = frame  # all around the text is clean
+            unit.frame = frame  # everything around the text is clean
 
     def _readings_of(self, leaf: Leaf, exact: bool) -> list[Reading]:
-        """The readings of a leaf; none where it is read together with another path."""
+        """Return the readings of *leaf*; none if it is read together with another path."""
         if exact:
             together = [t.reading for t in self._together.values() if t.reading is not None]
             return [reading for reading in (*self._declared.values(), *together) if reading.has(leaf)]
@@ -480,10 +480,10 @@ class Documents[T]:
             return []
         return at.readings(leaf, self._number)
 
-    # What is passed on.
+    # Passing units on.
 
     def _passed(self, unit: Unit) -> T:
-        """What is passed on of *unit*, which nothing holds any more."""
+        """Return the masked form of *unit*, which no reading holds any more."""
         unit.passed = True
         try:
             masked = self._masked(unit)
@@ -497,7 +497,7 @@ class Documents[T]:
         return passed
 
     def _masked(self, unit: Unit) -> bytes | None:
-        """The body of *unit* with masks; None where nothing in it is masked."""
+        """Return the masked body of *unit*; None if nothing in it is masked."""
         if unit.frame is not None:
             return self._masked_frame(unit, unit.frame)
         document = unit.document
@@ -540,7 +540,7 @@ class Documents[T]:
         return applied(text, changes).encode() if changes else None
 
     def _changes(self, text: str, key: str, parts: Sequence[Part]) -> list[Change]:
-        """What is masked in a *text* that may be one of its own, and has *parts* of values."""
+        """Return the changes to *text*, which may be a complete text and also contain *parts* of longer values."""
         try:
             spans = self._view.detectors.find(text, key)
         except DetectorError as error:
@@ -549,7 +549,7 @@ class Documents[T]:
 
 
 def _is_spelling(body: bytes, document: Any) -> bool:
-    """Whether *body* spells *document*: the text that was taken out of it was the piece, and nothing like it."""
+    """True if *body* spells *document*: the text that was removed from *body* was the leaf, not an equal string."""
     try:
         return bool(parse_answer(body) == document)
     except ContentError:
@@ -557,7 +557,7 @@ def _is_spelling(body: bytes, document: Any) -> bool:
 
 
 def _string(literal: bytes) -> str | None:
-    """The text that one JSON string is; None where *literal* is anything else or more."""
+    """Return the text of one JSON string; None if *literal* is anything else or more."""
     try:
         return msgspec.json.decode(literal, type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
