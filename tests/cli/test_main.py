@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weir.base import wellknown
 from weir.cli import main
-from weir.path import documents
 
 CLI = Path(main.__file__).parent
 
@@ -56,7 +54,3 @@ def test_what_lists_commands_or_prints_a_token_imports_little(tmp_path: Path, ar
     assert [name for name in modules if any(f"{name}.".startswith(f"{one}.") for one in heavy)] == []
     called = {name.removeprefix("weir.cli.") for name in modules if name.startswith("weir.cli.")}
     assert called - SHARED <= {arguments[0]}
-
-
-def test_a_login_and_the_gateway_agree_on_paths() -> None:
-    assert (wellknown.PROTECTED_RESOURCE, wellknown.WHOAMI) == (documents.PROTECTED_RESOURCE, documents.WHOAMI)

@@ -24,7 +24,7 @@ from tests.end_to_end.gateway import (
     token,
     write_policies,
 )
-from weir.path.documents import WHOAMI
+from weir.base.well_known import WHOAMI
 from weir.tls import ca
 
 BODY = json.dumps({"model": "m", "query": "q", "documents": ["a", "b"]})

@@ -1,4 +1,4 @@
-"""Keyed digests that bind an approval to exactly what was reviewed. Pure.
+"""Keyed digests that bind an approval to the exact content that was reviewed. Pure.
 
 They are keyed so that their content cannot be guessed from a digest.
 """

@@ -102,7 +102,7 @@ def signing_key(secret: str) -> bytes:
 
 
 def _url(text: str, folder: Path, environment: Mapping[str, str], *, secret: bool) -> Secret:
-    """Return a URL. A URL that is a *secret* itself, like those of chat services, must be a reference."""
+    """Return a URL. A URL that is a *secret* itself, as for chat services, must be a reference."""
     value = resolve(text, folder, environment)[0] if secret or "${" in text else Secret(text)
     try:
         check_url(value.reveal())

@@ -1,4 +1,4 @@
-"""Compile a rule's terms of approval: its own settings, else those of its connection. Pure."""
+"""Compile a rule's terms of approval: its own settings, else the connection's. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 

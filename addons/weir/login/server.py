@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from weir.auth.urls import check_url, discovery_url
-from weir.base.wellknown import PROTECTED_RESOURCE, WHOAMI
+from weir.base.well_known import PROTECTED_RESOURCE, WHOAMI
 from weir.login.model import LoginError, Option, Provider
 from weir.routing.model import is_loopback
 

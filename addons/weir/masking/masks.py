@@ -143,6 +143,10 @@ class Masks:
     def __bool__(self) -> bool:
         return bool(self._masks)
 
+    def number(self, mask: Mask) -> int:
+        """Return the position of *mask* in the connection's ``masks``."""
+        return self._masks.index(mask)
+
     def record(self, direction: Direction) -> View:
         """Return the masks for the record."""
         return self._view(direction, "record", frozenset(), lambda mask: True)
