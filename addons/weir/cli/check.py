@@ -1,4 +1,4 @@
-"""``weir check``: everything that is wrong, and what is odd, in the policies folder."""
+"""``weir check``: report mistakes and warnings in the policies folder."""
 
 import json
 import sys
@@ -19,13 +19,13 @@ from weir.rehearsal.review import review
 def check(
     folder: Annotated[str, typer.Argument(help="The policies folder, instead of --policies.")] = "",
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
 ) -> None:
-    """Check the policies folder: every mistake at once, with its place and what was probably meant; then warnings.
+    """Check the policies folder: report every mistake with its place and a suggestion, then warnings.
 
-    Warnings are of rules that can never count, that contradict others, or that ask what the profile cannot tell, and
-    of operations that change something and that no rule speaks of. Exits with 2 where the folder cannot be used.
+    Warnings are for rules that never decide, contradict another rule or use a fact that the profile does not have, and
+    for operations that change data and have no rule. The exit code is 2 if the folder cannot be used.
 
     [bold]Examples[/]
 
@@ -53,12 +53,12 @@ def check(
         intercepts = any(listener.mode != "reverse" for listener in loaded.listeners)
         for one, other in loaded.destinations.twins() if intercepts else ():
             text = (
-                f"upstream: {one.name!r} leads to the same, so callers of a proxy reach neither; name another path in "
-                "one of the two, or the listener that it is for (`match: {port: …}`)"
+                f"upstream: {one.name!r} has the same one, so callers of a proxy reach neither; give one of them "
+                "another path, or the port of its listener (`match: {port: …}`)"
             )
             warnings.append(Mistake(other.file, files[other.name].line("upstream"), 1, text))
         if loaded.leaves is None and intercepts:
-            text = "callers are intercepted, and there is no CA here; the gateway needs one: weir ca create"
+            text = "a listener intercepts TLS, and there is no CA here; run: weir ca create"
             warnings.append(Mistake(*_place(path, "mode: "), text))
         for connection in loaded.connections:
             says_writes = "writes" in files[connection.name].settings.model_fields_set
@@ -103,7 +103,7 @@ _PARTS = {DETECTORS: "detector", SOURCES: "credential source", PROFILES: "profil
 
 
 def _place(folder: Path, text: str) -> tuple[str, int, int]:
-    """Where *text* first stands in the folder's files."""
+    """Return the file, line and column of the first *text* in the folder's files."""
     for file in sorted(folder.glob("*.yaml")):
         for number, line in enumerate(file.read_text().splitlines(), 1):
             if text in line:
