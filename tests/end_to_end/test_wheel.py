@@ -1,6 +1,7 @@
 """The wheel, installed without the checkout: `weir init`, `weir check`, `weir run` and mitmdump with `weir bundle`."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.gateway import CREDENTIAL, MINTED, RANKING, ROOT, Gateway, Upstream, free_port
+from tests.end_to_end.gateway import (
+    CREDENTIAL,
+    MINTED,
+    RANKING,
+    ROOT,
+    Gateway,
+    Upstream,
+    free_port,
+    json_answer,
+)
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 
@@ -145,3 +155,94 @@ def test_a_request_passes(
     finally:
         assert gateway.stop() == 0
     assert len([flow for flow in gateway.flows() if flow.response and flow.response.status_code == 200]) >= 1
+
+
+@pytest.fixture(scope="module")
+def extended(installed: Installed, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Return a folder whose policies use the example extension, which is installed in the venv, and a port."""
+    sources = tmp_path_factory.mktemp("extension") / "extension"
+    shutil.copytree(ROOT / "examples" / "extension", sources)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    options = ["--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run(
+        [*pip, "--python", str(installed.binaries / "python"), "install", *options, str(sources)], check=True
+    )
+    folder, port = tmp_path_factory.mktemp("extended"), free_port()
+    policies = folder / "policies"
+    (policies / "vault" / "search").mkdir(parents=True)
+    (policies / "vault" / "search" / "key").write_text(f"{CREDENTIAL}\n")
+    (policies / "gateway.yaml").write_text(
+        f"version: 1\nlisten: [http://127.0.0.1:{port}]\nissuers: [local]\nextensions: [acme-weir]\n"
+    )
+    (policies / "reranker.yaml").write_text(
+        "version: 1\nconnection: reranker\nprofile: cohere\nmatch: {path: /reranker}\n"
+        f"upstream: http://127.0.0.1:{upstream.port}\naccess: {{groups: [users]}}\n"
+        "credential: {header: Authorization, value: 'Bearer ${acme:search/key}'}\n"
+        "masks:\n  - {detect: [acme_badge], with: redact}\n"
+    )
+    return folder, port
+
+
+def test_check_lists_an_extension_and_its_origin(installed: Installed, extended: tuple[Path, int]) -> None:
+    folder, _ = extended
+    said = installed.run(folder, "weir", "check", "--strict").splitlines()
+    assert "extension acme-weir 1.0: detector acme_badge (acme_weir.badges:detector)" in said
+    assert "extension acme-weir 1.0: credential source acme (acme_weir.vault:secret)" in said
+    rows = json.loads(installed.run(folder, "weir", "check", "--json").partition("\n]")[0] + "]")
+    assert [row["level"] for row in rows] == ["info", "info"]
+    (folder / "policies" / "vault" / "search" / "key").rename(folder / "key")
+    try:
+        said = installed.run(folder, "weir", "check")
+        assert any("the source has no secret acme:search/key here" in line for line in said.splitlines())
+    finally:
+        (folder / "key").rename(folder / "policies" / "vault" / "search" / "key")
+
+
+def test_an_extension_masks_and_gives_the_credential(
+    installed: Installed, extended: tuple[Path, int], upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    folder, port = extended
+    token = installed.run(folder, "weir", "token", "--user", "alice", "--group", "users").strip()
+    MINTED.append(token)
+    weir = str(installed.binaries / "weir")
+    gateway = launch(folder, port, command=[weir, "run"], environment=installed.environment)
+    ranked = {"results": [{"index": 0, "relevance_score": 0.5, "document": {"text": "badge AC-204817-2, AC-204817-3"}}]}
+    upstream.answer = lambda seen: json_answer(ranked)
+    try:
+        upstream.seen.clear()
+        answer = gateway.call(body=REQUEST, token=token)
+        assert answer.json["results"][0]["document"]["text"] == "badge [ACME_BADGE], AC-204817-3"
+        assert upstream.seen[0].headers["authorization"] == f"Bearer {CREDENTIAL}"
+        inside = next((installed.binaries.parent / "lib").glob("python*/site-packages/acme_weir/badges.py"))
+        working = inside.read_text()
+    finally:
+        upstream.answer = lambda seen: json_answer(RANKING)
+        assert gateway.stop() == 0
+    inside.write_text(
+        working.replace("digits = [int", "raise OSError('the registry of badges is down')\n    digits = [int")
+    )
+    broken = launch(folder, port, command=[weir, "run"], environment=installed.environment)
+    upstream.answer = lambda seen: json_answer(ranked)
+    try:
+        answer = broken.call(body=REQUEST, token=token)
+        assert (answer.status, answer.problem) == (502, "upstream-unreadable") and b"AC-204817" not in answer.body
+    finally:
+        inside.write_text(working)
+        upstream.answer = lambda seen: json_answer(RANKING)
+        assert broken.stop() == 0
+
+
+def test_mistakes_of_extensions_have_their_place(
+    installed: Installed, extended: tuple[Path, int], tmp_path: Path
+) -> None:
+    folder, _ = extended
+    shutil.copytree(folder / "policies", tmp_path / "policies")
+    file = tmp_path / "policies" / "gateway.yaml"
+    for name, why in (
+        ("nothing-of-this-name", "the package 'nothing-of-this-name' is not installed beside Weir"),
+        ("msgspec", "'msgspec' has no entry points in weir.detectors"),
+    ):
+        file.write_text(file.read_text().replace("[acme-weir]", f"[acme-weir, {name}]"))
+        said = installed.run(tmp_path, "weir", "check", code=2)
+        assert f"policies/gateway.yaml:4:25: extensions[1]: {why}" in said
+        file.write_text(file.read_text().replace(f"[acme-weir, {name}]", "[acme-weir]"))
