@@ -23,6 +23,7 @@ import duckdb
 from mitmproxy import io
 from mitmproxy.http import HTTPFlow
 
+from tests import processes
 from weir.auth.local import mint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,9 @@ BUNDLE = ROOT / "addons" / "gateway.py"
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 CREDENTIAL = "sk-upstream-c2VjcmV0/4f9e81d0"
+
+#: Seconds to wait for an event that always comes. A busy machine needs many; a failure is usually seen earlier.
+PATIENCE = 120.0
 
 #: Every token that a test has used.
 MINTED: list[str] = []
@@ -251,7 +255,7 @@ class Gateway:
 
     folder: Path
     port: int
-    process: subprocess.Popen[str]
+    process: processes.Process
     log: list[str] = field(default_factory=list)
 
     @property
@@ -286,8 +290,8 @@ class Gateway:
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             return say(connection, data)
 
-    def wait_for(self, text: str, seconds: float = 20) -> str:
-        """The log line that contains *text*, once there is one."""
+    def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
+        """The log line that contains *text*, once there is one. Fails at once when the process has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in list(self.log):
@@ -326,7 +330,7 @@ class Gateway:
         """End it and wait; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def recorded_flows(recordings: Path) -> list[HTTPFlow]:
@@ -359,13 +363,17 @@ def start(
     wait: str = "weir: ready",
     command: Sequence[str] = (),
 ) -> Gateway:
-    """Start mitmdump with the bundle in *folder* and wait until it is ready."""
-    line = list(command) or [str(MITMDUMP), *(a for script in scripts for a in ("-s", str(script)))]
-    line += arguments
+    """Start mitmdump with the bundle, or *command*, in *folder*; return when its log contains *wait*."""
     env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, "PYTHONUNBUFFERED": "1", **(environment or {})}
-    process = subprocess.Popen(
-        line, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
+    process: processes.Process
+    if command:
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace",
+        )  # fmt: skip
+    else:
+        options = [option for script in scripts for option in ("-s", str(script))]
+        process = processes.start("mitmdump", *options, *arguments, folder=folder, environment=env)
     gateway = Gateway(folder, port, process)
 
     def read() -> None:
