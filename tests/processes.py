@@ -7,7 +7,6 @@ The child sets its folder, environment, arguments and output, then calls the sam
 A program whose environment changes how Python or OpenSSL starts is executed instead, since a fork would ignore that.
 """
 
-import array
 import atexit
 import contextlib
 import functools
@@ -24,7 +23,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Protocol, TextIO
 
@@ -34,6 +33,7 @@ BIN = Path(sys.executable).parent
 
 #: A name that begins so is read when a process starts, by Python, the linker or OpenSSL.
 _READ_AT_START = ("PYTHON", "LD_", "SSL", "OPENSSL")
+_READ_LATER = ("PYTHONUNBUFFERED", "PYTHON_KEYRING_BACKEND")
 
 
 class Process(Protocol):
@@ -94,21 +94,18 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def start(
-    program: Program, *arguments: str | Path, folder: Path, environment: Mapping[str, str], stdout: int = subprocess.PIPE
-) -> Process:
-    """Start *program* in *folder* with all of its *environment*; its output and errors go to one pipe, or to *stdout*."""
+def start(program: Program, *arguments: str | Path, folder: Path, environment: Mapping[str, str]) -> Process:
+    """Start *program* in *folder*; *environment* is all of it. What it prints and its errors go to one pipe."""
     if executed(environment):
         return subprocess.Popen(
-            [str(BIN / program), *map(str, arguments)], cwd=folder, env=dict(environment), stdout=stdout,
+            [str(BIN / program), *map(str, arguments)], cwd=folder, env=dict(environment), stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
-    if stdout != subprocess.PIPE:
-        return _fork(program, arguments, folder, environment, stdout, stdout, None)
     reading, writing = os.pipe()
     try:
         lines = open(reading, encoding="utf-8", errors="replace")  # noqa: SIM115
-        return _fork(program, arguments, folder, environment, writing, writing, lines)
+        with open(os.devnull) as nothing:
+            return _fork(program, arguments, folder, environment, (nothing.fileno(), writing, writing), lines)
     finally:
         os.close(writing)
 
@@ -118,17 +115,20 @@ def run(
     *arguments: str | Path,
     folder: Path,
     environment: Mapping[str, str] | None = None,
+    input: str = "",
     timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
-    """Run *program* to its end in *folder*, with further variables of the *environment*; its output, errors and code."""
+    """Run *program* to its end in *folder*, with more variables in *environment*; return its output, errors and code."""
     whole = {**os.environ, **(environment or {})}
     if executed(whole):
         return subprocess.run(
-            [str(BIN / program), *map(str, arguments)], cwd=folder, env=whole, capture_output=True, text=True,
-            check=False, timeout=timeout,
+            [str(BIN / program), *map(str, arguments)], cwd=folder, env=whole, input=input, capture_output=True,
+            text=True, check=False, timeout=timeout,
         )  # fmt: skip
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
-        process = _fork(program, arguments, folder, whole, said.fileno(), errors.fileno(), None)
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+        given.write(input.encode())
+        given.seek(0)
+        process = _fork(program, arguments, folder, whole, (given.fileno(), said.fileno(), errors.fileno()), None)
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -138,7 +138,7 @@ def run(
         texts = []
         for file in (said, errors):
             file.seek(0)
-            texts.append(io.TextIOWrapper(file, encoding="utf-8").read())
+            texts.append(file.read().decode())
     return subprocess.CompletedProcess([program, *map(str, arguments)], code, *texts)
 
 
@@ -147,7 +147,7 @@ def executed(environment: Mapping[str, str]) -> bool:
     return any(
         environment.get(name) != os.environ.get(name)
         for name in environment.keys() | os.environ.keys()
-        if name.startswith(_READ_AT_START) and name != "PYTHONUNBUFFERED"
+        if name.startswith(_READ_AT_START) and name not in _READ_LATER
     )
 
 
@@ -172,13 +172,20 @@ _first = threading.Lock()
 
 
 def _fork(
-    program: Program, arguments: Any, folder: Path, environment: Mapping[str, str], out: int, err: int, lines: TextIO | None
+    program: Program,
+    arguments: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    streams: tuple[int, int, int],
+    lines: TextIO | None,
 ) -> Forked:
-    wanted = {"program": program, "arguments": [str(a) for a in arguments], "folder": str(folder), "environment": dict(environment)}
+    wanted = {
+        "program": program, "arguments": [str(argument) for argument in arguments], "folder": str(folder),
+        "environment": dict(environment),
+    }  # fmt: skip
     ours, theirs = socket.socketpair()
     with theirs, _first:
-        fds = array.array("i", [out, err, theirs.fileno()])
-        _origin().control.sendmsg([json.dumps(wanted).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        socket.send_fds(_origin().control, [json.dumps(wanted).encode()], [theirs.fileno(), *streams])
     pid = ours.recv(32)
     assert pid, "the process that forks programs has ended"
     return Forked(int(pid), ours, lines)
@@ -196,10 +203,10 @@ def _serve(control: socket.socket) -> Callable[[], object]:
     while True:
         for key, _ in selector.select():
             if key.fileobj is control:
-                message, received, _, _ = socket.recv_fds(control, 1 << 20, 3)
+                message, received, _, _ = socket.recv_fds(control, 1 << 20, 4)
                 if not message:
                     os._exit(0)
-                out, err, answers = received
+                answers, *streams = received
                 pid = os.fork()
                 if pid == 0:
                     selector.close()
@@ -208,9 +215,9 @@ def _serve(control: socket.socket) -> Callable[[], object]:
                         os.close(ended)
                         status.close()
                     os.close(answers)
-                    return _become(programs, json.loads(message), out, err)
-                os.close(out)
-                os.close(err)
+                    return _become(programs, json.loads(message), streams)
+                for stream in streams:
+                    os.close(stream)
                 status = socket.socket(fileno=answers)
                 status.send(str(pid).encode())
                 waiting[ended := os.pidfd_open(pid)] = pid, status
@@ -230,7 +237,7 @@ def _programs() -> dict[str, Callable[[], object]]:
     import mitmproxy.tools.main
 
     import weir.cli.main
-    import weir.path.stack  # noqa: F401
+    import weir.path.stack
     from weir.base import normal
     from weir.profiles.profile import load_profile
 
@@ -240,13 +247,13 @@ def _programs() -> dict[str, Callable[[], object]]:
 
 
 def _become(
-    programs: Mapping[str, Callable[[], object]], wanted: Mapping[str, Any], out: int, err: int
+    programs: Mapping[str, Callable[[], object]], wanted: Mapping[str, Any], streams: Sequence[int]
 ) -> Callable[[], object]:
-    """Take the folder, environment, arguments and output of the program, as if this process had been executed for it."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    for fd in {out, err}:
-        os.close(fd)
+    """Take the folder, environment, arguments and streams of the program, as if this process were executed for it."""
+    for fd, stream in enumerate(streams):
+        os.dup2(stream, fd)
+        os.close(stream)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
     os.chdir(wanted["folder"])

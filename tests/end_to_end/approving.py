@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from tests.end_to_end.gateway import CONNECTION, Answer, Gateway, Upstream, free_port, token, write_policies
+from tests import processes
+from tests.end_to_end.gateway import CONNECTION, PATIENCE, Answer, Gateway, Upstream, free_port, token, write_policies
 from weir.state.store import Store, open_store
 
 WEIR = Path(sys.executable).with_name("weir")
@@ -105,7 +105,7 @@ class Admin:
 
     folder: Path
     port: int
-    process: "subprocess.Popen[str] | None" = None
+    process: processes.Process | None = None
     log: list[str] = field(default_factory=list)
 
     @property
@@ -120,15 +120,13 @@ class Admin:
 
     def begin(self) -> None:
         """Start it."""
-        self.process = subprocess.Popen(
-            [str(WEIR), "admin"], cwd=self.folder, env={**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        environment = {**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"}
+        self.process = processes.start("weir", "admin", folder=self.folder, environment=environment)
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
     def ready(self) -> None:
         """Wait until it serves, whoever started it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/healthz", verify=PLAIN).status_code == 200:
@@ -137,7 +135,7 @@ class Admin:
             assert time.monotonic() < deadline and not ended, "".join(self.log)
             time.sleep(0.05)
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
+    def _read(self, process: processes.Process) -> None:
         assert process.stdout is not None
         self.log.extend(iter(process.stdout.readline, ""))
         process.stdout.close()
@@ -146,7 +144,7 @@ class Admin:
         """End it and wait."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def ask(self, method: str, path: str, who: str, **how: Any) -> httpx.Response:
@@ -255,8 +253,7 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
     (folder / "policies" / "schedules" / "search.yaml").write_text(SCHEDULE)
     options: dict[str, Any] = {}
     if arguments and arguments[0] == "run":
-        options["command"] = [str(WEIR), *arguments]
-        arguments = ()
+        options["program"] = "weir"
     else:
         arguments = ("-n", "--set", "weir_listen=true", *arguments)
         admin.begin()
@@ -268,9 +265,7 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
 
 def weir(site: Site, *arguments: str, who: str = "", code: int = 0) -> Any:
     """A command of the gateway's machine; its JSON, where it prints some."""
-    environment = {**os.environ, "WEIR_TOKEN": who, "WEIR_ADMIN_URL": site.admin.url, "TEST_UPSTREAM_KEY": "sk-x"}
-    done = subprocess.run(
-        [str(WEIR), *arguments], cwd=site.gateway.folder, env=environment, capture_output=True, text=True, check=False
-    )
+    environment = {"WEIR_TOKEN": who, "WEIR_ADMIN_URL": site.admin.url, "TEST_UPSTREAM_KEY": "sk-x"}
+    done = processes.run("weir", *arguments, folder=site.gateway.folder, environment=environment)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr

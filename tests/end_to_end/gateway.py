@@ -361,9 +361,13 @@ def start(
     scripts: Sequence[Path] = (BUNDLE,),
     environment: dict[str, str] | None = None,
     wait: str = "weir: ready",
+    program: processes.Program = "mitmdump",
     command: Sequence[str] = (),
 ) -> Gateway:
-    """Start mitmdump with the bundle, or *command*, in *folder*; return when its log contains *wait*."""
+    """Start mitmdump with the bundle in *folder*; return when its log contains *wait*.
+
+    With *program* ``weir`` start that command with the arguments; with *command* execute it instead of forking.
+    """
     env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, "PYTHONUNBUFFERED": "1", **(environment or {})}
     process: processes.Process
     if command:
@@ -372,8 +376,8 @@ def start(
             errors="replace",
         )  # fmt: skip
     else:
-        options = [option for script in scripts for option in ("-s", str(script))]
-        process = processes.start("mitmdump", *options, *arguments, folder=folder, environment=env)
+        options = [option for script in scripts for option in ("-s", str(script))] if program == "mitmdump" else []
+        process = processes.start(program, *options, *arguments, folder=folder, environment=env)
     gateway = Gateway(folder, port, process)
 
     def read() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.approving import CAROL, WEIR, Launch, Site, Waiting, body, free_admin, start_site, token_of, weir
+from tests import processes
+from tests.end_to_end.approving import CAROL, Launch, Site, Waiting, body, free_admin, start_site, token_of, weir
 from tests.end_to_end.gateway import Seen, Upstream, json_answer, websocket_accept, websocket_handshake
 
 
@@ -580,7 +581,8 @@ def test_the_commands(site: Site, user: str, caller: str, carol: str) -> None:
     waiting = Waiting(site.gateway, body=body(user), token=caller)
     asked = site.admin.of(user, carol)
     watching = subprocess.Popen(
-        [str(WEIR), "approvals", "watch", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        [str(processes.BIN / "weir"), "approvals", "watch", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "WEIR_TOKEN": carol, "WEIR_ADMIN_URL": site.admin.url}, cwd=site.gateway.folder,
     )  # fmt: skip
     assert watching.stdout is not None

@@ -48,8 +48,7 @@ def running(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) 
         if workers == 1:
             gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
         else:
-            command = [str(gateways.MITMDUMP.with_name("weir")), "run", "--workers", str(workers)]
-            gateway = launch(tmp_path, port, command=command)
+            gateway = launch(tmp_path, port, "run", "--workers", str(workers), program="weir")
             gateway.wait_for("ready as worker w1")
         started.append(gateway)
         return gateway

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,8 +31,6 @@ from tests.end_to_end.gateway import (
 from weir.approvals.model import Person
 from weir.policyset.load import load_without_secrets
 from weir.state.database import Database
-
-WEIR = Path(sys.executable).with_name("weir")
 
 RERANKER = """
 limits:
@@ -633,7 +630,7 @@ def test_a_stop_and_a_reload_reach_every_worker(
 ) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port, "rules: [{name: cap, when: {documents: {gt: 5}}, effect: deny}]\n")
-    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"])
+    gateway = launch(tmp_path, port, "run", "--workers", "2", program="weir")
     gateway.wait_for("ready as worker w1")
 
     def statuses(documents: int = 2) -> set[int]:

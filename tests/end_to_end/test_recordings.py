@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests import needs
+from tests import needs, processes
 from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, recorded_flows, token, write_policies
 from weir.cli.main import app
 from weir.recorder.evidence import CHECKPOINT, Signer
@@ -27,7 +27,6 @@ from weir.recorder.folder import Recordings
 from weir.recorder.verify import check
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
-WEIR = Path(sys.executable).with_name("weir")
 #: Rounds of kill -9; more are asked for with WEIR_TEST_ROUNDS=50.
 ROUNDS = int(os.environ.get("WEIR_TEST_ROUNDS", "2"))
 SHARED = ("-n", "--set", "weir_listen=true", "--set", "weir_reuse_port=true")
@@ -94,7 +93,7 @@ def opens_in_mitmdump(recordings: Path) -> None:
     """Every file, in the stock mitmdump, with no addon of ours."""
     paths = sorted((recordings / "segments").glob("*/*/*.mitm"))
     for path in random.sample(paths, min(3, len(paths))):
-        done = subprocess.run([MITMDUMP, "-q", "-nr", path], capture_output=True, text=True, check=False, timeout=60)
+        done = processes.run("mitmdump", "-q", "-nr", path, folder=recordings)
         assert done.returncode == 0, done.stderr
     recorded_flows(recordings)  # the rest by its reader: it raises where a file is torn
 
@@ -352,17 +351,13 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     assert "curl" in weir(tmp_path, "sessions", "export", "--sql", "status = 200", "--as", "curl")
     assert (
         "nothing on record matches"
-        in subprocess.run(
-            [WEIR, "sessions", "show", "no-such", "--recordings", tmp_path / "recordings"],
-            capture_output=True,
-            text=True,
-            check=False,
+        in processes.run(
+            "weir", "sessions", "show", "no-such", "--recordings", tmp_path / "recordings", folder=tmp_path
         ).stderr
     )
     script = "SELECT count(*) AS n\nFROM flows;\n.json\nSELECT 1 AS one;\n.views\nSELECT nonsense;\n.quit\n"
-    done = subprocess.run(
-        [WEIR, "sql", "--recordings", tmp_path / "recordings"], input=script, capture_output=True, text=True, check=True
-    )
+    done = processes.run("weir", "sql", "--recordings", tmp_path / "recordings", folder=tmp_path, input=script)
+    assert done.returncode == 0
     assert (
         "│ 3 │" in done.stdout
         and '"one": 1' in done.stdout

@@ -1,13 +1,13 @@
 """Recordings in stock mitmproxy, and replayed through the bundle: as responses (-S) and as requests (-C)."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, token, write_policies
+from tests import processes
+from tests.end_to_end.gateway import Gateway, Upstream, free_port, token, write_policies
 
 MASKS = "masks: [{fields: ['$.documents[*].user_id'], with: hash}]\n"
 PLAIN = {"model": "m", "query": "weir", "documents": ["a mill", "a weir"]}
@@ -36,7 +36,9 @@ def restart(
 
 
 def test_stock_mitmdump_reads_it(recording: Path) -> None:
-    printed = subprocess.run([MITMDUMP, "-nr", recording], capture_output=True, text=True, check=True).stdout
+    done = processes.run("mitmdump", "-nr", recording, folder=recording.parent)
+    assert done.returncode == 0
+    printed = done.stdout
     assert printed.count("<< 200 OK") == 2 and printed.count("<< 401 Unauthorized") == 1
 
 

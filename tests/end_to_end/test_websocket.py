@@ -5,7 +5,6 @@ import json
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +19,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
+from tests import processes
 from tests.cli import inside
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     BUNDLE,
     CREDENTIAL,
     KEY,
-    MITMDUMP,
     Gateway,
     free_port,
     json_answer,
@@ -216,9 +215,9 @@ def test_messages(site: Site) -> None:
     assert "refused" not in shown
     files = [str(path) for path in (site.gateway.recordings / "segments").rglob("*.mitm")]
     for file in files:
-        read = subprocess.run(
-            [MITMDUMP, "--flow-detail", "3", "-nr", file], capture_output=True, text=True, check=True
-        ).stdout
+        done = processes.run("mitmdump", "--flow-detail", "3", "-nr", file, folder=site.gateway.folder)
+        assert done.returncode == 0
+        read = done.stdout
         assert "write to (mail)" in read or "realtime" not in file
         assert "Error" not in read
     (handshake,) = site.gateway.sql(f"SELECT operation, status, model, session_id, \"user\" FROM flows WHERE request_id = '{opened}'")  # fmt: skip
