@@ -31,6 +31,9 @@ Program = Literal["mitmdump", "weir"]
 
 BIN = Path(sys.executable).parent
 
+#: Seconds to wait for an event that always comes. A busy machine needs many; a failure is usually seen earlier.
+PATIENCE = 120.0
+
 #: A name that begins so is read when a process starts, by Python, the linker or OpenSSL.
 _READ_AT_START = ("PYTHON", "LD_", "SSL", "OPENSSL")
 _READ_LATER = ("PYTHONUNBUFFERED", "PYTHON_KEYRING_BACKEND")
@@ -116,7 +119,7 @@ def run(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     input: str = "",
-    timeout: float = 120,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Run *program* to its end in *folder*, with more variables in *environment*; return its output, errors and code."""
     whole = {**os.environ, **(environment or {})}

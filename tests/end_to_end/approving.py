@@ -150,7 +150,7 @@ class Admin:
     def ask(self, method: str, path: str, who: str, **how: Any) -> httpx.Response:
         """One call of the API with the token *who*."""
         headers = {"Authorization": f"Bearer {who}"}
-        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, verify=PLAIN, **how)
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=PATIENCE, verify=PLAIN, **how)
 
     def get(self, approval_id: str, who: str, **parameters: str) -> Any:
         """One approval."""
@@ -158,7 +158,7 @@ class Admin:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def of(self, user: str, who: str, state: str = "pending", seconds: float = 10) -> Any:
+    def of(self, user: str, who: str, state: str = "pending", seconds: float = PATIENCE) -> Any:
         """The one approval in *state* that *user* asked for, once there is one."""
         deadline = time.monotonic() + seconds
         while True:
@@ -188,7 +188,7 @@ class Waiting:
             self.answer = gateway.call(*arguments, **options)
         self.done = time.monotonic()
 
-    def result(self, seconds: float = 60) -> Answer:
+    def result(self, seconds: float = PATIENCE) -> Answer:
         """What the caller received in the end."""
         self._thread.join(seconds)
         assert self.answer is not None, "no answer"
@@ -220,7 +220,7 @@ class Site:
     def row(self, answer: Answer, columns: str) -> tuple[Any, ...]:
         """What the index says of the request that was answered so."""
         request_id = answer.headers["x-request-id"]
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not (rows := self.gateway.sql(f"SELECT {columns} FROM flows WHERE request_id = '{request_id}'")):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -24,6 +24,7 @@ from mitmproxy import io
 from mitmproxy.http import HTTPFlow
 
 from tests import processes
+from tests.processes import PATIENCE
 from weir.auth.local import mint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +32,6 @@ BUNDLE = ROOT / "addons" / "gateway.py"
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 CREDENTIAL = "sk-upstream-c2VjcmV0/4f9e81d0"
-
-#: Seconds to wait for an event that always comes. A busy machine needs many; a failure is usually seen earlier.
-PATIENCE = 120.0
 
 #: Every token that a test has used.
 MINTED: list[str] = []
@@ -277,7 +275,7 @@ class Gateway:
         sent = {"Content-Type": "application/json"} if data is not None else {}
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
             response = connection.getresponse()
@@ -287,7 +285,7 @@ class Gateway:
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes as they are; one response, or nothing where the gateway closes without one."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             return say(connection, data)
 
     def wait_for(self, text: str, seconds: float = PATIENCE) -> str:

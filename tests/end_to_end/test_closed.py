@@ -16,6 +16,7 @@ from tests.end_to_end.gateway import (
     BUNDLE,
     CONNECTION,
     GATEWAY,
+    PATIENCE,
     Gateway,
     Upstream,
     free_port,
@@ -250,7 +251,7 @@ def test_nothing_in_a_flow_file_gives_authority(
     recording = sorted((tmp_path / "recordings/segments/reranker").glob("*/*.mitm"))[0]
     reached = len(upstream.seen)
     replayed = launch(tmp_path, port, "-n", "-C", str(recording), wait="credentials-required")
-    replayed.process.wait(timeout=20)
+    replayed.process.wait(timeout=PATIENCE)
     assert len(upstream.seen) == reached == 1
 
 
@@ -300,7 +301,7 @@ def test_a_recordings_folder_that_vanishes_refuses_and_recovers_by_itself(gatewa
 
 def _refused_soon(gateway: Gateway, upstream: Upstream) -> int:
     """Call until the recorder has noticed (a success vouches for 50 ms); how many requests reached the upstream."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while gateway.call(body=REQUEST, token=token()).problem != "recorder-unavailable":
         assert time.monotonic() < deadline, "the recorder never noticed"
     return len(upstream.seen)

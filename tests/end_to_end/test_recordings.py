@@ -20,7 +20,16 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import needs, processes
-from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, recorded_flows, token, write_policies
+from tests.end_to_end.gateway import (
+    MITMDUMP,
+    PATIENCE,
+    Gateway,
+    Upstream,
+    free_port,
+    recorded_flows,
+    token,
+    write_policies,
+)
 from weir.cli.main import app
 from weir.recorder.evidence import CHECKPOINT, Signer
 from weir.recorder.folder import Recordings
@@ -57,7 +66,7 @@ class Load:
 
     def wait_for(self, count: int) -> None:
         """Until *count* more requests were answered."""
-        until, deadline = len(self.answered) + count, time.monotonic() + 30
+        until, deadline = len(self.answered) + count, time.monotonic() + PATIENCE
         while len(self.answered) < until:
             assert time.monotonic() < deadline, f"{len(self.answered)} answered, {self.statuses}"
             time.sleep(0.01)
@@ -66,7 +75,7 @@ class Load:
         """End the callers; the ids of what was answered."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         return set(self.answered)
 
 
@@ -186,7 +195,7 @@ def test_a_folder_that_takes_no_more_refuses_and_recovers(
 
 def refused(load: Load) -> None:
     """Until nothing passes any more."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         before = len(load.answered)
         time.sleep(0.4)
@@ -213,7 +222,7 @@ def test_what_is_sent_or_streams_is_on_record_before(
     upstream.answer = answer
     caller = threading.Thread(target=lambda: _quietly(lambda: gateway.call(body=REQUEST, token=token())), daemon=True)
     caller.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not gateway.sql("SELECT count(*) FROM intents")[0][0] and time.monotonic() < deadline:
         time.sleep(0.05)
     assert seen == [[]]  # a ranking is not announced before it is sent; that it streams is, before its first byte
@@ -443,7 +452,7 @@ def test_the_page_in_the_readme_checks_a_proof(
         assert done.returncode in (0, 1), done.stderr
         return done.returncode == 0
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while "no checkpoint covers it yet" in weir_output(tmp_path, "evidence", "prove", ids[2]):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import processes
-from tests.end_to_end.gateway import Gateway, Upstream, free_port, token, write_policies
+from tests.end_to_end.gateway import PATIENCE, Gateway, Upstream, free_port, token, write_policies
 
 MASKS = "masks: [{fields: ['$.documents[*].user_id'], with: hash}]\n"
 PLAIN = {"model": "m", "query": "weir", "documents": ["a mill", "a weir"]}
@@ -47,7 +47,7 @@ def test_the_bundle_shows_it_without_recording_it_again(
 ) -> None:
     reached = len(upstream.seen)
     gateway = restart(tmp_path, upstream, launch, "-nr", str(recording))
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     assert len(gateway.flows()) == 3 and len(upstream.seen) == reached
 
 
@@ -88,7 +88,7 @@ def test_sent_again_by_an_operator(
     gateway = restart(
         tmp_path, upstream, launch, "-n", "-C", str(recording), environment={"WEIR_TOKEN": token("operator")}
     )
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     # The plain one goes; the refused one has no body left; the masked one would not be what was sent.
     assert len(upstream.seen) == reached + 1
     assert json.loads(upstream.seen[-1].body) == PLAIN
@@ -106,7 +106,7 @@ def test_a_masked_request_is_sent_again_only_when_asked_for_by_name(
         tmp_path, upstream, launch, "-n", "-C", str(recording), "--set", "weir_replay_allow=masked",
         environment={"WEIR_TOKEN": token("operator")},
     )  # fmt: skip
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     assert len(upstream.seen) == reached + 2
     assert json.loads(upstream.seen[-1].body)["documents"][0]["user_id"].startswith("hash:")
 
@@ -120,7 +120,7 @@ def test_an_operator_is_judged_like_any_caller(
     gateway = restart(
         tmp_path, upstream, launch, "-n", "-C", str(recording), environment={"WEIR_TOKEN": value} if value else {}
     )
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     assert len(upstream.seen) == reached
     assert gateway.sql("SELECT count(*) FROM flows WHERE replay = 'request' AND problem IS NOT NULL") == [(3,)]
 

@@ -215,7 +215,7 @@ def test_a_gateway_that_cannot_wait_longer_still_records_what_it_sent(gateway: G
 
     def never(seen: object) -> bytes:
         arrived.set()
-        over.wait(30)
+        over.wait(PATIENCE)
         return b""
 
     upstream.answer = never  # type: ignore[assignment]

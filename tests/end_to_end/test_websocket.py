@@ -26,6 +26,7 @@ from tests.end_to_end.gateway import (
     BUNDLE,
     CREDENTIAL,
     KEY,
+    PATIENCE,
     Gateway,
     free_port,
     json_answer,
@@ -169,7 +170,7 @@ def _echo(site: Site) -> Iterator[None]:
         assert "crashed" not in line, line
 
 
-def until(true: Callable[[], Any], seconds: float = 10) -> Any:
+def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := true()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -180,7 +181,7 @@ def closed(client: ClientConnection) -> tuple[int | None, str | None]:
     """The code and reason with which the gateway closes; what comes before is thrown away."""
     with contextlib.suppress(ConnectionClosed):
         while True:
-            client.recv(timeout=10)
+            client.recv(timeout=PATIENCE)
     return client.close_code, client.close_reason
 
 
@@ -191,13 +192,13 @@ def test_messages(site: Site) -> None:
         assert client.response is not None
         opened = client.response.headers["X-Request-Id"]
         client.send(json.dumps({"text": "write to eva@example.com"}))
-        assert json.loads(client.recv(timeout=10)) == {"text": "write to (mail)"}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"text": "write to (mail)"}
         assert json.loads(site.service.heard[-1]) == {"text": "write to (mail)"}
         said = site.recorded(opened, "message")  # while it is open
         assert [m.from_client for f in said for m in f.websocket.messages] == [True, False]  # type: ignore[union-attr]
         site.service.say = lambda connection, message: connection.send('{"secret": "s", "a": 1}')
         client.send("[1]")
-        assert json.loads(client.recv(timeout=10)) == {"secret": "x", "a": 1}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"secret": "x", "a": 1}
     head = site.service.heads[-1]
     assert head["authorization"] == f"Bearer {CREDENTIAL}"
     assert "sec-websocket-extensions" not in head
@@ -240,7 +241,7 @@ def test_a_text_that_is_told_in_pieces(site: Site) -> None:
         said = []
         with contextlib.suppress(ConnectionClosed):
             while True:
-                said.append(json.loads(client.recv(timeout=10)))
+                said.append(json.loads(client.recv(timeout=PATIENCE)))
         text = "".join(s.get("delta", "") for s in said)
         assert text == "Write to (mail) today or 12"
         assert said[-1]["type"] == "response.text.done"
@@ -264,7 +265,7 @@ def test_who_may_open_one(site: Site) -> None:
         assert len(site.service.heads) == before
     with site.open(origin=f"http://127.0.0.1:{site.gateway.port}") as client:  # type: ignore[arg-type]
         client.send("{}")
-        assert client.recv(timeout=10) == "{}"
+        assert client.recv(timeout=PATIENCE) == "{}"
 
 
 def handshake(*lines: str, key: str = KEY, method: str = "GET") -> bytes:
@@ -304,7 +305,7 @@ def test_half_a_handshake(site: Site) -> None:
 def test_answers_that_open_none(answer: str, deaf: "Deaf") -> None:
     deaf.answer = answer
     plain = handshake().replace(b"Upgrade: websocket\r\n", b"").replace(b"/v1/realtime", b"/v1/models")
-    with socket.create_connection(("127.0.0.1", deaf.gateway.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", deaf.gateway.port), timeout=PATIENCE) as connection:
         for request, status in ((handshake(), 502), (plain, 200), (handshake(), 502)):
             reply = say(connection, request)
             assert reply.startswith(b"HTTP/1.1 %d " % status), reply
@@ -430,7 +431,7 @@ def test_a_flood(site: Site) -> None:
         client.send("{}")
         time.sleep(2)  # nothing is taken
         assert site.gateway.memory() < used + (20 << 20)
-        client.recv(timeout=10)
+        client.recv(timeout=PATIENCE)
 
 
 def test_a_value_without_end(site: Site) -> None:
@@ -451,7 +452,7 @@ def test_a_message_is_held_no_longer_than_a_while(site: Site) -> None:
         for text in ("one", "and two"):
             asked = time.monotonic()
             client.send(json.dumps({"text": text}))
-            assert json.loads(json.loads(client.recv(timeout=10))["said"]) == {"TEXT": text.upper()}
+            assert json.loads(json.loads(client.recv(timeout=PATIENCE))["said"]) == {"TEXT": text.upper()}
             assert 0.2 < time.monotonic() - asked < 3  # a side is silent for a quarter of a second
 
 
@@ -470,16 +471,16 @@ def test_it_may_be_silent(site: Site) -> None:
     """Neither the time to a first byte nor that between requests counts; and pings go through to the other side."""
     with site.open() as client:
         time.sleep(4)
-        assert client.ping("what is in it stays here").wait(10)
+        assert client.ping("what is in it stays here").wait(PATIENCE)
         client.send("{}")
-        assert client.recv(timeout=10) == "{}"
+        assert client.recv(timeout=PATIENCE) == "{}"
 
 
 def test_the_caller_goes(site: Site) -> None:
     before = len(site.service.closed)
     with site.open() as client:
         client.send("{}")
-        client.recv(timeout=10)
+        client.recv(timeout=PATIENCE)
         client.socket.shutdown(socket.SHUT_RDWR)
     assert until(lambda: 1001 in site.service.closed[before:])
 
@@ -490,7 +491,7 @@ def test_a_credential_that_comes_back(site: Site) -> None:
         site.service.say = lambda connection, message, said=said: connection.send(said)  # type: ignore[misc]
         with site.open() as client:
             client.send("{}")
-            assert CREDENTIAL not in json.loads(client.recv(timeout=10))[0]
+            assert CREDENTIAL not in json.loads(client.recv(timeout=PATIENCE))[0]
 
 
 def test_through_the_proxy(site: Site) -> None:
@@ -499,10 +500,10 @@ def test_through_the_proxy(site: Site) -> None:
     proxy = f"http://user:{token()}@127.0.0.1:{site.explicit}"
     with connect(f"wss://localhost:{site.secure.port}/v1/realtime?model=m", proxy=proxy, ssl=tls) as client:
         client.send('{"a": "eva@example.com"}')
-        assert json.loads(client.recv(timeout=10)) == {"a": "(mail)"}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"a": "(mail)"}
         time.sleep(3)
         client.send("{}")
-        assert client.recv(timeout=10) == "{}"
+        assert client.recv(timeout=PATIENCE) == "{}"
 
 
 @pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # how that library opens one
@@ -544,7 +545,7 @@ def test_a_room_that_raises_closes(site: Site, part: str) -> None:
             with contextlib.suppress(ConnectionClosed):
                 client.send("{}")
                 while True:
-                    said.append(client.recv(timeout=10))
+                    said.append(client.recv(timeout=PATIENCE))
             assert client.close_code == 1011
     except InvalidStatus as refused:
         status = refused.response.status_code
@@ -556,7 +557,7 @@ def test_a_room_that_raises_closes(site: Site, part: str) -> None:
         assert len(site.service.heard) == heard
     with site.open() as client:
         client.send("{}")
-        assert json.loads(client.recv(timeout=10)) == {"secret": "x"}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"secret": "x"}
 
 
 def test_who_is_let_in_no_longer(site: Site) -> None:
@@ -573,7 +574,7 @@ def test_who_is_let_in_no_longer(site: Site) -> None:
         mine = mint(f"leaver-{code}-{reason[0]}", ["search"], 600).reveal()
         with site.open(additional_headers={"Authorization": f"Bearer {mine}"}) as client:
             client.send("{}")
-            assert client.recv(timeout=10) == "{}"
+            assert client.recv(timeout=PATIENCE) == "{}"
             end()
             assert closed(client) == (code, reason)
         if reason == "Stopped":
@@ -600,7 +601,7 @@ def test_the_gateway_stops(tmp_path: Path, launch: Callable[..., Gateway]) -> No
             assert client.response is not None
             opened = client.response.headers["X-Request-Id"]
             client.send("{}")
-            assert client.recv(timeout=10) == "{}"
+            assert client.recv(timeout=PATIENCE) == "{}"
             with pytest.raises(InvalidStatus) as refused, site.open():
                 pass
             assert refused.value.response.status_code == 429  # one at once, for as long as it is open
