@@ -9,6 +9,7 @@ import base64
 import os
 import re
 import signal
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,36 @@ LONG = (
 
 #: What a token or a credential consists of, and what it looks like in base64.
 SECRET = rb"[A-Za-z0-9_.~+/=-]"
+
+
+#: Files of many tests that need nothing from each other, with the number of parts in which they are distributed.
+PARTS = {
+    "masking/test_stream_shapes.py": 12, "masking/test_disguises.py": 4, "masking/test_masks.py": 3, "end_to_end/test_start.py": 3,
+    "end_to_end/test_identity.py": 4, "end_to_end/test_stream_clients.py": 3, "end_to_end/test_recordings.py": 4,
+    "end_to_end/test_login.py": 2, "end_to_end/test_replay.py": 2, "recorder/test_index.py": 2, "policy/test_texts.py": 2,
+}  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute files as ``--dist loadfile`` does, but some in parts, and by the kind of state where tests have one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            if parts := PARTS.get(file.removeprefix("tests/")):
+                return f"{file} {zlib.crc32(test.encode()) % parts}"
+            return f"{file} redis" if "[redis" in test else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m smoke``, do not import files without such tests: they may need packages that are not installed."""
+    if config.option.markexpr != "smoke" or not collection_path.name.startswith("test_"):
+        return None
+    return "pytest.mark.smoke" not in collection_path.read_text() or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

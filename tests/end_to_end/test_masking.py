@@ -93,6 +93,7 @@ def read_until(connection: socket.socket, *ends: bytes) -> bytes:
     return data
 
 
+@pytest.mark.smoke
 def test_a_chat_stream_is_masked_while_it_comes(site: Gateway, upstream: Upstream) -> None:
     seen_first = threading.Event()
 

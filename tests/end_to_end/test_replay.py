@@ -42,6 +42,7 @@ def test_stock_mitmdump_reads_it(recording: Path) -> None:
     assert printed.count("<< 200 OK") == 2 and printed.count("<< 401 Unauthorized") == 1
 
 
+@pytest.mark.smoke
 def test_the_bundle_shows_it_without_recording_it_again(
     recording: Path, tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:

@@ -62,6 +62,7 @@ def test_no_policies(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_an_invalid_file(tmp_path: Path) -> None:
     port = free_port()
     write_policies(tmp_path, port, 1, "acces: {}\n")
@@ -147,6 +148,7 @@ def test_options_that_closedness_needs_are_set_whatever_was_asked_for(
     gateway.stop()
 
 
+@pytest.mark.smoke
 def test_weir_run_names_what_runs_and_stops_on_a_signal(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_token_does_not_go_upstream_in_another_header(shared: tuple[Gateway, U
     assert mine.encode() not in upstream.seen[-1].raw and upstream.seen[-1].headers["x-kept"] == "y"
 
 
+@pytest.mark.smoke
 def test_a_compressed_request_is_judged_and_sent_decoded(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
     answer = gateway.call(body=gzip.compress(BODY), token=token(), headers={"Content-Encoding": "gzip"})
@@ -72,6 +73,7 @@ def test_a_compressed_request_is_judged_and_sent_decoded(shared: tuple[Gateway, 
     assert upstream.seen[-1].body == BODY and "content-encoding" not in upstream.seen[-1].headers
 
 
+@pytest.mark.smoke
 def test_each_request_on_a_connection_is_judged_by_itself(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
     reached = len(upstream.seen)
