@@ -5,9 +5,7 @@ Fixtures import what they use: many folders need no gateway, and mitmproxy and D
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import signal
 import zlib
 from collections import Counter
@@ -28,9 +26,6 @@ LONG = (
     "end_to_end/test_replay.py", "end_to_end/test_demo.py", "cli/test_policy_tools.py", "cli/test_cli.py",
     "end_to_end/test_fuzz.py", "end_to_end/test_closed.py", "end_to_end/test_attacks.py", "auth/test_provider.py",
 )  # fmt: skip
-
-#: What a token or a credential consists of, and what it looks like in base64.
-SECRET = rb"[A-Za-z0-9_.~+/=-]"
 
 
 #: Files of many tests that need nothing from each other, with the number of parts in which they are distributed.
@@ -102,26 +97,21 @@ def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
     yield started
     if not started:
         return
+    from tests import leaks
     from tests.end_to_end.gateway import CREDENTIAL, MINTED, recorded_flows
 
     secrets = [CREDENTIAL, *MINTED]
     assert len(secrets) > 1, "the tests used no token, so this check would prove nothing"
-    needles = {s.encode() for s in secrets} | {base64.b64encode(s.encode()).rstrip(b"=")[:-1] for s in secrets}
-    needles |= {s.rpartition(".")[2].encode() for s in secrets}  # a JWT's signature alone
-    assert all(re.fullmatch(SECRET + rb"+", needle) for needle in needles), "a secret that could not be found"
-    word = re.compile(SECRET + b"{%d,}" % min(map(len, needles)))  # a needle is always within one of these
-    words: dict[bytes, Path] = {}  # each once: the same body a thousand times is searched once for thousands of secrets
+    needles = leaks.forms(secrets)
+    places: dict[bytes, Path] = {}  # each word once: the same body is recorded many times
     for gateway in started:
         haystacks = ["".join(gateway.log).encode()]
         haystacks += [p.read_bytes() for p in gateway.recordings.rglob("*") if p.is_file()]
         for flow in recorded_flows(gateway.recordings):
             haystacks += [m.content for m in (flow.request, flow.response) if m is not None and m.content]
         for haystack in haystacks:
-            words |= dict.fromkeys(word.findall(haystack), gateway.folder)
-    text = b"\n".join(words)
-    for needle in needles:
-        found = needle in text and next(folder for one, folder in words.items() if needle in one)
-        assert not found, f"a secret of the tests is in a log or recording of {found}"
+            places |= dict.fromkeys(leaks.words(haystack, needles), gateway.folder)
+    assert leaks.find(needles, places) == [], "a secret of the tests is in a log or recording of these folders"
 
 
 @pytest.fixture(scope="session")
