@@ -31,7 +31,7 @@ LONG = (
 #: Files of many tests that need nothing from each other, with the number of parts in which they are distributed.
 PARTS = {
     "masking/test_stream_shapes.py": 12, "masking/test_disguises.py": 4, "masking/test_masks.py": 3, "end_to_end/test_start.py": 3,
-    "end_to_end/test_identity.py": 4, "end_to_end/test_stream_clients.py": 3, "end_to_end/test_recordings.py": 4,
+    "end_to_end/test_identity.py": 4, "end_to_end/test_recordings.py": 4,
     "end_to_end/test_login.py": 2, "end_to_end/test_replay.py": 2, "recorder/test_index.py": 2, "policy/test_texts.py": 2,
 }  # fmt: skip
 
@@ -45,7 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
             if parts := PARTS.get(file.removeprefix("tests/")):
-                return f"{file} {zlib.crc32(test.encode()) % parts}"
+                name, _, parameters = test.partition("[")
+                return f"{file} {zlib.crc32((parameters or name).encode()) % parts}"
             return f"{file} redis" if "[redis" in test else file
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
