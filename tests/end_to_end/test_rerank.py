@@ -176,14 +176,16 @@ def test_rules_on_model_top_n_and_body(gateway: Gateway, upstream: Upstream) -> 
     assert gateway.call(body={**REQUEST, "model": "expensive"}, token=token()).status == 200
 
 
+@pytest.mark.policy(POLICY.replace("60/minute", "30/minute"))
 def test_a_burst_is_limited_per_user(gateway: Gateway, upstream: Upstream) -> None:
-    alice = token()
-    answers = [gateway.call(body=REQUEST, token=alice) for _ in range(5)]
-    assert [a.status for a in answers] == [200] * 5
-    refused = gateway.call(body=REQUEST, token=alice)
+    alice, answered, began = token(), 0, time.monotonic()
+    while (refused := gateway.call(body=REQUEST, token=alice)).status == 200:
+        answered += 1
+        assert answered <= 5 + (time.monotonic() - began) / 2  # on a busy machine, one more every two seconds
+    assert answered >= 5
     assert (refused.status, refused.problem) == (429, "rate-limited")
     assert refused.headers["ratelimit"].startswith('"reranker-requests-per-user-1";r=0;')
-    assert len(upstream.seen) == 5
+    assert len(upstream.seen) == answered
     assert gateway.call(body=REQUEST, token=token("carol")).status == 200
     time.sleep(int(refused.headers["retry-after"]))  # what the answer promises
     assert gateway.call(body=REQUEST, token=alice).status == 200
