@@ -1,18 +1,22 @@
-"""Fixtures: a home of the tests' own, upstreams, gateways, and the search for leaked secrets at the end."""
+"""Fixtures: a home of the tests' own, upstreams, gateways, and the search for leaked secrets at the end.
 
-import base64
+Fixtures import what they use: many folders need no gateway, and mitmproxy and DuckDB take a second to import.
+"""
+
+from __future__ import annotations
+
 import os
-import re
 import signal
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.end_to_end import gateway as gateways
-from tests.end_to_end.gateway import CREDENTIAL, Gateway, Upstream, free_port, recorded_flows, start, write_policies
+if TYPE_CHECKING:
+    from tests.end_to_end.gateway import Gateway, Upstream
 
 #: What takes longest, from the longest on: begun last, it would keep one core busy while the others have nothing left.
 LONG = (
@@ -23,8 +27,36 @@ LONG = (
     "end_to_end/test_fuzz.py", "end_to_end/test_closed.py", "end_to_end/test_attacks.py", "auth/test_provider.py",
 )  # fmt: skip
 
-#: What a token or a credential consists of, and what it looks like in base64.
-SECRET = rb"[A-Za-z0-9_.~+/=-]"
+
+#: Files of many tests that need nothing from each other, with the number of parts in which they are distributed.
+PARTS = {
+    "masking/test_stream_shapes.py": 12, "masking/test_disguises.py": 4, "masking/test_masks.py": 3, "end_to_end/test_start.py": 3,
+    "end_to_end/test_identity.py": 4, "end_to_end/test_recordings.py": 4,
+    "end_to_end/test_login.py": 2, "end_to_end/test_replay.py": 2, "recorder/test_index.py": 2, "policy/test_texts.py": 2,
+}  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute files as ``--dist loadfile`` does, but some in parts, and by the kind of state where tests have one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            if parts := PARTS.get(file.removeprefix("tests/")):
+                name, _, parameters = test.partition("[")
+                return f"{file} {zlib.crc32((parameters or name).encode()) % parts}"
+            return f"{file} redis" if "[redis" in test else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m smoke``, do not import files without such tests: they may need packages that are not installed."""
+    if config.option.markexpr != "smoke" or not collection_path.name.startswith("test_"):
+        return None
+    return "pytest.mark.smoke" not in collection_path.read_text() or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,29 +96,29 @@ def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
     """After all tests: no token and no credential in any log or recording, bodies decoded, base64 too."""
     started: list[Gateway] = []
     yield started
-    secrets = [CREDENTIAL, *gateways.MINTED]
-    assert len(secrets) > 1 or not started, "the tests used no token, so this check would prove nothing"
-    needles = {s.encode() for s in secrets} | {base64.b64encode(s.encode()).rstrip(b"=")[:-1] for s in secrets}
-    needles |= {s.rpartition(".")[2].encode() for s in secrets}  # a JWT's signature alone
-    assert all(re.fullmatch(SECRET + rb"+", needle) for needle in needles), "a secret that could not be found"
-    word = re.compile(SECRET + b"{%d,}" % min(map(len, needles)))  # a needle is always within one of these
-    words: dict[bytes, Path] = {}  # each once: the same body a thousand times is searched once for thousands of secrets
+    if not started:
+        return
+    from tests import leaks
+    from tests.end_to_end.gateway import CREDENTIAL, MINTED, recorded_flows
+
+    secrets = [CREDENTIAL, *MINTED]
+    assert len(secrets) > 1, "the tests used no token, so this check would prove nothing"
+    needles = leaks.forms(secrets)
+    places: dict[bytes, Path] = {}  # each word once: the same body is recorded many times
     for gateway in started:
         haystacks = ["".join(gateway.log).encode()]
         haystacks += [p.read_bytes() for p in gateway.recordings.rglob("*") if p.is_file()]
         for flow in recorded_flows(gateway.recordings):
             haystacks += [m.content for m in (flow.request, flow.response) if m is not None and m.content]
         for haystack in haystacks:
-            words |= dict.fromkeys(word.findall(haystack), gateway.folder)
-    text = b"\n".join(words)
-    for needle in needles:
-        found = needle in text and next(folder for one, folder in words.items() if needle in one)
-        assert not found, f"a secret of the tests is in a log or recording of {found}"
+            places |= dict.fromkeys(leaks.words(haystack, needles), gateway.folder)
+    assert leaks.find(needles, places) == [], "a secret of the tests is in a log or recording of these folders"
 
 
 @pytest.fixture(scope="session")
 def launch(no_secret_anywhere: list[Gateway]) -> Iterator[Callable[..., Gateway]]:
     """`gateway.start`, with everything that was started ended at the end."""
+    from tests.end_to_end.gateway import start
 
     def launch_one(*arguments: Any, **options: Any) -> Gateway:
         gateway = start(*arguments, **options)
@@ -102,6 +134,8 @@ def launch(no_secret_anywhere: list[Gateway]) -> Iterator[Callable[..., Gateway]
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """A fresh upstream."""
+    from tests.end_to_end.gateway import Upstream
+
     server = Upstream()
     yield server
     server.stop()
@@ -110,6 +144,8 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def gateway(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], request: Any) -> Iterator[Gateway]:
     """A gateway of the test's own; its connection's further settings are the test's ``@pytest.mark.policy``."""
+    from tests.end_to_end.gateway import free_port, write_policies
+
     marker = request.node.get_closest_marker("policy")
     port = free_port()
     write_policies(tmp_path, port, upstream.port, marker.args[0] if marker else "")

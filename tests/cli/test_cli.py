@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import processes
 from tests.recorder.recording import write_lines
 
 from weir.auth import local
@@ -24,17 +24,14 @@ from weir.recorder import catalog
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, timestamp
 
-WEIR = Path(sys.executable).with_name("weir")
-
 
 def weir(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [WEIR, *words], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    return processes.run("weir", *words, folder=folder, environment=environment)
 
 
 def test_a_token_is_accepted_where_local_is_trusted(tmp_path: Path) -> None:
-    done = weir("token", "--user", "alice", "--group", "search", "--group", "ml", "--for", "90s", folder=tmp_path)
+    command = [processes.BIN / "weir", "token", "--user", "alice", "--group", "search", "--group", "ml", "--for", "90s"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     rules = ClaimRules("local", local.ISSUER, frozenset((local.AUDIENCE,)), compile_path("$.groups"))
     import time
 

@@ -115,12 +115,15 @@ def test_existing_files_are_not_changed(tmp_path: Path, existing: str) -> None:
     [
         (["--profile", "coher"], "--profile: there is no profile 'coher'. Did you mean 'cohere'?"),
         (["--upstream", "api.cohere.com"], "--upstream: 'api.cohere.com' must be http://host or https://host"),
-        (["--upstream", "https://user:secret@api.cohere.com"], "--upstream: a credential does not belong in"),
+        (
+            ["--upstream", "https://user:secret@api.cohere.com"],
+            "--upstream: the upstream's URL must not contain a credential",
+        ),
         (["--name", "No Name"], "--name: 'No Name' is not a name"),
         (["--name", "gateway"], "--name: 'gateway' is not a name"),
         (["--path", "rerank"], "match.path: 'rerank' must start with '/'"),
-        (["--path", "/a//b"], "match.path: '/a//b' is not a path"),
-        (["--path", "/a b"], "match.path: '/a b' is not a path"),
+        (["--path", "/a//b"], "match.path: '/a//b' is not a valid path"),
+        (["--path", "/a b"], "match.path: '/a b' is not a valid path"),
         (["--credential-env", "${env:X}"], "--credential-env: '${env:X}' is not the name of an environment variable"),
         (["--credential-env", "X", "--no-credential"], "choose one of --credential-env and --no-credential"),
     ],

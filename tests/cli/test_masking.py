@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,9 @@ from mitmproxy import io
 from mitmproxy.test import tflow
 from tests.cli import inside
 
-WEIR = Path(sys.executable).with_name("weir")
+from weir.recorder import catalog
+from weir.recorder.folder import Recordings
+
 GATEWAY = (
     "version: 1\nlisten: [http://127.0.0.1:8080]\nissuers: [local]\ndetectors: {ticket: {pattern: 'TCK-[0-9]{5}'}}\n"
 )
@@ -70,16 +71,7 @@ def test_scan_reports_what_is_left_without_showing_it(folder: Path) -> None:
     segments.mkdir(parents=True)
     with (segments / "w0-x-1.mitm").open("wb") as file:
         io.FlowWriter(file).add(flow)
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from pathlib import Path; from weir.recorder import catalog; from weir.recorder.folder import Recordings; "
-            "catalog.create(Recordings(Path('recordings')))",
-        ],
-        cwd=folder,
-        check=True,
-    )
+    catalog.create(Recordings(folder / "recordings"))
     done = weir(folder, "scan", "--requests", "--json")
     assert [(r["part"], r["kind"], r["left"]) for r in json.loads(done.stdout)] == [
         ("request target", "email", 1), ("request body", "ip", 1), ("response body", "password", 1)]  # fmt: skip

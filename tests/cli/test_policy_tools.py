@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
+from tests import processes
 from tests.cli import inside
 
-WEIR = Path(sys.executable).with_name("weir")
 POLICIES = Path(__file__).parents[2] / "policies"
 PROFILES = Path(__file__).parents[2] / "addons/weir/profiles/data"
 
@@ -45,8 +43,8 @@ def weir(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def started(folder: Path, *arguments: str, code: int = 0) -> str:
-    """Run the command in a process of its own. Each command has at least one such test."""
-    done = subprocess.run([str(WEIR), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    """As `weir`, in a process of its own: each command at least once."""
+    done = processes.run("weir", *arguments, folder=folder)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

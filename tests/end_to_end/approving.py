@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from tests.end_to_end.gateway import CONNECTION, Answer, Gateway, Upstream, free_port, token, write_policies
+from tests import processes
+from tests.end_to_end.gateway import CONNECTION, PATIENCE, Answer, Gateway, Upstream, free_port, token, write_policies
 from weir.state.store import Store, open_store
 
 WEIR = Path(sys.executable).with_name("weir")
@@ -105,7 +105,7 @@ class Admin:
 
     folder: Path
     port: int
-    process: "subprocess.Popen[str] | None" = None
+    process: processes.Process | None = None
     log: list[str] = field(default_factory=list)
 
     @property
@@ -120,15 +120,13 @@ class Admin:
 
     def begin(self) -> None:
         """Start the process."""
-        self.process = subprocess.Popen(
-            [str(WEIR), "admin"], cwd=self.folder, env={**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        environment = {**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"}
+        self.process = processes.start("weir", "admin", folder=self.folder, environment=environment)
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
     def ready(self) -> None:
         """Wait until the process serves."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/healthz", verify=PLAIN).status_code == 200:
@@ -137,7 +135,7 @@ class Admin:
             assert time.monotonic() < deadline and not ended, "".join(self.log)
             time.sleep(0.05)
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
+    def _read(self, process: processes.Process) -> None:
         assert process.stdout is not None
         self.log.extend(iter(process.stdout.readline, ""))
         process.stdout.close()
@@ -146,13 +144,13 @@ class Admin:
         """Stop the process and wait."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def ask(self, method: str, path: str, who: str, **how: Any) -> httpx.Response:
         """Call the API once with the token *who*."""
         headers = {"Authorization": f"Bearer {who}"}
-        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, verify=PLAIN, **how)
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=PATIENCE, verify=PLAIN, **how)
 
     def get(self, approval_id: str, who: str, **parameters: str) -> Any:
         """Return one approval."""
@@ -160,7 +158,7 @@ class Admin:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def of(self, user: str, who: str, state: str = "pending", seconds: float = 10) -> Any:
+    def of(self, user: str, who: str, state: str = "pending", seconds: float = PATIENCE) -> Any:
         """Wait for the one approval in *state* that *user* requested, and return it."""
         deadline = time.monotonic() + seconds
         while True:
@@ -190,7 +188,7 @@ class Waiting:
             self.answer = gateway.call(*arguments, **options)
         self.done = time.monotonic()
 
-    def result(self, seconds: float = 60) -> Answer:
+    def result(self, seconds: float = PATIENCE) -> Answer:
         """Return the answer that the caller received."""
         self._thread.join(seconds)
         assert self.answer is not None, "no answer"
@@ -222,7 +220,7 @@ class Site:
     def row(self, answer: Answer, columns: str) -> tuple[Any, ...]:
         """Return the index's row of the request with this answer."""
         request_id = answer.headers["x-request-id"]
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not (rows := self.gateway.sql(f"SELECT {columns} FROM flows WHERE request_id = '{request_id}'")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -255,8 +253,7 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
     (folder / "policies" / "schedules" / "search.yaml").write_text(SCHEDULE)
     options: dict[str, Any] = {}
     if arguments and arguments[0] == "run":
-        options["command"] = [str(WEIR), *arguments]
-        arguments = ()
+        options["program"] = "weir"
     else:
         arguments = ("-n", "--set", "weir_listen=true", *arguments)
         admin.begin()
@@ -268,9 +265,7 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
 
 def weir(site: Site, *arguments: str, who: str = "", code: int = 0) -> Any:
     """Run a command on the gateway's machine. Return its JSON if it prints JSON, else its output."""
-    environment = {**os.environ, "WEIR_TOKEN": who, "WEIR_ADMIN_URL": site.admin.url, "TEST_UPSTREAM_KEY": "sk-x"}
-    done = subprocess.run(
-        [str(WEIR), *arguments], cwd=site.gateway.folder, env=environment, capture_output=True, text=True, check=False
-    )
+    environment = {"WEIR_TOKEN": who, "WEIR_ADMIN_URL": site.admin.url, "TEST_UPSTREAM_KEY": "sk-x"}
+    done = processes.run("weir", *arguments, folder=site.gateway.folder, environment=environment)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr

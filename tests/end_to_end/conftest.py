@@ -8,7 +8,6 @@ import pytest
 from tests import needs
 from tests.end_to_end.approving import CAROL, token_of
 from tests.end_to_end.gateway import free_port
-from tests.state.test_stores import start_redis
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis"])
@@ -17,6 +16,8 @@ def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield "sqlite"
         return
     needs.skip_without("redis-server")
+    from tests.state.test_stores import start_redis
+
     port = free_port()
     process = start_redis(tmp_path_factory.mktemp("redis"), port)
     yield f"redis://127.0.0.1:{port}/0"

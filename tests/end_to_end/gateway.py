@@ -23,6 +23,8 @@ import duckdb
 from mitmproxy import io
 from mitmproxy.http import HTTPFlow
 
+from tests import processes
+from tests.processes import PATIENCE
 from weir.auth.local import mint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,7 +253,7 @@ class Gateway:
 
     folder: Path
     port: int
-    process: subprocess.Popen[str]
+    process: processes.Process
     log: list[str] = field(default_factory=list)
 
     @property
@@ -273,7 +275,7 @@ class Gateway:
         sent = {"Content-Type": "application/json"} if data is not None else {}
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
             response = connection.getresponse()
@@ -283,11 +285,11 @@ class Gateway:
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes as they are; one response, or nothing where the gateway closes without one."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             return say(connection, data)
 
-    def wait_for(self, text: str, seconds: float = 20) -> str:
-        """Wait for a log line with *text*, and return it."""
+    def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
+        """The log line that contains *text*, once there is one. Fails at once when the process has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in list(self.log):
@@ -326,7 +328,7 @@ class Gateway:
         """Stop the process, wait, and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def recorded_flows(recordings: Path) -> list[HTTPFlow]:
@@ -357,15 +359,23 @@ def start(
     scripts: Sequence[Path] = (BUNDLE,),
     environment: dict[str, str] | None = None,
     wait: str = "weir: ready",
+    program: processes.Program = "mitmdump",
     command: Sequence[str] = (),
 ) -> Gateway:
-    """Start mitmdump with the bundle in *folder* and wait until it is ready."""
-    line = list(command) or [str(MITMDUMP), *(a for script in scripts for a in ("-s", str(script)))]
-    line += arguments
+    """Start mitmdump with the bundle in *folder*; return when its log contains *wait*.
+
+    With *program* ``weir`` start that command with the arguments; with *command* execute it instead of forking.
+    """
     env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, "PYTHONUNBUFFERED": "1", **(environment or {})}
-    process = subprocess.Popen(
-        line, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
+    process: processes.Process
+    if command:
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace",
+        )  # fmt: skip
+    else:
+        options = [option for script in scripts for option in ("-s", str(script))] if program == "mitmdump" else []
+        process = processes.start(program, *options, *arguments, folder=folder, environment=env)
     gateway = Gateway(folder, port, process)
 
     def read() -> None:

@@ -11,6 +11,8 @@ import h2.config
 import h2.connection
 import h2.events
 
+from tests.processes import PATIENCE
+
 Headers = list[tuple[str, str]]
 
 
@@ -110,7 +112,9 @@ class Caller:
 def call(port: int, trust: ssl.SSLContext, host: str = "127.0.0.1") -> Caller:
     """Connect to *port* of this machine, with the server name *host*."""
     trust.set_alpn_protocols(["h2"])
-    return Caller(trust.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20), server_hostname=host))
+    return Caller(
+        trust.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE), server_hostname=host)
+    )
 
 
 class Service:

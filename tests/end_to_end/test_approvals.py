@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.approving import CAROL, WEIR, Launch, Site, Waiting, body, free_admin, start_site, token_of, weir
-from tests.end_to_end.gateway import Seen, Upstream, json_answer, websocket_accept, websocket_handshake
+from tests import processes
+from tests.end_to_end.approving import CAROL, Launch, Site, Waiting, body, free_admin, start_site, token_of, weir
+from tests.end_to_end.gateway import PATIENCE, Seen, Upstream, json_answer, websocket_accept, websocket_handshake
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def test_who_asks_does_not_decide(site: Site, carol: str) -> None:
     from tests.end_to_end import gateway as gateways
 
     gateways.MINTED.append(made)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (answer := site.admin.decide(asked["id"], made)).status_code == 401:  # until the admin has read the new key
         assert time.monotonic() < deadline
     assert answer.status_code == 404
@@ -224,7 +225,7 @@ def test_after_a_while_others_may_decide(site: Site, user: str, caller: str, car
     waiting = Waiting(site.gateway, body={**body(user, 1), "model": "escalates"}, token=caller)
     asked = site.admin.of(user, carol)
     assert site.admin.decide(asked["id"], head).status_code == 404
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (answer := site.admin.decide(asked["id"], head)).status_code == 404 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert answer.status_code == 200 and waiting.result().status == 200
@@ -250,7 +251,7 @@ def test_an_approval_covers_later_requests_where_the_rule_says_so(
     site: Site, user: str, caller: str, carol: str
 ) -> None:
     passes(site, user, caller, [carol], {**body(user, 1), "model": "again"})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while True:  # the worker sees it within its interval
         later = site.gateway.call(
             body={**body(f"{user} later", 2), "model": "again"}, token=caller, headers={"Prefer": "wait=0"}
@@ -266,7 +267,7 @@ def test_an_approval_covers_later_requests_where_the_rule_says_so(
     asks = {"body": {**body(user, 1), "model": "again"}, "headers": {"Prefer": "wait=0"}}
     assert site.gateway.call(token=other, **asks).problem == "approval-pending"
     assert site.admin.ask("POST", f"/v1/approvals/{first[0]}/revoke", carol).json()["state"] == "revoked"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (answer := site.gateway.call(token=caller, **asks)).status == 200:
         assert time.monotonic() < deadline
     assert answer.problem == "approval-pending"
@@ -278,7 +279,7 @@ def test_what_nobody_decided_in_time_is_over(site: Site, user: str, caller: str,
     asked = site.admin.of(user, carol)
     answer = waiting.result()
     assert answer.problem in ("approval-required", "approval-pending"), answer.json
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.time() < asked["expires"] and time.monotonic() < deadline:
         time.sleep(0.05)
     refused = site.admin.decide(asked["id"], carol)
@@ -314,7 +315,7 @@ def test_a_caller_who_leaves_withdraws(site: Site, user: str, caller: str, carol
     with socket.create_connection(("127.0.0.1", site.gateway.port)) as connection:
         connection.sendall(head.encode() + data)
         asked = site.admin.of(user, carol)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while site.admin.get(asked["id"], carol)["state"] == "pending":
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -492,7 +493,7 @@ def test_access_for_a_while(site: Site, user: str, caller: str, carol: str) -> N
     )
     assert site.admin.decide(asked["id"], caller).status_code == 409
     assert site.admin.decide(asked["id"], carol).json()["state"] == "approved"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (answer := call()).status != 200:
         assert time.monotonic() < deadline
     assert site.row(answer, "message")[0].startswith("access given by local/carol until")
@@ -580,7 +581,8 @@ def test_the_commands(site: Site, user: str, caller: str, carol: str) -> None:
     waiting = Waiting(site.gateway, body=body(user), token=caller)
     asked = site.admin.of(user, carol)
     watching = subprocess.Popen(
-        [str(WEIR), "approvals", "watch", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        [str(processes.BIN / "weir"), "approvals", "watch", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "WEIR_TOKEN": carol, "WEIR_ADMIN_URL": site.admin.url}, cwd=site.gateway.folder,
     )  # fmt: skip
     assert watching.stdout is not None
@@ -595,7 +597,7 @@ def test_the_commands(site: Site, user: str, caller: str, carol: str) -> None:
     while json.loads(watching.stdout.readline())["state"] == "pending":
         pass
     watching.send_signal(signal.SIGINT)
-    watching.wait(10)
+    watching.wait(PATIENCE)
     watching.stdout.close()
     assert waiting.result().status == 200
     late = weir(site, "approvals", "deny", asked["id"], "--reason", "late", who=carol, code=1)
@@ -650,7 +652,7 @@ def test_a_stopped_reviewer_does_not_decide(site: Site, user: str, caller: str) 
     fred = token_of(f"{user}-fred", "leads")
     assert site.admin.ask("GET", f"/v1/approvals/{approval}", fred).status_code == 200
     with stopped(site, f"{user}-fred"):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while (answer := site.admin.ask("GET", f"/v1/approvals/{approval}", fred)).status_code == 200:
             assert time.monotonic() < deadline
         assert (
@@ -683,7 +685,7 @@ def test_a_revoked_reviewers_reuse_and_windows_end(site: Site, user: str, caller
             site.gateway.call("/window/v2/rerank", small, token=caller).status,
         ]
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while calls() != [200, 200]:
         assert time.monotonic() < deadline
     block(site, reviewer)
@@ -705,7 +707,7 @@ def test_a_caller_who_floods_while_they_wait_is_cut_off(site: Site, user: str, c
             while sent < 64 << 20:
                 sent += connection.send(b"x" * 65536)
     assert sent < 32 << 20  # including the kernel's own buffers
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while site.admin.get(asked["id"], carol)["state"] == "pending":
         assert time.monotonic() < deadline
     assert site.admin.get(asked["id"], carol)["state"] == "withdrawn" and site.seen(user) == 0
@@ -750,7 +752,7 @@ def test_a_websocket_is_held_until_it_is_approved(site: Site, user: str, caller:
 
     before, site.upstream.answer = site.upstream.answer, answer
     try:
-        with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=PATIENCE) as connection:
             connection.sendall(websocket_handshake(f"/talk/x?for={user}", caller))
             asked = site.admin.of(user, carol)
             assert not any(user.encode() in seen.head for seen in site.upstream.seen)

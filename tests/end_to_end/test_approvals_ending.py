@@ -13,7 +13,7 @@ import pytest
 
 from tests import needs
 from tests.end_to_end.approving import Launch, Site, Waiting, body, free_admin, start_site
-from tests.end_to_end.gateway import Upstream, free_port, json_answer
+from tests.end_to_end.gateway import PATIENCE, Upstream, free_port, json_answer
 from tests.state.test_stores import start_redis
 
 
@@ -32,7 +32,7 @@ def edit(site: Site, old: str, new: str) -> None:
     assert old in text
     before = len(site.gateway.log)
     path.write_text(text.replace(old, new))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not any("reloaded by" in line for line in site.gateway.log[before:]):
         assert time.monotonic() < deadline, site.gateway.log
         time.sleep(0.02)
@@ -60,7 +60,7 @@ def test_a_reload_judges_who_waits_again(own: Site, user: str, caller: str, caro
             assert waiting.result().status == 200 and own.seen(text) == 1
             assert own.admin.get(asked["id"], carol)["state"] == ("void" if outcome == "released" else "used")
         elif outcome == "asked anew":
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             while own.admin.get(asked["id"], carol)["state"] != "void":
                 assert time.monotonic() < deadline
             fresh = own.admin.of(user, carol)
@@ -111,7 +111,7 @@ def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, caro
     with pytest.raises(AssertionError):
         waiting.result(5)
     again = replace(own, gateway=launch(own.gateway.folder, own.gateway.port, "-n", "--set", "weir_listen=true"))
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE
     while own.seen(user) == 0:  # until the waiting caller counts as gone, after its hold time and a grace
         answer = again.gateway.call(body=body(user), token=caller, headers={"Prefer": "wait=0"})
         assert answer.problem in ("", "approval-pending") and time.monotonic() < deadline
@@ -146,7 +146,7 @@ def test_a_worker_killed_between_taking_and_sending(
     dying = launch(tmp_path, own.gateway.port, *options, "-s", str(tmp_path / "dying.py"))
     with pytest.raises((ConnectionError, OSError)):
         dying.call(body=request, token=caller)
-    assert dying.process.wait(10) == -signal.SIGKILL
+    assert dying.process.wait(PATIENCE) == -signal.SIGKILL
     again = launch(tmp_path, own.gateway.port, *options)
     assert again.call(body=request, token=caller).problem == "approval-pending"  # at most once: it was taken
     assert own.seen(user) == 0
@@ -214,7 +214,7 @@ def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
         os.kill(pid, signal.SIGKILL)
         site.gateway.wait_for("the admin process ended; it is started again")
         assert site.seen(user) == 0
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         answer = None
         while answer is None and time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
@@ -241,7 +241,7 @@ def test_a_redis_that_dies_lets_nothing_through_and_comes_back(
         refused = site.gateway.call(body=body(f"{user} 2"), token=caller)
         assert refused.problem == "state-unavailable" and site.seen(user) == 0
         redis = start_redis(tmp_path / "redis", port)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (answer := admin.decide(asked["id"], carol)).status_code == 503:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -304,7 +304,7 @@ def test_a_response_that_another_worker_keeps_is_not_asked_for_twice(
         with upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.05}]})):
             approval = site.gateway.call(body=body(user, 1), token=caller).json["approval_id"]
             admin.decide(approval, carol)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while (answer := site.gateway.call(body=body(user, 1), token=caller)).status != 200:
                 assert answer.problem == "approval-pending" and answer.headers["connection"] == "close"
                 assert time.monotonic() < deadline

@@ -20,6 +20,7 @@ from mitmproxy.http import HTTPFlow
 
 from tests.end_to_end.gateway import (
     CREDENTIAL,
+    PATIENCE,
     Gateway,
     Upstream,
     free_port,
@@ -83,7 +84,7 @@ def test_a_doctored_recording_cannot_send_the_credential_elsewhere(
     with doctored.open("wb") as file:
         io.FlowWriter(file).add(flow)
     replayed = launch(tmp_path, port, "-n", "-C", str(doctored), environment={"WEIR_TOKEN": token("operator")})
-    replayed.process.wait(20)
+    replayed.process.wait(PATIENCE)
     assert evil.connections == 0 and len(upstream.seen) == 2
     evil.stop()
 
@@ -109,7 +110,9 @@ def test_a_recording_is_judged_by_its_own_connection_or_not_at_all(
             io.FlowWriter(target).add(flow)
     for file in (recording, unnamed):
         options = ("--set", "weir_replay_allow=masked,writes")
-        launch(tmp_path, port, "-n", "-C", str(file), *options, environment={"WEIR_TOKEN": token()}).process.wait(20)
+        launch(tmp_path, port, "-n", "-C", str(file), *options, environment={"WEIR_TOKEN": token()}).process.wait(
+            PATIENCE
+        )
     assert upstream.connections == 0
     assert gateway.sql("SELECT problem FROM flows WHERE replay = 'request' ORDER BY request_id") == [
         ("denied-by-rule",), ("replay-refused",)]  # fmt: skip
@@ -128,7 +131,7 @@ def test_what_a_masked_recording_says_of_itself_is_not_believed(
     doctored = tmp_path / "doctored.mitm"
     with doctored.open("wb") as file:
         io.FlowWriter(file).add(flow)
-    launch(tmp_path, port, "-n", "-C", str(doctored), environment={"WEIR_TOKEN": token()}).process.wait(20)
+    launch(tmp_path, port, "-n", "-C", str(doctored), environment={"WEIR_TOKEN": token()}).process.wait(PATIENCE)
     assert len(upstream.seen) == 1
     assert gateway.sql("SELECT problem FROM flows WHERE replay = 'request'") == [("replay-refused",)]
 
@@ -184,7 +187,7 @@ def test_a_long_request_line_stalls_nobody(shared: tuple[Gateway, Upstream], siz
 
 def test_heads_without_end_are_refused_at_64_kilobytes(shared: tuple[Gateway, Upstream]) -> None:
     gateway, _ = shared
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as connection:
         sent = 0
         try:
             while sent < 5_000_000:

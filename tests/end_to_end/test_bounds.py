@@ -18,6 +18,7 @@ import pytest
 from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
+    PATIENCE,
     RANKING,
     Gateway,
     Upstream,
@@ -58,7 +59,7 @@ class Site:
     trust: ssl.SSLContext
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.gateway.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.gateway.port), timeout=PATIENCE)
 
     def sockets(self) -> int:
         """Return the number of open sockets of the gateway's process."""
@@ -69,7 +70,7 @@ class Site:
         return found
 
     def works(self) -> bool:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 if self.gateway.call(body=REQUEST, token=token()).status == 200:
@@ -163,7 +164,7 @@ def test_times(site: Site) -> None:
 
     def tell(name: str, data: bytes, *, tls: bool) -> None:
         began = time.monotonic()
-        raw = socket.create_connection(("127.0.0.1", site.secure if tls else site.gateway.port), timeout=20)
+        raw = socket.create_connection(("127.0.0.1", site.secure if tls else site.gateway.port), timeout=PATIENCE)
         with site.trust.wrap_socket(raw, server_hostname="127.0.0.1") if tls else raw as connection:
             connection.sendall(data)
             found[f"{name} {tls}"] = (received(connection), time.monotonic() - began)
@@ -183,7 +184,7 @@ def test_times(site: Site) -> None:
             data, took = found[f"{name} {tls}"]
             assert data.startswith(answer) and bool(data) == bool(answer), (name, tls, data[:100])
             assert seconds - 1 <= took <= seconds + 4, (name, tls, took)
-    with socket.create_connection(("127.0.0.1", site.secure), timeout=20) as raw:  # a handshake that never ends
+    with socket.create_connection(("127.0.0.1", site.secure), timeout=PATIENCE) as raw:  # a handshake that never ends
         raw.sendall(b"\x16\x03\x01\xff\xff" + b"x" * 100)
         assert received(raw)[:1] in (b"", b"\x15")
     rows = site.gateway.sql("SELECT count(*) FROM flows WHERE status = 408")
@@ -195,11 +196,11 @@ def test_a_service_may_take_its_time(site: Site) -> None:
     site.upstream.answer = lambda seen: time.sleep(5) or json_answer(RANKING)  # type: ignore[func-returns-value]
     bearer = f"Bearer {token()}"
     try:
-        answer = http.client.HTTPConnection("127.0.0.1", site.explicit, timeout=20)
+        answer = http.client.HTTPConnection("127.0.0.1", site.explicit, timeout=PATIENCE)
         target = f"http://127.0.0.1:{site.upstream.port}/v2/rerank"
         head = {"Proxy-Authorization": bearer, "Content-Type": "application/json"}
         answer.request("POST", target, BODY, head)
-        with socket.create_connection(("127.0.0.1", site.explicit), timeout=20) as passed:
+        with socket.create_connection(("127.0.0.1", site.explicit), timeout=PATIENCE) as passed:
             passed.sendall(
                 f"CONNECT 127.0.0.1:{site.gateway.port} HTTP/1.1\r\nProxy-Authorization: {bearer}\r\n\r\n".encode()
             )

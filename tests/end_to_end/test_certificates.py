@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 
 from tests.end_to_end.certificates import CLIENT, Authority, Issued
-from tests.end_to_end.gateway import CREDENTIAL, MINTED, Gateway, Upstream, free_port, token, write_policies
+from tests.end_to_end.gateway import CREDENTIAL, MINTED, PATIENCE, Gateway, Upstream, free_port, token, write_policies
 from weir.auth import local
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
@@ -117,7 +117,7 @@ class Site:
         context = ssl.create_default_context(cafile=str((trust or self.services).path))
         if certificate is not None:
             context.load_cert_chain(certificate.certificate, certificate.key)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.gateway.port, context=context, timeout=20)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.gateway.port, context=context, timeout=PATIENCE)
         head = {"Content-Type": "application/json", **({"Authorization": f"Bearer {bearer}"} if bearer else {})}
         connection.request("POST", path, BODY, head)
         response = connection.getresponse()
@@ -164,7 +164,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 
 def refuses_tls(context: ssl.SSLContext, port: int) -> None:
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
         context.wrap_socket(connection, server_hostname="127.0.0.1")
@@ -192,7 +192,7 @@ def test_certificates_of_services_are_verified(site: Site) -> None:
     assert site.call("/nobody/v2/rerank", bearer=good).status == 502  # the service wants a certificate
     seen = len(site.wanting.seen)
     context = ssl.create_default_context(cafile=str(site.services.path))
-    connection = http.client.HTTPSConnection("127.0.0.1", site.gateway.port, context=context, timeout=20)
+    connection = http.client.HTTPSConnection("127.0.0.1", site.gateway.port, context=context, timeout=PATIENCE)
     for path, status in [("wanting", 200), ("nobody", 502), ("wanting", 200)]:  # one caller's connection to both
         head = {"Authorization": f"Bearer {good}", "Content-Type": "application/json"}
         connection.request("POST", f"/{path}/v2/rerank", BODY, head)
@@ -228,7 +228,7 @@ def test_a_certificate_that_changes_is_used_without_a_restart(site: Site) -> Non
     assert site.call(bearer=token()).status == 200
     shutil.copy(issued.certificate, before / "listener.pem")
     shutil.copy(issued.key, before / "listener.key")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             assert site.call(bearer=token(), trust=other).status == 200
@@ -285,7 +285,7 @@ def test_tokens_that_are_bound_to_a_certificate(site: Site) -> None:
         refused.headers["WWW-Authenticate"]
     )
     assert site.call(bearer=stolen).status == 401
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.plain_port, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.plain_port, timeout=PATIENCE)) as connection:
         connection.request("POST", "/open/v2/rerank", BODY, {"Authorization": f"Bearer {stolen}"})
         assert connection.getresponse().status == 401
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
+    PATIENCE,
     RANKING,
     Gateway,
     Seen,
@@ -102,7 +103,7 @@ class Site:
 
     def connect(self, way: str) -> socket.socket:
         port = {"reverse": self.gateway.port, "reverse, TLS": self.secure}.get(way, self.explicit)
-        connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         if way == "tunnel":
             connect = f"CONNECT localhost:{self.service.port} HTTP/1.1\r\nProxy-Authorization: Bearer {token()}\r\n\r\n"
             connection.sendall(connect.encode())
@@ -343,7 +344,7 @@ def test_what_a_service_says_of_its_connection_is_for_the_gateway(site: Site, pa
                 received += data
             assert head_of(received)[0] == 200 and b"onnection: " not in received.partition(b"\r\n\r\n")[0]
         assert site.plain.connections == connections + 3
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while (kept := site.gateway.connections(site.plain.port)) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert kept == 0
@@ -357,7 +358,7 @@ def test_a_slow_caller_that_closes_gets_all_of_its_answer(site: Site) -> None:
         socket.socket() as connection,
     ):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         connection.connect(("127.0.0.1", site.gateway.port))
         connection.sendall(site.head("reverse", "/rank/v1/large", version="1.0"))
         received = connection.recv(1000)

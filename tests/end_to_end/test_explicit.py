@@ -26,6 +26,7 @@ from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     CREDENTIAL,
     MINTED,
+    PATIENCE,
     RANKING,
     Gateway,
     Upstream,
@@ -99,7 +100,7 @@ class Site:
 
     def connect(self, target: str, *headers: str, send: bytes = b"") -> tuple[bytes, socket.socket]:
         """Send a CONNECT as bytes. Return the head of the answer, and the connection."""
-        connection = socket.create_connection(("127.0.0.1", self.explicit), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", self.explicit), timeout=PATIENCE)
         lines = "".join(f"{header}\r\n" for header in headers)
         connection.sendall(f"CONNECT {target} HTTP/1.1\r\n{lines}\r\n".encode() + send)
         received = b""
@@ -361,7 +362,7 @@ def test_names_that_differ(site: Site) -> None:
         (f"https://{host}", host, 421),
         ("", f"localhost:{site.plain.port}", 403),
     ]:
-        with socket.create_connection(("127.0.0.1", site.explicit), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", site.explicit), timeout=PATIENCE) as connection:
             connection.sendall(
                 f"GET {target}/v2/rerank HTTP/1.1\r\nHost: {header}\r\nProxy-Authorization: Bearer {good}\r\n\r\n".encode()
             )
@@ -391,7 +392,7 @@ def test_each_request_within_a_tunnel_is_judged(site: Site) -> None:
     MINTED.append(brief)
     with site.tunnel(brief, host, "localhost") as tunnel:
         assert request_within(tunnel, host).status == 200
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while (status := request_within(tunnel, host).status) == 200 and time.monotonic() < deadline:
             time.sleep(0.5)
         assert status == 401
@@ -414,7 +415,7 @@ def test_what_is_passed_is_not_read(site: Site) -> None:
     with context.wrap_socket(connection, server_hostname="localhost") as tunnel:
         assert request_within(tunnel, "whatever.example").status == 200
     assert site.passed.seen[-1].headers["host"] == "whatever.example"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     query = "SELECT who, subject, message FROM events WHERE kind = 'tunnel' AND who = 'pinned'"
     while not (rows := site.gateway.sql(query)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -433,7 +434,7 @@ def test_a_tunnel_that_is_passed_ends_with_its_callers_right(site: Site) -> None
     with context.wrap_socket(connection, server_hostname="localhost") as tunnel:
         assert request_within(tunnel, "x").status == 200
         inside.run(site.gateway.folder, "revoke", "subject", "leaver", environment={"TEST_UPSTREAM_KEY": CREDENTIAL})
-        tunnel.settimeout(10)
+        tunnel.settimeout(PATIENCE)
         try:
             left = tunnel.recv(100)
         except ConnectionError:
@@ -455,5 +456,5 @@ def test_tunnels_end_with_their_callers(site: Site) -> None:
     _, left = site.connect(host, f"Proxy-Authorization: Bearer {good}", send=b"\x16\x03\x01")
     left.close()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert site.gateway.call("/nowhere").status == 404

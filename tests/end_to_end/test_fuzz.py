@@ -32,6 +32,7 @@ from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     CREDENTIAL,
+    PATIENCE,
     Gateway,
     Seen,
     Upstream,
@@ -112,7 +113,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
         socket=SOCKET.format(upstream=listener.port),
     )  # fmt: skip
     gateway = launch(folder, port, "-q", "-n", "--set", "weir_listen=true", wait="")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", explicit), 1).close()

@@ -15,6 +15,7 @@ from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     CREDENTIAL,
+    PATIENCE,
     RANKING,
     Gateway,
     Upstream,
@@ -287,7 +288,7 @@ def test_a_request_that_is_taken_back_at_once_asks_no_reviewer(site: Site) -> No
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -14,7 +14,17 @@ import pytest
 from tests.auth.misbehaving import Behaviour, Provider
 from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
-from tests.end_to_end.gateway import RANKING, Gateway, Seen, Upstream, free_port, json_answer, token, write_policies
+from tests.end_to_end.gateway import (
+    PATIENCE,
+    RANKING,
+    Gateway,
+    Seen,
+    Upstream,
+    free_port,
+    json_answer,
+    token,
+    write_policies,
+)
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 BODY = json.dumps(REQUEST).encode()
@@ -58,7 +68,7 @@ class Stalling(Upstream):
 
     def _serve(self, connection: socket.socket) -> None:
         self.came.set()
-        assert self.go.wait(20)
+        assert self.go.wait(PATIENCE)
         super()._serve(connection)
 
 
@@ -81,7 +91,7 @@ class Site:
     def leave(self, how: str, path: str, bearer: str, when: Callable[[], object], body: bytes = BODY) -> None:
         """Request *path*, and leave when *when* returns."""
         if how == "close":
-            with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=PATIENCE) as connection:
                 head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"
                 typed = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 connection.sendall((head + typed).encode() + body)
@@ -156,7 +166,7 @@ def head_of(path: str, bearer: str, *more: tuple[str, str], method: str = "POST"
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -169,7 +179,7 @@ def slowly(site: Site, *pieces: bytes) -> tuple[Callable[[Seen], Iterator[bytes]
     def answer(seen: Seen) -> Iterator[bytes]:
         yield from pieces
         said.set()
-        site.released.wait(20)
+        site.released.wait(PATIENCE)
         yield b""
 
     return answer, said
@@ -196,7 +206,7 @@ def test_while_the_service_is_dialled(site: Site, how: str) -> None:
     stalling.go.clear()
     stalling.came.clear()
     seen = len(stalling.seen)
-    site.leave(how, "/stalling/v2/rerank", token(user), lambda: stalling.came.wait(10))
+    site.leave(how, "/stalling/v2/rerank", token(user), lambda: stalling.came.wait(PATIENCE))
     stalling.go.set()
     assert site.recorded(user) == [(0, None, HOW[how])]
     assert site.gateway.call("/stalling/v2/rerank", REQUEST, token=token(user)).status == 200
@@ -213,7 +223,7 @@ def test_while_the_service_answers(site: Site, how: str, pieces: tuple[bytes, ..
     """The service's connection is closed, and the record has no answer."""
     user = f"answering-{len(pieces)}-{how}"
     site.old.answer, said = slowly(site, *pieces)
-    site.leave(how, "/old/v2/rerank", token(user), lambda: said.wait(10))
+    site.leave(how, "/old/v2/rerank", token(user), lambda: said.wait(PATIENCE))
     assert site.recorded(user) == [(0, None, HOW[how])]
     eventually(lambda: site.gateway.connections(site.old.port) == 0)
     site.old.answer = lambda seen: json_answer(RANKING)
@@ -227,7 +237,7 @@ def test_while_a_stream_comes(site: Site, how: str) -> None:
     body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
     user = f"streaming-{how}"
     site.old.answer, said = slowly(site, head + b"a\r\ndata: {}\n\n\r\n")
-    site.leave(how, "/chat/v1/chat/completions", token(user), lambda: said.wait(10) and time.sleep(0.2), body)
+    site.leave(how, "/chat/v1/chat/completions", token(user), lambda: said.wait(PATIENCE) and time.sleep(0.2), body)
     assert site.recorded(user) == [(200, None, HOW[how])]
     eventually(lambda: site.gateway.connections(site.old.port) == 0)
 
@@ -250,11 +260,11 @@ def test_a_stream_of_http2_at_the_service(site: Site) -> None:
 
     def answer(body: bytes) -> tuple[http2.Headers, bytes, http2.Headers | None]:
         begun.set()
-        on.wait(10)
+        on.wait(PATIENCE)
         return before(body)
 
     site.new.answer = answer
-    site.leave("reset", "/new/v2/rerank", token(user), lambda: begun.wait(10))
+    site.leave("reset", "/new/v2/rerank", token(user), lambda: begun.wait(PATIENCE))
     assert site.recorded(user) == [(0, None, HOW["reset"])]
     on.set()
     site.new.resets = True

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_cli import WEIR, weir
+from tests import processes
+from tests.cli.test_cli import weir
 from tests.end_to_end import gateway as gateways
 from tests.end_to_end.gateway import Gateway, Upstream, free_port, write_policies
 from tests.end_to_end.oidc import running
@@ -64,20 +65,21 @@ class Person:
 
     def log_in(self, *words: str) -> str:
         """Run `weir login`, follow its instructions in a browser, and return its output."""
-        command = [WEIR, "login", self.url, *words]
         environment = {**os.environ, **self.environment}
         printed = ""
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            watchdog = threading.Timer(60, process.kill)
-            watchdog.start()
-            for line in process.stderr:
+        process = processes.start(
+            "weir", "login", self.url, *words, folder=self.home.parent, environment=environment
+        )  # fmt: skip
+        watchdog = threading.Timer(gateways.PATIENCE, process.kill)
+        watchdog.start()
+        with process.stdout:
+            for line in process.stdout:
                 printed += line
                 for word in line.split():
                     if word.startswith("http://") and ("/auth?" in word or "/device" in word):
                         threading.Thread(target=browse, args=(word, self.name), daemon=True).start()
-            watchdog.cancel()
-        assert process.returncode == 0, printed
+        watchdog.cancel()
+        assert process.wait(gateways.PATIENCE) == 0, printed
         self.remember()
         return printed
 

@@ -12,6 +12,7 @@ import pytest
 from tests.end_to_end.gateway import (
     CREDENTIAL,
     GATEWAY,
+    PATIENCE,
     Gateway,
     Seen,
     Upstream,
@@ -74,7 +75,7 @@ def ask(gateway: Gateway, *groups: str, path: str = "/chat/v1/chat/completions")
     body = json.dumps(
         {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}], "metadata": {"tenant": "acme"}}
     )
-    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE)
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nAuthorization: Bearer {token('alice', *groups)}\r\n"
     )
@@ -92,12 +93,13 @@ def read_until(connection: socket.socket, *ends: bytes) -> bytes:
     return data
 
 
+@pytest.mark.smoke
 def test_a_chat_stream_is_masked_while_it_comes(site: Gateway, upstream: Upstream) -> None:
     seen_first = threading.Event()
 
     def answer(seen: Seen) -> Iterator[bytes]:
         yield HEAD + chunk("Write to ")
-        assert seen_first.wait(20)  # the service waits until the caller has the first words
+        assert seen_first.wait(PATIENCE)  # the service waits until the caller has the first words
         for piece in ("alice.sm", "ith@exam", "ple.com or", " call +44 20 7946", " 0958 tod", "ay"):
             yield chunk(piece)
         yield chunk("", "stop") + DONE
@@ -133,7 +135,7 @@ def test_what_is_held_is_let_through_in_silence_and_a_value_that_had_begun_ends_
 
     def answer(seen: Seen) -> Iterator[bytes]:
         yield HEAD + event("mail maria.kel")
-        assert came.wait(20)
+        assert came.wait(PATIENCE)
         yield event("ler@example.org ok") + event("more") + b"0\r\n\r\n"
 
     upstream.answer = answer
@@ -201,7 +203,7 @@ def test_a_stream_that_its_service_breaks_off_is_recorded_as_far_as_it_came(site
 
     def answer(seen: Seen) -> Iterator[bytes]:
         yield HEAD + chunk("half so ")
-        assert seen_half.wait(20)
+        assert seen_half.wait(PATIENCE)
         yield b""
 
     upstream.answer = answer

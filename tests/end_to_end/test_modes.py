@@ -19,6 +19,7 @@ from tests.end_to_end.gateway import (
     CREDENTIAL,
     MINTED,
     MITMDUMP,
+    PATIENCE,
     ROOT,
     Gateway,
     Upstream,
@@ -73,7 +74,7 @@ class Site:
 
     def connect(self, host: str, port: int) -> socket.socket:
         def make() -> socket.socket:
-            return socket.create_connection((host, port), timeout=20)
+            return socket.create_connection((host, port), timeout=PATIENCE)
 
         return namespaces.within(self.caller, make) if self.caller else make()
 

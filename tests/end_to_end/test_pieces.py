@@ -15,6 +15,7 @@ from wsproto.events import BytesMessage, Message, Ping, Request, TextMessage
 from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
+    PATIENCE,
     Gateway,
     Seen,
     Upstream,
@@ -184,7 +185,7 @@ def test_a_message_in_many_parts(site: Site) -> None:
         yield b""
 
     site.old.answer = speak
-    with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=PATIENCE) as connection:
         connection.sendall(websocket_handshake("/oldplain/v1/live", token()))
         received = b""
         while b"\r\n\r\n" not in received:

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from tests.approvals.samples import window
 from tests.cli import inside
 from tests.end_to_end.gateway import (
     CREDENTIAL,
+    PATIENCE,
     Answer,
     Gateway,
     Seen,
@@ -32,8 +32,6 @@ from tests.end_to_end.gateway import (
 from weir.approvals.model import Person
 from weir.policyset.load import load_without_secrets
 from weir.state.database import Database
-
-WEIR = Path(sys.executable).with_name("weir")
 
 RERANKER = """
 limits:
@@ -391,7 +389,7 @@ def test_concurrency_counts_what_is_under_way(policed: Gateway, service: Upstrea
 
     def slowly(seen: Seen) -> bytes:
         arrived.release()
-        release.wait(20)
+        release.wait(PATIENCE)
         return json_answer({"choices": [], "usage": {"total_tokens": 1}})
 
     before, service.answer = service.answer, slowly
@@ -405,7 +403,7 @@ def test_concurrency_counts_what_is_under_way(policed: Gateway, service: Upstrea
         ]
         for thread in threads:
             thread.start()
-        assert all(arrived.acquire(timeout=20) for _ in threads)
+        assert all(arrived.acquire(timeout=PATIENCE) for _ in threads)
         third = policed.call("/limited/v1/chat/completions", CHAT, token=token("busy"))
         assert (third.status, third.json["rule"], third.headers["retry-after"]) == (
             429,
@@ -414,7 +412,7 @@ def test_concurrency_counts_what_is_under_way(policed: Gateway, service: Upstrea
         )
         release.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert [a.status for a in answers] == [200, 200]
         assert policed.call("/limited/v1/chat/completions", CHAT, token=token("busy")).status == 200
     finally:
@@ -431,7 +429,7 @@ def test_a_breaker_opens_at_errors_and_closes_after_a_success(policed: Gateway, 
         refused = rerank(policed, path="/trips/v2/rerank")
     assert (refused.status, refused.problem) == (503, "circuit-open") and 1 <= int(refused.headers["retry-after"]) <= 2
     policed.wait_for("connection trips refuses requests for 2 s")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while rerank(policed, path="/trips/v2/rerank").status != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -454,7 +452,7 @@ def test_an_access_window_lets_in_until_it_ends(policed: Gateway) -> None:
     wrong = window(Person("local", "urn:weir:local", "other"), "window", now, now + 3600, "other terms", "other")
     database.add_approval(wrong, 9)
     database.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (answer := rerank(policed, path="/window/v2/rerank", user="guest")).status != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -503,7 +501,7 @@ def test_a_stop_ends_what_is_under_way(policed: Gateway, service: Upstream) -> N
 
     def never(seen: Seen) -> bytes:
         arrived.set()
-        release.wait(20)
+        release.wait(PATIENCE)
         return b""
 
     before, service.answer = service.answer, never
@@ -511,14 +509,14 @@ def test_a_stop_ends_what_is_under_way(policed: Gateway, service: Upstream) -> N
     thread = threading.Thread(target=lambda: answers.append(rerank(policed, user="waiting")))
     try:
         thread.start()
-        assert arrived.wait(20)
+        assert arrived.wait(PATIENCE)
         weir(policed, "stop", "--user", "waiting", "--reason", "runaway")
         thread.join(5)
         assert [a.problem for a in answers] == ["stopped"]
     finally:
         release.set()
         service.answer = before
-        thread.join(20)
+        thread.join(PATIENCE)
         weir(policed, "start", "--user", "waiting")
 
 
@@ -555,7 +553,7 @@ def folder(policed: Gateway) -> Iterator[Path]:
         wait(lambda: len([line for line in policed.log if "reloaded by" in line]) > seen)
 
 
-def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -624,7 +622,7 @@ def test_no_request_fails_while_policies_change_under_load(policed: Gateway, fol
         wait(lambda: sum("reloaded by" in line for line in policed.log) > seen)  # noqa: B023
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert len(statuses) > 10 and set(statuses) == {200}
 
 
@@ -633,7 +631,7 @@ def test_a_stop_and_a_reload_reach_every_worker(
 ) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port, "rules: [{name: cap, when: {documents: {gt: 5}}, effect: deny}]\n")
-    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"])
+    gateway = launch(tmp_path, port, "run", "--workers", "2", program="weir")
     gateway.wait_for("ready as worker w1")
 
     def statuses(documents: int = 2) -> set[int]:
@@ -681,7 +679,7 @@ def test_limits_in_redis_are_shared_and_its_absence_lets_nobody_through(
         assert refused.status == 429 and 1190 <= int(refused.headers["retry-after"]) <= 1200
         assert rerank(two, user="bob").status == 200
         redis.terminate()
-        redis.wait(10)
+        redis.wait(PATIENCE)
         closed = rerank(one, user="carol")
         assert (closed.status, closed.problem) == (503, "limits-unavailable") and closed.headers["retry-after"] == "5"
         one.wait_for("the limits' store does not answer")
@@ -689,6 +687,6 @@ def test_limits_in_redis_are_shared_and_its_absence_lets_nobody_through(
         wait(lambda: rerank(one, user="carol").status == 200)
     finally:
         redis.terminate()
-        redis.wait(10)
+        redis.wait(PATIENCE)
         for gateway in gateways:
             gateway.stop()

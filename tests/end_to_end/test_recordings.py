@@ -19,15 +19,23 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests import needs
-from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, recorded_flows, token, write_policies
+from tests import needs, processes
+from tests.end_to_end.gateway import (
+    MITMDUMP,
+    PATIENCE,
+    Gateway,
+    Upstream,
+    free_port,
+    recorded_flows,
+    token,
+    write_policies,
+)
 from weir.cli.main import app
 from weir.recorder.evidence import CHECKPOINT, Signer
 from weir.recorder.folder import Recordings
 from weir.recorder.verify import check
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
-WEIR = Path(sys.executable).with_name("weir")
 #: Rounds of kill -9. WEIR_TEST_ROUNDS=50 sets another number.
 ROUNDS = int(os.environ.get("WEIR_TEST_ROUNDS", "2"))
 SHARED = ("-n", "--set", "weir_listen=true", "--set", "weir_reuse_port=true")
@@ -58,7 +66,7 @@ class Load:
 
     def wait_for(self, count: int) -> None:
         """Wait until *count* more requests are answered."""
-        until, deadline = len(self.answered) + count, time.monotonic() + 30
+        until, deadline = len(self.answered) + count, time.monotonic() + PATIENCE
         while len(self.answered) < until:
             assert time.monotonic() < deadline, f"{len(self.answered)} answered, {self.statuses}"
             time.sleep(0.01)
@@ -67,7 +75,7 @@ class Load:
         """Stop the callers. Return the ids of the answered requests."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         return set(self.answered)
 
 
@@ -94,7 +102,7 @@ def opens_in_mitmdump(recordings: Path) -> None:
     """Read every file with stock mitmdump, without an addon of Weir."""
     paths = sorted((recordings / "segments").glob("*/*/*.mitm"))
     for path in random.sample(paths, min(3, len(paths))):
-        done = subprocess.run([MITMDUMP, "-q", "-nr", path], capture_output=True, text=True, check=False, timeout=60)
+        done = processes.run("mitmdump", "-q", "-nr", path, folder=recordings)
         assert done.returncode == 0, done.stderr
     recorded_flows(recordings)  # read the other files with mitmproxy's reader, which raises if a file is torn
 
@@ -187,7 +195,7 @@ def test_a_folder_that_takes_no_more_refuses_and_recovers(
 
 def refused(load: Load) -> None:
     """Wait until every request is refused."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         before = len(load.answered)
         time.sleep(0.4)
@@ -214,7 +222,7 @@ def test_what_is_sent_or_streams_is_on_record_before(
     upstream.answer = answer
     caller = threading.Thread(target=lambda: _quietly(lambda: gateway.call(body=REQUEST, token=token())), daemon=True)
     caller.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not gateway.sql("SELECT count(*) FROM intents")[0][0] and time.monotonic() < deadline:
         time.sleep(0.05)
     assert seen == [[]]  # a ranking has no intent before it is sent; a stream has one before its first byte
@@ -352,17 +360,13 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     assert "curl" in weir(tmp_path, "sessions", "export", "--sql", "status = 200", "--as", "curl")
     assert (
         "nothing on record matches"
-        in subprocess.run(
-            [WEIR, "sessions", "show", "no-such", "--recordings", tmp_path / "recordings"],
-            capture_output=True,
-            text=True,
-            check=False,
+        in processes.run(
+            "weir", "sessions", "show", "no-such", "--recordings", tmp_path / "recordings", folder=tmp_path
         ).stderr
     )
     script = "SELECT count(*) AS n\nFROM flows;\n.json\nSELECT 1 AS one;\n.views\nSELECT nonsense;\n.quit\n"
-    done = subprocess.run(
-        [WEIR, "sql", "--recordings", tmp_path / "recordings"], input=script, capture_output=True, text=True, check=True
-    )
+    done = processes.run("weir", "sql", "--recordings", tmp_path / "recordings", folder=tmp_path, input=script)
+    assert done.returncode == 0
     assert (
         "│ 3 │" in done.stdout
         and '"one": 1' in done.stdout
@@ -446,7 +450,7 @@ def test_the_program_in_the_documentation_checks_a_proof(
         assert done.returncode in (0, 1), done.stderr
         return done.returncode == 0
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while "no checkpoint covers it yet" in weir_output(tmp_path, "evidence", "prove", ids[2]):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -1,13 +1,13 @@
 """Recordings in stock mitmproxy, and replayed through the bundle: as responses (-S) and as requests (-C)."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.gateway import MITMDUMP, Gateway, Upstream, free_port, token, write_policies
+from tests import processes
+from tests.end_to_end.gateway import PATIENCE, Gateway, Upstream, free_port, token, write_policies
 
 MASKS = "masks: [{fields: ['$.documents[*].user_id'], with: hash}]\n"
 PLAIN = {"model": "m", "query": "weir", "documents": ["a mill", "a weir"]}
@@ -36,16 +36,19 @@ def restart(
 
 
 def test_stock_mitmdump_reads_it(recording: Path) -> None:
-    printed = subprocess.run([MITMDUMP, "-nr", recording], capture_output=True, text=True, check=True).stdout
+    done = processes.run("mitmdump", "-nr", recording, folder=recording.parent)
+    assert done.returncode == 0
+    printed = done.stdout
     assert printed.count("<< 200 OK") == 2 and printed.count("<< 401 Unauthorized") == 1
 
 
+@pytest.mark.smoke
 def test_the_bundle_shows_it_without_recording_it_again(
     recording: Path, tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
     reached = len(upstream.seen)
     gateway = restart(tmp_path, upstream, launch, "-nr", str(recording))
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     assert len(gateway.flows()) == 3 and len(upstream.seen) == reached
 
 
@@ -86,7 +89,7 @@ def test_sent_again_by_an_operator(
     gateway = restart(
         tmp_path, upstream, launch, "-n", "-C", str(recording), environment={"WEIR_TOKEN": token("operator")}
     )
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     # The plain request is sent. The refused one has no body left. The masked one differs from the original.
     assert len(upstream.seen) == reached + 1
     assert json.loads(upstream.seen[-1].body) == PLAIN
@@ -104,7 +107,7 @@ def test_a_masked_request_is_sent_again_only_when_asked_for_by_name(
         tmp_path, upstream, launch, "-n", "-C", str(recording), "--set", "weir_replay_allow=masked",
         environment={"WEIR_TOKEN": token("operator")},
     )  # fmt: skip
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     assert len(upstream.seen) == reached + 2
     assert json.loads(upstream.seen[-1].body)["documents"][0]["user_id"].startswith("hash:")
 
@@ -118,7 +121,7 @@ def test_an_operator_is_judged_like_any_caller(
     gateway = restart(
         tmp_path, upstream, launch, "-n", "-C", str(recording), environment={"WEIR_TOKEN": value} if value else {}
     )
-    gateway.process.wait(timeout=20)
+    gateway.process.wait(timeout=PATIENCE)
     assert len(upstream.seen) == reached
     assert gateway.sql("SELECT count(*) FROM flows WHERE replay = 'request' AND problem IS NOT NULL") == [(3,)]
 

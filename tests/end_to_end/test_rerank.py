@@ -10,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-import cohere
 import httpx
 import pytest
-from cohere.core.api_error import ApiError
 
 from tests.end_to_end.gateway import (
     CREDENTIAL,
@@ -64,6 +62,7 @@ def _echoing(upstream: Upstream) -> None:
     upstream.answer = echo  # type: ignore[assignment]
 
 
+@pytest.mark.smoke
 def test_a_good_rerank(gateway: Gateway, upstream: Upstream) -> None:
     answer = gateway.call(
         body=REQUEST, token=token(), headers={"X-Request-Id": "mine-1", "Cookie": "a=b", "X-Weir-Judged": "1"}
@@ -111,6 +110,7 @@ def test_a_good_rerank(gateway: Gateway, upstream: Upstream) -> None:
     )
 
 
+@pytest.mark.smoke
 def test_without_a_token(gateway: Gateway, upstream: Upstream) -> None:
     answer = gateway.call(body=REQUEST)
     assert (answer.status, answer.problem) == (401, "credentials-required")
@@ -139,6 +139,7 @@ def test_another_issuers_or_a_damaged_token(gateway: Gateway, upstream: Upstream
     assert upstream.connections == 0
 
 
+@pytest.mark.smoke
 def test_the_wrong_group(gateway: Gateway, upstream: Upstream) -> None:
     answer = gateway.call(body=REQUEST, token=token("bob", "finance"))
     assert (answer.status, answer.problem, answer.json["rule"]) == (403, "access-denied", "access")
@@ -146,6 +147,7 @@ def test_the_wrong_group(gateway: Gateway, upstream: Upstream) -> None:
     assert gateway.sql('SELECT "user", effect, rule FROM flows') == [("bob", "deny", "access")]
 
 
+@pytest.mark.smoke
 def test_too_many_documents(gateway: Gateway, upstream: Upstream) -> None:
     answer = gateway.call(body={**REQUEST, "documents": DOCUMENTS[:1] * 5000}, token=token())
     assert (answer.status, answer.problem) == (403, "denied-by-rule")
@@ -174,14 +176,16 @@ def test_rules_on_model_top_n_and_body(gateway: Gateway, upstream: Upstream) -> 
     assert gateway.call(body={**REQUEST, "model": "expensive"}, token=token()).status == 200
 
 
+@pytest.mark.policy(POLICY.replace("60/minute", "30/minute"))
 def test_a_burst_is_limited_per_user(gateway: Gateway, upstream: Upstream) -> None:
-    alice = token()
-    answers = [gateway.call(body=REQUEST, token=alice) for _ in range(5)]
-    assert [a.status for a in answers] == [200] * 5
-    refused = gateway.call(body=REQUEST, token=alice)
+    alice, answered, began = token(), 0, time.monotonic()
+    while (refused := gateway.call(body=REQUEST, token=alice)).status == 200:
+        answered += 1
+        assert answered <= 5 + (time.monotonic() - began) / 2  # on a busy machine, one more every two seconds
+    assert answered >= 5
     assert (refused.status, refused.problem) == (429, "rate-limited")
     assert refused.headers["ratelimit"].startswith('"reranker-requests-per-user-1";r=0;')
-    assert len(upstream.seen) == 5
+    assert len(upstream.seen) == answered
     assert gateway.call(body=REQUEST, token=token("carol")).status == 200
     time.sleep(int(refused.headers["retry-after"]))  # the time that the answer states
     assert gateway.call(body=REQUEST, token=alice).status == 200
@@ -241,6 +245,9 @@ def test_what_cannot_be_masked_is_not_delivered(gateway: Gateway, upstream: Upst
 
 
 def test_the_cohere_sdk_with_nothing_changed_but_base_url_and_token(gateway: Gateway) -> None:
+    import cohere
+    from cohere.core.api_error import ApiError
+
     with httpx.Client() as http:
         client = cohere.ClientV2(token(), base_url=f"http://127.0.0.1:{gateway.port}/reranker", httpx_client=http)
         ranking = client.rerank(model="m", query="weir", documents=["a mill", "a weir"], top_n=2)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.end_to_end.gateway import (
     BUNDLE,
     CREDENTIAL,
-    MITMDUMP,
+    PATIENCE,
     Gateway,
     Upstream,
     free_port,
@@ -23,23 +24,32 @@ from tests.end_to_end.gateway import (
     token,
     write_policies,
 )
+from tests.processes import Program
 
 WEIR = Path(sys.executable).with_name("weir")
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 
 
-def run(folder: Path, *command: str, **environment: str) -> tuple[int, str]:
-    """Run a command that must end. Return its exit code and output."""
-    env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=False)
+def run(folder: Path, program: Program, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a program that is expected to end. Return its exit code and all output."""
+    env = {"TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
+    done = processes.run(program, *arguments, folder=folder, environment=env)
     return done.returncode, done.stdout + done.stderr
 
 
-def both(folder: Path, port: int, expected: str, **environment: str) -> None:
+def executed(folder: Path, program: Program, *arguments: str, **environment: str) -> tuple[int, str]:
+    """As `run`, but execute the installed command instead of forking."""
+    env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
+    command = [str(processes.BIN / program), *arguments]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def both(folder: Path, port: int, expected: str, how: Callable[..., tuple[int, str]] = run, **environment: str) -> None:
     """Check that `weir run` and mitmdump refuse to start, and that both print the reason in one line."""
-    for command in ([str(WEIR), "run"], [str(MITMDUMP), "-n", "--set", "weir_listen=true", "-s", str(BUNDLE)]):
-        code, output = run(folder, *command, **environment)
-        assert code == (2 if command[0] == str(WEIR) else 1), output
+    for program, *arguments in (["weir", "run"], ["mitmdump", "-n", "--set", "weir_listen=true", "-s", str(BUNDLE)]):
+        code, output = how(folder, program, *arguments, **environment)
+        assert code == (2 if program == "weir" else 1), output
         assert sum(expected in line for line in output.splitlines()) == 1, output
         assert "Traceback" not in output
         with pytest.raises(ConnectionRefusedError):
@@ -48,10 +58,11 @@ def both(folder: Path, port: int, expected: str, **environment: str) -> None:
 
 def test_no_policies(tmp_path: Path) -> None:
     both(
-        tmp_path, free_port(), "create it, or set another one with --policies, --set weir_policies=DIR or WEIR_POLICIES"
-    )
+        tmp_path, free_port(), "create it, or name another with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
+    )  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_an_invalid_file(tmp_path: Path) -> None:
     port = free_port()
     write_policies(tmp_path, port, 1, "acces: {}\n")
@@ -84,10 +95,10 @@ def test_an_occupied_port(tmp_path: Path) -> None:
     port = free_port()
     write_policies(tmp_path, port, 1)
     with socket.create_server(("127.0.0.1", port)):
-        code, output = run(tmp_path, str(WEIR), "run")
+        code, output = run(tmp_path, "weir", "run")
         assert (code, output.count("\n")) == (2, 1)
         assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop the process" in output
-        code, output = run(tmp_path, str(MITMDUMP), "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
+        code, output = run(tmp_path, "mitmdump", "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
         assert code == 1 and f"cannot listen on 127.0.0.1:{port}; stop the process that uses it, or change `listen:`" in output
         assert "Traceback" not in output
 
@@ -117,7 +128,7 @@ def test_unwritable_recordings(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_options_that_would_open_it(tmp_path: Path, arguments: list[str], expected: str) -> None:
     write_policies(tmp_path, free_port(), 1)
-    code, output = run(tmp_path, str(MITMDUMP), "--listen-port", str(free_port()), *arguments, "-s", str(BUNDLE))
+    code, output = run(tmp_path, "mitmdump", "--listen-port", str(free_port()), *arguments, "-s", str(BUNDLE))
     assert code == 1 and expected in output and "Traceback" not in output
 
 
@@ -137,6 +148,7 @@ def test_options_that_closedness_needs_are_set_whatever_was_asked_for(
     gateway.stop()
 
 
+@pytest.mark.smoke
 def test_weir_run_names_what_runs_and_stops_on_a_signal(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
@@ -155,7 +167,7 @@ def test_workers_share_a_port_and_stop_together(
 ) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
-    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"], wait="weir: ready as worker w1")
+    gateway = launch(tmp_path, port, "run", "--workers", "2", program="weir", wait="weir: ready as worker w1")
     gateway.wait_for("weir: ready as worker w0")
     for _ in range(60):
         assert gateway.call(body=REQUEST, token=token()).status == 200
@@ -170,11 +182,11 @@ def test_workers_share_a_port_and_stop_together(
 def test_if_one_worker_dies_all_stop(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
-    gateway = launch(tmp_path, port, command=[str(WEIR), "run", "--workers", "2"], wait="weir: ready as worker w1")
+    gateway = launch(tmp_path, port, "run", "--workers", "2", program="weir", wait="weir: ready as worker w1")
     gateway.wait_for("weir: ready as worker w0")
     ready = gateway.wait_for("weir: ready as worker w1")
     os.kill(int(ready.partition("process ")[2].partition(",")[0]), signal.SIGKILL)
-    assert gateway.process.wait(timeout=20) != 0
+    assert gateway.process.wait(PATIENCE) != 0
     assert "a worker ended, so all were stopped" in gateway.wait_for("a worker ended")
 
 
@@ -183,19 +195,19 @@ def test_a_stopping_gateway_finishes_what_is_in_flight(gateway: Gateway, upstrea
 
     def slow(seen: object) -> bytes:
         arrived.set()
-        assert release.wait(10)
+        assert release.wait(PATIENCE)
         return json_answer({"results": [{"index": 0, "relevance_score": 1.0}]})
 
     upstream.answer = slow  # type: ignore[assignment]
     answers = []
     caller = threading.Thread(target=lambda: answers.append(gateway.call(body=REQUEST, token=token())))
     caller.start()
-    assert arrived.wait(10)
+    assert arrived.wait(PATIENCE)
     gateway.process.send_signal(signal.SIGTERM)
     gateway.wait_for("stopped")
     release.set()
-    caller.join(10)
-    assert gateway.process.wait(20) == 0
+    caller.join(PATIENCE)
+    assert gateway.process.wait(PATIENCE) == 0
     assert [a.status for a in answers] == [200]
     assert gateway.sql("SELECT status FROM flows") == [(200,)]
 
@@ -205,7 +217,7 @@ def test_a_gateway_that_cannot_wait_longer_still_records_what_it_sent(gateway: G
 
     def never(seen: object) -> bytes:
         arrived.set()
-        over.wait(30)
+        over.wait(PATIENCE)
         return b""
 
     upstream.answer = never  # type: ignore[assignment]
@@ -218,10 +230,10 @@ def test_a_gateway_that_cannot_wait_longer_still_records_what_it_sent(gateway: G
 
     caller = threading.Thread(target=call)
     caller.start()
-    assert arrived.wait(10)
+    assert arrived.wait(PATIENCE)
     gateway.process.send_signal(signal.SIGTERM)
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(PATIENCE) == 0
     over.set()
-    caller.join(10)
+    caller.join(PATIENCE)
     assert gateway.sql("SELECT error, request_bytes > 0 FROM flows") == [("not ended when the gateway stopped", True)]
     assert len(gateway.flows()) == 1

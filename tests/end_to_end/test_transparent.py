@@ -14,7 +14,7 @@ import pytest
 from tests import needs
 from tests.end_to_end import namespaces
 from tests.end_to_end.certificates import CLIENT, Authority, Issued
-from tests.end_to_end.gateway import BUNDLE, CREDENTIAL, MINTED, MITMDUMP, RANKING, ROOT, Gateway, Upstream
+from tests.end_to_end.gateway import BUNDLE, CREDENTIAL, MINTED, MITMDUMP, PATIENCE, RANKING, ROOT, Gateway, Upstream
 from weir.tls import ca
 
 WHY_NOT = namespaces.unavailable() or needs.missing("curl")
@@ -198,7 +198,7 @@ def test_what_is_passed_keeps_its_own_certificate(site: Site) -> None:
     assert site.curl(pinned, at="10.77.2.3").returncode != 0  # not the gateway's certificate
     done = site.curl(pinned, at="10.77.2.3", trust=site.services.path)
     assert done.stdout.endswith("200") and b"/anything" in site.pinned.seen[-1].head
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     query = "SELECT who, subject FROM events WHERE kind = 'tunnel' AND message NOT LIKE '%, 0 received%'"
     while not (rows := site.gateway.sql(query)) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,11 +1,10 @@
-"""WebSockets: opened by policy, masked and recorded message by message, closed when their caller may no longer."""
+"""WebSockets: judged by policy, masked and recorded per message, and closed when their caller loses access."""
 
 import contextlib
 import json
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +19,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
+from tests import processes
 from tests.cli import inside
 from tests.end_to_end.certificates import Authority
 from tests.end_to_end.gateway import (
     BUNDLE,
     CREDENTIAL,
     KEY,
-    MITMDUMP,
+    PATIENCE,
     Gateway,
     free_port,
     json_answer,
@@ -78,7 +78,7 @@ MESSAGE = json.dumps({"text": "hello " * 2000})
 
 @dataclass
 class Service:
-    """A real WebSocket server that answers as *say* tells, and remembers what it was told."""
+    """A real WebSocket server that answers with *say* and keeps the received messages."""
 
     say: Callable[[ServerConnection, Any], None] = lambda connection, message: connection.send(message)
     heads: list[dict[str, str]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Site:
     service: Service
     secure: Service
     explicit: int
-    broken: Path  # names what raises
+    broken: Path  # names the part that raises
 
     def open(self, query: str = "?model=gpt-new", **more: Any) -> ClientConnection:
         headers = {"Authorization": f"Bearer {token()}", **more.pop("additional_headers", {})}
@@ -122,13 +122,13 @@ class Site:
         return connect(url, additional_headers=headers, proxy=None, **more)
 
     def opens(self) -> bool:
-        """Whether one can be opened now."""
+        """Return whether a WebSocket can be opened now."""
         with contextlib.suppress(InvalidStatus), self.open():
             return True
         return False
 
     def recorded(self, opened: str, what: str) -> list[HTTPFlow]:
-        """The recorded messages, or the end, of one WebSocket."""
+        """Return the recorded messages, or the end, of one WebSocket."""
         wanted = [f for f in recorded_flows(self.gateway.recordings) if f.comment == f"{what} of {opened}"]
         return sorted(wanted, key=lambda f: f.id)
 
@@ -170,7 +170,7 @@ def _echo(site: Site) -> Iterator[None]:
         assert "crashed" not in line, line
 
 
-def until(true: Callable[[], Any], seconds: float = 10) -> Any:
+def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := true()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -178,27 +178,27 @@ def until(true: Callable[[], Any], seconds: float = 10) -> Any:
 
 
 def closed(client: ClientConnection) -> tuple[int | None, str | None]:
-    """The code and reason with which the gateway closes; what comes before is thrown away."""
+    """Return the code and reason of the gateway's close, and drop earlier messages."""
     with contextlib.suppress(ConnectionClosed):
         while True:
-            client.recv(timeout=10)
+            client.recv(timeout=PATIENCE)
     return client.close_code, client.close_reason
 
 
 def test_messages(site: Site) -> None:
-    """Each passes masked for who receives it, and is on record before."""
+    """Each message is masked for its receiver, and recorded before it is delivered."""
     with site.open(subprotocols=["realtime"]) as client:
         assert client.subprotocol == "realtime"
         assert client.response is not None
         opened = client.response.headers["X-Request-Id"]
         client.send(json.dumps({"text": "write to eva@example.com"}))
-        assert json.loads(client.recv(timeout=10)) == {"text": "write to (mail)"}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"text": "write to (mail)"}
         assert json.loads(site.service.heard[-1]) == {"text": "write to (mail)"}
-        said = site.recorded(opened, "message")  # while it is open
+        said = site.recorded(opened, "message")  # while the WebSocket is open
         assert [m.from_client for f in said for m in f.websocket.messages] == [True, False]  # type: ignore[union-attr]
         site.service.say = lambda connection, message: connection.send('{"secret": "s", "a": 1}')
         client.send("[1]")
-        assert json.loads(client.recv(timeout=10)) == {"secret": "x", "a": 1}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"secret": "x", "a": 1}
     head = site.service.heads[-1]
     assert head["authorization"] == f"Bearer {CREDENTIAL}"
     assert "sec-websocket-extensions" not in head
@@ -216,9 +216,9 @@ def test_messages(site: Site) -> None:
     assert "refused" not in shown
     files = [str(path) for path in (site.gateway.recordings / "segments").rglob("*.mitm")]
     for file in files:
-        read = subprocess.run(
-            [MITMDUMP, "--flow-detail", "3", "-nr", file], capture_output=True, text=True, check=True
-        ).stdout
+        done = processes.run("mitmdump", "--flow-detail", "3", "-nr", file, folder=site.gateway.folder)
+        assert done.returncode == 0
+        read = done.stdout
         assert "write to (mail)" in read or "realtime" not in file
         assert "Error" not in read
     (handshake,) = site.gateway.sql(f"SELECT operation, status, model, session_id, \"user\" FROM flows WHERE request_id = '{opened}'")  # fmt: skip
@@ -227,7 +227,7 @@ def test_messages(site: Site) -> None:
 
 
 def test_a_text_that_is_told_in_pieces(site: Site) -> None:
-    """What would be recognised in the whole is not let through in parts; what is held comes before the end."""
+    """A value that is recognised in the complete text does not pass in parts; withheld text is sent before the end."""
 
     def say(connection: ServerConnection, message: Any) -> None:
         for piece in ("Write to ev", "a@exa", "mple.com tod", "ay or 12"):
@@ -241,7 +241,7 @@ def test_a_text_that_is_told_in_pieces(site: Site) -> None:
         said = []
         with contextlib.suppress(ConnectionClosed):
             while True:
-                said.append(json.loads(client.recv(timeout=10)))
+                said.append(json.loads(client.recv(timeout=PATIENCE)))
         text = "".join(s.get("delta", "") for s in said)
         assert text == "Write to (mail) today or 12"
         assert said[-1]["type"] == "response.text.done"
@@ -265,11 +265,11 @@ def test_who_may_open_one(site: Site) -> None:
         assert len(site.service.heads) == before
     with site.open(origin=f"http://127.0.0.1:{site.gateway.port}") as client:  # type: ignore[arg-type]
         client.send("{}")
-        assert client.recv(timeout=10) == "{}"
+        assert client.recv(timeout=PATIENCE) == "{}"
 
 
 def handshake(*lines: str, key: str = KEY, method: str = "GET") -> bytes:
-    """One by hand."""
+    """Send a handshake as bytes."""
     return websocket_handshake(f"{PATH}?model=m", token(), *lines, key=key, method=method)
 
 
@@ -305,7 +305,7 @@ def test_half_a_handshake(site: Site) -> None:
 def test_answers_that_open_none(answer: str, deaf: "Deaf") -> None:
     deaf.answer = answer
     plain = handshake().replace(b"Upgrade: websocket\r\n", b"").replace(b"/v1/realtime", b"/v1/models")
-    with socket.create_connection(("127.0.0.1", deaf.gateway.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", deaf.gateway.port), timeout=PATIENCE) as connection:
         for request, status in ((handshake(), 502), (plain, 200), (handshake(), 502)):
             reply = say(connection, request)
             assert reply.startswith(b"HTTP/1.1 %d " % status), reply
@@ -314,7 +314,7 @@ def test_answers_that_open_none(answer: str, deaf: "Deaf") -> None:
 
 @dataclass
 class Deaf:
-    """A service that says a 101 of its own, and something after it."""
+    """A service that sends its own 101, and bytes after it."""
 
     gateway: Gateway
     answer: str = ""
@@ -355,7 +355,7 @@ def deaf(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 
 
 def test_what_cannot_be_masked_closes(site: Site) -> None:
-    """Binary, and JSON that can be read in two ways: neither passed on nor recorded."""
+    """Binary messages and ambiguous JSON are neither passed on nor recorded."""
     for message in (b"\x00\x01binary", '{"secret": 1, "secret": 2}', "not JSON"):
         with site.open() as client:
             assert client.response is not None
@@ -375,7 +375,7 @@ def test_what_cannot_be_masked_closes(site: Site) -> None:
 
 
 def test_bounds(site: Site) -> None:
-    """A message beyond `body`, crumbs of one, and pings without end."""
+    """A message larger than `body`, a message in tiny fragments, and endless pings."""
     with site.open() as client:
         client.send(json.dumps(["x" * 300_000]))
         assert closed(client)[0] == 1009
@@ -396,7 +396,7 @@ def test_bounds(site: Site) -> None:
 
 
 def test_a_flood(site: Site) -> None:
-    """Faster than it can be recorded, from either side: it is read no faster, and a stop is heard at once."""
+    """Messages arrive faster than recording, from either side: the gateway reads no faster, and a stop acts at once."""
     mine = mint("flooder", ["search"], 600).reveal()
     before = len(site.service.heard)
     with site.open(additional_headers={"Authorization": f"Bearer {mine}"}) as client:
@@ -429,13 +429,13 @@ def test_a_flood(site: Site) -> None:
     with site.open(close_timeout=1) as client:
         used = site.gateway.memory()
         client.send("{}")
-        time.sleep(2)  # nothing is taken
+        time.sleep(2)  # read nothing
         assert site.gateway.memory() < used + (20 << 20)
-        client.recv(timeout=10)
+        client.recv(timeout=PATIENCE)
 
 
 def test_a_value_without_end(site: Site) -> None:
-    """A caller whose text may become one value, in one message after another."""
+    """A caller's text may become one value, over many messages."""
     with site.open() as client, contextlib.suppress(ConnectionClosed):
         client.send(json.dumps({"a": "-----BEGIN PRIVATE KEY-----"}))
         for number in range(1000):
@@ -446,18 +446,18 @@ def test_a_value_without_end(site: Site) -> None:
 
 
 def test_a_message_is_held_no_longer_than_a_while(site: Site) -> None:
-    """What may be a piece of a text waits for more, but whoever waits for an answer gets it."""
+    """A possible piece of a text waits for more, but only for a short time."""
     site.service.say = lambda connection, message: connection.send(json.dumps({"said": message.upper()}))
     with site.open() as client:
         for text in ("one", "and two"):
             asked = time.monotonic()
             client.send(json.dumps({"text": text}))
-            assert json.loads(json.loads(client.recv(timeout=10))["said"]) == {"TEXT": text.upper()}
-            assert 0.2 < time.monotonic() - asked < 3  # a side is silent for a quarter of a second
+            assert json.loads(json.loads(client.recv(timeout=PATIENCE))["said"]) == {"TEXT": text.upper()}
+            assert 0.2 < time.monotonic() - asked < 3  # withheld text is sent after a quarter of a second of silence
 
 
 def test_crumbs_of_a_service(site: Site) -> None:
-    """Frames without anything in them hold nobody up."""
+    """Empty frames delay no other caller."""
     site.service.say = lambda connection, message: connection.send(["["] + [""] * 20_000)
     with site.open() as client:
         client.send("{}")
@@ -468,19 +468,19 @@ def test_crumbs_of_a_service(site: Site) -> None:
 
 
 def test_it_may_be_silent(site: Site) -> None:
-    """Neither the time to a first byte nor that between requests counts; and pings go through to the other side."""
+    """The bounds on the first byte and between requests do not apply, and pings reach the other side."""
     with site.open() as client:
         time.sleep(4)
-        assert client.ping("what is in it stays here").wait(10)
+        assert client.ping("what is in it stays here").wait(PATIENCE)
         client.send("{}")
-        assert client.recv(timeout=10) == "{}"
+        assert client.recv(timeout=PATIENCE) == "{}"
 
 
 def test_the_caller_goes(site: Site) -> None:
     before = len(site.service.closed)
     with site.open() as client:
         client.send("{}")
-        client.recv(timeout=10)
+        client.recv(timeout=PATIENCE)
         client.socket.shutdown(socket.SHUT_RDWR)
     assert until(lambda: 1001 in site.service.closed[before:])
 
@@ -491,24 +491,24 @@ def test_a_credential_that_comes_back(site: Site) -> None:
         site.service.say = lambda connection, message, said=said: connection.send(said)  # type: ignore[misc]
         with site.open() as client:
             client.send("{}")
-            assert CREDENTIAL not in json.loads(client.recv(timeout=10))[0]
+            assert CREDENTIAL not in json.loads(client.recv(timeout=PATIENCE))[0]
 
 
 def test_through_the_proxy(site: Site) -> None:
-    """An explicit caller, in whose tunnel the WebSocket is opened."""
+    """An explicit caller opens the WebSocket in its tunnel."""
     tls = ssl.create_default_context(cafile=str(ca.certificate_path()))
     proxy = f"http://user:{token()}@127.0.0.1:{site.explicit}"
     with connect(f"wss://localhost:{site.secure.port}/v1/realtime?model=m", proxy=proxy, ssl=tls) as client:
         client.send('{"a": "eva@example.com"}')
-        assert json.loads(client.recv(timeout=10)) == {"a": "(mail)"}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"a": "(mail)"}
         time.sleep(3)
         client.send("{}")
-        assert client.recv(timeout=10) == "{}"
+        assert client.recv(timeout=PATIENCE) == "{}"
 
 
-@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # how that library opens one
+@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # the library calls a deprecated function
 def test_the_openai_sdk(site: Site) -> None:
-    """A real client of a real API, of which only the base URL is told."""
+    """A real client of a real API, with only its base URL changed."""
 
     def say(connection: ServerConnection, message: Any) -> None:
         connection.send(json.dumps({"type": "response.done", "event_id": "e", "response": {"id": "eva@example.com"}}))
@@ -534,7 +534,7 @@ def test_the_openai_sdk(site: Site) -> None:
     ],
 )  # fmt: skip
 def test_a_room_that_raises_closes(site: Site, part: str) -> None:
-    """Nothing of a message that some room has not seen passes, and the next WebSocket is as before."""
+    """A message that a room has not processed does not pass, and the next WebSocket works as before."""
     site.service.say = lambda connection, message: connection.send('{"secret": "unmasked"}')
     heard = len(site.service.heard)
     at_once = part.startswith(("conversations.", "websockets.begin", "answer.", "request."))
@@ -547,7 +547,7 @@ def test_a_room_that_raises_closes(site: Site, part: str) -> None:
             with contextlib.suppress(ConnectionClosed):
                 client.send("{}")
                 while True:
-                    said.append(client.recv(timeout=10))
+                    said.append(client.recv(timeout=PATIENCE))
             assert client.close_code == 1011
     except InvalidStatus as refused:
         status = refused.response.status_code
@@ -555,15 +555,15 @@ def test_a_room_that_raises_closes(site: Site, part: str) -> None:
         site.broken.write_text("")
     assert status in ((101, 503) if at_once else (101,))
     assert not any("unmasked" in message for message in said)
-    if part != "messages.scrubbed":  # that is asked of what services say
+    if part != "messages.scrubbed":  # this part handles only the service's messages
         assert len(site.service.heard) == heard
     with site.open() as client:
         client.send("{}")
-        assert json.loads(client.recv(timeout=10)) == {"secret": "x"}
+        assert json.loads(client.recv(timeout=PATIENCE)) == {"secret": "x"}
 
 
 def test_who_is_let_in_no_longer(site: Site) -> None:
-    """Revoked or stopped: closed within seconds, and on record."""
+    """After a revocation or a stop, the WebSocket is closed within seconds, and the end is recorded."""
     folder = site.gateway.folder
     ends: dict[str, tuple[int, Callable[[], object]]] = {
         "Revoked": (1008, lambda: inside.run(folder, "revoke", "subject", "leaver-1008-R", environment=ENVIRONMENT)),
@@ -576,7 +576,7 @@ def test_who_is_let_in_no_longer(site: Site) -> None:
         mine = mint(f"leaver-{code}-{reason[0]}", ["search"], 600).reveal()
         with site.open(additional_headers={"Authorization": f"Bearer {mine}"}) as client:
             client.send("{}")
-            assert client.recv(timeout=10) == "{}"
+            assert client.recv(timeout=PATIENCE) == "{}"
             end()
             assert closed(client) == (code, reason)
         if reason == "Stopped":
@@ -592,7 +592,7 @@ def test_the_policies_change(site: Site) -> None:
 
 
 def test_the_gateway_stops(tmp_path: Path, launch: Callable[..., Gateway]) -> None:
-    """Open ones are closed and their end recorded; of one that is killed, the handshake and what was said are there."""
+    """A stop closes WebSockets and records their end; after a kill, the handshake and the messages are recorded."""
     service, port = Service().start(), free_port()
     realtime = REALTIME.format(name="realtime", upstream=f"http://127.0.0.1:{service.port}", tls="")
     write_policies(tmp_path, port, 1, gateway=GATEWAY.format(explicit=free_port()), realtime=realtime + MORE)
@@ -603,10 +603,10 @@ def test_the_gateway_stops(tmp_path: Path, launch: Callable[..., Gateway]) -> No
             assert client.response is not None
             opened = client.response.headers["X-Request-Id"]
             client.send("{}")
-            assert client.recv(timeout=10) == "{}"
+            assert client.recv(timeout=PATIENCE) == "{}"
             with pytest.raises(InvalidStatus) as refused, site.open():
                 pass
-            assert refused.value.response.status_code == 429  # one at once, for as long as it is open
+            assert refused.value.response.status_code == 429  # the limit of one counts while the WebSocket is open
             gateway.stop(how)
             if ended:
                 assert closed(client) == (1001, "the gateway stops")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.end_to_end.gateway import (
+    PATIENCE,
     Gateway,
     Seen,
     Upstream,
@@ -64,6 +65,7 @@ def test_a_token_does_not_go_upstream_in_another_header(shared: tuple[Gateway, U
     assert mine.encode() not in upstream.seen[-1].raw and upstream.seen[-1].headers["x-kept"] == "y"
 
 
+@pytest.mark.smoke
 def test_a_compressed_request_is_judged_and_sent_decoded(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
     answer = gateway.call(body=gzip.compress(BODY), token=token(), headers={"Content-Encoding": "gzip"})
@@ -71,11 +73,12 @@ def test_a_compressed_request_is_judged_and_sent_decoded(shared: tuple[Gateway, 
     assert upstream.seen[-1].body == BODY and "content-encoding" not in upstream.seen[-1].headers
 
 
+@pytest.mark.smoke
 def test_each_request_on_a_connection_is_judged_by_itself(shared: tuple[Gateway, Upstream]) -> None:
     gateway, upstream = shared
     reached = len(upstream.seen)
     other = head(LENGTH).replace(b"Authorization: Bearer", b"X-Nothing: Bearer") + BODY
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as connection:
         statuses = []
         for request in (head(LENGTH) + BODY, other, head(LENGTH) + BODY):
             connection.sendall(request)
@@ -92,7 +95,7 @@ def test_a_caller_that_leaves_is_recorded(shared: tuple[Gateway, Upstream]) -> N
     before = gateway.sql(query)[0][0]
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
         connection.sendall(head("Content-Length: 1000") + b"only a part")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while gateway.sql(query)[0][0] == before:
         assert time.monotonic() < deadline
 
@@ -126,7 +129,7 @@ def test_what_a_service_says_before_its_answer_is_passed_over(shared: tuple[Gate
     before = upstream.answer
     upstream.answer = answer
     try:
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as connection:
             for query in ("one", "two", "three"):
                 received = ask(connection, query)
                 assert received.startswith(b"HTTP/1.1 200 ") and f'"{query}"'.encode() in received

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests import needs
 from tests.end_to_end.gateway import free_port
+from tests.processes import PATIENCE
 
 from weir.base.mistakes import SettingError
 from weir.policy.limits import (
@@ -154,7 +155,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 def in_redis(url: str, story: Callable[[RedisStore], Coroutine[Any, Any, None]]) -> None:

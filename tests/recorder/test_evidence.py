@@ -42,6 +42,7 @@ def note(recordings: Recordings, worker: str = "w0") -> bytes:
     return (recordings.log(worker) / CHECKPOINT).read_bytes()
 
 
+@pytest.mark.smoke
 def test_what_was_not_touched_verifies(recordings: Recordings) -> None:
     report = checked(recordings, note(recordings))
     assert report.findings == [] and report.not_covered == []
@@ -255,6 +256,7 @@ def test_paths_lead_from_every_leaf_to_the_root_and_no_other_leaf(size: int, dat
     assert root_from(hashes[index], index, size, [*path, b"0" * 32]) is None
 
 
+@pytest.mark.smoke
 def test_the_root_is_that_of_rfc_6962() -> None:
     """Test vectors of the Certificate Transparency project's reference trees."""
     leaves = [b"", b"\x00", b"\x10", b" !", b"01", b"@ABC", b"PQRSTUVW", b"`abcdefghijklmno"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.processes import PATIENCE
 from tests.recorder.recording import a_flow, a_line, a_writer, repair, write_lines
 
 from weir.recorder import catalog, live, upkeep
@@ -79,7 +80,7 @@ class Writing:
     def stop(self) -> None:
         """Stop the writers, and wait for them."""
         self._stopping.set()
-        self._thread.join(20)
+        self._thread.join(PATIENCE)
 
 
 def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +119,7 @@ def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monke
     for writer in writing:
         writer.stop()
     stopping.set()
-    keeper.join(30)
+    keeper.join(PATIENCE)
     assert failed == [] and rounds[0] > 1 and looks > 1
     assert count(recordings, kept)[0] == sum(w.written for w in writing)
     names = {path.name[0] for path in recordings.index.glob("*.parquet")}

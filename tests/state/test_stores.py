@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests import needs
 from tests.approvals.samples import ALICE, CAROL, approval, person, window
 from tests.end_to_end.gateway import free_port
+from tests.processes import PATIENCE
 
 from weir.approvals import lifecycle
 from weir.approvals.lifecycle import NotPossible
@@ -33,7 +34,7 @@ def start_redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
          "--appendfsync", "always", "--save", ""],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(HomeError):
             RedisDatabase(f"redis://127.0.0.1:{port}/9").close()
@@ -261,8 +262,8 @@ def test_others_hear_of_changes(opened: Open) -> None:
     woken = threading.Event()
     pace = watching.watch(woken.set)
     watching.looks_changed()
-    deadline = time.monotonic() + 5
-    while True:  # Redis's stream delivers only after its thread has started to read
+    deadline = time.monotonic() + PATIENCE
+    while True:  # Redis's stream is read from when its thread has begun
         other.add_approval(asked(f"a-{time.monotonic_ns()}"), 1000)
         if woken.wait(pace) or (isinstance(watching, Database) and watching.looks_changed()):
             break

@@ -13,6 +13,7 @@ import httpx
 from tests import needs
 from tests.end_to_end import gateway as gateways
 from tests.end_to_end import npm
+from tests.processes import PATIENCE
 
 HERE = Path(__file__).resolve().parent
 
@@ -64,7 +65,7 @@ def browse(url: str, user: str) -> str:
     method, form = "GET", None
     for _ in range(20):
         header = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
-        answer = httpx.request(method, url, data=form, headers=header, timeout=10)
+        answer = httpx.request(method, url, data=form, headers=header, timeout=PATIENCE)
         for cookie in answer.headers.get_list("set-cookie"):
             name, _, value = cookie.partition(";")[0].partition("=")
             cookies[name] = value

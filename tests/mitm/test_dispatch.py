@@ -34,6 +34,7 @@ class Silent:
     name = "silent"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("ours", [True, False])
 def test_order_errors_children_and_changes(ours: bool) -> None:
     async def run() -> list[str]:

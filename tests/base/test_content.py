@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from weir.base.content import ContentError, decode, encode, is_json, parse
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     "body",
     [

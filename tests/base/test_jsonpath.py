@@ -16,6 +16,7 @@ DOCUMENT = {
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("path", "found"),
     [
