@@ -100,7 +100,7 @@ class Claimed(State):
     presented: Presented
     token: Secret | None
     certificates: tuple[Certificate, ...]  # the client's chain, leaf first; TLS proves only possession of the key
-    proof: Proof | None = None  # proves possession of the key to which the token is bound
+    proof: Proof | None = None  # proves possession of the token's bound key
 
 
 @dataclass(slots=True, eq=False)

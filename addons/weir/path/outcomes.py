@@ -34,7 +34,7 @@ class Outcomes:
         self.websockets = WebSockets(rooms.records, self.end)
 
     def answer(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Set the exchange's problem or document as the answer, and copy the request for the record."""
+        """Set the exchange's problem or document as its answer, and copy the request for the record."""
         try:
             self.copy_unsent(flow, exchange)
         except Exception as error:

@@ -153,7 +153,7 @@ class Stack:
             end_upstream(flow)  # the upstream connection does not speak HTTP any more
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """Record an exchange that ended without a response, as far as it is known."""
+        """Record an exchange that ended without a response."""
         exchange = self._exchanges.get(flow)
         if exchange is None or exchange.recorded:
             return

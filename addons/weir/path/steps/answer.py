@@ -74,7 +74,7 @@ def _response_data(flow: http.HTTPFlow) -> http.ResponseData:
 
 
 class RefuseInformational:
-    """Refuse a 101 or another informational answer: the upstream connection would not be plain HTTP any more."""
+    """Refuse an informational answer (1xx), unless it opens the WebSocket that the caller asked for."""
 
     name = "refuse_informational"
 

@@ -92,7 +92,7 @@ class Access:
         self, exchange: Exchange, arrived: Arrived, routed: Routed | None, identified: Identified | None
     ) -> None:
         if routed is None or identified is None:
-            return  # a document of the gateway, or a caller whom `authenticate` identifies later
+            return  # a document of the gateway, or a caller to identify later (`authenticate`)
         connection, principal = routed.connection, identified.principal
         self.refuse_stopped(exchange)
         if not connection.access.isdisjoint(principal.groups) or self.window(exchange):
