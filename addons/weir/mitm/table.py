@@ -728,8 +728,8 @@ ROWS: tuple[Row, ...] = (
     Row("called", "mitmproxy.http.Response.__init__", Function(
         "(self, http_version, status_code, reason, headers, content, trailers, timestamp_start, "
         "timestamp_end)",
-        "5ae5a584"), "approvals.shelf.respond",
-        "A response that waited for its approval."),
+        "5ae5a584"), "path",
+        "A response that has waited for its approval."),
     Row("called", "mitmproxy.net.http.http1.assemble.assemble_response", Function("(response)", "13f6f04c"),
         "mitm.answers.closing",
         "It writes an answer."),
