@@ -252,9 +252,9 @@ def test_what_is_escalated_is_told_when_its_time_comes(
     [
         ("{webhook: 'https://a.example'}", "a webhook is signed: name a `secret`"),
         ("{webhook: 'http://a.example', secret: '${env:S}'}", "must be https://host/"),
-        ("{webhook: 'https://a.example', secret: plain}", "a credential is never written into a policy file"),
+        ("{webhook: 'https://a.example', secret: plain}", "a policy file must not contain a credential"),
         ("{webhook: 'https://a.example', secret: '${env:BAD}'}", "after whsec_ stands Base64"),
-        ("{slack: 'https://hooks.slack.example/x'}", "a credential is never written into a policy file"),
+        ("{slack: 'https://hooks.slack.example/x'}", "a policy file must not contain a credential"),
         ("{slack: '${env:S}', teams: '${env:S}'}", "name one of webhook, slack, teams, email, command"),
         ("{}", "name one of webhook, slack, teams, email, command"),
         ("{slack: '${env:U}', secret: '${env:S}'}", "only webhooks are signed"),

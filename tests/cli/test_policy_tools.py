@@ -130,8 +130,8 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [
-        ("other.yml", "version: 1\n", ["policies/other.yml:1:1: is not read; call it other.yaml"]),
-        ("profiles/p.yml", "x", ["policies/profiles/p.yml:1:1: is not read; call it p.yaml"]),
+        ("other.yml", "version: 1\n", ["policies/other.yml:1:1: is not read; rename it to other.yaml"]),
+        ("profiles/p.yml", "x", ["policies/profiles/p.yml:1:1: is not read; rename it to p.yaml"]),
         ("d.yaml", CONNECTION.format(profile="pets").replace("c\n", "d\n", 1).replace("/c", "/d"), ["policies/d.yaml:3:1: profile: there is no profile 'pets'"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{rate: 60}]\n", ["policies/c.yaml:7:11: limits[0].rate: must be a text"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{concurrent: 0}]\n", ["policies/c.yaml:7:11: limits[0].concurrent: 0: input should be greater than or equal to 1"]),

@@ -124,12 +124,14 @@ def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, caro
 
 DYING = """
 import os, signal
-from weir.path.steps.credential import Credentials
+from mitmproxy import http
+from weir.path.exchange import Exchange, Routed
+from weir.path.steps.credential import InjectCredential
 
-def die(self, flow, exchange):
+def die(self, flow: http.HTTPFlow, exchange: Exchange, routed: Routed) -> None:
     os.kill(os.getpid(), signal.SIGKILL)  # the approval is taken, and not a byte is sent
 
-Credentials.request = die
+InjectCredential.__call__ = die
 """
 
 

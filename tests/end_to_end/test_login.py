@@ -211,7 +211,7 @@ def test_login_at_what_is_no_gateway(tmp_path: Path, upstream: Upstream, gateway
     for url, expected in (
         ("http://gateway.example", "must be https://host, or http:// on loopback"),
         (f"http://127.0.0.1:{free_port()}", "cannot be reached (ConnectError)"),
-        (f"http://127.0.0.1:{upstream.port}", "the gateway calls itself None"),
+        (f"http://127.0.0.1:{upstream.port}", "the gateway's own URL is None"),
         (f"http://localhost:{gateway.port}/nothing", "answered 404"),
     ):
         done = eve.weir("login", url)

@@ -424,7 +424,7 @@ def test_erasure_leaves_nothing_of_a_person_and_what_is_left_verifies(
     assert proof["request_id"] == other
 
 
-def test_the_page_in_the_readme_checks_a_proof(
+def test_the_program_in_the_documentation_checks_a_proof(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
     """With nothing but Python's standard library; and says no to what was changed."""
@@ -432,15 +432,13 @@ def test_the_page_in_the_readme_checks_a_proof(
     write_policies(tmp_path, port, upstream.port)
     gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
     ids = [gateway.call(body=REQUEST, token=token()).headers["x-request-id"] for _ in range(5)]
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    page = readme.partition("```python\n# check_proof.py")[2].partition("\n```")[0]
-    (tmp_path / "check_proof.py").write_text("# check_proof.py" + page)
+    program = Path(__file__).resolve().parents[2] / "docs/evidence/check_proof.py"
     key = weir(tmp_path, "evidence", "key").strip()
 
     def checked(proof: dict[str, Any]) -> bool:
         (tmp_path / "proof.json").write_text(json.dumps(proof))
         done = subprocess.run(
-            [sys.executable, "-I", tmp_path / "check_proof.py", tmp_path / "proof.json", key],
+            [sys.executable, "-I", program, tmp_path / "proof.json", key],
             capture_output=True,
             text=True,
             check=False,

@@ -47,7 +47,9 @@ def both(folder: Path, port: int, expected: str, **environment: str) -> None:
 
 
 def test_no_policies(tmp_path: Path) -> None:
-    both(tmp_path, free_port(), "create it, or name another with --policies, --set weir_policies=DIR or WEIR_POLICIES")
+    both(
+        tmp_path, free_port(), "create it, or set another one with --policies, --set weir_policies=DIR or WEIR_POLICIES"
+    )
 
 
 def test_an_invalid_file(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_an_unreadable_key(tmp_path: Path) -> None:
     home.mkdir()
     (home / "local-issuer.pem").write_text("not a key")
     (home / "local-issuer.pem").chmod(0o644)
-    both(tmp_path, port, "local-issuer.pem: readable by others; run: chmod 600", WEIR_HOME=str(home))
+    both(tmp_path, port, "local-issuer.pem: other users can read it; run: chmod 600", WEIR_HOME=str(home))
     (home / "local-issuer.pem").chmod(0o600)
     both(tmp_path, port, "policies/gateway.yaml:4:11: issuers[0]: ", WEIR_HOME=str(home))
 

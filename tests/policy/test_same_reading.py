@@ -5,11 +5,8 @@ from the bytes that would be sent, by three JSON parsers and two ways of making 
 facts must come out the same.
 """
 
-import asyncio
 import json
-import math
 import posixpath
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -19,19 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weir.base.principal import Principal
-from weir.base.problems import Refusal
-from weir.path.exchange import Exchange
-from weir.path.steps.reading import read_request
-from weir.path.steps.rules import Policy
+from weir.base.problems import Kind
+from weir.path.exchange import Arrived, Matched, Read, Routed
 from weir.policy import facts
 from weir.policy.facts import Facts
 from weir.policy.rules import judge
 from weir.policyset.load import load
 from weir.policyset.model import PolicySet
 from weir.profiles.profile import Operation
-from weir.routing.head import HeadError, check_head
-from weir.state.model import Snapshot
+from weir.rehearsal.rehearse import Given, Outcome, rehearse
 
 GATEWAY = "version: 1\nlisten: [http://127.0.0.1:8080]\nissuers: [local]\n"
 CONNECTION = """\
@@ -52,11 +45,6 @@ rules:
   - {{name: write, when: {{operation: [write, admin]}}, effect: deny}}
   - {{name: debug, when: {{body: {{"$..debug": true}}}}, effect: deny}}
 """
-
-
-class NothingStopped:
-    def snapshot(self) -> Snapshot:
-        return Snapshot()
 
 
 class Loaded:
@@ -203,24 +191,13 @@ REQUESTS = st.one_of(
 
 def judged(
     policies: PolicySet, name: str, method: str, path: str, query: str, body: bytes, content_type: str
-) -> Exchange | None:
-    """The exchange, where the request passes policy."""
-    exchange = Exchange("fuzz", time.time(), 0.0)
-    exchange.policies = policies
-    exchange.connection = next(c for c in policies.connections if c.name == name)
-    exchange.principal = Principal("local", "urn:weir:local", "alice", frozenset(("local/search",)), expires=math.inf)
-    exchange.method, exchange.path, exchange.query = method, path, query
-    exchange.head = {b"host": b"gateway", b"content-type": content_type.encode()}
-    policy = Policy(NothingStopped())
-    try:
-        target = f"{path}?{query}" if query else path
-        check_head(method.encode(), target.encode("utf-8", "surrogatepass"), b"", exchange.head.items())
-        policy.requestheaders(exchange)
-        read_request(exchange, body)
-        asyncio.run(policy.request(exchange))
-    except (HeadError, Refusal):
+) -> Outcome | None:
+    """The outcome, where the request passes policy."""
+    outcome = rehearse(policies, Given(name, path, method, query, body, content_type, "alice"))
+    if outcome.problem is not None and outcome.problem.kind is not Kind.APPROVAL_REQUIRED:
+        assert outcome.problem.kind is not Kind.GATEWAY_ERROR, outcome.problem.detail
         return None
-    return exchange
+    return outcome
 
 
 def by_json(data: bytes) -> Any:
@@ -248,9 +225,10 @@ NORMALISERS = [
 ]
 
 
-def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, normal: Any) -> Facts:
+def as_a_service_reads(outcome: Outcome, operation: Operation, parser: Any, normal: Any) -> Facts:
     """The facts of the bytes that are sent, read with other means than ours."""
-    data = exchange.sent_body
+    exchange = outcome.exchange
+    data, routed = exchange[Read].sent, exchange[Routed]
     if not data:
         body: Any = None
     elif operation.ndjson:
@@ -258,14 +236,13 @@ def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, no
     else:
         body = parser(data)
     parameters: dict[str, list[str]] = {}
-    for name, value in parse_qsl(exchange.query, keep_blank_values=True):
+    for name, value in parse_qsl(routed.query, keep_blank_values=True):
         parameters.setdefault(name, []).append(value)
-    assert exchange.connection is not None
-    found = exchange.connection.profile.paths.find(exchange.method, normal(exchange.path))
+    found = routed.connection.profile.paths.find(exchange[Arrived].method, normal(routed.path))
     assert found is not None and found.operation is operation, "another operation"
     call = operation.read_call(body, parameters, found.variables)
     texts = facts.ABSENT if call.documents is None else operation.texts(body, call.documents)
-    every = facts.of_texts(operation.reading.read(body, exchange.query, found.variables))
+    every = facts.of_texts(operation.reading.read(body, routed.query, found.variables))
     return facts.of_call(call) | every | {"document_text": texts, "body": body}
 
 
@@ -274,17 +251,18 @@ def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, no
 def test_what_passes_is_read_alike_by_everyone(loaded: Loaded, request: tuple[str, ...], method: str) -> None:
     name, path, query, text, content_type = request
     body = text.encode("utf-8", "surrogatepass")
-    exchange = judged(loaded.policies, name, method, path, query, body, content_type)
-    if exchange is None or exchange.operation is None or exchange.connection is None:
+    outcome = judged(loaded.policies, name, method, path, query, body, content_type)
+    operation = outcome.exchange[Matched].operation if outcome is not None else None
+    if outcome is None or operation is None:
         return
     for parser in PARSERS:
         for normal in NORMALISERS:
-            seen = as_a_service_reads(exchange, exchange.operation, parser, normal)
-            again = exchange.facts | seen
-            assert not judge(exchange.connection.rules, again).deny
+            seen = as_a_service_reads(outcome, operation, parser, normal)
+            again = outcome.facts | seen
+            assert not judge(outcome.connection.rules, again).deny
             for fact in (*facts.OF_CALL, *facts.OF_TEXTS):
-                if fact in seen and fact in exchange.facts:
-                    assert seen[fact] == exchange.facts[fact], fact
+                if fact in seen and fact in outcome.facts:
+                    assert seen[fact] == outcome.facts[fact], fact
 
 
 def test_the_fuzz_is_not_of_refusals_only(loaded: Loaded) -> None:

@@ -379,7 +379,7 @@ def test_one_approval_covers_only_requests_with_the_same_texts(tmp_path: Path) -
         assert outcome.effect == "require_approval"
         principal = outcome.exchange.principal
         assert principal is not None
-        return demands(b"k", [rule], principal, "cohere", outcome.exchange.facts)[0].covers
+        return demands(b"k", [rule], principal, "cohere", outcome.facts)[0].covers
 
     body = RERANK | {"zz": TERM}
     assert covers(body) == covers(body | {"model": "other"}) != covers(body | {"zz": f"another {TERM}"})

@@ -1,4 +1,4 @@
-"""The gateway's own authority: what clients believe of it, and what they do not."""
+"""The gateway's own authority: which of its certificates clients accept, and which they do not."""
 
 import datetime
 import ssl
@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trusted(authority: ca.Authority, host: str, leaves: Leaves | None = None) -> str:
-    """What Python's TLS says of a certificate of *authority* for *host*; empty where it is believed."""
+    """Return the error of Python's TLS for a certificate of *authority* for *host*; empty if it is accepted."""
     server = SSL.Connection((leaves or Leaves(authority)).context(host))
     server.set_accept_state()
     context = ssl.create_default_context(cadata=authority.pem.decode())
@@ -88,7 +88,7 @@ def test_keys_are_the_owners_alone(home: Path) -> None:
     found = ca.current()
     assert found is not None and found.hosts == ("api.example",)
     (home / "ca" / "ca.key").chmod(0o640)
-    with pytest.raises(HomeError, match="readable by others"):
+    with pytest.raises(HomeError, match="other users can read it"):
         ca.current()
     (home / "ca" / "ca.key").chmod(0o600)
     other = ca.make(["other.example"]).key.private_bytes(

@@ -1,9 +1,6 @@
 """Responses that wait for their approval, in this worker's memory, bounded: what the repeated request receives."""
 
-import time
 from dataclasses import dataclass
-
-from mitmproxy import http
 
 from weir.config.model import HeldSettings
 
@@ -56,17 +53,3 @@ class Shelf:
 
 def _size(kept: list[Kept]) -> int:
     return sum(len(k.content) for k in kept)
-
-
-def respond(flow: http.HTTPFlow, kept: Kept) -> None:
-    """Let *kept* be what the service answered."""
-    flow.response = http.Response(
-        http_version=b"HTTP/1.1",
-        status_code=kept.status,
-        reason=b"",
-        headers=http.Headers(kept.fields),
-        content=kept.content,
-        trailers=None,
-        timestamp_start=time.time(),
-        timestamp_end=time.time(),
-    )

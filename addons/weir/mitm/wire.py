@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import socket
 import time
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.layers import modes
@@ -18,15 +16,13 @@ from mitmproxy.proxy.layers.http import HTTPMode
 
 from weir.base.addresses import literal
 from weir.base.alarms import alarm, counters
-from weir.base.problems import Kind, Problem, Refusal
+from weir.base.problems import Kind, Problem
 from weir.mitm import layers
 from weir.mitm.answers import closing
 from weir.mitm.arrival import Arrival, address_of
-from weir.path.exchange import Exchange
 from weir.policyset.model import PolicySet
 from weir.routing.destinations import Known
-from weir.routing.dial import PATIENCE, Dial, Dialed, Forbidden
-from weir.routing.head import HeadError, check_connect
+from weir.routing.dial import PATIENCE, Dial, Dialed
 from weir.routing.listener import Listener, Mode
 from weir.routing.model import Origin
 
@@ -39,16 +35,7 @@ _AGAIN = 2.0
 _TOLD = 60.0
 _MOST_TOLD = 1000
 
-_FORBIDDEN = "The destination's address is not one that may be reached through this gateway."
 _PLAIN_ON_TLS = Problem(Kind.MALFORMED_REQUEST, "This port speaks TLS. Use https:// in the client's base URL.")
-_NOT_TLS = (
-    "That service does not speak TLS, and a CONNECT is for TLS only. Ask for it as http://, without CONNECT; "
-    "WebSockets pass a proxy as wss:// only."
-)
-NO_DESTINATION = (
-    "No connection leads to this destination, and it is not among those that are passed. Ask the gateway's operator "
-    "to add it, or take it out of what is sent through the gateway (NO_PROXY)."
-)
 
 
 class Wire:
@@ -179,38 +166,6 @@ class Wire:
         self._passed[client] = passed
         nextlayer.layer = passed
 
-    # Tunnels.
-
-    def read_connect(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """A caller asks for a tunnel: read where to. Raises `Refusal`."""
-        arrival = exchange.arrival
-        assert arrival is not None
-        if arrival.listener.mode != "explicit" or arrival.hosts:
-            raise Refusal(Kind.CONNECT_REFUSED, "This gateway opens no tunnels here; use it as the base URL.")
-        data = flow.request.data
-        try:
-            host, port = check_connect(data.authority, data.headers.fields)
-        except HeadError as error:
-            raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
-        exchange.method, exchange.caller_target = "CONNECT", f"{host}:{port}"
-        exchange.origin = Origin("https", host, port)
-
-    async def connect(self, exchange: Exchange) -> None:
-        """Its caller is who they say: settle what the tunnel is. Raises `Refusal`."""
-        policies, arrival, origin = exchange.policies, exchange.arrival, exchange.origin
-        assert policies is not None and arrival is not None and origin is not None
-        host, port = origin.host, origin.port
-        tls = origin in policies.destinations.origins
-        if tls:
-            arrival.hosts, arrival.port, arrival.tls = frozenset((host,)), port, True
-            return
-        passing = policies.destinations.passed(host, port)
-        if passing is None:
-            plain = Origin("http", host, port) in policies.destinations.origins
-            raise Refusal(Kind.UNKNOWN_DESTINATION, _NOT_TLS if plain else NO_DESTINATION)
-        arrival.passing = await _resolved(passing.dial, host, port)
-        arrival.hosts, arrival.port = frozenset((host,)), port
-
     # Where addresses lead to.
 
     async def _hosts(self, policies: PolicySet, address: str, named: str) -> frozenset[str]:
@@ -260,19 +215,6 @@ def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> 
     elif isinstance(mode, mode_specs.TransparentMode):
         kind = "transparent"
     return Listener(mode.listen_host("") or "", mode.listen_port(0) or 0, kind)
-
-
-async def _resolved(dial: Dial, host: str, port: int) -> Dial:
-    """*dial*, for the addresses that *host* has now. Raises `Refusal`."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            found = await asyncio.get_running_loop().getaddrinfo(Dialed(host, dial), port, type=socket.SOCK_STREAM)
-        return dataclasses.replace(dial, pinned=tuple(found))
-    except Forbidden:
-        raise Refusal(Kind.DESTINATION_FORBIDDEN, _FORBIDDEN) from None
-    except (OSError, TimeoutError, UnicodeError):
-        detail = "The destination cannot be reached: its name has no address. Check it, and try again later."
-        raise Refusal(Kind.UPSTREAM_UNREACHABLE, detail) from None
 
 
 async def _addresses(host: str) -> list[str]:

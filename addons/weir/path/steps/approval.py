@@ -16,23 +16,48 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from mitmproxy import connection as connections
+from mitmproxy import http
+from mitmproxy.connection import Client
 from msgspec.structs import replace
 
 from weir.approvals import asking, lifecycle
 from weir.approvals.binding import content_digest, demands, keyed, request_binding
 from weir.approvals.model import OPEN, Approval, Demand, Person, Shown, Vote
 from weir.approvals.shelf import Kept, Shelf
+from weir.approvals.shown import shown_request, shown_response
 from weir.base.garbage import Garbage
 from weir.base.home import HomeError, derived_key
 from weir.base.identifiers import Uuid7
+from weir.base.principal import Principal
 from weir.base.problems import Kind, Refusal
+from weir.base.secret import without_keys
 from weir.config.model import HeldSettings
+from weir.mitm.handlers import bounded
 from weir.path import approval_answers
-from weir.path.documents import APPROVALS
-from weir.path.exchange import Document, Exchange
+from weir.path.approval_answers import unavailable
+from weir.path.exchange import (
+    Answered,
+    Arrived,
+    Body,
+    Document,
+    Exchange,
+    Head,
+    Hold,
+    Identified,
+    Judged,
+    JudgedAnswer,
+    Matched,
+    Read,
+    Rehearsed,
+    Routed,
+)
+from weir.path.step import Again, Answer
+from weir.path.steps import masking
+from weir.path.steps.credential import scrubber
+from weir.path.steps.reading import ranking_of, read_call
+from weir.path.steps.rules import judged_facts
+from weir.policy.facts import Facts
 from weir.policy.rules import Rule
-from weir.policyset.model import PolicySet
 from weir.state.database import TooManyOpen
 from weir.state.model import Snapshot
 from weir.state.store import Store
@@ -50,7 +75,7 @@ class _Waiter:
     """One exchange that waits."""
 
     exchange: Exchange
-    client: connections.Client
+    client: Client
     approval: Approval
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     left: bool = False  # its caller
@@ -116,7 +141,7 @@ class Approvals:
             waiter.reloaded = True
             waiter.woken.set()
 
-    def left(self, client: connections.Client) -> None:
+    def left(self, client: Client) -> None:
         """A caller has left."""
         for waiter in self._waiters.values():
             if waiter.client is client:
@@ -125,75 +150,83 @@ class Approvals:
 
     def taken_back(self, exchange: Exchange) -> None:
         """A caller has taken one request back, and stays."""
-        waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None
+        waiter = self._waiter_of(exchange)
         if waiter is not None and waiter.exchange is exchange:
             waiter.left = True
             waiter.woken.set()
 
     def wake(self, exchange: Exchange) -> bool:
         """*exchange* has a problem: end its wait. Whether it waited."""
-        waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None
+        waiter = self._waiter_of(exchange)
         if waiter is not None:
             waiter.woken.set()
         return waiter is not None
 
-    # A request or response that must be approved.
+    def _waiter_of(self, exchange: Exchange) -> _Waiter | None:
+        hold = exchange.get(Hold)
+        return self._waiters.get(hold.approval.id) if hold is not None and hold.approval is not None else None
 
-    async def bind(self, exchange: Exchange) -> None:
-        """Say what an approval of this request would be bound to. Before its body is changed."""
-        principal, connection = exchange.principal, exchange.connection
-        assert principal is not None and connection is not None
-        head = exchange.head
+    # A request or answer that must be approved.
+
+    async def bind(self, exchange: Exchange) -> Hold:
+        """The exchange's hold, with the digest to which an approval of this exact request is bound."""
+        hold = exchange.get(Hold)
+        if hold is None:
+            hold = Hold()
+            exchange.put(hold)
+        arrived, fields, body = exchange[Arrived], exchange[Head].fields, exchange[Body]
+        connection, principal = exchange[Routed].connection, exchange[Identified].principal
         arguments = (
-            self._key, principal, connection.name, connection.upstream, exchange.method, exchange.caller_target,
-            head.get(b"content-type", b""), head.get(b"content-encoding", b""), exchange.raw_body,
+            self._key, principal, connection.name, connection.upstream, arrived.method, arrived.target,
+            fields.get(b"content-type", b""), fields.get(b"content-encoding", b""), body.raw,
         )  # fmt: skip
-        if len(exchange.raw_body) > 1 << 20:  # a digest of much takes long, and lets others run meanwhile
-            exchange.binding = await asyncio.to_thread(request_binding, *arguments)
+        if len(body.raw) > 1 << 20:  # a digest of a large body takes long: others run meanwhile
+            hold.binding = await asyncio.to_thread(request_binding, *arguments)
         else:
-            exchange.binding = request_binding(*arguments)
+            hold.binding = request_binding(*arguments)
+        return hold
 
-    async def take(self, exchange: Exchange, rules: Sequence[Rule], content: str = "") -> bool:
-        """Whether *rules* are satisfied: by one that is used up by this, or by approvals that cover them again."""
-        principal, connection = exchange.principal, exchange.connection
-        assert principal is not None and connection is not None
-        wanted = demands(self._key, rules, principal, connection.name, exchange.facts)
+    async def take(self, exchange: Exchange, rules: Sequence[Rule], facts: Facts, content: str = "") -> bool:
+        """True if a single-use approval (consumed here) or reusable ones satisfy *rules*."""
+        hold, principal, connection = exchange[Hold], exchange[Identified].principal, exchange[Routed].connection
+        wanted = demands(self._key, rules, principal, connection.name, facts)
         snapshot, people = self._snapshot(), self._people(exchange)
-        mine = exchange.approval.id if exchange.approval is not None else ""
-        exchange.demands, covering = _uncovered(wanted, snapshot, people, mine)
-        if exchange.demands:
+        mine = hold.approval.id if hold.approval is not None else ""
+        hold.demands, covering = _uncovered(wanted, snapshot, people, mine)
+        if hold.demands:
             template = self._template(exchange, content)
 
             def work(store: Store) -> asking.Found:
                 current = _current_votes(store, snapshot)
-                return asking.take(store, template, mine, time.time(), people, current, exchange.tried)
+                return asking.take(store, template, mine, time.time(), people, current, hold.tried)
 
             found = await self._ask_state(work)
-            exchange.tried.clear()  # the answer was heard
+            hold.tried.clear()  # the store's answer has arrived
             self._record_all(found.void)
             if found.approval is None:
                 return False
-            exchange.granted += (found.approval,)
+            hold.granted += (found.approval,)
             covering += (found.approval,)
             self._record(found.approval)
-        exchange.approval = None
-        exchange.approved_by += tuple(a for a in covering if a.id not in {b.id for b in exchange.approved_by})
+        hold.approval = None
+        hold.approved_by += tuple(a for a in covering if a.id not in {b.id for b in hold.approved_by})
         return True
 
     async def wait(
         self,
-        client: connections.Client,
+        client: Client,
         exchange: Exchange,
         show: Callable[[], Shown],
         *,
         content: str = "",
         keep: Kept | None = None,
     ) -> None:
-        """Ask for the exchange's `demands` and wait. Returns when it should be judged again; else raises `Refusal`.
+        """Ask for the hold's demands and wait. Returns when the exchange should be judged again; else raises `Refusal`.
 
-        *show* says what reviewers see, once. *content* is the digest of a response, *keep* the response.
+        *show* gives the view of reviewers; it is called once. *content* is the digest of an answer, *keep* the answer.
         """
-        nobody = next((d for d in exchange.demands if not d.terms.somebody), None)
+        hold = exchange[Hold]
+        nobody = next((d for d in hold.demands if not d.terms.somebody), None)
         if nobody is not None:
             message = nobody.message or f"The rule {nobody.rule} asks for a reviewer's approval."
             raise Refusal(
@@ -201,19 +234,19 @@ class Approvals:
                 f"{message} This connection names nobody who could give it; ask its owner to add reviewers.",
                 rule=nobody.rule,
             )
-        prefer = exchange.head.get(b"prefer", b"").decode("ascii", "replace").lower()
+        prefer = exchange[Head].fields.get(b"prefer", b"").decode("ascii", "replace").lower()
         at_once = "respond-async" in prefer
-        hold = float(min(d.terms.hold for d in exchange.demands))
+        seconds = float(min(d.terms.hold for d in hold.demands))
         if (wanted := _PREFER_WAIT.search(prefer)) is not None:
-            hold = min(hold, float(wanted[1]))
+            seconds = min(seconds, float(wanted[1]))
         elif at_once:
-            hold = 0.0
-        if not exchange.hold_until:
-            exchange.hold_until = time.monotonic() + hold
-        async with self._place(client, exchange, _size(exchange, keep)):
+            seconds = 0.0
+        if not hold.until:
+            hold.until = time.monotonic() + seconds
+        async with self._place(exchange, _size(exchange, keep)):
             approval = await self._asked(exchange, show, content)
             if not content:
-                exchange.drop_body()
+                exchange.drop(Read, Judged)  # only the bytes stay in memory; they are read again afterwards
             if keep is not None:
                 await self._keep(exchange, keep, approval)
             waiter = _Waiter(exchange, client, approval)
@@ -223,14 +256,25 @@ class Approvals:
                 await self._outcome(waiter, async_=at_once)
             finally:
                 self._waiters.pop(approval.id, None)
-        async with self._turn:  # those released by one decision go on one at a time, and others in between
+        hold.waited = True
+        async with self._turn:  # requests released by one decision continue one at a time, and others run in between
             await asyncio.sleep(0)
 
     async def settle(self, exchange: Exchange) -> None:
-        """Nothing more is to be approved now. What was asked for and is not needed any more is void."""
-        waited, exchange.approval, exchange.hold_until = exchange.approval, None, 0.0
+        """Void the open approval: nothing more has to be approved now. The decision names who has approved."""
+        hold = exchange.get(Hold)
+        if hold is None:
+            return
+        waited, hold.approval, hold.until = hold.approval, None, 0.0
         if waited is not None:
             await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
+        if hold.approved_by and exchange.decision is not None:
+            by = "; ".join(
+                f"approved by {a.decided_by()}{f': {why}' if (why := a.decided_why()) else ''}"
+                for a in hold.approved_by
+            )
+            broken = " (the glass was broken)" if any(a.break_glass for a in hold.approved_by) else ""
+            exchange.decision = dataclasses.replace(exchange.decision, message=f"{by}{broken}")
 
     async def _refresh(self, waiter: _Waiter) -> None:
         """What was decided between asking and being listened to: nobody is told of it any more."""
@@ -240,9 +284,10 @@ class Approvals:
 
     async def _outcome(self, waiter: _Waiter, *, async_: bool) -> None:
         exchange = waiter.exchange
+        hold = exchange[Hold]
         while True:
             waiter.woken.clear()
-            approval = exchange.approval = waiter.approval
+            approval = hold.approval = waiter.approval
             if waiter.left or exchange.left or (not waiter.client.connected and not exchange.replay):
                 await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
                 self._shelf.drop(approval.id)
@@ -258,13 +303,13 @@ class Approvals:
             if approval.state != "pending":
                 self._shelf.drop(approval.id)
                 raise approval_answers.over(approval)
-            left = exchange.hold_until - time.monotonic()
+            left = hold.until - time.monotonic()
             if left <= 0 or self._stopping:
                 waiter.approval = await self._change(approval, lambda a: lifecycle.let_go(a, exchange.request_id))
                 if waiter.approval.state != "pending":  # decided at the last moment
                     continue
-                exchange.approval = waiter.approval
-                raise approval_answers.pending(exchange, approval, async_=async_)
+                hold.approval = waiter.approval
+                raise approval_answers.pending(exchange[Arrived], exchange[Head], approval, async_=async_)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, approval.expires - time.time() + 0.05)):
                     await waiter.woken.wait()
@@ -275,11 +320,11 @@ class Approvals:
 
     async def refuse_again(self, exchange: Exchange) -> None:
         """Refuse a request whose response was denied, or is kept by another worker: its service is not asked twice."""
-        now = time.time()
-        for approval in await self._ask_state(lambda store: store.approvals_of(exchange.binding)):
+        now, hold = time.time(), exchange[Hold]
+        for approval in await self._ask_state(lambda store: store.approvals_of(hold.binding)):
             if now >= approval.expires or approval.kind != "response":
                 continue
-            exchange.approval = approval
+            hold.approval = approval
             if approval.state == "denied":
                 raise approval_answers.denied(approval)
             if approval.keeper != self._worker:
@@ -291,12 +336,12 @@ class Approvals:
                     headers=(("Retry-After", "1"), ("Connection", "close")),
                     members=(("approval_id", approval.id),),
                 )
-            exchange.approval = None
+            hold.approval = None
 
     async def _asked(self, exchange: Exchange, show: Callable[[], Shown], content: str) -> Approval:
         """The approval that this exchange waits for: the one that it, or the same request before it, asked for."""
-        template = self._template(exchange, content)
-        mine, most = exchange.approval.id if exchange.approval else "", self._limits(exchange).open
+        hold, template = exchange[Hold], self._template(exchange, content)
+        mine, most = hold.approval.id if hold.approval else "", self._limits(exchange).open
         found = await self._ask_state(lambda store: asking.attach(store, template, mine, time.time()))
         self._record_all(found.void)
         if found.approval is None:
@@ -311,36 +356,35 @@ class Approvals:
                 ) from None
             assert found.approval is not None
             self._record(found.approval)
-        exchange.approval = found.approval
+        hold.approval = found.approval
         return found.approval
 
     def _template(self, exchange: Exchange, content: str) -> Approval:
         """An approval of the exchange's `demands`, as it would be asked for now."""
-        principal, connection, now = exchange.principal, exchange.connection, time.time()
-        assert principal is not None and connection is not None
+        hold, principal, connection = exchange[Hold], exchange[Identified].principal, exchange[Routed].connection
+        now = time.time()
         return Approval(
             id=self._new_id(),
             kind="response" if content else "request",
             asked=now,
-            expires=now + min(demand.terms.expires for demand in exchange.demands),
+            expires=now + min(demand.terms.expires for demand in hold.demands),
             requester=Person.of(principal),
             connection=connection.name,
-            binding=exchange.binding,
+            binding=hold.binding,
             content=content,
             keeper=self._worker if content else "",
             request_id=exchange.request_id,
-            demands=tuple(exchange.demands),
+            demands=tuple(hold.demands),
             holder=exchange.request_id,
-            held_until=now + max(0.0, exchange.hold_until - time.monotonic()) + GRACE,
+            held_until=now + max(0.0, hold.until - time.monotonic()) + GRACE,
         )
 
     @contextlib.asynccontextmanager
-    async def _place(self, client: connections.Client, exchange: Exchange, size: int) -> AsyncIterator[None]:
-        """A place among those who wait; refused where there is none."""
-        assert exchange.principal is not None
-        limits, key = self._limits(exchange), exchange.principal.key
+    async def _place(self, exchange: Exchange, size: int) -> AsyncIterator[None]:
+        """A place among the exchanges that wait. Raises `Refusal` if there is none."""
+        limits, key = self._limits(exchange), exchange[Identified].principal.key
         retry = (("Retry-After", str(approval_answers.RETRY)),)
-        fresh = exchange.approval is None  # else it waited already, and is waiting again after a reload
+        fresh = exchange[Hold].approval is None  # else it waited already, and is waiting again after a reload
         if fresh and self._of[key] >= limits.per_user:
             message = f"{limits.per_user} of your requests wait for reviewers already. Wait for one of them to end."
             raise Refusal(Kind.TOO_MANY_HELD, message, headers=retry)
@@ -368,43 +412,44 @@ class Approvals:
 
     def kept(self, exchange: Exchange) -> Kept | None:
         """The response to this exact request that waits here for its approval, or has it."""
-        return self._shelf.find(exchange.binding, time.time())
+        return self._shelf.find(exchange[Hold].binding, time.time())
 
     async def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
-        assert exchange.principal is not None
+        hold, principal = exchange[Hold], exchange[Identified].principal
         until = approval.asked + 2 * (approval.expires - approval.asked)  # to be decided, and then to be fetched
-        kept = dataclasses.replace(keep, approval=approval.id, owner=exchange.principal.key, until=until)
-        if not self._shelf.put(exchange.binding, kept, self._limits(exchange), time.time()):
-            exchange.approval = await self._change(approval, lambda a: lifecycle.make_void(a, time.time()))
+        kept = dataclasses.replace(keep, approval=approval.id, owner=principal.key, until=until)
+        if not self._shelf.put(hold.binding, kept, self._limits(exchange), time.time()):
+            hold.approval = await self._change(approval, lambda a: lifecycle.make_void(a, time.time()))
             raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
 
     # Afterwards.
 
     async def end(self, exchange: Exchange, *, unreachable: bool) -> None:
-        """The exchange is over: what it used up of which nothing was sent, or delivered, is given back."""
-        granted, exchange.granted = exchange.granted, ()
-        waited = exchange.approval
+        """Give back an approval that was consumed if nothing was sent, or nothing delivered. The exchange is over."""
+        hold = exchange.get(Hold)
+        if hold is None:
+            return
+        granted, hold.granted = hold.granted, ()
+        waited = hold.approval
         if waited is not None and waited.state in OPEN and waited.holder == exchange.request_id:
             if exchange.problem is not None and exchange.problem.kind in _MEANWHILE:
-                exchange.approval = await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
+                hold.approval = await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
             else:
-                exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
+                hold.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
         for approval in granted:
             if approval.kind == "response" and exchange.problem is None and not exchange.left:
                 self._shelf.drop(approval.id)
             elif approval.kind == "response" or not exchange.sent or unreachable:
                 await self._change(approval, lambda a: lifecycle.give_back(a, exchange.request_id))
-        for approval_id in exchange.tried:
+        for approval_id in hold.tried:
             work = functools.partial(asking.give_back, approval_id=approval_id, request_id=exchange.request_id)
             with contextlib.suppress(StateUnavailable, KeyError):
                 await self._state.run(work)
 
-    async def status(self, exchange: Exchange) -> Document:
-        """What its requester may know of an approval. Raises `Refusal` for anybody else's."""
-        assert exchange.principal is not None
-        approval_id = exchange.own_path.removeprefix(APPROVALS)
+    async def status(self, approval_id: str, principal: Principal) -> Document:
+        """How an approval stands, for the caller who asked for it. Raises `Refusal` for any other caller."""
         approval = await self._ask_state(lambda store: store.approval(approval_id))
-        if approval is None or approval.requester.key != exchange.principal.key:
+        if approval is None or approval.requester.key != principal.key:
             raise Refusal(Kind.UNKNOWN_APPROVAL, "You have asked for no approval of that id.")
         document = approval_answers.status(approval, time.time())
         headers = [("Cache-Control", "no-store")]
@@ -432,24 +477,21 @@ class Approvals:
         try:
             return await self._state.run(work)
         except StateUnavailable:
-            raise approval_answers.unavailable() from None
+            raise unavailable() from None
 
     def _snapshot(self) -> Snapshot:
         try:
             return self._state.snapshot()
         except StateUnavailable:
-            raise approval_answers.unavailable() from None
+            raise unavailable() from None
 
     @staticmethod
     def _people(exchange: Exchange) -> lifecycle.People:
-        assert exchange.policies is not None
-        return exchange.policies.directory
+        return exchange[Arrived].policies.directory
 
     @staticmethod
     def _limits(exchange: Exchange) -> HeldSettings:
-        policies: PolicySet | None = exchange.policies
-        assert policies is not None
-        return policies.held
+        return exchange[Arrived].policies.held
 
 
 def _uncovered(
@@ -487,7 +529,184 @@ def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | 
 
 
 def _size(exchange: Exchange, keep: Kept | None) -> int:
-    """Bytes that are kept of bodies while they wait."""
-    decoded = 0 if exchange.caller_body is exchange.raw_body else len(exchange.caller_body)
+    """Bytes of bodies that stay in memory during the wait."""
+    body = exchange[Body]
+    decoded = 0 if body.decoded is body.raw else len(body.decoded)
     answer = len(keep.content) + exchange.received_bytes if keep is not None else 0
-    return len(exchange.raw_body) + decoded + answer
+    return len(body.raw) + decoded + answer
+
+
+# The steps.
+
+
+class NothingKept:
+    """Stand-in: a rehearsal has no answers of earlier requests."""
+
+    name = "find_kept"
+
+    def __call__(self) -> None:
+        return None
+
+
+class RefuseDemanded:
+    """Stand-in: a rehearsal asks no reviewer, so a demanded approval refuses."""
+
+    def __init__(self, name: str, of: type[Judged] | type[JudgedAnswer]) -> None:
+        self.name = name
+        self._of: type[Judged] | type[JudgedAnswer] = of
+
+    def __call__(self, exchange: Exchange, rehearsed: Rehearsed) -> None:
+        judged = exchange.get(self._of)
+        if judged is None or not judged.demanded:
+            return
+        rule = judged.demanded[0]
+        asked = "; ".join(
+            f"{r.name} needs {r.terms.count} of {lifecycle.who(r.terms.reviewers)}" for r in judged.demanded
+        )
+        message = rule.message or f"The rule {rule.name} asks for approval."
+        raise Refusal(Kind.APPROVAL_REQUIRED, f"{message} ({asked})", rule=rule.name)
+
+
+class FindKept:
+    """Find the earlier answer to this exact request that waits for approval here, or has it.
+
+    Its request was approved, and was sent. If another worker keeps the answer, or it
+    was denied, the request is refused.
+    """
+
+    name = "find_kept"
+    stand_in = NothingKept()
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def __call__(self, exchange: Exchange, routed: Routed, body: Body, hold: Hold | None) -> Hold | None:
+        if not routed.connection.holds_responses or hold is not None:  # the request waited itself, and goes on
+            return hold
+        hold = await self._approvals.bind(exchange)
+        hold.kept = self._approvals.kept(exchange)
+        if hold.kept is None:
+            await self._approvals.refuse_again(exchange)
+        return hold
+
+
+class ApproveRequest:
+    """Hold the request until every demanded approval is given. Then it is judged again, by the policies of now."""
+
+    name = "approve_request"
+    again = "resume"
+    stand_in = RefuseDemanded("approve_request", Judged)
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def __call__(
+        self, flow: http.HTTPFlow, exchange: Exchange, judged: Judged, hold: Hold | None
+    ) -> Again | None:
+        if hold is not None and hold.kept is not None:
+            return None
+        if judged.demanded:
+            await self._approvals.bind(exchange)
+            if exchange.left:  # it would use up an approval, or ask reviewers
+                return None
+            if not await self._approvals.take(exchange, judged.demanded, judged.facts):
+                await self._wait(flow, exchange)
+                return Again("resume")
+            if exchange.problem is not None:  # revoked or stopped meanwhile
+                raise Refusal.of(exchange.problem)
+        await self._approvals.settle(exchange)
+        return None
+
+    async def _wait(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        try:
+            with bounded(flow.client_conn):
+                await self._approvals.wait(flow.client_conn, exchange, lambda: _shown_request(exchange))
+        except Refusal:
+            head, routed, body = exchange[Head], exchange[Routed], exchange[Body]
+            exchange.put(read_call(head, routed, exchange[Matched], body.decoded))  # for the record
+            exchange.put(judged_facts(exchange))
+            raise
+
+
+class ApproveAnswer:
+    """Hold the answer until every demanded approval is given. Then it is judged again, by the policies of now."""
+
+    name = "approve_answer"
+    again = "resume"
+    stand_in = RefuseDemanded("approve_answer", JudgedAnswer)
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def __call__(
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        answered: Answered,
+        judged: JudgedAnswer | None,
+        hold: Hold | None,
+    ) -> Again | None:
+        if judged is not None and judged.demanded:
+            if hold is None:
+                await self._approvals.bind(exchange)
+            content = self._approvals.content_of(answered.status, answered.content_type, answered.body)
+            if not await self._approvals.take(exchange, judged.demanded, judged.facts, content):
+                with bounded(flow.client_conn):
+                    await self._approvals.wait(
+                        flow.client_conn,
+                        exchange,
+                        lambda: _shown_answer(exchange),
+                        content=content,
+                        keep=answered.keep,
+                    )
+                return Again("resume")
+        await self._approvals.settle(exchange)
+        return None
+
+
+class DeliverKept:
+    """Answer with the kept answer: its response phase runs as if the service had sent it now."""
+
+    name = "deliver_kept"
+
+    def __call__(self, hold: Hold | None) -> Answer | None:
+        return Answer(_response(hold.kept), upstream=True) if hold is not None and hold.kept is not None else None
+
+
+def _response(kept: Kept) -> http.Response:
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=kept.status,
+        reason=b"",
+        headers=http.Headers(kept.fields),
+        content=kept.content,
+        trailers=None,
+        timestamp_start=time.time(),
+        timestamp_end=time.time(),
+    )
+
+
+def _shown_request(exchange: Exchange) -> Shown:
+    call, document, target = masking.shown_request(exchange)
+    operation = exchange[Matched].operation
+    elsewhere = operation.shown_members if operation is not None else ()
+    path, _, query = target.partition("?")
+    parameters = without_keys(f"?{query}".encode())[1:].decode("utf-8", "replace")
+    return shown_request(exchange[Arrived].method, path, parameters, call, document, elsewhere, scrubber(exchange))
+
+
+def _shown_answer(exchange: Exchange) -> Shown:
+    """The answer as reviewers see it. It is read once more, so that masking it changes nothing."""
+    request, matched, answered = _shown_request(exchange), exchange[Matched], exchange[Answered]
+    call = masking.shown_request(exchange)[0]
+    document = masking.shown_answer(exchange[Routed], answered)
+    ranking = ranking_of(exchange, matched, exchange[Read], document)
+    operation, documents = matched.operation, call.documents or []
+
+    def texts(entry: object, index: int | None) -> list[str]:
+        if operation is None:
+            return []
+        known = index is not None and 0 <= index < len(documents)
+        return operation.answer.texts_of(entry, documents[index] if known and index is not None else "")
+
+    return shown_response(request, answered.status, ranking, texts, document, scrubber(exchange))
