@@ -1,4 +1,4 @@
-"""The tools by which someone trusts a policy: check, explain, test, diff, schema, profiles."""
+"""The commands about policies: check, explain, test, diff, schema, profiles."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def weir(folder: Path, *arguments: str, code: int = 0) -> str:
-    """What the command says."""
+    """Run the command in this process and return its output."""
     done = inside.run(folder, *arguments)
     text = done.stdout + done.stderr
     assert done.returncode == code, text
@@ -45,7 +45,7 @@ def weir(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def started(folder: Path, *arguments: str, code: int = 0) -> str:
-    """As `weir`, in a process of its own: each command at least once."""
+    """Run the command in a process of its own. Each command has at least one such test."""
     done = subprocess.run([str(WEIR), *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -117,7 +117,7 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
         "policies/c.yaml:7:26: rules[0].when.documnts: there is no fact 'documnts'. Did you mean 'documents'?",
         "policies/c.yaml:7:40: rules[0].effect: 'dny' is not one of 'deny' or 'require_approval'. Did you mean 'deny'?",
         "policies/profiles/p.yaml:3:26: operations[0].operation: 'rank' is not one of",
-        "policies/profiles/q.yaml:1:1: profile: 'cohere' is the name of one that comes with weir; choose another, and `extends: cohere`",
+        "policies/profiles/q.yaml:1:1: profile: 'cohere' is the name of a built-in profile; choose another, and `extends: cohere`",
         "policies/profiles/q.yaml:3:14: operations[0]: 'x' must start with '/'",
         "policies/tests/t.yaml:4:12: [0].expect.efect: there is no such setting. Did you mean 'effect'?",
         "policies/gateway.yaml:4:1: timezone: 'Mars' is not a time zone; write e.g. Europe/Berlin",
@@ -135,9 +135,9 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
         ("d.yaml", CONNECTION.format(profile="pets").replace("c\n", "d\n", 1).replace("/c", "/d"), ["policies/d.yaml:3:1: profile: there is no profile 'pets'"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{rate: 60}]\n", ["policies/c.yaml:7:11: limits[0].rate: must be a text"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{concurrent: 0}]\n", ["policies/c.yaml:7:11: limits[0].concurrent: 0: input should be greater than or equal to 1"]),
-        ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{concurrent: 2, rate: 1/minute}]\n", ["policies/c.yaml:7:10: limits[0]: write either a `rate`, e.g. 60/minute, or `concurrent`, how many may be under way"]),
-        ("c.yaml", CONNECTION.format(profile="cohere") + "rules: [{name: access, when: {user: x}, effect: deny}]\n", ["policies/c.yaml:7:10: rules[0].name: 'access' is the name of what the gateway does by itself; choose another"]),
-        ("c.yaml", CONNECTION.format(profile="elasticsearch") + "rules: [{name: a, on: response, when: {operation: write}, effect: require_approval, approval: {reviewers: [leads]}}]\n", ["policies/c.yaml:7:19: rules[0].on: a write has happened before its response can be approved; ask on the request"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "limits: [{concurrent: 2, rate: 1/minute}]\n", ["policies/c.yaml:7:10: limits[0]: write either a `rate`, e.g. 60/minute, or `concurrent`, a number of requests in progress"]),
+        ("c.yaml", CONNECTION.format(profile="cohere") + "rules: [{name: access, when: {user: x}, effect: deny}]\n", ["policies/c.yaml:7:10: rules[0].name: 'access' is reserved for decisions of the gateway itself; choose another"]),
+        ("c.yaml", CONNECTION.format(profile="elasticsearch") + "rules: [{name: a, on: response, when: {operation: write}, effect: require_approval, approval: {reviewers: [leads]}}]\n", ["policies/c.yaml:7:19: rules[0].on: a write is done before its response can be approved; use `on: request`"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "trip: {errors: half}\n", ["policies/c.yaml:7:8: trip.errors: 'half' is not a share; write e.g. 50%"]),
         ("c.yaml", CONNECTION.format(profile="cohere") + "rules:\n- name: a\n when: {user: x}\n", ["check the indentation and the brackets"]),
         ("gateway.yaml", GATEWAY + "limits: redis://:hunter2@localhost:notaport/0\n", ["policies/gateway.yaml:4:1: limits: is not a URL of a Redis"]),
@@ -365,7 +365,7 @@ def test_schemas_accept_what_is_shipped_and_not_what_is_misspelt(folder: Path, w
 
 
 def _as_json(document: Any) -> Any:
-    """As an editor sees it: a time that is not quoted is a text."""
+    """Return *document* as an editor reads it: an unquoted time is a text."""
     return json.loads(json.dumps(document, default=str))
 
 

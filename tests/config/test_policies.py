@@ -101,7 +101,7 @@ def test_one_mistake(tmp_path: Path, change: tuple[str, str], expected: list[str
     ("more", "expected"),
     [
         ("limits: [{rate: 60/min}]", "reranker.yaml:8:11: limits[0].rate: '60/min' is not a rate; write e.g. 60/minute (second, minute, hour or day)"),
-        ("limits: [{rate: 60/minute, per: person}]", "reranker.yaml:8:28: limits[0].per: 'person' is nothing that a limit is counted for; there are user, group, connection, issuer, client_ip, method, path, hour, weekday, bytes, operation, index, model, documents, top_n, breadth, max_tokens, return_documents, stream"),
+        ("limits: [{rate: 60/minute, per: person}]", "reranker.yaml:8:28: limits[0].per: 'person' is not a key that a limit can count by; use one of user, group, connection, issuer, client_ip, method, path, hour, weekday, bytes, operation, index, model, documents, top_n, breadth, max_tokens, return_documents, stream"),
         ("rules: [{name: a, when: {documents: {gt: 1}}, effect: denied}]", "reranker.yaml:8:47: rules[0].effect: 'denied' is not one of 'deny' or 'require_approval'. Did you mean 'deny'?"),
         ("rules: [{name: a, when: {documents: {gt: x}}, effect: deny}]", "reranker.yaml:8:38: rules[0].when.documents.gt: 'x' is not a number"),
         ("rules: [{name: a, when: {docs: 1}, effect: deny}]", "reranker.yaml:8:26: rules[0].when.docs: there is no fact 'docs'. Did you mean 'documents'?"),
@@ -141,13 +141,13 @@ def issuer(settings: str) -> str:
 @pytest.mark.parametrize(
     ("gateway", "expected"),
     [
-        (GATEWAY.replace("127.0.0.1", "0.0.0.0"), "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback"),
+        (GATEWAY.replace("127.0.0.1", "0.0.0.0"), "'local' admits everyone with this machine's key; it is refused unless every listener is on loopback"),
         (GATEWAY.replace("http://127.0.0.1:8080", "127.0.0.1:8080"), "listen[0]: '127.0.0.1:8080' is not a listener; write e.g. http://127.0.0.1:8080"),
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: nokeys.json}]"), "issuers[0].jwks: nokeys.json cannot be read (No such file or directory); check the path, or use a URL"),
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: http://idp.example/keys}]"), "issuers[0].jwks: a provider's URL must be https (http only on loopback), without user name and fragment"),
         (GATEWAY.replace("[local]", "[{name: local, issuer: i, audience: w, jwks: https://idp.example/keys}]"), "issuers[0].name: 'local' is the name of a built-in issuer; choose another name"),
         (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name or issuer of 'local' above"),
-        (GATEWAY.replace("[local]", "[keys, keys]"), "issuers: 'keys' stands twice"),
+        (GATEWAY.replace("[local]", "[keys, keys]"), "issuers: 'keys' is listed twice"),
         (GATEWAY.replace("[local]", "[lokal]"), "issuers[0]: 'lokal' is not one of 'local' or 'keys'. Did you mean 'local'?"),
         (issuer("issuer: https://i.example, aud: w"), "issuers[0].aud: there is no such setting. Did you mean 'audience'?"),
         (issuer("issuer: https://i.example, audience: w, leeway: 30"), "issuers[0].leeway: 30 has no unit; write e.g. 30s, 30m or 30h"),
@@ -181,7 +181,9 @@ def test_with_several_issuers_a_group_says_whose(tmp_path: Path) -> None:
     two = GATEWAY.replace(
         "[local]", "[local, {name: acme, issuer: https://a.example, audience: w, jwks: https://a.example/keys}]"
     )
-    expected = "reranker.yaml:7:19: access.groups[0]: whose 'search'? With several issuers write one of local/search, acme/search"
+    expected = (
+        "reranker.yaml:7:19: access.groups[0]: the group 'search' is ambiguous; write one of local/search, acme/search"
+    )
     assert expected in mistakes(folder(tmp_path, gateway=two))
     (connection,) = loaded(folder(tmp_path, CONNECTION.replace("[search]", "[acme/search]"), two)).connections
     assert connection.access == {"acme/search"}
@@ -193,7 +195,7 @@ def test_with_several_issuers_a_group_says_whose(tmp_path: Path) -> None:
         ("[local]", "search", "local/search"), ("[local]", "local/search", "local/search"), ("[local]", "/search/leads", "local//search/leads"),
         ("[local]", "local/search/leads", "local/search/leads"), ("[local]", "other/search", "no issuer is named 'other'; if the group is called so, write local/other/search"),
         ("[local]", "keys/search", "no issuer is named 'keys'"), ("[local, keys]", "search", "local/search"), ("[local, keys]", "keys/ci", "keys/ci"),
-        ("[keys]", "search", "keys/search"), ("[]", "search", "no issuer is configured, so nobody can be in a group"),
+        ("[keys]", "search", "keys/search"), ("[]", "search", "no issuer is configured, so no group has members"),
     ],
 )  # fmt: skip
 def test_whose_group_it_is(tmp_path: Path, issuers: str, group: str, means: str) -> None:
@@ -223,10 +225,7 @@ def test_a_misspelt_issuer_before_a_group(tmp_path: Path) -> None:
 def test_two_connections_cannot_have_one_name_or_one_match(tmp_path: Path) -> None:
     assert "is already the name of the connection in" in mistakes(folder(tmp_path, other=CONNECTION))[0]
     twin = CONNECTION.replace("connection: reranker", "connection: other")
-    assert (
-        "match: is also the match of 'other': no request could be told apart"
-        in mistakes(folder(tmp_path, other=twin))[0]
-    )
+    assert "match: is also the match of 'other'; change one of them" in mistakes(folder(tmp_path, other=twin))[0]
 
 
 def test_missing_folders_and_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bad input at start: one clear line, a non-zero exit, no traceback, no listener left. And workers, and stopping."""
+"""Bad input at start gives one clear line, a non-zero exit code, no traceback and no listener. Also workers and stop."""
 
 import http.client
 import os
@@ -29,14 +29,14 @@ REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 
 
 def run(folder: Path, *command: str, **environment: str) -> tuple[int, str]:
-    """Exit code and all output of a command that is expected to end."""
+    """Run a command that must end. Return its exit code and output."""
     env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 def both(folder: Path, port: int, expected: str, **environment: str) -> None:
-    """Neither `weir run` nor mitmdump starts, and both say why in one line."""
+    """Check that `weir run` and mitmdump refuse to start, and that both print the reason in one line."""
     for command in ([str(WEIR), "run"], [str(MITMDUMP), "-n", "--set", "weir_listen=true", "-s", str(BUNDLE)]):
         code, output = run(folder, *command, **environment)
         assert code == (2 if command[0] == str(WEIR) else 1), output
@@ -86,7 +86,7 @@ def test_an_occupied_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", port)):
         code, output = run(tmp_path, str(WEIR), "run")
         assert (code, output.count("\n")) == (2, 1)
-        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop what does" in output
+        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop the process" in output
         code, output = run(tmp_path, str(MITMDUMP), "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
         assert code == 1 and f"cannot listen on 127.0.0.1:{port}; stop what does, or change `listen:`" in output
         assert "Traceback" not in output
@@ -132,7 +132,7 @@ def test_options_that_closedness_needs_are_set_whatever_was_asked_for(
     )  # fmt: skip
     with socket.create_connection(("127.0.0.1", port)):
         assert gateway.call(body=REQUEST).problem == "credentials-required"
-        assert upstream.connections == 0  # an eager gateway would have dialled
+        assert upstream.connections == 0  # a gateway that connects early would have connected
     assert gateway.call(body=REQUEST, token=token()).status == 200
     gateway.stop()
 

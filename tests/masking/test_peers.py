@@ -1,4 +1,4 @@
-"""What comparable systems get wrong in masking, each as a case that is right here."""
+"""Known masking mistakes of comparable systems, each as a case that is correct here."""
 
 import json
 from types import SimpleNamespace

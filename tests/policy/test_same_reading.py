@@ -1,8 +1,8 @@
-"""What policy read is what the service gets: no request is found that is judged otherwise than others would read its bytes.
+"""Policy reads what the service receives: no request is judged by other facts than those that a service would read.
 
-Random heads and bodies, hostile ones among them, are judged as a real request is. Whatever passes is read again
-from the bytes that would be sent, by three JSON parsers and two ways of making paths normal, as a service would; its
-facts must come out the same.
+Random heads and bodies, some of them hostile, are judged like real requests. Each request that passes is read again
+from the bytes that would be sent, by three JSON parsers and two ways to normalise paths, like a service would; the
+facts must be equal.
 """
 
 import json
@@ -48,7 +48,7 @@ rules:
 
 
 class Loaded:
-    """Policies, without showing all of them where a test fails."""
+    """Policies with a short representation for failing tests."""
 
     def __init__(self, policies: PolicySet) -> None:
         self.policies = policies
@@ -63,7 +63,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return Loaded(load(Path(folder)))
 
 
-# Requests, most of them nearly right.
+# Requests, most of them almost valid.
 
 PLAIN = ["a", "b", "c d", "é", "\\u0061", "\\ud83d\\ude00", "x\\ny"]
 TEXTS = st.sampled_from(
@@ -136,7 +136,7 @@ def values(depth: int) -> st.SearchStrategy[str]:
 def members(
     needed: dict[str, st.SearchStrategy[str]], optional: dict[str, st.SearchStrategy[str]]
 ) -> st.SearchStrategy[str]:
-    """An object with what is usual, and now and then something more, or less, or again."""
+    """An object with the usual members, and sometimes an extra, a missing or a repeated one."""
     usual = st.fixed_dictionaries(needed, optional=optional).map(lambda d: list(d.items()))
     more = st.one_of(st.just([]), st.just([]), st.lists(st.tuples(NAMES, values(1)), max_size=2))
     less = st.sampled_from([0, 0, 0, 0, 1])
@@ -266,7 +266,7 @@ def test_what_passes_is_read_alike_by_everyone(loaded: Loaded, request: tuple[st
 
 
 def test_the_fuzz_is_not_of_refusals_only(loaded: Loaded) -> None:
-    """What it generates does pass at times, and what is forbidden does not."""
+    """Some generated requests pass, and forbidden ones do not."""
     good = [
         ("cohere", "POST", "/v2/rerank", "", b'{"query":"a","documents":["b"],"top_n":1}', "application/json"),
         ("vllm", "POST", "/score", "", b'{"text_1":"a","text_2":["b","c"]}', "application/json"),

@@ -5,8 +5,8 @@ from typing import Any
 from weir.approvals import lifecycle
 from weir.approvals.model import Approval
 from weir.base.problems import Kind, Refusal
+from weir.base.well_known import APPROVALS
 from weir.path.challenges import base_url
-from weir.path.documents import APPROVALS
 from weir.path.exchange import Arrived, Head
 
 #: Seconds after which a caller may ask again.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from weir.path.documents import PROTECTED_RESOURCE
+from weir.base.well_known import PROTECTED_RESOURCE
 from weir.path.exchange import Arrived, Claimed, Exchange, Head, Routed
 from weir.routing.listener import Listener
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from weir.approvals.model import Approval
 from weir.base.garbage import Garbage
-from weir.path.steps.approval import Approvals
+from weir.path.holds import Approvals
 from weir.path.steps.identity import Identity
 from weir.path.steps.limits import Limits
 from weir.path.steps.record import Records

@@ -1,7 +1,7 @@
-"""The policies folder, compiled: what every room needs of it, built whole and replaced whole.
+"""Compile the policies folder to a `PolicySet`, which is built and replaced as a whole.
 
-`load` finds every mistake of every room in one pass; a `PolicySet` that exists is valid. Its version
-is the SHA-256 of the canonical settings, carried by every decision.
+`load` collects all mistakes in one pass; an existing `PolicySet` is valid. Its version is the SHA-256 of the canonical
+settings, and every decision carries it.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from weir.config.model import (
     CertificateEntry,
 )
 from weir.config.profile_settings import ProfileSettings
+from weir.config.sources import Environment
 from weir.masking.detectors.custom import compile_detector
 from weir.masking.detectors.model import Detector
 from weir.masking.keys import keys
@@ -28,6 +29,7 @@ from weir.policy.compile import compile_category
 from weir.policyset.bounds import compile_bounds
 from weir.policyset.compile_connection import compile_connection
 from weir.policyset.connection import Connection
+from weir.policyset.extensions import Extensions, load_extensions
 from weir.policyset.gateway import (
     check_store,
     compile_admin,
@@ -54,21 +56,24 @@ from weir.tls import ca
 
 
 def folder_path(option: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The policies folder: the option, else ``WEIR_POLICIES``, else ``policies``."""
+    """Return the policies folder: the option, else ``WEIR_POLICIES``, else ``policies``."""
     return Path(option or environment.get("WEIR_POLICIES") or "policies")
 
 
 def load(
     path: Path, environment: Mapping[str, str] = os.environ, carried: Mapping[str, Issuer] | None = None
 ) -> PolicySet:
-    """Read and compile the folder at *path*. Raises `ConfigError` with every mistake found.
+    """Read and compile the folder at *path*. Raises `ConfigError` with all mistakes.
 
-    Issuers of *carried* that are made of the same are taken over, with the keys and verdicts that they hold.
+    Issuers in *carried* with unchanged settings are reused, with their cached keys and verdicts.
     """
     folder = load_folder(path)
     mistakes: list[Mistake] = list(folder.mistakes)
     gateway = folder.gateway
     errors: list[SettingError] = []
+    extensions = load_extensions(gateway.settings.extensions, errors)
+    missing = environment.missing if isinstance(environment, _StandIns) else None
+    environment = Environment(environment, extensions.sources, missing)
     listeners = compile_listeners(gateway.settings, path, errors)
     passes = compile_passes(gateway.settings, errors)
     proxy = None
@@ -99,15 +104,17 @@ def load(
     for name, entry in gateway.settings.categories.items():
         with at(errors, "categories", name):
             categories[name] = compile_category(entry, path)
-    detectors: dict[str, tuple[Detector, ...]] = {}
+    detectors: dict[str, tuple[Detector, ...]] = dict(extensions.detectors)
     for name, detector in gateway.settings.detectors.items():
         with at(errors, "detectors", name):
+            if name in extensions.detectors:
+                raise SettingError("is the name of an extension's detector; choose another")
             detectors[name] = compile_detector(name, detector, path)
     trusts_local = "local" in gateway.settings.issuers
     if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
         errors.append(
             SettingError(
-                "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback",
+                "'local' admits everyone with this machine's key; it is refused unless every listener is on loopback",
                 "issuers",
                 gateway.settings.issuers.index("local"),
             )
@@ -119,7 +126,7 @@ def load(
     mistakes += [gateway.mistake(error) for error in errors]
 
     trusts_keys = "keys" in gateway.settings.issuers
-    profiles = _profiles(folder, mistakes)
+    profiles = _profiles(folder, extensions.profiles, mistakes)
     namespaces = compile_namespaces(gateway.settings)
     directory = compile_directory(folder, namespaces, mistakes)
     names_ = [document.settings.connection for document in folder.connections]
@@ -133,9 +140,7 @@ def load(
         )
         if connection is not None and connection.match in taken and connection.match != Match():
             errors.append(
-                SettingError(
-                    f"is also the match of {taken[connection.match]!r}: no request could be told apart", "match"
-                )
+                SettingError(f"is also the match of {taken[connection.match]!r}; change one of them", "match")
             )
         if errors:
             mistakes += document.mistakes(errors)
@@ -143,13 +148,11 @@ def load(
             taken[connection.match] = connection.name
             connections.append(connection)
     intercepts = any(listener.mode != "reverse" for listener in listeners)
-    leaves = compile_leaves(
-        gateway, connections, mistakes, needed=intercepts, to_run=not isinstance(environment, _StandIns)
-    )
+    leaves = compile_leaves(gateway, connections, mistakes, needed=intercepts, to_run=missing is None)
     if mistakes:
         raise ConfigError(mistakes)
     return PolicySet(
-        version=_version(folder, categories, detectors),
+        version=_version(folder, categories, detectors, extensions),
         folder=path,
         listeners=listeners,
         recordings=Path(gateway.settings.recordings),
@@ -178,12 +181,13 @@ def load(
         destinations=Destinations(((c.upstream, c.match.port, c) for c in connections), passes),
         upstream_proxy=proxy,
         leaves=leaves,
+        extensions=extensions.parts,
         files=_files(folder, ca.certificate_path() if leaves is not None else None),
     )
 
 
 class _StandIns(Mapping[str, str]):
-    """The environment, with something in the place of variables that are not set; their names are kept."""
+    """The environment with placeholders for variables that are not set; it keeps their names."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -203,28 +207,39 @@ class _StandIns(Mapping[str, str]):
 
 
 def load_without_secrets(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[PolicySet, list[str]]:
-    """As `load`, but to look at, not to run: environment variables may be missing, whose names are the second."""
+    """Load policies for inspection, not to run: environment variables may be missing. Return the missing names too."""
     stand_ins = _StandIns(environment)
     return load(path, stand_ins), stand_ins.missing
 
 
 def load_profiles(folder: Folder) -> dict[str, Profile]:
-    """The folder's own profiles. Raises `ConfigError`."""
+    """Compile the profiles of the policies folder. Raises `ConfigError`."""
     mistakes: list[Mistake] = []
-    profiles = _profiles(folder, mistakes)
+    errors: list[SettingError] = []
+    extensions = load_extensions(folder.gateway.settings.extensions, errors)
+    mistakes += [folder.gateway.mistake(error) for error in errors]
+    profiles = _profiles(folder, extensions.profiles, mistakes)
     if mistakes:
         raise ConfigError(mistakes)
     return profiles
 
 
 def load_namespaces(path: Path) -> Namespaces:
-    """Only the names that groups may have, from the gateway.yaml in *path*: no key, file or credential is touched."""
+    """Return the prefixes of groups from the gateway.yaml in *path*, without reading keys, files or credentials."""
     return compile_namespaces(load_folder(path).gateway.settings)
 
 
-def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[str, tuple[Detector, ...]]) -> str:
-    settings = {
-        "gateway": folder.gateway.settings.model_dump(mode="json", by_alias=True),
+def _version(
+    folder: Folder,
+    categories: Mapping[str, str],
+    detectors: Mapping[str, tuple[Detector, ...]],
+    extensions: Extensions,
+) -> str:
+    gateway = folder.gateway.settings.model_dump(mode="json", by_alias=True)
+    if not gateway["extensions"]:
+        del gateway["extensions"]  # digests of policies without extensions stay as they were
+    settings: dict[str, Any] = {
+        "gateway": gateway,
         "connections": {
             d.settings.connection: d.settings.model_dump(mode="json", by_alias=True) for d in folder.connections
         },
@@ -232,15 +247,17 @@ def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[s
         "schedules": {Path(d.file).stem: d.settings.model_dump(mode="json") for d in folder.schedules},
         "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
         "detectors": {
-            name: hashlib.sha256("".join(d.gate for d in those).encode()).hexdigest()
+            name: hashlib.sha256("".join(d.prefilter for d in those).encode()).hexdigest()
             for name, those in detectors.items()
         },
     }
+    if extensions.parts:
+        settings["extensions"] = [[part.extension, part.version, part.group, part.name] for part in extensions.parts]
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
-    """The files of certificates and keys that the settings name: they change without them."""
+    """Return the certificate and key files that the settings name, because they can change on their own."""
     named: list[str | None] = []
     for entry in folder.gateway.settings.listen:
         if not isinstance(entry, str) and entry.tls is not None:
@@ -254,19 +271,24 @@ def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
     return (*(folder.path / name for name in named if name is not None), *([authority] if authority else []))
 
 
-def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
-    """The folder's own profiles, compiled."""
-    own: dict[str, ProfileSettings] = {}
+def _profiles(folder: Folder, extended: Mapping[str, ProfileSettings], mistakes: list[Mistake]) -> dict[str, Profile]:
+    """Compile the profiles of the policies folder, and the ones that are *extended* to it by extensions."""
+    own: dict[str, ProfileSettings] = dict(extended)
     for document in folder.profiles:
         name = document.settings.profile
         if name in names() or name in own:
-            whose = "one that comes with weir" if name in names() else "another"
+            whose = "a built-in profile" if name in names() else "another profile"
             error = SettingError(f"{name!r} is the name of {whose}; choose another, and `extends: {name}`", "profile")
             mistakes.append(document.mistake(error))
         own.setdefault(name, document.settings)
     profiles = {}
-    for document in folder.profiles:
+    for name, settings in extended.items():
         errors: list[SettingError] = []
+        with at(errors, "extensions"):
+            profiles[name] = compile_profile(settings, own)
+        mistakes += [folder.gateway.mistake(error) for error in errors]
+    for document in folder.profiles:
+        errors = []
         with at(errors):
             profiles[document.settings.profile] = compile_profile(document.settings, own)
         mistakes += document.mistakes(errors)

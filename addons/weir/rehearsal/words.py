@@ -19,7 +19,9 @@ def explain(outcome: Outcome) -> Iterator[str]:
     """Lines of text; the first says what would become of the request."""
     exchange, problem, connection = outcome.exchange, outcome.problem, outcome.connection
     principal, matched = exchange[Rehearsed].principal, exchange.get(Matched)
-    verdict = {"allow": "allowed", "refuse": "refused before any rule was asked"}.get(outcome.effect, outcome.effect)
+    asked = any(True for _ in outcome.judged)
+    refused = "refused, although the rules allow it" if asked else "refused before any rule was asked"
+    verdict = {"allow": "allowed", "refuse": refused}.get(outcome.effect, outcome.effect)
     by = f" by {outcome.rule}" if outcome.rule else ""
     where = (
         f" ({exchange.decision.file}:{exchange.decision.line})" if exchange.decision and exchange.decision.line else ""

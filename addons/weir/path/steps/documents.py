@@ -5,11 +5,12 @@ import time
 import msgspec
 
 from weir.approvals.windows import open_window
-from weir.path import documents
+from weir.base.well_known import APPROVALS
+from weir.path import metadata
 from weir.path.challenges import base_url
 from weir.path.exchange import Arrived, Document, Exchange, Head, Identified, OwnPath
+from weir.path.holds import Approvals
 from weir.path.step import Answer
-from weir.path.steps.approval import Approvals
 from weir.path.steps.identity import state_unavailable
 from weir.policyset.connection import Connection
 from weir.routing.model import is_loopback
@@ -32,10 +33,8 @@ class OwnDocuments:
             return None
         if identified is None:
             return Answer(_metadata(arrived, head, own))
-        if own.path.startswith(documents.APPROVALS):
-            return Answer(
-                await self._approvals.status(own.path.removeprefix(documents.APPROVALS), identified.principal)
-            )
+        if own.path.startswith(APPROVALS):
+            return Answer(await self._approvals.status(own.path.removeprefix(APPROVALS), identified.principal))
         return Answer(self._whoami(arrived, head, identified))
 
     def _whoami(self, arrived: Arrived, head: Head, identified: Identified) -> Document:
@@ -59,12 +58,12 @@ class OwnDocuments:
             upstream = connection.upstream  # callers of a proxy use the services' own URLs
             return f"{upstream.origin.scheme}://{upstream.origin.authority}{upstream.base_path}"
 
-        document = documents.whoami(url_of, principal, policies.connections, windows, admin)
+        document = metadata.whoami(url_of, principal, policies.connections, windows, admin)
         return Document(msgspec.json.encode(document), (("Cache-Control", "no-store"),))
 
 
 def _metadata(arrived: Arrived, head: Head, own: OwnPath) -> Document:
     issuers = arrived.policies.verifier.issuers.values()
-    document = documents.protected_resource(base_url(arrived, head), own.described, issuers)
+    document = metadata.protected_resource(base_url(arrived, head), own.described, issuers)
     headers = (("Access-Control-Allow-Origin", "*"), ("Cache-Control", "max-age=300"))
     return Document(msgspec.json.encode(document), headers)

@@ -19,8 +19,8 @@ from weir.auth.verifier import Undecided
 from weir.base.principal import Principal
 from weir.base.problems import Kind, Problem, Refusal
 from weir.base.secret import Secret
+from weir.base.well_known import PROTECTED_RESOURCE
 from weir.path.challenges import challenges, trusted_base_url
-from weir.path.documents import PROTECTED_RESOURCE
 from weir.path.exchange import Arrived, Claimed, Exchange, Head, Identified, OwnPath, Rehearsed, Routed
 from weir.state.database import KEY_PREFIX
 from weir.state.proofs import Proofs

@@ -7,8 +7,8 @@ from mitmproxy.connection import Server
 
 from weir.base.bounds import current
 from weir.base.problems import Kind, Refusal
+from weir.base.well_known import APPROVALS, PROTECTED_RESOURCE, WHOAMI
 from weir.mitm.arrival import Arrival
-from weir.path.documents import APPROVALS, PROTECTED_RESOURCE, WHOAMI
 from weir.path.exchange import Arrived, Claimed, Exchange, Head, OwnPath, Prepared, Rehearsed, Routed
 from weir.policyset.model import PolicySet
 from weir.recorder.flowfile import recorded_connection
