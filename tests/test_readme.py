@@ -241,7 +241,6 @@ def test_commands_of_weir_are_there_with_their_options() -> None:
     for page, words in shown():
         if words[0] != "weir" or len(words) == 1 or not re.fullmatch(r"[a-z][a-z-]*", words[1]):
             continue
-            continue
         path, rest = "weir", words[1:]
         while rest and hasattr(known[path], "commands") and re.fullmatch(r"[a-z][a-z-]*", rest[0]):
             path, rest = f"{path} {rest[0]}", rest[1:]
