@@ -303,7 +303,7 @@ class Exchange(Journey):
     left: str = ""  # how the caller has left or reset the request; set at once, in any phase
     # The outcome.
     decision: Decision | None = None
-    limit_headers: tuple[tuple[str, str], ...] = ()
+    own_headers: tuple[tuple[str, str], ...] = ()  # that the gateway adds to the answer, whatever it is
     problem: Problem | None = None
     document: Document | None = None
     answer: http.Response | None = None  # the problem or document as it was put into the flow
