@@ -50,7 +50,7 @@ def explain(outcome: Outcome) -> Iterator[str]:
                     yield f"    {'  ' * entry.depth}           {line}"
     if connection.limits and outcome.effect != "refuse":
         yield f"limits: {len(connection.limits)}, counted from zero here"
-    for name, value in exchange.limit_headers:
+    for name, value in exchange.own_headers:
         if name == "RateLimit":
             yield f"  {value}"
 

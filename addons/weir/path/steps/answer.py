@@ -47,7 +47,7 @@ def own_fields(exchange: Exchange) -> _Fields:
     """Return the headers that the gateway adds to the caller's answer."""
     duration = (time.perf_counter() - exchange.started) * 1000
     return [
-        *((n.encode(), v.encode()) for n, v in exchange.limit_headers),
+        *((n.encode(), v.encode()) for n, v in exchange.own_headers),
         (b"X-Request-Id", exchange.request_id.encode()),
         (b"Server-Timing", b"weir;dur=%.1f" % duration),
     ]
