@@ -95,7 +95,7 @@ def test_a_provider_that_is_down_is_503_and_comes_back_by_itself(running: Runnin
         gateway = running(acme(idp))
         answer = gateway.call(body=BODY, token=idp.token())
         assert (answer.status, answer.problem) == (503, "identity-unavailable") and answer.headers["retry-after"] == "5"
-        assert "keys of issuer 'acme' were not refreshed" in gateway.wait_for("none of its tokens can be verified")
+        assert "keys of issuer 'acme' were not refreshed" in gateway.wait_for("no token of this issuer can be verified")
     deadline = time.monotonic() + PATIENCE
     while gateway.call(body=BODY, token=idp.token()).status != 200:
         assert time.monotonic() < deadline

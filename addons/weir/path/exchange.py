@@ -303,7 +303,7 @@ class Exchange(Journey):
     left: str = ""  # why the caller left or reset the request; set immediately, in any phase
     # The outcome.
     decision: Decision | None = None
-    own_headers: tuple[tuple[str, str], ...] = ()  # that the gateway adds to the answer, whatever it is
+    own_headers: tuple[tuple[str, str], ...] = ()  # headers that the gateway adds to any answer
     problem: Problem | None = None
     document: Document | None = None
     answer: http.Response | None = None  # the response made from `problem` or `document`, as set in the flow
