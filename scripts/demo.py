@@ -1,6 +1,6 @@
-"""The demo: a reranker, the real gateway in front of it, and clients; what was asked, what happened, and why.
+"""The demo: a reranker, the real gateway in front of it, and clients. Each scene shows a request, its result, and why.
 
-scripts/demo            every scene, under a minute
+scripts/demo            every scene, in less than a minute
 scripts/demo --keep     leaves gateway and reranker running at the end, until Ctrl-C
 """
 
@@ -40,47 +40,47 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 TICKETS = json.loads((ROOT / "scripts" / "tickets.json").read_text())
 QUESTION = "refund for a double charge"
-#: Only the listeners of gateway.yaml, not mitmproxy's own default one.
+#: Starts only the listeners of gateway.yaml, without mitmproxy's default listener.
 LISTEN = ("--set", "weir_listen=true")
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def scene(number: int, title: str) -> None:
-    """A heading."""
+    """Print the heading of a scene."""
     console.print(f"\n[bold cyan]{number:2}. {title}[/]")
 
 
 def asked(text: str) -> None:
-    """What was asked."""
+    """Print a request."""
     console.print(f"    [bold]asked[/]     {escape(text)}")
 
 
 def happened(text: str) -> None:
-    """What happened."""
+    """Print a result."""
     console.print(f"    [bold]happened[/]  {escape(text)}")
 
 
 def why(text: str) -> None:
-    """Why."""
+    """Print an explanation."""
     console.print(f"    [dim]why       {escape(text)}[/]")
 
 
 def expect(holds: bool, what: str) -> None:
-    """Stop with an error where the demo would otherwise tell a lie."""
+    """Stop with an error if the demo's next statement would be false."""
     if not holds:
         raise SystemExit(f"demo: expected {what}; this is a defect, please report it")
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Gateway:
-    """The gateway's process in a folder of its own; its output is kept to be shown if something fails."""
+    """The gateway's process in its own folder. Its output is kept, and printed if the start fails."""
 
     def __init__(self, folder: Path, api_key: str) -> None:
         self.folder = folder
@@ -101,11 +101,11 @@ class Gateway:
 
     @property
     def admin_url(self) -> str:
-        """Where reviewers decide."""
+        """The base URL of the admin API."""
         return f"http://127.0.0.1:{self.admin_port}"
 
     def command(self, *words: str, **more: str) -> str:
-        """The output of a command that belongs to the gateway."""
+        """Run a command with the gateway's environment and return its output."""
         done = subprocess.run(
             [str(BIN / words[0]), *words[1:]],
             cwd=self.folder, env={**self.environment, **more}, capture_output=True, text=True, check=False, timeout=60,
@@ -115,16 +115,16 @@ class Gateway:
         return done.stdout
 
     def rows(self, query: str) -> list[dict[str, Any]]:
-        """A query over the index."""
+        """Return the rows of a query on the index."""
         return json.loads(self.command("weir", "sql", query, "--json"))  # type: ignore[no-any-return]
 
     def token(self, user: str, group: str) -> str:
-        """A token of the local issuer."""
+        """Return a token of the local issuer."""
         return self.command("weir", "token", "--user", user, "--group", group).strip()
 
     @contextlib.contextmanager
     def running(self, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-        """The real mitmdump with the real bundle, until the block ends."""
+        """Run the real mitmdump with the real bundle until the block ends."""
         process = subprocess.Popen(
             [str(BIN / "mitmdump"), "--no-server", "-s", str(ROOT / "addons" / "gateway.py"), *arguments],
             cwd=self.folder, env={**self.environment, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -151,7 +151,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def reviewers(self) -> Iterator[None]:
-        """`weir admin` beside the gateway, until the block ends. `weir run` starts one by itself."""
+        """Run `weir admin` beside the gateway until the block ends. `weir run` would start it automatically."""
         process = subprocess.Popen(
             [str(BIN / "weir"), "admin", "-q"], cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL
         )
@@ -170,7 +170,7 @@ class Gateway:
             process.wait(20)
 
 
-#: A language model behind the same gateway; the demo's reranker plays it.
+#: A language model behind the same gateway. The demo's reranker plays its part.
 CHAT = """
 version: 1
 connection: chat
@@ -184,7 +184,7 @@ masks:
 """
 
 
-#: The same service by its own HTTPS address, for clients that are not told of a gateway.
+#: The same service under its own HTTPS address, for clients without knowledge of a gateway.
 API = """
 version: 1
 connection: api
@@ -197,7 +197,7 @@ masks:
   - {{fields: ["$.documents[*].user_id", "$.results[*].document.user_id"], with: hash}}
 """
 
-#: A program that knows of no gateway: it calls its service, by the service's own name, with a key that it made up.
+#: A program without knowledge of a gateway: it calls the service under its own name, with an invented key.
 UNCHANGED = """
 import cohere, json, sys
 client = cohere.ClientV2("a-key-of-its-own", base_url=sys.argv[1])
@@ -207,7 +207,7 @@ print(round(ranking.results[0].relevance_score, 3))
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of a service at localhost, signed by itself, and its key."""
+    """Write a self-signed certificate for a service on localhost and its key, and return both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -229,7 +229,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def prepare(folder: Path, reranker: Reranker, secure: Reranker) -> Gateway:
-    """The repository's own policies, on ports that are free here; *secure* is the reranker by HTTPS."""
+    """Prepare a gateway with the repository's own policies on free ports. *secure* is the reranker with HTTPS."""
     gateway = Gateway(folder, reranker.api_key)
     shutil.copytree(ROOT / "policies", folder / "policies")
     gateway.port, gateway.admin_port = free_port(), free_port()
@@ -261,8 +261,8 @@ def prepare(folder: Path, reranker: Reranker, secure: Reranker) -> Gateway:
 
 
 def unchanged(gateway: Gateway, secure: Reranker) -> None:
-    """The scene of a program that has only an environment."""
-    scene(8, "A program that knows of no gateway")
+    """Show a program that uses the gateway only through its environment."""
+    scene(8, "A program without knowledge of a gateway")
     token = gateway.token("batch", "search")
     pem = gateway.folder / "home" / "ca" / "ca.pem"
     proxy = f"http://batch:{token}@127.0.0.1:{gateway.proxy_port}"
@@ -283,14 +283,14 @@ def unchanged(gateway: Gateway, secure: Reranker) -> None:
         env={**os.environ, "HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(pem), "NO_PROXY": ""}, capture_output=True,
         check=False, timeout=60,
     )  # fmt: skip
-    expect(trusted.returncode != 0 and "403" in trusted.stderr, "no way to anywhere else")
-    happened("and to another host: 403 at CONNECT, before anything was dialled")
-    why("an explicit listener judges CONNECT by destination; its TLS ends in a certificate of the gateway's own CA,")
-    why("which can speak for the connections' hosts and for nobody else")
+    expect(trusted.returncode != 0 and "403" in trusted.stderr, "a refusal for any other host")
+    happened("and to another host: 403 at CONNECT, before the gateway connects anywhere")
+    why("an explicit listener judges CONNECT by destination; the gateway presents a certificate of its own CA,")
+    why("which can issue certificates only for the hosts of the connections")
 
 
 def refused(call: Callable[[], Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """The status, body and headers with which an SDK call was refused."""
+    """Return the status, body and headers of the refusal of an SDK call."""
     try:
         call()
     except ApiError as error:
@@ -299,18 +299,18 @@ def refused(call: Callable[[], Any]) -> tuple[int, dict[str, Any], dict[str, str
 
 
 def rerank(client: cohere.ClientV2, documents: list[Any]) -> Any:
-    """One rerank with the SDK's own method."""
+    """Rerank *documents* with the SDK's own method."""
     options = {"additional_body_parameters": {"return_documents": True}, "max_retries": 0}
     return client.rerank(model="bm25", query=QUESTION, documents=documents, top_n=3, request_options=options)  # type: ignore[arg-type]
 
 
 def _ends(text: str) -> str:
-    """How *text* begins and ends."""
+    """Shorten *text* in the middle."""
     return text if len(text) <= 70 else f"{text[:36]} … {text[-31:]}"
 
 
 def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
-    """The scenes with gateway and reranker running."""
+    """Show the scenes with gateway and reranker running."""
 
     def client(token: str) -> cohere.ClientV2:
         return cohere.ClientV2(token, base_url=gateway.url, httpx_client=http)
@@ -319,7 +319,7 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
 
     scene(1, "A good rerank, with the official cohere SDK")
     asked(
-        f"alice (group search): rerank {len(TICKETS)} support tickets for {QUESTION!r}; only base URL and token are hers"
+        f"alice (group search): rerank {len(TICKETS)} support tickets for {QUESTION!r}; she sets only base URL and token"
     )
     ranking = rerank(client(alice), TICKETS)
     for result in ranking.results:
@@ -329,7 +329,7 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     texts = [r.document["text"] for r in ranking.results]
     expect(any("[PHONE]" in text or "[CREDIT_CARD]" in text for text in texts), "a masked number in a document")
     why(
-        "her token names a group in `access`; `masks` hash user ids, equal ids to equal hashes, and hide what they recognise"
+        "her token has a group in `access`; `masks` hash user ids (equal ids give equal hashes) and replace detected values"
     )
 
     scene(2, "The credential that the reranker saw, and alice did not")
@@ -339,7 +339,7 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         f"Authorization: {headers['Authorization'][:13]}…  and the plain ids, e.g. {json.loads(body)['documents'][0]['user_id']}"
     )
     expect(headers["Authorization"] == f"Bearer {reranker.api_key}", "the gateway's credential")
-    why("`credential` is injected last; alice's own token went no further than the gateway")
+    why("`credential` is injected last; alice's own token never leaves the gateway")
 
     scene(3, "No token")
     asked("a rerank without any Authorization")
@@ -353,7 +353,7 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     status, problem, _ = refused(lambda: rerank(client(gateway.token("bob", "finance")), TICKETS))
     happened(f"{status} {problem['title']}, as the SDK shows it: {problem['message']}")
     expect(status == 403, "403")
-    why("no group of his stands in `access`")
+    why("none of his groups is in `access`")
 
     scene(5, "5,000 documents against a limit of 1,000")
     asked("alice: rerank 5,000 documents")
@@ -363,7 +363,7 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         f"{status} by rule {problem['rule']}: {problem['message']}  (requests that reached the reranker: {len(reranker.seen) - before})"
     )
     expect(status == 403 and len(reranker.seen) == before, "403 and nothing upstream")
-    why("when: {documents: {gt: 1000}} -> deny; the body was counted before a byte of it was sent")
+    why("when: {documents: {gt: 1000}} -> deny; the documents were counted before a byte of the body was sent")
 
     scene(6, "A burst, and the 429 after it")
     carol = client(gateway.token("carol", "search"))
@@ -381,9 +381,9 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
             break
     why("limits: 60/minute per user, 8 at once; alice's own allowance is untouched")
 
-    scene(7, "A streamed answer, masked while it comes")
+    scene(7, "A streamed answer, masked as it arrives")
     said = "Sure. Write to dana.k@example.com or call +49 30 901820, and have DE89 3704 0044 0532 0130 00 at hand."
-    asked("alice: POST /v1/chat/completions, stream: true; the model tells what it knows, five letters at a time")
+    asked("alice: POST /v1/chat/completions, stream: true; the model answers five letters at a time")
     shown, events = "", 0
     chat = {"model": "m", "stream": True, "messages": [{"role": "user", "content": said}]}
     url, bearer = gateway.url.replace("/reranker", "/chat"), {"Authorization": f"Bearer {alice}"}
@@ -394,11 +394,11 @@ def online(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
                 shown += json.loads(line[6:])["choices"][0]["delta"].get("content", "")
     happened(f"in {events} events: {shown}")
     expect(shown == "Sure. Write to [EMAIL] or call [PHONE], and have [IBAN] at hand.", "a masked stream")
-    why("values are recognised across events; only the word that could still become one is held back")
+    why("values are recognised across events; only a word that may be the start of a value is held back")
 
 
 def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
-    """The scenes in which somebody must say yes."""
+    """Show the scenes that need a reviewer's decision."""
     dana = cohere.ClientV2(gateway.token("dana", "search"), base_url=gateway.url, httpx_client=http)
     carol = {"WEIR_TOKEN": gateway.token("carol-lead", "search-leads"), "WEIR_ADMIN_URL": gateway.admin_url}
     bearer = {"Authorization": f"Bearer {carol['WEIR_TOKEN']}"}
@@ -422,11 +422,11 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         expect(thread.is_alive() and len(reranker.seen) == before, "a request that waits, and nothing upstream")
         return thread, found[0]
 
-    scene(9, "A wide rerank waits for a human, who says yes")
-    asked("dana (group search): rerank 300 documents with the cohere SDK, as ever")
+    scene(9, "A wide rerank waits for a human, who approves it")
+    asked("dana (group search): rerank 300 documents with the cohere SDK, as usual")
     thread, approval = waits((TICKETS * 50)[:300])
     short = approval["id"][-8:]
-    happened("her call waits; not a byte has gone to the reranker. Carol (group search-leads) looks:")
+    happened("her call waits, and the reranker has received nothing. Carol (group search-leads) reads the request:")
     for line in gateway.command("weir", "approvals", "show", short, **carol).splitlines():
         console.print(f"    [dim]{escape(line[:150])}[/]")
     happened(f"weir approvals approve {short} --reason 'known batch job'")
@@ -438,7 +438,7 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     happened(f"the record: {row['outcome']}, decided by {row['by']} after {row['latency']:.1f} s: {row['reason']}")
     why("wide-reranks: require_approval; bound to this exact request, judged again, and used once")
 
-    scene(10, "And one to which she says no")
+    scene(10, "A rerank that she denies")
     asked("dana: rerank 400 documents")
     thread, approval = waits((TICKETS * 50)[:400])
     short = approval["id"][-8:]
@@ -447,18 +447,18 @@ def waiting(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     thread.join(20)
     expect(bool(outcome) and isinstance(outcome[0], ApiError), "the SDK's call to be refused")
     happened(f"dana's SDK: {outcome[0].status_code} {outcome[0].body['message']}")
-    why("a no is the caller's answer, with who said it and why; sending the same again asks nobody")
+    why("the caller's answer names the reviewer and the reason; a repeated request does not ask again")
 
 
 def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
-    """The scenes that use the recordings, with the reranker down and up again."""
+    """Show the scenes that use the recordings, with the reranker stopped and then restarted."""
     recording = sorted((gateway.folder / "recordings/segments/reranker").glob("*/*.mitm"))[0]
     shown = recording.relative_to(gateway.folder)
 
     scene(11, "The recordings, in stock mitmdump")
     asked(f"mitmdump -nr {shown}")
     lines = gateway.command("mitmdump", "-nr", str(recording)).splitlines()
-    for line in [*lines[:2], f"… {len(lines) // 2} requests in all, refused ones included"]:
+    for line in [*lines[:2], f"… {len(lines) // 2} requests in total, including refused ones"]:
         happened(line.strip())
     why("a recording is a plain mitmproxy flow file: masked, and without any token or credential")
 
@@ -466,7 +466,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
     port, key = reranker.port, reranker.api_key
     reranker.stop()
     scene(12, "Served back with mitmdump -S while the reranker is down")
-    asked("alice: the first rerank again, with nothing behind the gateway but its recording")
+    asked("alice: the first rerank again, answered only from the gateway's recording")
     with gateway.running(
         *LISTEN, "-S", str(recording), "--set", "keepserving=true", "--set", "server_replay_extra=404"
     ):
@@ -475,7 +475,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         answer = http.post(f"{gateway.url}/v2/rerank", json={"query": "q", "documents": ["a"]})
         happened(f"and still {answer.status_code} without a token")
         expect(answer.status_code == 401, "401")
-    why("replay compares a keyed digest of the request, so that masked recordings match; policy still decides")
+    why("replay compares a keyed digest of the request, so masked recordings match; policy still decides")
 
     again = Reranker(key, port).start()
     scene(13, "The same session sent again with mitmdump -C by an operator")
@@ -490,7 +490,7 @@ def offline(gateway: Gateway, reranker: Reranker, http: httpx.Client) -> None:
         happened(f"{row['n']:3} x {row['status']}  {row['by']}")
     after = gateway.rows("SELECT count(*) AS n FROM flows")[0]["n"]
     expect(after > before and len(again.seen) > 0, "replayed requests that reached the reranker")
-    why("a replay is judged like any request and recorded as one; of those who were not let in no body was kept (400)")
+    why("a replay is judged and recorded like any request; requests without access were recorded without a body (400)")
     again.stop()
 
 
@@ -506,7 +506,7 @@ QUESTIONS = {
 
 
 def sql(gateway: Gateway) -> None:
-    """Five questions in SQL."""
+    """Show five questions in SQL."""
     scene(14, "Five questions in SQL")
     for question, query in QUESTIONS.items():
         asked(question)
@@ -516,11 +516,11 @@ def sql(gateway: Gateway) -> None:
 
 
 def main() -> None:
-    """Every scene in order."""
+    """Show every scene in order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave gateway and reranker running until Ctrl-C")
     keep = parser.parse_args().keep
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are ended
     signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="weir-demo-"))
@@ -543,15 +543,17 @@ def main() -> None:
         if keep:
             stay(gateway, reranker)
         console.print(
-            "Try next: [bold]scripts/demo --keep[/], then the commands that it prints; or point policies/reranker.yaml"
+            "Next, run [bold]scripts/demo --keep[/] and the commands that it prints. Or set your own service in"
         )
-        console.print("at your own service and start [bold].venv/bin/weir run[/]. The README goes on from there.")
+        console.print(
+            "policies/reranker.yaml and start [bold].venv/bin/weir run[/]. The README explains the next steps."
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def stay(gateway: Gateway, reranker: Reranker) -> None:
-    """Leave everything running, with commands to try."""
+    """Leave everything running, and print commands to try."""
     service = Reranker(reranker.api_key, reranker.port).start()
     with gateway.running(*LISTEN):
         console.print("\nRunning until Ctrl-C. In another terminal:")

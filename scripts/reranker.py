@@ -1,7 +1,8 @@
-"""A small real reranker for trying Weir: BM25 over the documents that it is sent. Standard library only.
+"""A small real reranker for trying Weir: BM25 over the documents in the request. It needs only the standard library.
 
-Speaks Cohere's shape (POST /v2/rerank, /v1/rerank) and Text Embeddings Inference's (POST /rerank). Asked for a chat
-completion (POST /v1/chat/completions), it tells the last message back as a stream, a few letters at a time. It insists on its API key, as a hosted service would:
+It serves the API of Cohere (POST /v2/rerank, /v1/rerank) and of Text Embeddings Inference (POST /rerank). A chat
+completion (POST /v1/chat/completions) returns the last message as a stream, a few letters at a time. Like a hosted
+service, it requires its API key:
 
     RERANKER_API_KEY=secret python scripts/reranker.py --port 9400
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 
 def bm25(query: str, documents: Sequence[str], k1: float = 1.2, b: float = 0.75) -> list[float]:
-    """Okapi BM25 of each document for *query*, squashed into 0..1 as rerankers' scores are."""
+    """Return the Okapi BM25 score of each document for *query*, scaled to 0..1 like the scores of rerankers."""
     words = [Counter(re.findall(r"\w+", text.lower())) for text in documents]
     average = sum(map(Counter.total, words)) / max(1, len(words)) or 1.0
     scores = []
@@ -35,13 +36,13 @@ def bm25(query: str, documents: Sequence[str], k1: float = 1.2, b: float = 0.75)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers rerank requests; keeps what it saw of the last ones for whoever runs it in-process."""
+    """Answers rerank requests and keeps each request in ``Reranker.seen`` for tests and the demo."""
 
     protocol_version = "HTTP/1.1"
     server: "Reranker"
 
     def do_POST(self) -> None:
-        """Rank."""
+        """Check the key, then rank or return the chat stream."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.path, dict(self.headers.items()), body))
         if self.headers.get("Authorization") != f"Bearer {self.server.api_key}":
@@ -82,11 +83,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what is asked is the gateway's to record."""
+        """Log nothing, because the gateway records the requests."""
 
 
 class Reranker(ThreadingHTTPServer):
-    """The service; port 0 picks a free one. ``seen`` holds (path, headers, body) of every request."""
+    """The service; port 0 selects a free port. ``seen`` holds (path, headers, body) of every request."""
 
     daemon_threads = True
 
@@ -97,11 +98,11 @@ class Reranker(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.server_address[1])
 
     def start(self) -> "Reranker":
-        """Serve in a thread of its own."""
+        """Serve in a new thread."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 

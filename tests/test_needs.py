@@ -1,4 +1,4 @@
-"""On a machine with nothing but Python, no test fails for what is missing, and each skip names its remedy."""
+"""On a machine with only Python, no test fails because a program is missing, and each skip names its remedy."""
 
 import os
 import subprocess

@@ -1,9 +1,9 @@
-"""What holding requests costs: a thousand that wait, the callers beside them, and a decision's way to its caller.
+"""Measures the cost of held requests for other callers, and the time from a decision to its caller's answer.
 
-Two real gateways beside each other, one with a thousand held requests of 300 documents each: the median latency of
-others' requests in short alternating rounds (wrk), how late both event loops are without traffic, and while the
-thousand are asked for and let go. Then, with all of them waiting, how long it takes from a decision in the shared
-state to the caller's answer. Needs wrk (apt install wrk).
+Two real gateways run beside each other, one with a thousand held requests of 300 documents each. The script measures
+the median latency of other requests in short alternating rounds (wrk), and the delay of both event loops without
+traffic, while the thousand are asked, and while they are released. Then, with all of them held, it measures the time
+from a decision in the shared state to the caller's answer. Needs wrk (apt install wrk).
 
     .venv/bin/python scripts/bench/approvals.py --rounds 20 --seconds 2
 """
@@ -58,7 +58,7 @@ CAROL = Person("local", "urn:weir:local", "carol", ("local/leads",))
 
 
 class Subject:
-    """A gateway with shared state of its own."""
+    """A gateway with its own shared state."""
 
     def __init__(self, folder: Path, upstream: int, state: str) -> None:
         self.port, self.lags, self.home, self.state = free_port(), folder / "lags.jsonl", folder / "home", state
@@ -83,31 +83,31 @@ class Subject:
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
 
     def store(self) -> Store:
-        """Its shared state."""
+        """Open its shared state."""
         os.environ["WEIR_HOME"] = str(self.home)
         return open_store(self.state)
 
     def lag(self, since: float, until: float) -> list[tuple[float, float]]:
-        """(wall, CPU) milliseconds of the longest step in each tenth of a second between then and then."""
+        """Return (wall, CPU) milliseconds of the longest step in each tenth of a second from *since* to *until*."""
         lines = map(json.loads, self.lags.read_text().splitlines())
         return [(wall, cpu) for at, wall, cpu in lines if since < at <= until]
 
 
 class Callers:
-    """A thousand callers who wait, in a thread with an event loop of its own."""
+    """A thousand waiting callers, in a thread with its own event loop."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self.answered: dict[str, tuple[float, int]] = {}  # by query: when, and the status
+        self.answered: dict[str, tuple[float, int]] = {}  # time and status by query
         self._loop = asyncio.new_event_loop()
-        self._calls: list[Future[None]] = []  # a task that nobody holds is collected while it waits
+        self._calls: list[Future[None]] = []  # without a reference, a waiting task would be garbage-collected
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def begin(self, first: int, count: int) -> None:
-        """Have so many more wait."""
+        """Start *count* more callers; the first has the number *first*."""
         for n in range(first, first + count):
             self._calls.append(asyncio.run_coroutine_threadsafe(self._call(f"held {n}"), self._loop))
-            time.sleep(0.015)  # a burst would be late for what it is, held or not
+            time.sleep(0.015)  # a burst would delay the loop even without holding
 
     async def _call(self, query: str) -> None:
         documents = [f"{query}: what the document number {n} says, in some words" for n in range(300)]
@@ -124,14 +124,14 @@ class Callers:
 
 
 def approve(store: Store, approval: Approval) -> None:
-    """Say yes."""
+    """Approve *approval* in the shared state."""
     now = time.time()
     vote = Vote(CAROL, True, "", now)
     store.change_approval(approval.id, lambda a: lifecycle.decide(a, vote, Directory(), now))
 
 
 def wait_until(what: str, holds: object, seconds: float = 120) -> None:
-    """Until *holds()*."""
+    """Wait until *holds()* is true."""
     deadline = time.monotonic() + seconds
     while not holds():  # type: ignore[operator]
         if time.monotonic() > deadline:
@@ -157,7 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as name:
         port = free_port()
         upstream = subprocess.Popen([sys.executable, str(HERE / "upstream.py"), str(port)], stdout=subprocess.DEVNULL)
-        # The same kind of store, and another one: in Redis, the next database.
+        # The other gateway uses another store of the same kind; for Redis, the next database.
         other = re.sub(r"/(\d+)$", lambda m: f"/{int(m[1]) + 1}", options.state)
         subjects = {
             "none held": Subject(Path(name) / "none", port, other),

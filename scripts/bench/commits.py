@@ -1,9 +1,9 @@
-"""CPU per request and requests per second of two checkouts, one worker each, alternating: did a change cost anything?
+"""Compares CPU per request and requests per second of two checkouts, with one worker each, in alternating rounds.
 
-Both serve the same rerank (20 documents, 4 kB; limits, rules and a mask on, recording on). Each round measures one after
-the other, and the order changes. Printed is the ratio new / old: the geometric mean over rounds with its 95 % interval
-(Student's t on the logarithms). CPU is that of the gateway's process, user and system. Needs wrk (apt install wrk) and
-Linux. Each checkout needs its own .venv (scripts/setup).
+Both serve the same rerank (20 documents, 4 kB; with limits, rules, a mask and recording). Each round measures one after
+the other, and the order alternates. The result is the ratio new / old: the geometric mean over rounds with its 95 %
+interval (Student's t on the logarithms). CPU is the user and system time of the gateway's process. Needs wrk (apt
+install wrk) and Linux. Each checkout needs its own .venv (scripts/setup).
 
     git worktree add ../old main~1 && ../old/scripts/setup
     .venv/bin/python scripts/bench/commits.py ../old --rounds 9
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from throughput import CONNECTION, GATEWAY, HERE, ROOT, free_port, wait_for, wrk_script
 
-#: 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom; beyond, the last serves.
+#: 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom. The last one also serves for more.
 _T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
@@ -32,13 +32,13 @@ _T = (
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Return the user and system time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(script: Path, url: str, pid: int, connections: int, seconds: int) -> tuple[float, float]:
-    """(CPU in ms per request, requests per second) of one round. Ends the bench where an answer was not 2xx."""
+    """Return (CPU ms per request, requests per second) of one round. Stop the bench if an answer is not 2xx."""
     before = cpu_seconds(pid)
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url],
@@ -52,7 +52,7 @@ def measure(script: Path, url: str, pid: int, connections: int, seconds: int) ->
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """The geometric mean of *ratios* and its 95 % interval."""
+    """Return the geometric mean of *ratios* and its 95 % interval."""
     logs = [math.log(ratio) for ratio in ratios]
     mean = statistics.fmean(logs)
     half = _T[min(len(logs) - 1, len(_T)) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
@@ -60,7 +60,7 @@ def interval(ratios: list[float]) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Start both, alternate, print."""
+    """Start both gateways, measure alternately and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=9)
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def report(console: Console, connections: list[int], found: dict[tuple[str, int], list[tuple[float, float]]]) -> None:
-    """The table."""
+    """Print the table."""
     table = Table("", "c", "old (median)", "new (median)", "new / old", "95 % interval", header_style="bold")
     for number, what in enumerate(("CPU ms per request", "requests per second")):
         for c in connections:

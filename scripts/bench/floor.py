@@ -1,4 +1,4 @@
-"""A mitmdump script that only trims mitmproxy to its proxy core: what any gateway built on it pays at least."""
+"""A mitmdump script that only trims mitmproxy to its proxy core: the minimum cost of any gateway built on it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class Floor:
     name = "floor"
 
     def load(self, loader: Any) -> None:
-        """Trim, once; what the gateway does in their place, mitmproxy's own do."""
+        """Trim mitmproxy, then add its own addons for the work that the gateway would do itself."""
         trim(loader.master)
         loader.master.addons.add(NextLayer(), TlsConfig())
 

@@ -1,10 +1,9 @@
-"""What identity costs: verifying a token; a provider that is slow or silent; a flood of made-up keys.
+"""Measures the cost of identity: verification, a slow or silent provider, and a flood of invented key ids.
 
-First, microseconds a token takes, in this process. Then three real gateways beside each other, whose
-providers answer at once, in 5 s, or not at all once they have given their keys, with a fetch under way
-all the time: good callers' median latency in many short alternating rounds (wrk), and then, without
-traffic, how late the event loops are, at the same time on all three. Last, ten thousand made-up key
-ids. Needs wrk (apt install wrk).
+First, the microseconds per token in this process. Then three real gateways run beside each other. After they have
+fetched keys, their providers answer at once, in 5 s, or never, and a fetch is always running. The script measures good
+callers' median latency in many short alternating rounds (wrk), and then, without traffic, the delay of all three event
+loops at the same time. Last, it sends ten thousand invented key ids. Needs wrk (apt install wrk).
 
     .venv/bin/python scripts/bench/identity.py --rounds 30 --seconds 2
 """
@@ -57,7 +56,7 @@ FLOOD = 10_000
 
 
 def verification(console: Console) -> dict[str, float]:
-    """Microseconds a token: read and verified, and remembered."""
+    """Print and return the microseconds per token, when it is verified and when it is remembered."""
     rules = ClaimRules("acme", "https://idp.example", frozenset(("weir",)), compile_path("$.groups"))
     ec_key, rsa_key = ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)
     keys = [
@@ -85,14 +84,14 @@ def verification(console: Console) -> dict[str, float]:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Microseconds that *work* takes."""
+    """Return the microseconds that *work* takes."""
     began = time.perf_counter()
     work()
     return (time.perf_counter() - began) * 1e6
 
 
 class Subject:
-    """A gateway with a provider of its own."""
+    """A gateway with its own provider."""
 
     def __init__(self, folder: Path, upstream: int) -> None:
         self.provider, self.port, self.lags = Provider(), free_port(), folder / "lags.jsonl"
@@ -124,7 +123,7 @@ class Subject:
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
 
     def forge(self, number: int, timeout: float) -> int:
-        """The status that a made-up key id gets; 0 where it takes longer than *timeout* seconds."""
+        """Return the status for an invented key id; 0 if the answer takes longer than *timeout* seconds."""
         _, payload, signature = self.token.split(".")
         head = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "kid": f"made-up-{number}"}).encode()).decode()
         headers = {"Authorization": f"Bearer {head.rstrip('=')}.{payload}.{signature}"}
@@ -135,13 +134,13 @@ class Subject:
             return 0
 
     def lag(self, since: float) -> list[tuple[float, float]]:
-        """(wall, CPU) milliseconds of the longest step in each tenth of a second *since* then."""
+        """Return (wall, CPU) milliseconds of the longest step in each tenth of a second since *since* (Unix time)."""
         lines = map(json.loads, self.lags.read_text().splitlines())
         return [(wall, cpu) for at, wall, cpu in lines if at > since]
 
 
 def keep_asking(subjects: list[Subject], stop: threading.Event) -> None:
-    """Have each provider asked again and again, by a made-up key id now and then."""
+    """Send an invented key id to each gateway every second, so that each provider is always asked."""
     number = 0
     while not stop.wait(1.0):
         number += 1
@@ -150,12 +149,12 @@ def keep_asking(subjects: list[Subject], stop: threading.Event) -> None:
 
 
 def flooded(subject: Subject) -> tuple[float, int]:
-    """Seconds that `FLOOD` made-up key ids took, and the fetches that they caused."""
+    """Return the seconds that `FLOOD` invented key ids took, and the fetches that they caused."""
     before, began = subject.provider.count("/jwks"), time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         statuses = set(pool.map(lambda number: subject.forge(number, 30), range(FLOOD)))
     if statuses != {401}:
-        raise SystemExit(f"bench: made-up key ids were answered {statuses}")
+        raise SystemExit(f"bench: invented key ids were answered {statuses} instead of 401")
     return time.monotonic() - began, subject.provider.count("/jwks") - before
 
 
@@ -222,9 +221,9 @@ def main() -> None:
         table.add_row(mode, f"{row['p50_ms']:.2f}", f"{ratio:.3f}", f"{wall:.1f}", f"{cpu:.1f}", f"{late:.1%}")
     console.print(table)
     console.print(
-        "Ratios are medians over rounds, each round measured side by side. What is late on all three at once is the machine."
+        "Ratios are medians over rounds, each measured side by side. A delay on all three at once comes from the machine."
     )
-    console.print(f"{FLOOD} made-up key ids in {seconds:.0f} s: {flood_fetches} fetches, at most one every 5 s")
+    console.print(f"{FLOOD} invented key ids in {seconds:.0f} s: {flood_fetches} fetches, at most one every 5 s")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     flood = {"ids": FLOOD, "seconds": seconds, "fetches": flood_fetches}
     options.json.write_text(json.dumps({"microseconds": figures, "provider": rows, "flood": flood}, indent=1))

@@ -1,8 +1,8 @@
-"""How long questions take over ten million flows with thirty million ranked results: median of five runs each, two threads.
+"""Measures ten SQL questions over ten million flows with thirty million ranked results.
 
-Makes recordings of 90 days in the index's own layout (a file a day, as housekeeping leaves them, and approvals in their
-log), which takes a few minutes and some 2 GB, asks ten questions through the views, and prints the medians. Every
-question must take less than half a second.
+The script makes recordings of 90 days in the layout that housekeeping leaves (one file per day, and approvals in their
+log), which takes a few minutes and about 2 GB. It asks each question five times through the views, with two threads,
+and prints the medians. It fails if a question takes half a second or more.
 
     .venv/bin/python scripts/bench/index.py [--flows 10000000] [--folder DIR] [--json FILE]
 """
@@ -33,7 +33,7 @@ from weir.recorder.journal import COLUMNS
 DAYS = 90
 END = datetime(2026, 11, 20, tzinfo=UTC)
 _DAY_MS = 86_400_000
-#: What a flow is, made of its number `i` and its time in milliseconds `ms`; columns that are not named are NULL.
+#: The columns of a flow, computed from its number `i` and its time in milliseconds `ms`. Other columns are NULL.
 FLOW = {
     "version": "2",
     "request_id": "printf('%08x-%04x-7%03x-%04x-%012x', (ms >> 16)::BIGINT, (ms & 65535)::BIGINT, (i & 4095)::BIGINT, "
@@ -79,7 +79,7 @@ FLOW = {
     "'score': round(1.0 / r - (hash(i * 23 + r) % 1000) / 4000.0, 4), "
     "'document': printf('%016x', hash(hash(i * 17) % 20000 * 50 + hash(i * 29 + r) % 6))})",
 }
-#: The questions. {id}, {user}, {session} and {query} are of a flow in the middle; {day} and so on are days before the end.
+#: The questions. {id}, {user}, {session} and {query} come from a flow in the middle; {day}, {week} and {month} are dates.
 QUESTIONS = {
     "one flow by request id": "SELECT * FROM flows WHERE request_id = '{id}'",
     "a user's last 50": """SELECT time, request_id, operation, status, effect, rule FROM flows WHERE "user" = '{user}'
@@ -105,7 +105,7 @@ QUESTIONS = {
 
 
 def make(recordings: Recordings, flows: int) -> None:
-    """Ninety days of recordings: the index and the approvals, no segments."""
+    """Make ninety days of recordings: the index and the approvals, without segments."""
     recordings.identify()
     live.prepare(recordings)
     catalog.create(recordings)
@@ -137,11 +137,11 @@ def make(recordings: Recordings, flows: int) -> None:
 
 
 def main() -> None:
-    """Make, ask, print."""
+    """Make the recordings, ask the questions and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flows", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="Recordings that this made before, or is to make and leave.")
+    parser.add_argument("--folder", type=Path, help="recordings of an earlier run, or a new folder to keep them")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "index.json")
     options = parser.parse_args()
     console = Console(highlight=False)
@@ -161,7 +161,7 @@ def main() -> None:
 
 
 def ask(console: Console, connection: duckdb.DuckDBPyConnection, runs: int) -> list[dict[str, object]]:
-    """Each question *runs* times."""
+    """Ask each question *runs* times, and print and return the times."""
     connection.execute("SET threads = 2; SET TimeZone = 'UTC'")
     totals = connection.execute("SELECT count(*), sum(len(results)) FROM flows").fetchall()[0]
     middle = END - timedelta(days=40, hours=12)

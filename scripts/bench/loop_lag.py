@@ -1,7 +1,7 @@
-"""A mitmproxy script for scripts/bench/identity.py: how late the event loop is, sampled every millisecond.
+"""A mitmproxy script for scripts/bench/identity.py: samples the delay of the event loop every millisecond.
 
-Appends a line of JSON each 100 ms to the file that LOOP_LAG names: Unix time, the longest lag in ms, and
-the longest step in ms of the loop's own CPU time (which other processes on the machine do not lengthen).
+It appends a line of JSON every 100 ms to the file that LOOP_LAG names: Unix time, the longest delay in ms, and the
+longest step in ms of the loop's own CPU time (which other processes on the machine do not lengthen).
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from pathlib import Path
 
 
 class LoopLag:
-    """Samples for as long as the gateway runs."""
+    """Samples while the gateway runs."""
 
     def running(self) -> None:
-        """Begin."""
-        self._file = Path(os.environ["LOOP_LAG"]).open("a", buffering=1)  # noqa: SIM115  # for as long as the gateway runs
+        """Start sampling."""
+        self._file = Path(os.environ["LOOP_LAG"]).open("a", buffering=1)  # noqa: SIM115  # open while the gateway runs
         self._task = asyncio.create_task(self._sample())
 
     async def _sample(self) -> None:

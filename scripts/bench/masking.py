@@ -1,11 +1,11 @@
-"""How long masking takes, against parsing the body; against Presidio, if it is installed; and how good it is.
+"""Compares the time of masking with the time of parsing and with Presidio, and measures the quality of detection.
 
     python scripts/bench/masking.py [--rounds 30] [--presidio /path/to/python]
 
-Each round parses with msgspec, and reads and masks, one after the other, so that a noisy machine hits all alike; medians. The
-bodies are clean: answers of a reranker with ids, times and scores, and nothing to be masked. With ``--presidio``, the
-interpreter of an environment in which presidio-analyzer is installed: both look for the same kinds in the same texts,
-Presidio with its pattern recognizers and no model.
+Each round parses with msgspec, then reads and masks, so that noise on the machine affects all alike. The results are
+medians. The bodies are answers of a reranker with ids, times and scores, and without values to mask. ``--presidio`` names
+the interpreter of an environment with presidio-analyzer. Both then search the same texts for the same kinds; Presidio
+uses its pattern recognizers without a model.
 """
 
 import argparse
@@ -43,7 +43,7 @@ PATHS = [
     "$.results[*].document.email", "$.results[*].document.phone", "$..ssn", "$..salary", "$.results[*].user.name", "$.meta.owner",
     "$..credit_card", "$.results[*].document.author.email", "$..full_name", "$.results[0:3].debug",
 ]  # fmt: skip
-#: Presidio's names of the kinds that both recognise.
+#: Presidio's names for the kinds that both recognise.
 SAME = {
     "email": "EMAIL_ADDRESS", "phone": "PHONE_NUMBER", "credit_card": "CREDIT_CARD", "iban": "IBAN_CODE", "us_ssn": "US_SSN",
     "ip": "IP_ADDRESS", "crypto_address": "CRYPTO",
@@ -75,7 +75,7 @@ print(json.dumps(took))
 
 
 def body(results: int) -> bytes:
-    """A reranker's answer with its documents, about 450 bytes a result."""
+    """Return a reranker's answer with its documents, about 450 bytes per result."""
     chance = random.Random(1)
 
     def text(words: int) -> str:
@@ -94,12 +94,12 @@ def body(results: int) -> bytes:
 
 
 def masks(*entries: dict[str, object]) -> Masks:
-    """The masks that *entries* describe."""
+    """Compile the masks in *entries*."""
     return compile_masks([MaskSettings.model_validate(entry) for entry in entries], Tokens([b"k" * 32]))
 
 
 def compare(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median of each way, in seconds; they take turns."""
+    """Run all *ways* in turn, and return the median of each in seconds."""
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -110,7 +110,7 @@ def compare(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
 
 
 def clean(rounds: int) -> None:
-    """Bodies in which nothing is found."""
+    """Measure bodies without values to mask."""
     everything = masks({"fields": PATHS, "with": "redact"}, {"detect": ["all"], "with": "redact"}).record("response")
     paths, none = masks({"fields": PATHS, "with": "redact"}).record("response"), Masks()
     for results in (75, 760):
@@ -145,12 +145,12 @@ def clean(rounds: int) -> None:
 
 
 def presidio(python: str, rounds: int) -> None:
-    """The same kinds in the same texts."""
+    """Compare with Presidio: the same kinds in the same texts."""
     texts = [s.document for s in samples(seed=3, count=600) if s.form == "text" and s.locale in ("en_US", "en_GB")]
     prose = [" ".join(random.Random(i).choices(WORDS, k=160)) for i in range(60)]
     detectors = Detectors(d for d in BUILT_IN if d.kind in SAME)
     for name, given in (("texts of the corpus", texts), ("clean prose", prose)):
-        for text in given:  # as Presidio is, below
+        for text in given:  # warm up, like Presidio below
             detectors.find(text)
         kilobytes = sum(len(t.encode()) for t in given) / 1000
         mine = compare({"weir": lambda given=given: [detectors.find(t) for t in given]}, rounds)["weir"]

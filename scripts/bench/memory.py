@@ -1,10 +1,10 @@
-"""Resident memory of one gateway process after many requests, against what it was after a tenth of them.
+"""Compares the resident memory of one gateway process after many requests with that after a tenth of them.
 
     .venv/bin/python scripts/bench/memory.py                     200,000 requests over 2,000 connections, HTTP/1.1
     .venv/bin/python scripts/bench/memory.py --http2             20,000 streams of one connection, HTTP/2
     .venv/bin/python scripts/bench/memory.py --requests 20000    fewer, to try it
 
-Needs h2load (apt install nghttp2-client). Everything is on: policy, masks, recording. Bodies are of 4 kB.
+Needs h2load (apt install nghttp2-client). Policy, masks and recording are on. Bodies have 4 kB.
 """
 
 import argparse
@@ -38,12 +38,12 @@ issuers: [local]
 recordings: {folder}/recordings
 bounds: {{per_address: 100000, connections: 100000}}
 """
-#: Descriptors: a caller's connection is two of the gateway's.
+#: Limit of file descriptors. The gateway needs two per caller's connection.
 FILES = 20_000
 
 
 def certificate(folder: Path) -> None:
-    """A certificate for the listener, signed by itself."""
+    """Write a self-signed certificate for the listener."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
     signed = (
@@ -57,17 +57,17 @@ def certificate(folder: Path) -> None:
 
 
 def resident(pid: int) -> float:
-    """MiB that the process has."""
+    """Return the resident memory of the process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def main() -> None:
-    """Start everything, load, print, write JSON."""
+    """Start everything, send the requests, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--http2", action="store_true", help="one connection of HTTP/2, 10 streams at once")
-    parser.add_argument("--requests", type=int, help="how many (200,000; 20,000 streams)")
-    parser.add_argument("--connections", type=int, default=2000, help="of HTTP/1.1")
+    parser.add_argument("--http2", action="store_true", help="one HTTP/2 connection with 10 streams at a time")
+    parser.add_argument("--requests", type=int, help="number of requests (default: 200,000; 20,000 with --http2)")
+    parser.add_argument("--connections", type=int, default=2000, help="number of HTTP/1.1 connections")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "memory.json")
     options = parser.parse_args()
     if shutil.which("h2load") is None:
@@ -137,7 +137,7 @@ def main() -> None:
     if f"{requests} succeeded" not in text:
         raise SystemExit(f"bench: not every request succeeded: {failed}\n{text[-1500:]}")
     grown = sizes[100] / sizes[10] - 1
-    console.print(f"after all of them {grown:+.1%} of what it was after a tenth")
+    console.print(f"change from a tenth of the requests to all: {grown:+.1%}")
     options.json.parent.mkdir(exist_ok=True)
     options.json.write_text(json.dumps({"requests": requests, "http2": options.http2, "mib": sizes, "grown": grown}))
 

@@ -1,8 +1,8 @@
-"""How long deciding takes: 100 rules on a request of 1,000 documents, against parsing its body once.
+"""Compares the time to judge 100 rules on a request of 1,000 documents with the time to parse its body once.
 
     python scripts/bench/policy.py [--rounds 15]
 
-Each round parses, builds the facts and judges, one after the other, so that a noisy machine hits all alike; medians.
+Each round parses, builds the facts and judges, so that noise on the machine affects all alike. The results are medians.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WORDS = ["alpha", "refund", "parcel", "weir", "data", "ranking", "river", "naïv
 
 
 def body() -> bytes:
-    """A rerank of 1,000 documents with metadata, about 350 kB."""
+    """Return a rerank of 1,000 documents with metadata, about 350 kB."""
     chance = random.Random(1)
     documents = [
         {"text": " ".join(chance.choices(WORDS, k=45)), "user_id": f"u{i}", "source": f"s{i % 7}", "age": i, "ok": True}
@@ -40,7 +40,7 @@ def body() -> bytes:
 
 
 def scalar(i: int) -> dict[str, Any]:
-    """One of a few kinds of rules on scalar facts, none of which matches."""
+    """Return a condition on scalar facts that does not match."""
     kinds: list[dict[str, Any]] = [
         {"documents": {"gt": 5000 + i}},
         {"model": {"not_in": ["rerank-v3.5", f"other-{i}"]}},
@@ -52,7 +52,7 @@ def scalar(i: int) -> dict[str, Any]:
 
 
 def in_body(i: int) -> dict[str, Any]:
-    """Twenty conditions on the body, of which five go over every document."""
+    """Return one of twenty conditions on the body. The first five check every document."""
     wild: list[dict[str, Any]] = [
         {"$.documents[*].user_id": "nobody"}, {"$.documents[*].source": ["x", "y"]}, {"$.documents[*].age": {"gt": 100_000}},
         {"$.documents[*].text": {"contains": "zebra"}}, {"$.documents[*].ok": False},
@@ -61,7 +61,7 @@ def in_body(i: int) -> dict[str, Any]:
 
 
 def pattern(i: int) -> dict[str, Any]:
-    """Twenty patterns over the query and the documents."""
+    """Return one of twenty conditions with a pattern on the query or the documents."""
     patterns = [
         rf"(?i)\bsecret{i}[a-z]+\b",
         rf"(?m)^drop table {i}",

@@ -1,7 +1,7 @@
-"""What recording costs: requests per second of one worker with recording on, against recording off, alternating rounds.
+"""Compares the requests per second of one worker with recording on and off, in alternating rounds.
 
-Same upstream, body (20 documents, 4 kB) and policies but for `record: {enabled: false}`; medians over rounds, each
-measured side by side. Needs wrk (apt install wrk).
+Upstream, body (20 documents, 4 kB) and policies are the same, except for `record: {enabled: false}`. The results are
+medians over rounds, each measured side by side. Needs wrk (apt install wrk).
 
     .venv/bin/python scripts/bench/recording.py --rounds 9 --seconds 4
 """
@@ -23,7 +23,7 @@ SUBJECTS = {"off": "record: {enabled: false}\n", "on": "", "synced": "record: {d
 
 
 def main() -> None:
-    """Start a gateway each, alternate, print."""
+    """Start one gateway per setting, measure alternately and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=4)

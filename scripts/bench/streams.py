@@ -1,12 +1,12 @@
-"""What masking adds to a stream: 50 clients at 100 tokens a second each, direct, through the gateway, and masked.
+"""Measures 50 streams of 100 tokens per second each: direct, through the gateway, and masked.
 
     python scripts/bench/streams.py [--clients 50] [--rate 100] [--seconds 6] [--rounds 3] [--workers 1] [--against CHECKOUT]
 
-Service and clients are one process, which notes when each event was written and when it was read. The ways take turns in
-every round, so that a noisy machine hits all alike; medians. "first word" is the time from sending the request to the
-first word of the answer, which the service thinks about for 200 ms. "CPU" is the processor time of the gateway, all its
-processes, for one event of one stream. With ``--against``, the gateway of another checkout runs beside this one, and the
-ratio of both is printed.
+Service and clients are one process, which notes when it wrote and when it read each event. Each round measures all ways
+in turn, so that noise on the machine affects all alike. The results are medians. "first word" is the time from sending
+the request to the first word of the answer; the service waits 200 ms before it. "CPU" is the processor time of all
+processes of the gateway for one event of one stream. With ``--against``, the gateway of another checkout runs too, and
+the script prints the ratio of both.
 """
 
 import argparse
@@ -33,14 +33,14 @@ match: {{path: /{name}}}
 access: {{groups: [search]}}
 """
 MASKS = "masks:\n  - {detect: [all], with: redact}\n"
-#: When each event of a client's stream was written, by client.
+#: Times at which the events of a stream were written, by client.
 WRITTEN: dict[str, list[float]] = {}
-#: Before the first word, as a model thinks.
+#: Seconds before the first word, as with a model.
 THINKS = 0.2
 
 
 def event(text: str, finish: str | None = None) -> bytes:
-    """One chunk with one event."""
+    """Return one chunk with one event."""
     choice = {"index": 0, "delta": {"content": text} if text else {}, "logprobs": None, "finish_reason": finish}
     document = {
         "id": "chatcmpl-9xA7bK2",
@@ -54,7 +54,7 @@ def event(text: str, finish: str | None = None) -> bytes:
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: float, seconds: float) -> None:
-    """A model that tells words at a rate."""
+    """Serve as a model that sends *rate* words per second for *seconds*."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
@@ -76,7 +76,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate
 
 
 async def ask(port: int, path: str, token: str, user: str) -> tuple[float, list[float]]:
-    """Seconds to the first word, and milliseconds that each event took."""
+    """Return the seconds to the first word, and the milliseconds that each event took."""
     document = {"model": "m", "stream": True, "user": user, "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps(document).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -91,7 +91,7 @@ async def ask(port: int, path: str, token: str, user: str) -> tuple[float, list[
         async with asyncio.timeout(120):
             while line := await reader.readline():
                 if line.startswith(b"data: {"):
-                    if len(took) < len(WRITTEN[user]):  # what was held is an event more, before the last
+                    if len(took) < len(WRITTEN[user]):  # withheld text can be an additional event before the last
                         took.append((time.monotonic() - WRITTEN[user][len(took)]) * 1000)
                     if not first and WORDS[0].encode() in line:
                         first = time.monotonic() - started
@@ -120,7 +120,7 @@ class Gateway:
         (policies / "masked.yaml").write_text(POLICY.format(name="masked", upstream=upstream) + MASKS)
 
     async def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the gateway and wait until it listens."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "weir.cli.main", "run", "--workers", str(self._workers), cwd=self._folder,
             env={**os.environ, "PYTHONPATH": str(self._root / "addons"), "WEIR_HOME": str(self._folder / "home")},
@@ -135,12 +135,12 @@ class Gateway:
         await asyncio.sleep(2)
 
     async def stop(self) -> None:
-        """Stop it."""
+        """Stop the gateway."""
         self._process.terminate()
         await self._process.wait()
 
     def seconds(self) -> float:
-        """Processor time that its processes have used."""
+        """Return the processor time of its processes in seconds."""
         ticks, pids = 0, [self._process.pid]
         for pid in pids:
             try:
@@ -154,7 +154,7 @@ class Gateway:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Everything."""
+    """Run all rounds and print the results."""
     server = await asyncio.start_server(lambda r, w: serve(r, w, options.rate, options.seconds), "127.0.0.1", 0)
     upstream = server.sockets[0].getsockname()[1]
     gateways = {"": Gateway(ROOT, upstream, options.workers)}

@@ -1,7 +1,8 @@
-"""Requests per second: the whole stack with recording on, against bare `mitmdump -q -w file`, one process each.
+"""Compares the requests per second of the whole stack, with recording, and of bare `mitmdump -q -w file`.
 
-Same upstream, same body (20 documents, 4 kB), alternating rounds, medians; also against the floor:
-mitmdump trimmed to its proxy core, with no addons of ours. Needs wrk (apt install wrk).
+Each is one process, with the same upstream and body (20 documents, 4 kB). The results are medians over alternating
+rounds. The third subject is the floor: mitmdump trimmed to its proxy core, without addons of Weir. Needs wrk (apt
+install wrk).
 
     .venv/bin/python scripts/bench/throughput.py --rounds 7 --seconds 4
 """
@@ -47,14 +48,14 @@ masks:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:
-    """Until something accepts on *port*."""
+    """Wait until a process accepts connections on *port*."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -66,7 +67,7 @@ def wait_for(port: int) -> None:
 
 
 def wrk_script(folder: Path, token: str) -> Path:
-    """The request: 20 documents, 4 kB."""
+    """Write the wrk script with the request: 20 documents, 4 kB."""
     documents = [f"{i:02d} " + "a sentence of a document that is to be ranked, " * 4 for i in range(20)]
     body = json.dumps({"model": "rerank-v3.5", "query": "what is it about?", "documents": documents, "top_n": 10})
     script = folder / "request.lua"
@@ -79,7 +80,7 @@ def wrk_script(folder: Path, token: str) -> Path:
 
 
 def measure(script: Path, url: str, connections: int, seconds: int) -> tuple[float, float]:
-    """(requests per second, p50 in ms) of one round. Ends the bench where an answer was not 2xx."""
+    """Return (requests per second, p50 in ms) of one round. Stop the bench if an answer is not 2xx."""
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url],
         capture_output=True, text=True, check=True,
@@ -93,7 +94,7 @@ def measure(script: Path, url: str, connections: int, seconds: int) -> tuple[flo
 
 
 def main() -> None:
-    """Start everything, alternate, print, write JSON."""
+    """Start everything, measure alternately, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
@@ -167,7 +168,7 @@ def report(
     rates: dict[tuple[str, int], list[float]],
     halves: dict[tuple[str, int], list[float]],
 ) -> None:
-    """The table, and the same as JSON."""
+    """Print the table, and write it as JSON."""
     table = Table("", "c", "req/s (median)", "min", "max", "p50 ms", "of bare -w", "of floor", header_style="bold")
     rows = []
     for (subject, connections), values in rates.items():

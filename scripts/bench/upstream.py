@@ -1,4 +1,4 @@
-"""A rerank upstream that costs next to nothing: one fixed answer. python upstream.py PORT"""
+"""A rerank upstream that costs almost nothing: it sends one fixed answer. Usage: python upstream.py PORT"""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 class Answerer(asyncio.Protocol):
-    """Answers each whole request."""
+    """Answers each complete request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -18,7 +18,7 @@ class Answerer(asyncio.Protocol):
         self.transport, self.buffer = transport, b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
+        """Answer each complete request in the buffer."""
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end].lower()
@@ -31,7 +31,7 @@ class Answerer(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve until the process ends."""
     server = await asyncio.get_running_loop().create_server(Answerer, "127.0.0.1", int(sys.argv[1]))
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""Who is told of approvals, in which shape: signed, tried again, given up in the end, and never through one another."""
+"""Notifications of approvals: their format, their signature, retries, dead letters, and no mixed-up messages."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ NASTY = "<!channel> *bold* [link](https://evil.example) \u202e"
 
 @dataclass
 class Receiver:
-    """An HTTP server that keeps what it is sent; ``statuses`` are answered in turn, the last for ever."""
+    """An HTTP server that keeps the requests. It answers with ``statuses`` in turn, and repeats the last one."""
 
     statuses: list[int] = field(default_factory=lambda: [200])
     seen: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
@@ -67,7 +67,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def hook(text: str, folder: Path = Path(), **environment: str) -> Hook:
-    """A hook as gateway.yaml would have it."""
+    """Compile a hook like one in gateway.yaml."""
     from ruamel.yaml import YAML
 
     settings = HookSettings.model_validate(YAML(typ="safe", pure=True).load(text))
@@ -80,7 +80,7 @@ ASKED = approval(shown=Shown(operation="rerank", query=(NASTY,), documents=300),
 def told(
     hooks: list[Hook], approvals: list[Approval], until: Any, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> list[Any]:
-    """What stands in the dead letters once *until* holds, with these hooks told of *approvals*."""
+    """Notify *hooks* of *approvals*, and return the dead letters once *until* is true."""
     monkeypatch.setenv("WEIR_HOME", str(home))
     monkeypatch.setattr(notify, "RETRY", 0.05)
     monkeypatch.setattr(notify, "INTERVAL", 0.05)
@@ -95,7 +95,7 @@ def told(
             await state.run(lambda store, one=one: store.add_approval(one, 99))  # type: ignore[misc]
         notifier = Notifier(lambda: policies, state)
         notifier.changed(approvals)
-        notifier.changed(approvals)  # what is told is told once
+        notifier.changed(approvals)  # each event is notified once
         task = asyncio.create_task(notifier.run())
         async with asyncio.timeout(20):
             while not until(dead := await state.run(lambda store: store.dead_letters())):
@@ -118,7 +118,7 @@ def test_a_webhook_is_signed_tried_again_and_told_once(
     assert told([one], [ASKED], lambda _: len(receiver.seen) >= 3, monkeypatch, tmp_path) == []
     assert len(receiver.seen) == 3
     ids = {headers["webhook-id"] for headers, _ in receiver.seen}
-    assert len(ids) == 1  # by which whoever is told twice can tell
+    assert len(ids) == 1  # with the id, a receiver recognises a repeated message
     headers, data = receiver.seen[-1]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + data
     expected = base64.b64encode(hmac.digest(b"a key of some length", signed, "sha256")).decode()
@@ -154,7 +154,7 @@ def test_one_that_fails_for_ever_is_a_dead_letter_and_keeps_nobody_waiting(
         dead = told(hooks, [ASKED], over, monkeypatch, tmp_path)
     assert arrived[0] < 5 and len(receiver.seen) == 1
     assert [(x.attempts, x.error.partition(" (")[0]) for x in sorted(dead, key=lambda x: x.error)] == [
-        (3, "it cannot be reached"), (3, "the command cannot be started"), (3, "the command ended with 1")]  # fmt: skip
+        (3, "it cannot be reached"), (3, "the command cannot be started"), (3, "the command ended with exit code 1")]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["slack", "teams"])
@@ -168,7 +168,7 @@ def test_chat_messages_have_a_link_and_nothing_that_a_caller_could_make_of_them(
     assert "https://admin.example/approvals/a-1" in text and "acme" in text
     if kind == "slack":
         texts = [f["text"] for f in message["blocks"][1]["fields"]]
-        assert all(f["type"] == "plain_text" for f in message["blocks"][1]["fields"])  # in which nothing is markup
+        assert all(f["type"] == "plain_text" for f in message["blocks"][1]["fields"])  # plain text contains no markup
         assert any("<!channel>" in t for t in texts) and "<!channel>" not in message["text"]
     else:
         facts = {f["title"]: f["value"] for f in message["attachments"][0]["content"]["body"][1]["facts"]}
@@ -252,9 +252,9 @@ def test_what_is_escalated_is_told_when_its_time_comes(
     [
         ("{webhook: 'https://a.example'}", "a webhook is signed: name a `secret`"),
         ("{webhook: 'http://a.example', secret: '${env:S}'}", "must be https://host/"),
-        ("{webhook: 'https://a.example', secret: plain}", "a credential is never written into a policy file"),
-        ("{webhook: 'https://a.example', secret: '${env:BAD}'}", "after whsec_ stands Base64"),
-        ("{slack: 'https://hooks.slack.example/x'}", "a credential is never written into a policy file"),
+        ("{webhook: 'https://a.example', secret: plain}", "a policy file must not contain a credential"),
+        ("{webhook: 'https://a.example', secret: '${env:BAD}'}", "the part after whsec_ is not Base64"),
+        ("{slack: 'https://hooks.slack.example/x'}", "a policy file must not contain a credential"),
         ("{slack: '${env:S}', teams: '${env:S}'}", "name one of webhook, slack, teams, email, command"),
         ("{}", "name one of webhook, slack, teams, email, command"),
         ("{slack: '${env:U}', secret: '${env:S}'}", "only webhooks are signed"),
@@ -281,7 +281,7 @@ def test_nothing_secret_is_in_a_hooks_name() -> None:
 
 
 def test_the_signature_is_that_of_the_standard() -> None:
-    """The example of https://github.com/standard-webhooks/standard-webhooks: its libraries' own test vector."""
+    """The test vector of the libraries of https://github.com/standard-webhooks/standard-webhooks."""
     headers = signature(
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
     )

@@ -8,7 +8,7 @@ LEADS = Terms(reviewers=Reviewers(groups=("acme/leads",)))
 
 
 def person(sub: str, *groups: str, issuer: str = "acme", issued: float = 0.0) -> Person:
-    """Somebody of the issuer *issuer*."""
+    """Return a person of *issuer*."""
     return Person(issuer, f"https://{issuer}.example", sub, tuple(f"{issuer}/{g}" for g in groups), issued)
 
 
@@ -17,7 +17,7 @@ CAROL = person("carol", "leads")
 
 
 def approval(approval_id: str = "a-1", *, terms: Terms = LEADS, now: float = 1000.0, **more: Any) -> Approval:
-    """What alice asks for, of one rule with these *terms*."""
+    """Return an approval that alice requests, for one rule with *terms*."""
     settings: dict[str, Any] = {
         "id": approval_id,
         "kind": "request",
@@ -34,7 +34,7 @@ def approval(approval_id: str = "a-1", *, terms: Terms = LEADS, now: float = 100
 def window(
     requester: Person, connection: str, since: float, until: float, approval_id: str = "w-1", digest: str = "digest"
 ) -> Approval:
-    """Access that was given, under terms of that digest, by a lead of the requester's issuer."""
+    """Return granted access, under terms with *digest*, approved by a lead of the requester's issuer."""
     groups = (f"{requester.issuer}/leads",)
     terms = Terms(reviewers=Reviewers(groups=groups))
     lead = Vote(person("lead", "leads", issuer=requester.issuer), True, "incident", since)

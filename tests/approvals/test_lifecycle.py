@@ -1,4 +1,4 @@
-"""What can become of an approval: who may decide, what is enough, and that it is used once."""
+"""The life cycle of an approval: who may decide, which votes suffice, and that it is used once."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ DAVE, ERIN = person("dave", "leads"), person("erin", "security")
 
 @dataclass
 class _People:
-    """Everybody is a person; ``linked`` are one."""
+    """All identities are people; those in ``linked`` are one person."""
 
     linked: tuple[tuple[str, str], ...] = ()
     machines: tuple[str, ...] = ("https://ci.example",)
@@ -61,7 +61,7 @@ def decided(terms: Terms, *votes: Vote, people: _People | None = None, start: Ap
         # One person in both groups is one person.
         (Terms(all_of=("acme/leads", "acme/security")), [said(person("both", "leads", "security"))], "pending"),
         (Terms(all_of=("acme/leads", "acme/security")), [said(person("both", "leads", "security")), said(CAROL)], "approved"),
-        # Those of all_of do not stand in for the reviewers.
+        # Votes for all_of do not replace reviewers.
         (replace(LEADS, all_of=("acme/security", "acme/legal")), [said(ERIN), said(person("l", "legal"))], "pending"),
         (replace(LEADS, count=2, all_of=("acme/security",)), [said(ERIN), said(person("e2", "security"))], "pending"),
         (replace(LEADS, all_of=("acme/security",)), [said(ERIN), said(CAROL)], "approved"),
@@ -85,7 +85,7 @@ def test_what_is_enough(terms: Terms, votes: list[Vote], state: str) -> None:
         (LEADS, [said(CAROL)], said(DAVE), "it is approved already, by acme/carol"),
         (LEADS, [said(CAROL, yes=False)], said(DAVE), "it is denied already, by acme/carol"),
         (LEADS, [], said(CAROL, at=99999.0), "it is expired already"),
-        (replace(LEADS, count=2), [said(CAROL)], said(CAROL), "you have said so already"),
+        (replace(LEADS, count=2), [said(CAROL)], said(CAROL), "you have already cast this vote"),
         (LEADS, [], said(CAROL, break_glass=True), "you are not one of its reviewers"),
         (replace(LEADS, break_glass=("acme/sre",)), [], said(person("s", "sre"), reason="", break_glass=True), "with a reason"),
         (replace(LEADS, break_glass=("acme/sre",)), [], said(person("s", "sre")), "you are not one of its reviewers"),
@@ -106,7 +106,7 @@ def test_two_identities_of_one_human_are_one_vote() -> None:
     people = _People(linked=(CAROL.key, person("carol-admin").key))
     terms = replace(LEADS, count=2)
     found = decided(terms, said(CAROL), people=people)
-    with pytest.raises(NotPossible, match="said so already"):
+    with pytest.raises(NotPossible, match="already cast this vote"):
         lifecycle.decide(found, said(person("carol-admin", "leads")), people, 1001.0)
     assert lifecycle.needs(found, people) == "1 of acme/leads"
 
@@ -141,12 +141,16 @@ def test_it_is_used_once_and_given_back_only_by_whom_it_was_used() -> None:
 @pytest.mark.parametrize(
     ("more", "error", "why"),
     [
-        ({"digests": frozenset(("another",))}, NotPossible, "the rule that asks for it is another now"),
-        ({"digests": frozenset(("digest", "more"))}, NotPossible, "the rule that asks for it is another now"),
-        ({"content": "other"}, NotPossible, "it is of another response"),
+        ({"digests": frozenset(("another",))}, NotPossible, "the rule that requires it has changed"),
+        ({"digests": frozenset(("digest", "more"))}, NotPossible, "the rule that requires it has changed"),
+        ({"content": "other"}, NotPossible, "it belongs to another response"),
         ({"now": 1001.0 + LEADS.expires}, NotPossible, "it has expired"),
-        ({"current": lambda vote: None}, Undecided, "may not any more"),
-        ({"current": lambda vote: replace(vote, by=replace(vote.by, groups=()))}, Undecided, "may not any more"),
+        ({"current": lambda vote: None}, Undecided, "may no longer approve it"),
+        (
+            {"current": lambda vote: replace(vote, by=replace(vote.by, groups=()))},
+            Undecided,
+            "may no longer approve it",
+        ),
     ],
 )
 def test_what_is_not_released(more: dict[str, Any], error: type[NotPossible], why: str) -> None:
@@ -175,7 +179,7 @@ def test_another_request_does_not_take_what_somebody_waits_for() -> None:
     with pytest.raises(NotPossible, match="another request waits"):
         take(found, "r-2")
     assert take(found, "r-1").state == "used"
-    assert take(found, "r-2", now=1060.0).state == "used"  # whoever waited has not been heard of since
+    assert take(found, "r-2", now=1060.0).state == "used"  # the request that waited has not returned
     let_go = lifecycle.let_go(waited, "r-1")
     assert let_go is not None and lifecycle.hold(let_go, "r-2", 1060.0, 1001.0).holder == "r-2"
 
@@ -193,7 +197,7 @@ def test_what_is_given_for_a_while_ends_by_itself_or_sooner() -> None:
     asked = approval(kind="access", seconds=600, binding="")
     given = decided(LEADS, said(CAROL), start=asked)
     assert (given.state, given.since, given.until) == ("approved", 1001.0, 1601.0)
-    assert lifecycle.expire(given, 1e9) is None  # it has its own end
+    assert lifecycle.expire(given, 1e9) is None  # access ends separately
     ended = lifecycle.revoke(given, 1100.0)
     assert (ended.state, ended.until) == ("revoked", 1100.0)
     with pytest.raises(NotPossible):
@@ -204,7 +208,7 @@ def test_what_is_given_for_a_while_ends_by_itself_or_sooner() -> None:
     assert (reused.since, reused.until, reused.standing) == (1001.0, 2801.0, True)
 
 
-# Who is on call.
+# The user on call.
 
 
 def schedule(**more: Any) -> Any:

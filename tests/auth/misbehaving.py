@@ -1,4 +1,4 @@
-"""An identity provider that misbehaves on demand: raw sockets, one thread a connection, in the test's own process."""
+"""An identity provider that misbehaves on request: raw sockets, one thread per connection, in the test's process."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass
 class Behaviour:
-    """What the provider does with a request for one path, other than answering well."""
+    """How the provider answers requests for one path, if not correctly."""
 
     status: int = 200
     body: bytes | None = None
@@ -40,7 +40,7 @@ class Behaviour:
     delay: float = 0.0
     drip: float = 0.0  # seconds between the bytes of a body
     silent: bool = False
-    chunks: int = 0  # so many chunks of one byte, sent at once
+    chunks: int = 0  # number of one-byte chunks, sent at once
 
 
 class Provider:
@@ -61,7 +61,7 @@ class Provider:
     # Its keys.
 
     def rotate(self, kid: str, *, keep: bool = False, algorithm: str = "ES256", name_algorithm: bool = True) -> None:
-        """Sign with a new key from now on; publish it, alone or besides the others."""
+        """Sign with a new key from now on; publish it alone or, with *keep*, beside the others."""
         key: Any
         if algorithm.startswith("ES"):
             key = ec.generate_private_key(ec.SECP256R1())
@@ -75,7 +75,7 @@ class Provider:
         self.keys[kid] = {**public, "kid": kid, "use": "sig", **({"alg": algorithm} if name_algorithm else {})}
 
     def token(self, sub: str = "alice", *, header: dict[str, Any] | None = None, **claims: Any) -> str:
-        """A token signed with the present key."""
+        """Return a token signed with the current key."""
         now = int(time.time())
         standard = {"iss": self.url, "aud": "weir", "sub": sub, "groups": ["search"], "iat": now, "exp": now + 600}
         merged = {name: value for name, value in {**standard, **claims}.items() if value is not ...}
@@ -84,7 +84,7 @@ class Provider:
         return token
 
     def opaque(self, text: str, **claims: Any) -> str:
-        """An opaque token that is active from now on; *claims* are what introspection says of it."""
+        """Return an opaque token that is active from now on; introspection answers *claims*."""
         now = int(time.time())
         standard = {
             "active": True,
@@ -98,7 +98,7 @@ class Provider:
         gateways.MINTED.append(text)
         return text
 
-    # What it does.
+    # Its behaviour.
 
     @contextlib.contextmanager
     def behaving(self, path: str, behaviour: Behaviour) -> Iterator[None]:
@@ -110,11 +110,11 @@ class Provider:
             del self._behaviour[path]
 
     def count(self, path: str) -> int:
-        """How often *path* was asked for."""
+        """Return how often *path* was requested."""
         return sum(asked.path == path for asked in self.asked)
 
     def stop(self) -> None:
-        """Close the port and end what is silent."""
+        """Close the port and end silent connections."""
         self._stopped.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Authorities whose client certificates are believed: what is wrong with one is said before the first caller comes."""
+"""Authorities for client certificates: an unusable one is reported at load, before the first caller comes."""
 
 import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from weir.config.model import CertificateIssuerSettings
 
 
 def self_signed(folder: Path, *, ca: bool) -> Path:
-    """What ``openssl req -x509`` makes without more: no key usage."""
+    """Create what ``openssl req -x509`` makes by default: a certificate without key usage."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "people")])
     builder = (

@@ -1,4 +1,4 @@
-"""DPoP proofs: only a fresh one, for this request and this token, of the key that the token is bound to; and once."""
+"""DPoP proofs: only a fresh one for this request, this token and its bound key is accepted, and only once."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ def digest(token: str) -> str:
 
 
 def proof(header: dict[str, Any] | None = None, key: Any = KEY, algorithm: str = "ES256", **claims: Any) -> str:
-    """A perfect proof, changed."""
+    """Return a valid proof with these changes."""
     standard = {"jti": "1", "htm": "POST", "htu": URL, "iat": int(NOW), "ath": digest(TOKEN)}
     payload = {name: value for name, value in {**standard, **claims}.items() if value is not ...}
     return jwt.encode(payload, key, algorithm, {"typ": "dpop+jwt", "jwk": PUBLIC, **(header or {})})
@@ -49,7 +49,7 @@ def test_a_good_proof_names_its_key() -> None:
 
 
 def test_the_thumbprint_of_the_specification() -> None:
-    """RFC 7638, 3.1."""
+    """The example of RFC 7638, 3.1."""
     jwk = {
         "kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
         "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs"
@@ -75,7 +75,7 @@ def test_urls_that_are_the_same(url: str) -> None:
     assert read(proof(htu=url)) and read(proof(), url)
 
 
-#: An RSA key with a public exponent as long as its modulus: milliseconds a signature, if one tried.
+#: An RSA key with a public exponent as long as its modulus: verifying one signature would take milliseconds.
 SLOW = {
     **RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key(), as_dict=True),
     "e": base64.urlsafe_b64encode((2**2047 + 1).to_bytes(256)).rstrip(b"=").decode(),
@@ -109,7 +109,7 @@ def test_a_proof_is_good_once_for_all_workers(tmp_path: Path) -> None:
         assert await workers[0].first_use(b"another", seen.until)
         for worker in workers:
             worker.stop()
-        again = Proofs(tmp_path / "proofs.db")  # nor does a restart forget
+        again = Proofs(tmp_path / "proofs.db")  # a restart keeps used proofs
         assert not await again.first_use(seen.digest, seen.until)
         again.stop()
 

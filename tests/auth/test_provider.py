@@ -1,4 +1,4 @@
-"""Keys from a provider: fetched in the background. Whatever it does wrong, the last good set stays, and nobody waits."""
+"""Keys are fetched in the background. If the provider fails, the last good set stays and no caller waits."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def idp() -> Iterator[Provider]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refreshes without the waiting between them."""
+    """Remove the pauses between refreshes."""
     monkeypatch.setattr(refresher, "REFRESH", 0.02)
     monkeypatch.setattr(refresher, "RETRY", 0.02)
     monkeypatch.setattr(refresher, "RETRY_MOST", 0.02)
@@ -54,7 +54,7 @@ def run(
     ca: Path | None = None,
     **more: Any,
 ) -> None:
-    """*story* with an issuer whose keys are kept fresh from *idp*."""
+    """Run *story* with an issuer that refreshes its keys from *idp*."""
 
     async def told() -> None:
         rules = ClaimRules("acme", idp.url, frozenset(("weir",)), compile_path("$.groups"))
@@ -68,14 +68,14 @@ def run(
                 await story(issuer, Verifier([issuer]))
         finally:
             task.cancel()
-            await asyncio.wait([task])  # its connection is closed in it
+            await asyncio.wait([task])  # the task closes its connection when it ends
             await issuer.provider.close()
 
     asyncio.run(told())
 
 
 async def accepted(verifier: Verifier, token: str) -> str:
-    """The subject of *token*, after whatever waiting it takes."""
+    """Return the subject of *token*, and wait for the provider if needed."""
     import time
 
     try:
@@ -110,7 +110,7 @@ def test_the_last_good_set_stays(name: str, idp: Provider, caplog: pytest.LogCap
             while caplog.text.count("were not refreshed") < 2:
                 await asyncio.sleep(0.005)
             assert issuer.keys() is good and await accepted(verifier, idp.token()) == "alice"
-        assert "s old, are used" in caplog.text
+        assert "s old, stay in use" in caplog.text
         idp.rotate("k2")
         while issuer.keys() is good:
             await asyncio.sleep(0.005)
@@ -123,14 +123,14 @@ def test_the_last_good_set_stays(name: str, idp: Provider, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ({"issuer": "https://evil.example", "jwks_uri": "{url}/jwks"}, "another issuer's document"),
-        ({"issuer": "{url}/", "jwks_uri": "{url}/jwks"}, "another issuer's document"),
-        ({"jwks_uri": "{url}/jwks"}, "another issuer's document"),
-        ({"issuer": "{url}"}, "names no jwks_uri"),
-        ({"issuer": "{url}", "jwks_uri": 7}, "names no jwks_uri"),
-        ({"issuer": "{url}", "jwks_uri": "http://idp.example/jwks"}, "jwks_uri is refused"),
-        ({"issuer": "{url}", "jwks_uri": "file:///etc/passwd"}, "jwks_uri is refused"),
-        ([], "is not an object"),
+        ({"issuer": "https://evil.example", "jwks_uri": "{url}/jwks"}, "the document of another issuer"),
+        ({"issuer": "{url}/", "jwks_uri": "{url}/jwks"}, "the document of another issuer"),
+        ({"jwks_uri": "{url}/jwks"}, "the document of another issuer"),
+        ({"issuer": "{url}"}, "has no jwks_uri"),
+        ({"issuer": "{url}", "jwks_uri": 7}, "has no jwks_uri"),
+        ({"issuer": "{url}", "jwks_uri": "http://idp.example/jwks"}, "jwks_uri in the discovery document is refused"),
+        ({"issuer": "{url}", "jwks_uri": "file:///etc/passwd"}, "jwks_uri in the discovery document is refused"),
+        ([], "is not a JSON object"),
     ],
 )
 @pytest.mark.usefixtures("soon")
@@ -162,14 +162,14 @@ def test_https_only_but_for_loopback() -> None:
         "https://idp.example/a b",
         "",
     ):
-        with pytest.raises(ValueError, match=r"https only|printable"):
+        with pytest.raises(ValueError, match=r"must be https|printable"):
             network.check_url(url)
-    with pytest.raises(ValueError, match="https only"):
+    with pytest.raises(ValueError, match="must be https"):
         network.check_url("http://127.0.0.1/keys", allow_loopback=False)
 
 
 def test_a_provider_with_a_certificate_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Trusted with its ``tls.ca``; without, or with another's, never."""
+    """It is trusted only with its own ``tls.ca``, not without or with another's."""
     contexts = [certified(tmp_path / name) for name in ("own", "other")]
     idp = Provider(contexts[0])
 
@@ -188,7 +188,7 @@ def test_a_provider_with_a_certificate_of_its_own(tmp_path: Path, caplog: pytest
 
 
 def certified(path: Path) -> ssl.SSLContext:
-    """A server's context for 127.0.0.1 with a self-signed certificate, written to *path*.pem."""
+    """Return a server's context for 127.0.0.1 with a self-signed certificate, written to *path*.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, path.name)])
     now = datetime.now(UTC)
@@ -216,14 +216,14 @@ def test_past_the_hard_limit_nobody_is_let_in(idp: Provider, monkeypatch: pytest
         now[0] = 3600.0
         assert await accepted(verifier, token) == "alice"
         now[0] = 3601.0
-        with pytest.raises(KeysUnavailable):  # also for a token that is remembered
+        with pytest.raises(KeysUnavailable):  # also for a cached token
             await accepted(verifier, token)
 
     run(idp, story, max_stale=3600.0, clock=lambda: now[0])
 
 
 def test_a_rotated_key_works_within_one_shared_refresh(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred callers with the new key at once: one fetch; and all of them pass."""
+    """A hundred callers with the new key arrive at once: they share one fetch, and all pass."""
     monkeypatch.setattr(refresher, "COOLDOWN", 0.5)
 
     async def story(issuer: Issuer, verifier: Verifier) -> None:
@@ -234,14 +234,14 @@ def test_a_rotated_key_works_within_one_shared_refresh(idp: Provider, monkeypatc
         tokens = [idp.token(f"user{i}") for i in range(100)]
         assert await asyncio.gather(*(accepted(verifier, t) for t in tokens)) == [f"user{i}" for i in range(100)]
         assert idp.count("/jwks") == before + 1
-        with pytest.raises(TokenError):  # the old key went with its set, remembered token or not
+        with pytest.raises(TokenError):  # the old key was removed with its set, even for a cached token
             await accepted(verifier, first)
 
     run(idp, story)
 
 
 def test_those_who_waited_go_on_one_at_a_time(idp: Provider) -> None:
-    """Two hundred callers wait for one fetch; then another task has its turn between any two of them."""
+    """Two hundred callers wait for one fetch; another task gets its turn between any two of them."""
 
     async def story(issuer: Issuer, verifier: Verifier) -> None:
         idp.rotate("k2")
@@ -262,7 +262,7 @@ def test_those_who_waited_go_on_one_at_a_time(idp: Provider) -> None:
 
 
 def test_two_rotations_in_a_row(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second falls into the cooldown of the first: its callers wait it out, and pass."""
+    """The second falls into the cooldown of the first: its callers wait until the cooldown ends, and pass."""
     monkeypatch.setattr(refresher, "COOLDOWN", 0.3)
 
     async def story(issuer: Issuer, verifier: Verifier) -> None:
@@ -298,7 +298,7 @@ def test_ten_thousand_made_up_keys_cost_one_fetch_a_cooldown(idp: Provider, monk
             assert await accepted(verifier, good) == "alice"
         elapsed = time.monotonic() - began
         assert idp.count("/jwks") - before <= elapsed / 1.0 + 1
-        idp.rotate("k2", keep=True)  # and in the midst of it a real one is found at the next fetch
+        idp.rotate("k2", keep=True)  # during the flood, a real new key is found at the next fetch
         await asyncio.sleep(1.1)
         await asyncio.gather(accepted(verifier, idp.token("bob")), refused(10_001))
         assert len(issuer.refresher._absent) <= refresher.MAX_ABSENT  # type: ignore[union-attr]
@@ -324,7 +324,7 @@ def test_an_unknown_key_while_the_provider_is_down_is_not_the_callers_fault(
     idp: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(issuer: Issuer, verifier: Verifier) -> None:
-        monkeypatch.setattr(network, "TIMEOUT", 0.5)  # once the first fetch has imported what it needs
+        monkeypatch.setattr(network, "TIMEOUT", 0.5)  # after the first fetch, which imports modules
         good = idp.token()
         with idp.behaving("/jwks", Behaviour(silent=True)):
             idp.rotate("k2")
@@ -378,7 +378,7 @@ def test_questions_about_tokens_are_bounded_and_end_with_those_who_asked(
                 assert {type(outcome) for outcome in outcomes} == {KeysUnavailable}
                 assert issuer.introspector is not None and not issuer.introspector._asking
         assert idp.count("/introspect") <= 3 * 20
-        assert await accepted(verifier, good) == "alice"  # nothing of the flood is left in its way
+        assert await accepted(verifier, good) == "alice"  # the flood left nothing queued
         await issuer.provider.close()  # type: ignore[union-attr]
 
     asyncio.run(story())
@@ -394,7 +394,7 @@ def test_one_provider_that_is_down_does_not_hide_anothers_word(idp: Provider, mo
         good = other.opaque("an-opaque-token-of-partner")
         with idp.behaving("/introspect", Behaviour(silent=True)):
             assert await accepted(verifier, good) == "alice"
-            with pytest.raises(KeysUnavailable):  # it may be the silent one's
+            with pytest.raises(KeysUnavailable):  # the silent provider may know it
                 await accepted(verifier, "an-opaque-token-of-nobody")
         for issuer in issuers:
             await issuer.provider.close()  # type: ignore[union-attr]
@@ -421,8 +421,8 @@ def test_keys_that_name_no_algorithm(algorithm: str, idp: Provider) -> None:
 )  # fmt: skip
 @pytest.mark.usefixtures("soon")
 def test_the_event_loop_goes_on(behaviour: Behaviour, idp: Provider) -> None:
-    """No single step of the loop takes as long as a provider would like: measured without a threshold of milliseconds,
-    by how often another task gets its turn while the provider misbehaves."""
+    """No single step of the event loop takes long, whatever the provider does. The test uses no time limit: it counts
+    how often another task gets its turn while the provider misbehaves."""
     import time
 
     async def story(issuer: Issuer, verifier: Verifier) -> None:

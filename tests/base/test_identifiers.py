@@ -1,4 +1,4 @@
-"""Identifiers are UUIDv7 and never go back."""
+"""Identifiers are UUIDv7 and never decrease."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""The walker: RFC 9535's meaning, find and slots in agreement, refusal of what would mean something else."""
+"""JSONPath: the meaning of RFC 9535, agreement of find and slots, refusal of anything with another meaning."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_slots_are_exactly_where_the_found_values_stand(document: Any, path: lis
     assert [container[key] for container, key in compiled.slots(document)] == compiled.find(document)
 
 
-# The standard's own meaning, by another implementation of it.
+# The standard's meaning, by another implementation of it.
 
 STEPS = st.sampled_from(
     [
@@ -148,7 +148,7 @@ def test_what_is_accepted_means_what_rfc_9535_says(steps: list[str], document: A
     try:
         path = compile_path(text)
     except PathError:
-        return  # refused at load is as good
+        return  # refusal at load is also correct
     expected = [node.value for node in jsonpath_rfc9535.find(text, document)]
     found = path.find(document)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))

@@ -1,4 +1,4 @@
-"""The plain form of every character, and places in the original for every place in it."""
+"""The plain form of every character, and the original place of every place in it."""
 
 import unicodedata
 from itertools import pairwise
@@ -12,7 +12,7 @@ from weir.base.normal import IGNORABLE, is_special, normal, plain_character, som
 
 
 def test_every_character_that_has_another_plain_form_is_read() -> None:
-    """Blocks that are passed over for speed hold none; this Python's Unicode is asked for each code point."""
+    """The blocks that are skipped for speed contain none. The test checks each code point of this Python's Unicode."""
     surrogates = range(0xD800, 0xE000)
     wrong = []
     for point in range(0x80, 0x110000):
@@ -88,5 +88,5 @@ def test_the_plain_form_is_its_own_plain_form(text: str) -> None:
     ["<wbr>\u200b" * 40_000, "a\u0301\u200b" * 60_000, "\u0301" * 200_000, "&amp;" * 60_000, "%25" * 80_000, "1\t" * 150_000, "4\u20091" * 80_000, "\\&" * 80_000, "\u200b" * 200_000, "&" * 200_000, "1\t\n" * 80_000],
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(hostile: str) -> None:
-    """That it ends is the assertion: without linear time each would take many minutes."""
+    """The test passes if it ends: without linear time each text would take many minutes."""
     assert len(normal(hostile).text) <= len(hostile)

@@ -1,4 +1,4 @@
-"""Secrets do not show, and are found again in every spelling."""
+"""Secrets are never shown, and every spelling of them is found."""
 
 import base64
 import copy

@@ -200,8 +200,8 @@ def test_a_policies_folder_does_not_choose_who_gets_the_token(
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
-        ({"token": ["X_API_KEY"]}, "`token` needs `base_url` beside it"),
-        ({"token": "X_API_KEY", "base_url": []}, "`token` needs `base_url` beside it"),
+        ({"token": ["X_API_KEY"]}, "`token` needs `base_url`: a client"),
+        ({"token": "X_API_KEY", "base_url": []}, "`token` needs `base_url`: a client"),
         ({"path": "/v1"}, "`base_url` is missing"),
         ({"base_url": "X_URL", "token": "X_URL"}, "X_URL is named twice"),
         ({"base_url": "X_URL", "token": "bash env"}, "String should match pattern"),

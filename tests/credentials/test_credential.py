@@ -1,4 +1,4 @@
-"""A credential goes to its own scheme, host and port, or nowhere."""
+"""A credential is sent only to its own scheme, host and port."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A gateway whose policies ask for approval, with the real admin process beside it, for tests."""
+"""A gateway with policies that require approval, and the real admin process beside it, for tests."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from weir.state.store import Store, open_store
 
 WEIR = Path(sys.executable).with_name("weir")
 
-#: `{admin}` is the admin's port, `{state}` where shared state is kept.
+#: `{admin}` is the admin's port, `{state}` the location of the shared state.
 GATEWAY = """
 version: 1
 listen: [http://127.0.0.1:{{port}}]
@@ -81,12 +81,12 @@ rules: [{{name: talks, when: {{operation: websocket}}, effect: require_approval}
 masks: [{{fields: ["$.secret"], with: redact}}]
 """
 
-#: A rotation of one is always on call.
+#: A rotation of one reviewer, who is always on call.
 SCHEDULE = "version: 1\ntimezone: UTC\nstarts: 2026-01-05 09:00\nrotation: [local/carol]\n"
 
 CAROL = ("carol", "leads")
 
-#: For httpx, which would read all certificates of the system for each call, and nothing here speaks TLS.
+#: For httpx, which would otherwise read the system's certificates for each call. No test here uses TLS.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 Launch = Callable[..., Gateway]
@@ -95,7 +95,7 @@ _TOKENS: dict[tuple[str, ...], str] = {}
 
 
 def token_of(user: str, *groups: str) -> str:
-    """One token for each user and groups: every minted one is looked for in all logs at the end."""
+    """Return one token per user and groups. A final test searches all logs for every minted token."""
     return _TOKENS.setdefault((user, *groups), token(user, *groups))
 
 
@@ -114,18 +114,18 @@ class Admin:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it, and wait until it serves."""
+        """Start the process and wait until it serves."""
         self.begin()
         self.ready()
 
     def begin(self) -> None:
-        """Start it."""
+        """Start the process."""
         environment = {**os.environ, "TEST_UPSTREAM_KEY": "sk-upstream-c2VjcmV0/4f9e81d0"}
         self.process = processes.start("weir", "admin", folder=self.folder, environment=environment)
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
 
     def ready(self) -> None:
-        """Wait until it serves, whoever started it."""
+        """Wait until the process serves."""
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(httpx.HTTPError):
@@ -141,25 +141,25 @@ class Admin:
         process.stdout.close()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it and wait."""
+        """Stop the process and wait."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(PATIENCE)
             self.process = None
 
     def ask(self, method: str, path: str, who: str, **how: Any) -> httpx.Response:
-        """One call of the API with the token *who*."""
+        """Call the API once with the token *who*."""
         headers = {"Authorization": f"Bearer {who}"}
         return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=PATIENCE, verify=PLAIN, **how)
 
     def get(self, approval_id: str, who: str, **parameters: str) -> Any:
-        """One approval."""
+        """Return one approval."""
         answer = self.ask("GET", f"/v1/approvals/{approval_id}", who, params=parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def of(self, user: str, who: str, state: str = "pending", seconds: float = PATIENCE) -> Any:
-        """The one approval in *state* that *user* asked for, once there is one."""
+        """Wait for the one approval in *state* that *user* requested, and return it."""
         deadline = time.monotonic() + seconds
         while True:
             listed = self.ask("GET", "/v1/approvals", who, params={"state": state}).json()["approvals"]
@@ -170,12 +170,12 @@ class Admin:
             time.sleep(0.02)
 
     def decide(self, approval_id: str, who: str, what: str = "approve", **body: Any) -> httpx.Response:
-        """Say yes or no."""
+        """Approve or deny."""
         return self.ask("POST", f"/v1/approvals/{approval_id}/{what}", who, json={"reason": "because", **body})
 
 
 class Waiting:
-    """A caller who waits in a thread of their own."""
+    """A caller that waits in its own thread."""
 
     def __init__(self, gateway: Gateway, *arguments: Any, **options: Any) -> None:
         self.answer: Answer | None = None
@@ -189,7 +189,7 @@ class Waiting:
         self.done = time.monotonic()
 
     def result(self, seconds: float = PATIENCE) -> Answer:
-        """What the caller received in the end."""
+        """Return the answer that the caller received."""
         self._thread.join(seconds)
         assert self.answer is not None, "no answer"
         return self.answer
@@ -206,7 +206,7 @@ class Site:
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
-        """Its shared state, for what commands do to it."""
+        """Open its shared state, to do what commands do."""
         opened = open_store(self.state)
         try:
             yield opened
@@ -214,11 +214,11 @@ class Site:
             opened.close()
 
     def seen(self, query: str) -> int:
-        """How many requests with that query the service received."""
+        """Return how many requests with that query the service received."""
         return sum(json.loads(s.body).get("query") == query for s in self.upstream.seen if s.body)
 
     def row(self, answer: Answer, columns: str) -> tuple[Any, ...]:
-        """What the index says of the request that was answered so."""
+        """Return the index's row of the request with this answer."""
         request_id = answer.headers["x-request-id"]
         deadline = time.monotonic() + PATIENCE
         while not (rows := self.gateway.sql(f"SELECT {columns} FROM flows WHERE request_id = '{request_id}'")):
@@ -228,13 +228,13 @@ class Site:
 
 
 def body(query: str, documents: int = 3) -> dict[str, Any]:
-    """A rerank that the rule ``wide`` looks at, from three documents on."""
+    """Return the body of a rerank. The rule ``wide`` matches three or more documents."""
     return {"model": "m", "query": query, "documents": [f"document {n}" for n in range(documents)]}
 
 
 @contextlib.contextmanager
 def free_admin(folder: Path) -> Iterator[Admin]:
-    """An admin that is not started yet, ended with the block."""
+    """Yield an admin that is not started yet, and stop it with the block."""
     admin = Admin(folder, free_port())
     try:
         yield admin
@@ -264,7 +264,7 @@ def start_site(folder: Path, launch: Launch, state: str, admin: Admin, upstream:
 
 
 def weir(site: Site, *arguments: str, who: str = "", code: int = 0) -> Any:
-    """A command of the gateway's machine; its JSON, where it prints some."""
+    """Run a command on the gateway's machine. Return its JSON if it prints JSON, else its output."""
     environment = {"WEIR_TOKEN": who, "WEIR_ADMIN_URL": site.admin.url, "TEST_UPSTREAM_KEY": "sk-x"}
     done = processes.run("weir", *arguments, folder=site.gateway.folder, environment=environment)
     assert done.returncode == code, done.stdout + done.stderr

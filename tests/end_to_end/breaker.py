@@ -1,8 +1,13 @@
-"""A mitmproxy script that makes any part of the data path raise, named by the file in WEIR_BREAK_FILE."""
+"""A mitmproxy script that makes any part of the data path raise, named by the file in WEIR_BREAK_FILE.
+
+The parts are every step of every list (``request.head.route``), the hooks of Stack, the functions that record, and the
+public methods of what meets connections.
+"""
 
 import functools
 import inspect
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +16,8 @@ from mitmproxy import ctx
 FILE = Path(os.environ["WEIR_BREAK_FILE"])
 
 
-def breakable(owner: Any, name: str, label: str) -> None:
-    """Have ``owner.name`` raise while the file says *label*."""
-    original = getattr(owner, name)
+def broken_call(original: Any, label: str) -> Any:
+    """*original*, that raises while the file says *label*."""
 
     def check() -> None:
         if FILE.read_text() == label:
@@ -32,31 +36,40 @@ def breakable(owner: Any, name: str, label: str) -> None:
             check()
             return original(*args, **kwargs)
 
-    setattr(owner, name, broken)
+    return broken
+
+
+def breakable(owner: Any, name: str, label: str) -> None:
+    """Have ``owner.name`` raise while the file says *label*."""
+    setattr(owner, name, broken_call(getattr(owner, name), label))
 
 
 def load(loader: Any) -> None:
-    """Wrap every public method of every room, and the hooks of Stack itself."""
+    """Wrap every step of every list, and what is around the lists."""
+    from weir.path import conversations, outcomes
+    from weir.path.steps import answer, credential, messages, record
+
     stack = ctx.master.addons.get("weir")
-    for room in (
-        "routing",
-        "auth",
-        "profiles",
-        "policy",
-        "masking",
-        "credentials",
-        "replay",
-        "recorder",
-        "wire",
-        "tls",
-        "websockets",
+    for (kind, phase), steps in list(stack.paths.items()):
+        stack.paths[kind, phase] = tuple(
+            replace(step, call=broken_call(step.call, f"{kind}.{phase}.{step.name}")) for step in steps
+        )
+    for room, label in (
+        (stack.wire, "wire"),
+        (stack.tls, "tls"),
+        (stack.websockets, "websockets"),
+        (stack.rooms.records, "records"),
     ):
-        for name, _ in inspect.getmembers(getattr(stack, room), callable):
-            if not name.startswith("_") and name not in ("start", "stop"):
-                breakable(getattr(stack, room), name, f"{room}.{name}")
-    for hook in (
-        "requestheaders", "request", "responseheaders", "response", "http_connect",
-    ):  # fmt: skip
+        for name, _ in inspect.getmembers(room, callable):
+            if not name.startswith("_"):
+                breakable(room, name, f"{label}.{name}")
+    for hook in ("requestheaders", "request", "responseheaders", "response", "http_connect"):
         breakable(stack, hook, f"stack.{hook}")
     for hook in ("tls_start_client", "tls_start_server"):
         breakable(stack.connections, hook, f"connections.{hook}")
+    for module, name in (
+        (outcomes, "copy_request"), (record, "record_body"), (record, "mask_record_head"), (record, "scrubber"),
+        (credential, "scrubbed"), (messages, "scrubbed"), (messages, "scrubber"), (answer, "mask_answer_fields"),
+        (conversations, "message_maskers"),
+    ):  # fmt: skip
+        breakable(module, name, f"{module.__name__.rpartition('.')[2]}.{name}")

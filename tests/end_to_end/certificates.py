@@ -1,4 +1,4 @@
-"""Certificates of the tests' own: an authority, and what it issues."""
+"""A certificate authority for tests, and its certificates."""
 
 import datetime
 import shutil
@@ -17,14 +17,14 @@ SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUT
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate and its key, as files in PEM."""
+    """A certificate and its key, as PEM files."""
 
     certificate: Path
     key: Path
     x509: x509.Certificate
 
     def server(self) -> ssl.SSLContext:
-        """A context for a service with this certificate."""
+        """Return a TLS context for a service with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
@@ -36,7 +36,7 @@ class Issued:
 
 
 class Authority:
-    """A certificate authority whose files lie in *folder*."""
+    """A certificate authority with its files in *folder*."""
 
     def __init__(self, folder: Path, name: str = "Test CA") -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class Authority:
         ends: float = 7.0,
         file: str = "",
     ) -> Issued:
-        """A certificate for *names* (hosts, addresses, URIs, mail), from *begins* until *ends* days from now."""
+        """Issue a certificate for *names* (hosts, addresses, URIs, mail), valid from *begins* to *ends* days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
         certificate = (

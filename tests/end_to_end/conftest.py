@@ -1,4 +1,4 @@
-"""Fixtures of the stories about approvals: where shared state is kept, and who asks and decides."""
+"""Fixtures of the approval tests: the shared state, the requester and the reviewers."""
 
 import zlib
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def user_of(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def user(request: pytest.FixtureRequest) -> str:
-    """A caller of the test's own."""
+    """Return a caller that only this test uses."""
     return user_of(request)
 
 

@@ -1,4 +1,4 @@
-"""A real gateway for tests: the real mitmdump with the real bundle, a raw upstream, policies of the test's own."""
+"""A real gateway for tests: the real mitmdump with the real bundle, a raw upstream, and the test's policies."""
 
 import base64
 import contextlib
@@ -55,7 +55,7 @@ access: {{groups: [search]}}
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -70,12 +70,12 @@ class Seen:
 
     @property
     def raw(self) -> bytes:
-        """Everything."""
+        """The whole request."""
         return self.head + self.body
 
     @property
     def headers(self) -> dict[str, str]:
-        """Names in lower case."""
+        """The headers, with names in lower case."""
         lines = self.head.decode().split("\r\n")[1:]
         return {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if line)}
 
@@ -84,14 +84,14 @@ RANKING = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relev
 
 
 class Upstream:
-    """A raw HTTP server that keeps the bytes it received; ``answer`` makes the response's bytes, or pieces of them."""
+    """A raw HTTP server that keeps the received bytes. ``answer`` returns the response's bytes, or pieces of them."""
 
     def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.seen: list[Seen] = []
         self.connections = 0
         self.answer: Callable[[Seen], bytes | Iterator[bytes]] = lambda seen: json_answer(RANKING)
         self.tls = tls
-        self.stays = False  # it says that TLS has failed, and does not hang up
+        self.stays = False  # True: after a failed handshake, keep the connection open
         self._socket = socket.create_server((host, port))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -113,7 +113,7 @@ class Upstream:
                 return
             try:
                 connection = self.tls.wrap_socket(connection, server_side=True)
-            except OSError:  # the gateway did not like it
+            except OSError:  # the gateway refused the handshake
                 return
         with connection:
             while True:
@@ -134,13 +134,13 @@ class Upstream:
                 if not (answer := self.answer(seen)):
                     return
                 for piece in (answer,) if isinstance(answer, bytes) else answer:
-                    if not piece:  # it breaks off
+                    if not piece:  # an empty piece cuts the answer off
                         return
                     connection.sendall(piece)
 
     @contextlib.contextmanager
     def answering(self, answer: bytes) -> Iterator[None]:
-        """Answer *answer* to everything within the block, and as before after it."""
+        """Use *answer* for all requests until the block ends."""
         before = self.answer
         self.answer = lambda seen: answer
         try:
@@ -149,14 +149,14 @@ class Upstream:
             self.answer = before
 
     def stop(self) -> None:
-        """Close the port; shutting down first ends the accept that would take one more."""
+        """Close the port. The shutdown ends the accept that would take one more connection."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
 def _refuse(connection: socket.socket, tls: ssl.SSLContext) -> None:
-    """A handshake that fails, after which the connection stays for a while."""
+    """Let a handshake fail, and keep the connection open for a while."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = tls.wrap_bio(incoming, outgoing, server_side=True)
     with connection:
@@ -180,13 +180,13 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def json_answer(document: Any, status: str = "200 OK", headers: str = "") -> bytes:
-    """A JSON response's bytes."""
+    """Return the bytes of a JSON response."""
     body = json.dumps(document).encode()
     return raw_answer(body, status, f"Content-Type: application/json\r\n{headers}")
 
 
 def raw_answer(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
-    """A response's bytes; *headers* are whole lines."""
+    """Return the bytes of a response; *headers* are complete lines."""
     return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -207,12 +207,12 @@ def say(connection: socket.socket, data: bytes) -> bytes:
         return received
 
 
-#: Of a WebSocket's handshake: 16 bytes that are none in particular.
+#: The key of a WebSocket handshake: 16 arbitrary bytes.
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 
 
 def websocket_handshake(target: str, bearer: str, *lines: str, key: str = KEY, method: str = "GET") -> bytes:
-    """A request for a WebSocket, with more header *lines*."""
+    """Return a WebSocket handshake with additional header *lines*."""
     more = "".join(f"{line}\r\n" for line in lines)
     return (
         f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nConnection: Upgrade\r\n"
@@ -221,7 +221,7 @@ def websocket_handshake(target: str, bearer: str, *lines: str, key: str = KEY, m
 
 
 def websocket_accept(head: bytes) -> str:
-    """What a service says in Sec-WebSocket-Accept to a handshake's *head*."""
+    """Return Sec-WebSocket-Accept for a handshake's *head*."""
     key = head.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
     return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()
 
@@ -241,7 +241,7 @@ class Answer:
 
     @property
     def problem(self) -> str:
-        """The problem's name; empty where the answer is none."""
+        """The problem's name; empty if the answer is not a problem."""
         if self.headers.get("content-type") != "application/problem+json":
             return ""
         return str(self.json["type"]).removeprefix("urn:weir:problem:")
@@ -249,7 +249,7 @@ class Answer:
 
 @dataclass
 class Gateway:
-    """A running gateway, and how to call it."""
+    """A running gateway, with methods to call it."""
 
     folder: Path
     port: int
@@ -258,7 +258,7 @@ class Gateway:
 
     @property
     def recordings(self) -> Path:
-        """Where it records."""
+        """Its recordings folder."""
         return self.folder / "recordings"
 
     def call(
@@ -270,7 +270,7 @@ class Gateway:
         headers: dict[str, str] | None = None,
         method: str = "POST",
     ) -> Answer:
-        """One request on a connection of its own. A *body* that is not bytes is sent as JSON."""
+        """Send one request on a new connection. A *body* that is not bytes is sent as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} if data is not None else {}
         if token:
@@ -289,7 +289,7 @@ class Gateway:
             return say(connection, data)
 
     def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
-        """The log line that contains *text*, once there is one. Fails at once when the process has ended."""
+        """Wait for a log line with *text*, and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in list(self.log):
@@ -301,12 +301,12 @@ class Gateway:
         raise AssertionError(f"{text!r} is not in the log:\n" + "".join(self.log))
 
     def memory(self) -> int:
-        """Bytes that its process has."""
+        """Return the memory of its process in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
     def connections(self, port: int) -> int:
-        """How many connections of its process to *port* of this machine are open, or half open."""
+        """Return how many of its connections to *port* of this machine are open or half open."""
         links = []
         for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
@@ -316,23 +316,23 @@ class Gateway:
         return sum(line[2].endswith(f":{port:04X}") and line[9] in sockets for line in lines)
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        """A query over the index, from this process."""
+        """Query the index from this process."""
         with duckdb.connect(str(self.recordings / "index.duckdb"), read_only=True) as connection:
             return connection.execute(query).fetchall()
 
     def flows(self) -> list[HTTPFlow]:
-        """Every recorded flow, read by stock mitmproxy, in order of request."""
+        """Return every recorded flow, read with stock mitmproxy, in the order of the requests."""
         return recorded_flows(self.recordings)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End it and wait; the exit code."""
+        """Stop the process, wait, and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         return self.process.wait(timeout=PATIENCE)
 
 
 def recorded_flows(recordings: Path) -> list[HTTPFlow]:
-    """Every flow below *recordings*, in order of request."""
+    """Return every flow below *recordings*, in the order of the requests."""
     flows: list[HTTPFlow] = []
     for path in (recordings / "segments").glob("*/*/*.mitm"):
         with path.open("rb") as file:
@@ -343,7 +343,7 @@ def recorded_flows(recordings: Path) -> list[HTTPFlow]:
 def write_policies(
     folder: Path, port: int, upstream: int, more: str = "", gateway: str = GATEWAY, **others: str
 ) -> None:
-    """A policies folder: the gateway, the connection ``reranker`` with *more* settings, and *others* by name."""
+    """Write a policies folder: the gateway, the connection ``reranker`` with *more* settings, and *others* by name."""
     policies = folder / "policies"
     policies.mkdir(parents=True, exist_ok=True)
     (policies / "gateway.yaml").write_text(gateway.format(port=port, recordings=folder / "recordings"))
@@ -394,7 +394,7 @@ def start(
 
 
 def token(user: str = "alice", *groups: str) -> str:
-    """A token of the local issuer; in ``search`` where no group is named."""
+    """Return a token of the local issuer, with the group ``search`` if none is given."""
     minted = mint(user, list(groups) or ["search"], 600).reveal()
     MINTED.append(minted)
     return minted

@@ -1,4 +1,4 @@
-"""Hostile requests, as one table for every way in: none of them may reach a service."""
+"""Hostile requests as one table for all kinds of listeners: none of them may reach a service."""
 
 import gzip
 import json
@@ -17,17 +17,17 @@ BODY = json.dumps(REQUEST).encode()
 
 @dataclass(frozen=True)
 class Aim:
-    """Where requests of one way in go to, and with which token."""
+    """The target of requests to one kind of listener, and their token."""
 
     token: str
-    host: str  # that the caller means
-    base: str = ""  # before every path; the service's URL where the gateway is asked as a proxy is
-    proxied: bool = False  # the token stands where proxies look for it
+    host: str  # the host that the caller means
+    base: str = ""  # prefix of every path; for a proxy, the service's URL
+    proxied: bool = False  # send the token in Proxy-Authorization
 
     def head(
         self, *lines: str, method: str = "POST", path: str = "/v2/rerank", target: str = "", host: str = ""
     ) -> bytes:
-        """A head that is good but for *lines*; *host* is a line in the place of its Host."""
+        """Return a good head with additional *lines*; *host* replaces its Host line."""
         name = "Proxy-Authorization" if self.proxied else "Authorization"
         fields = [
             f"{method} {target or self.base + path} HTTP/1.1",
@@ -40,11 +40,11 @@ class Aim:
 
     @property
     def second(self) -> str:
-        """A second line with a token."""
+        """Return a second header line with a token."""
         return f"{'Proxy-Authorization' if self.proxied else 'Authorization'}: Bearer {self.token}"
 
     def headers(self, *more: tuple[str, str], path: str = "/v2/rerank", **pseudo: str) -> Headers:
-        """The same of HTTP/2; a pseudo-header that is "none" is left out."""
+        """Return the same head for HTTP/2, without pseudo-headers that are "none"."""
         given = {"method": "POST", "scheme": "https", "authority": self.host, "path": self.base + path, **pseudo}
         fields = [(f":{name}", value) for name, value in given.items() if value != "none"]
         typed = [] if any(name == "content-type" for name, _ in more) else [("content-type", JSON)]
@@ -52,7 +52,7 @@ class Aim:
 
 
 LENGTH = f"Content-Length: {len(BODY)}"
-#: Of HTTP/1.1: bytes that two parsers would read differently, or that lead elsewhere.
+#: HTTP/1.1: bytes that two parsers would read differently, or that address another service.
 HOSTILE: dict[str, Callable[[Aim], bytes]] = {
     "two lengths": lambda to: to.head(LENGTH, "Content-Length: 1") + BODY,
     "length and chunked": lambda to: to.head(LENGTH, "Transfer-Encoding: chunked") + BODY,
@@ -94,7 +94,7 @@ BOMBS = {
     "br": brotli.compress(_SPACES, quality=5),
     "zstd": zstandard.ZstdCompressor().compress(_SPACES),
 }
-#: Of both: bodies that hide something, by more header fields.
+#: HTTP/1.1 and HTTP/2: additional header fields that hide parts of the body.
 BODIES: dict[str, tuple[bytes, tuple[tuple[str, str], ...]]] = {
     "duplicate key": (b'{"query":"q","documents":["a"],"documents":[]}', ()),
     "two values": (BODY * 2, ()),
@@ -107,7 +107,7 @@ BODIES: dict[str, tuple[bytes, tuple[tuple[str, str], ...]]] = {
     **{f"bomb in {encoding}": (bomb, (("content-encoding", encoding),)) for encoding, bomb in BOMBS.items()},
 }
 
-#: Requests that HTTP/2 can carry and HTTP/1.1 could not, or that two would read differently.
+#: HTTP/2 requests that HTTP/1.1 cannot represent, or that two parsers would read differently.
 HOSTILE_HTTP2: dict[str, Callable[[Aim], Headers]] = {
     "a space in the path": lambda to: to.headers(path="/v2/rerank HTTP/1.1\r\nX: y"),
     "a blank in the path": lambda to: to.headers(path="/v2/re rank"),
@@ -143,11 +143,11 @@ HOSTILE_HTTP2: dict[str, Callable[[Aim], Headers]] = {
 
 
 def with_path(to: Aim, path: str) -> Headers:
-    """A good head but for its whole path."""
+    """Return a good head with another path."""
     return [(name, path if name == ":path" else value) for name, value in to.headers()]
 
 
-#: Answers of a service of HTTP/1.1 that must not reach a caller, each with the status that the caller gets instead.
+#: Answers of an HTTP/1.1 service that must not reach a caller, with the status that the caller gets instead.
 ANSWERS: dict[str, tuple[int, bytes]] = {
     "nothing": (502, b""),
     "no HTTP": (502, b"garbage\r\n\r\n"),
@@ -168,5 +168,5 @@ ANSWERS |= {
     )
     for encoding, bomb in BOMBS.items()
 }
-#: What stands in them of which a caller sees nothing.
+#: A text in these answers that no caller may see.
 HIDDEN = (b"hello", b"raw", b"garbage", b"hidden", b"realm")

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand: a caller that sends what it likes, and a service that keeps what it is sent."""
+"""HTTP/2 for tests: a caller that can send invalid frames, and a service that keeps the requests."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ Headers = list[tuple[str, str]]
 
 @dataclass
 class Answered:
-    """What became of one stream."""
+    """The result of one stream."""
 
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -27,12 +27,12 @@ class Answered:
 
     @property
     def status(self) -> int:
-        """Its status; 0 where it has none."""
+        """Its status; 0 if there is none."""
         return int(self.headers.get(":status", 0))
 
 
 class Caller:
-    """One connection; nothing of what is sent is checked."""
+    """One connection, which does not check what it sends."""
 
     def __init__(self, connection: ssl.SSLSocket) -> None:
         assert connection.selected_alpn_protocol() == "h2"
@@ -43,16 +43,16 @@ class Caller:
         self.h2 = h2.connection.H2Connection(settings)
         self.h2.initiate_connection()
         self.answers: dict[int, Answered] = {}
-        self.ended: int | None = None  # the error with which the connection was closed
-        self.eager = False  # every DATA frame is acknowledged at once, of its stream and of the connection
+        self.ended: int | None = None  # error code that closed the connection
+        self.eager = False  # acknowledge each DATA frame at once
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send all waiting bytes."""
         self.connection.sendall(self.h2.data_to_send())
 
     def ask(self, headers: Headers, body: bytes = b"", trailers: Headers | None = None, *, end: bool = True) -> int:
-        """Send a request; the number of its stream."""
+        """Send a request and return its stream id."""
         stream = self.h2.get_next_available_stream_id()
         self.answers[stream] = Answered()
         self.h2.send_headers(stream, headers, end_stream=end and not body and trailers is None)
@@ -68,7 +68,7 @@ class Caller:
         return stream
 
     def read(self) -> bool:
-        """Take what has come; whether there was anything."""
+        """Process the received bytes. Return whether there were any."""
         try:
             data = self.connection.recv(65536)
         except (ConnectionError, ssl.SSLError):
@@ -98,19 +98,19 @@ class Caller:
         return True
 
     def answer(self, stream: int) -> Answered:
-        """What became of *stream*, once that is certain."""
+        """Wait for the end of *stream*, and return its result."""
         answered = self.answers[stream]
         while not answered.ended and answered.reset is None and self.ended is None and self.read():
             pass
         return answered
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self.connection.close()
 
 
 def call(port: int, trust: ssl.SSLContext, host: str = "127.0.0.1") -> Caller:
-    """A connection to *port* of this machine, as *host*."""
+    """Connect to *port* of this machine, with the server name *host*."""
     trust.set_alpn_protocols(["h2"])
     return Caller(
         trust.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE), server_hostname=host)
@@ -118,15 +118,15 @@ def call(port: int, trust: ssl.SSLContext, host: str = "127.0.0.1") -> Caller:
 
 
 class Service:
-    """A service that speaks HTTP/2 only; it keeps the headers and bodies of each connection."""
+    """An HTTP/2-only service. It keeps the headers and bodies of each connection."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         tls.set_alpn_protocols(["h2"])
         self._tls = tls
         self.connections = 0
         self.seen: list[tuple[Headers, bytes]] = []
-        self.resets = False  # it resets each stream instead of answering
-        self.piece = 0  # bytes of each DATA frame of an answer; 0: all of them in one
+        self.resets = False  # reset each stream instead of answering
+        self.piece = 0  # bytes per DATA frame of an answer; 0: one frame
         self.answer: Callable[[bytes], tuple[Headers, bytes, Headers | None]] = lambda body: (
             [(":status", "200")],
             body,

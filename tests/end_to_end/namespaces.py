@@ -1,4 +1,4 @@
-"""Networks of the tests' own: namespaces of Linux, joined by cables, each with its own idea of names."""
+"""Networks for tests: Linux namespaces, connected by virtual cables, each with its own host names."""
 
 import os
 import shutil
@@ -14,19 +14,19 @@ _ETC = Path("/etc/netns")
 
 
 def unavailable() -> str:
-    """Why there can be no namespaces with rules of iptables here, with the remedy; empty where there can."""
+    """Return why namespaces with iptables rules are impossible here, and the remedy; empty if they are possible."""
     if reason := needs.root("network namespaces and NAT rules") or needs.missing("ip", "iptables"):
         return reason
     return _refused("ip netns exec {} iptables -t nat -S")
 
 
 def nft_unavailable() -> str:
-    """Why there can be no rules of nftables in a namespace here, with the remedy; empty where there can."""
+    """Return why nftables rules in a namespace are impossible here, and the remedy; empty if they are possible."""
     return needs.missing("nft") or _refused("ip netns exec {} nft list ruleset")
 
 
 def _refused(command: str) -> str:
-    """Why *command* does not work in a fresh namespace (``{}``), with the remedy; empty where it works."""
+    """Return why *command* fails in a fresh namespace (``{}``), and the remedy; empty if it works."""
     probe = f"weir-probe-{os.getpid()}"
     try:
         for line in (f"ip netns add {probe}", command.format(probe)):
@@ -40,7 +40,7 @@ def _refused(command: str) -> str:
 
 
 def run(*command: str, inside: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run *command*, within the namespace that is named."""
+    """Run *command*, in a namespace if one is given."""
     line = ["ip", "netns", "exec", inside, *command] if inside else list(command)
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0 or not check, f"{' '.join(line)}: {done.stdout}{done.stderr}"
@@ -49,7 +49,7 @@ def run(*command: str, inside: str = "", check: bool = True) -> subprocess.Compl
 
 @contextmanager
 def three() -> Iterator[tuple[str, str, str]]:
-    """A caller (10.77.1.2 and .3), a gateway (.1 on both sides) and services (10.77.2.2 to .4): their namespaces."""
+    """Make namespaces for a caller (10.77.1.2, .3), a gateway (.1 on both sides) and services (10.77.2.2 to .4)."""
     caller, gateway, service = names = tuple(f"weir-{kind}-{os.getpid()}" for kind in ("caller", "gateway", "service"))
     with ExitStack() as undo:
         for name in names:
@@ -66,7 +66,7 @@ def three() -> Iterator[tuple[str, str, str]]:
 
 
 def name_hosts(namespace: str, hosts: Mapping[str, str]) -> None:
-    """Have what runs in *namespace* find *hosts* (address by name)."""
+    """Make processes in *namespace* resolve *hosts* (address by name)."""
     folder = _ETC / namespace
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in hosts.items())]
@@ -74,7 +74,7 @@ def name_hosts(namespace: str, hosts: Mapping[str, str]) -> None:
 
 
 def within[T](namespace: str, make: Callable[[], T]) -> T:
-    """What *make* gives, run by a thread within *namespace*: sockets that it opens stay there."""
+    """Run *make* in a thread within *namespace* and return its result. Sockets that it opens stay there."""
     result: list[T] = []
     failed: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Packages of npm that the tests run for real."""
+"""npm packages that the tests run."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from tests import needs
 
 
 def install(folder: Path) -> None:
-    """Install what the package.json in *folder* names, once; skip the test without Node or the npm registry."""
+    """Install the packages of *folder*'s package.json once. Skip the test without Node or the npm registry."""
     if reason := needs.node():
         pytest.skip(reason)
     if not (folder / "node_modules").is_dir():

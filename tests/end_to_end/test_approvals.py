@@ -1,4 +1,4 @@
-"""Approvals over the wire, on SQLite and on a real Redis: who waits, who decides, and what goes on."""
+"""Approvals over HTTP, on SQLite and on a real Redis: held requests, decisions and their results."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def service() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def state() -> str:
-    """What depends on where state is kept is asked of both (`test_approvals_ending`)."""
+    """`test_approvals_ending` tests the behaviour that depends on the store with both stores."""
     return "sqlite"
 
 
@@ -42,14 +42,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Launch, service: Upst
 
 
 def block(site: Site, user: str) -> None:
-    """What `weir revoke subject USER --block` does."""
+    """Do what `weir revoke subject USER --block` does."""
     with site.store() as store:
         store.revoke("subject", "urn:weir:local", user, time.time(), block=True)
 
 
 @contextlib.contextmanager
 def stopped(site: Site, user: str) -> Iterator[None]:
-    """What `weir stop --user USER` does; undone at the end, as gateways of other files may have the same state."""
+    """Do what `weir stop --user USER` does, and undo it at the end, because other test files may share the state."""
     with site.store() as store:
         store.stop("user", "urn:weir:local", user, time.time(), "incident")
     yield
@@ -58,7 +58,7 @@ def stopped(site: Site, user: str) -> Iterator[None]:
 
 
 def ask_access(site: Site, who: str, seconds: int) -> Any:
-    """Access to the connection ``window``, as it is asked for."""
+    """Request access to the connection ``window``."""
     answer = site.admin.ask(
         "POST", "/v1/access", who, json={"connection": "window", "seconds": seconds, "reason": "debugging"}
     )
@@ -69,7 +69,7 @@ def ask_access(site: Site, who: str, seconds: int) -> Any:
 def passes(
     site: Site, user: str, caller: str, reviewers: list[str], request: Any, path: str = "/reranker/v2/rerank"
 ) -> None:
-    """A request of *user* waits, and passes once the last of *reviewers* has said yes."""
+    """Let a request of *user* wait, and pass after the last of *reviewers* has approved."""
     waiting = Waiting(site.gateway, path, request, token=caller)
     asked = site.admin.of(user, reviewers[0])
     for n, reviewer in enumerate(reviewers):
@@ -114,7 +114,7 @@ def test_a_denied_request_says_by_whom_and_why_and_is_not_asked_again(
     asked = site.admin.of(user, carol)
     assert (
         site.admin.decide(asked["id"], carol, "deny", reason="").json()["detail"]
-        == "Refused: say why: the caller is told."
+        == "Refused: give a reason; the caller sees it."
     )
     assert site.admin.decide(asked["id"], carol, "deny", reason="ask for fewer").json()["state"] == "denied"
     answer = waiting.result()
@@ -138,7 +138,7 @@ def test_past_the_hold_the_same_request_passes_once_after_approval(
     own = url.partition(str(site.gateway.port))[2]
     assert site.gateway.call(own, token=caller, method="GET").json["status"] == "pending"
     assert site.gateway.call(own, token=token_of("mallory", "search"), method="GET").problem == "unknown-approval"
-    assert site.gateway.call(body=request, token=caller).json["approval_id"] == approval  # it takes its own place
+    assert site.gateway.call(body=request, token=caller).json["approval_id"] == approval  # in the first one's place
     assert not site.admin.get(approval, carol)["waits"]
     site.admin.decide(approval, carol)
     assert site.gateway.call(own, token=caller, method="GET").json["status"] == "approved"
@@ -177,7 +177,7 @@ def test_a_request_that_was_changed_after_approval_is_another(
 
 
 def test_who_asks_does_not_decide(site: Site, carol: str) -> None:
-    """Neither as themselves, nor by another identity of theirs, nor with an API key."""
+    """The requester cannot decide: not as themselves, not with another identity, and not with an API key."""
     mine = token_of("alice", "search", "leads")
     waiting = Waiting(site.gateway, body=body("self"), token=mine)
     asked = site.admin.of("alice", carol)
@@ -185,14 +185,14 @@ def test_who_asks_does_not_decide(site: Site, carol: str) -> None:
         refused = site.admin.decide(asked["id"], who)
         assert refused.status_code == 409 and refused.json()["detail"] == "Refused: nobody decides their own request."
     for who in (token_of("mallory", "search"), token_of("erin", "security")):
-        assert site.admin.decide(asked["id"], who).status_code == 404  # to them there is no such approval
+        assert site.admin.decide(asked["id"], who).status_code == 404  # for them the approval does not exist
     said = weir(site, "keys", "create", "--name", f"ci-{asked['id'][-6:]}", "--group", "local/leads")
     made = next(word for word in said.split() if word.startswith("weir_"))
     from tests.end_to_end import gateway as gateways
 
     gateways.MINTED.append(made)
     deadline = time.monotonic() + PATIENCE
-    while (answer := site.admin.decide(asked["id"], made)).status_code == 401:  # until the admin has read of the key
+    while (answer := site.admin.decide(asked["id"], made)).status_code == 401:  # until the admin has read the new key
         assert time.monotonic() < deadline
     assert answer.status_code == 404
     weir(site, "keys", "revoke", f"ci-{asked['id'][-6:]}")
@@ -235,7 +235,7 @@ def test_breaking_the_glass_is_flagged_everywhere(site: Site, user: str, caller:
     sam = token_of("sam", "sre")
     waiting = Waiting(site.gateway, body={**body(user, 1), "model": "two"}, token=caller)
     asked = site.admin.of(user, sam)
-    assert site.admin.decide(asked["id"], sam).status_code == 409  # without saying that it is that
+    assert site.admin.decide(asked["id"], sam).status_code == 409  # without break_glass
     assert site.admin.decide(asked["id"], sam, break_glass=True, reason="").status_code == 409
     assert site.admin.decide(asked["id"], sam, break_glass=True, reason="incident 42").json()["state"] == "approved"
     assert waiting.result().status == 200
@@ -252,7 +252,7 @@ def test_an_approval_covers_later_requests_where_the_rule_says_so(
 ) -> None:
     passes(site, user, caller, [carol], {**body(user, 1), "model": "again"})
     deadline = time.monotonic() + PATIENCE
-    while True:  # seen by the worker within its interval
+    while True:  # the worker sees it within its interval
         later = site.gateway.call(
             body={**body(f"{user} later", 2), "model": "again"}, token=caller, headers={"Prefer": "wait=0"}
         )
@@ -303,7 +303,7 @@ def test_prefer(site: Site, user: str, caller: str, carol: str, prefer: str, sta
     assert site.seen(user) == 1
 
 
-# What ends a wait besides a decision.
+# Other ends of a wait.
 
 
 def test_a_caller_who_leaves_withdraws(site: Site, user: str, caller: str, carol: str) -> None:
@@ -355,9 +355,9 @@ def test_the_rights_of_reviewers_are_looked_at_again_at_release(
     assert site.admin.decide(approval, token_of(reviewer, "leads")).json()["state"] == "approved"
     if how == "revoked":
         block(site, reviewer)
-        time.sleep(0.5)  # the bound within which every worker has read it
+        time.sleep(0.5)  # every worker reads it within this time
     else:
-        time.sleep(1.1)  # a token's time of issue has whole seconds
+        time.sleep(1.1)  # a token's time of issue is in whole seconds
         assert site.admin.ask("GET", "/v1/approvals", token_of(reviewer, "others")).status_code == 200
         assert site.admin.decide(approval, token_of(reviewer, "leads")).status_code in (404, 409)
     answer = site.gateway.call(body=request, token=caller)
@@ -369,12 +369,12 @@ def test_an_approval_by_who_has_left_the_group_is_refused(site: Site, user: str,
     asked = site.admin.of(user, carol)
     former = token_of(f"{user}-former", "leads")
     time.sleep(1.1)
-    site.admin.ask("GET", "/v1/approvals", token_of(f"{user}-former", "others"))  # a newer token, without the group
+    site.admin.ask("GET", "/v1/approvals", token_of(f"{user}-former", "others"))  # a newer token without the group
     assert site.admin.decide(asked["id"], former).status_code == 404
     assert waiting.result().problem == "approval-pending"
 
 
-# What reviewers see.
+# The view of reviewers.
 
 
 def test_what_reviewers_see_is_masked_inert_and_cut(site: Site, user: str, caller: str, carol: str) -> None:
@@ -386,7 +386,7 @@ def test_what_reviewers_see_is_masked_inert_and_cut(site: Site, user: str, calle
     asked = site.admin.get(site.admin.of(user, carol)["id"], carol)
     text = json.dumps(asked["shown"], ensure_ascii=False)
     assert all(c.isprintable() for c in text) and "bob@example.com" not in text and "[REDACTED]" in text
-    assert "<script>" in asked["shown"]["query"][0]  # JSON is no page; whoever makes one of it escapes it
+    assert "<script>" in asked["shown"]["query"][0]  # JSON is not HTML; a page that shows it must escape it
     assert asked["shown"]["documents"] == 302 and len(asked["shown"]["first_documents"]) == 5
     assert (len(text) < 20_000 and asked["shown"]["cut"] == [
         "documents 2: the first 1000 of 2000000 characters", "documents: the first 5 of 302"]) or sorted(asked["shown"]["cut"]) == sorted([
@@ -420,7 +420,7 @@ def test_the_change_that_a_write_would_make(site: Site, user: str, caller: str, 
         assert asked_for.head.startswith(b"GET /docs/_doc/7 ") and "sk-upstream" in asked_for.headers["authorization"]
         assert "900" not in json.dumps(shown["shown"]) or "[REDACTED]" in shown["shown"]["body"]
         mine = site.admin.get(asked["id"], caller, changes="true")
-        assert "changes" not in mine  # who may only write is not shown what is stored
+        assert "changes" not in mine  # callers with write access only do not see the stored data
         site.admin.decide(asked["id"], carol, "deny")
         waiting.result()
     finally:
@@ -444,7 +444,7 @@ def test_a_response_waits_and_is_what_the_repeated_request_receives(
     again = site.gateway.call(body=body(user, 2), token=caller)
     assert again.status == 200 and again.json == ranking and site.seen(user) == 1, "the service is not asked twice"
     assert site.row(again, "rule, approvals, upstream_status") == ("unsure", [answer.json["approval_id"]], 200)
-    third = site.gateway.call(body=body(user, 2), token=caller)  # the service answers as before now: surely
+    third = site.gateway.call(body=body(user, 2), token=caller)  # now the service certainly answers as before
     assert third.status == 200 and site.seen(user) == 2
 
 
@@ -500,7 +500,7 @@ def test_access_for_a_while(site: Site, user: str, caller: str, carol: str) -> N
     who = site.gateway.call("/.well-known/weir/whoami", token=caller, method="GET").json
     (window,) = [c for c in who["connections"] if c["name"] == "window"]
     assert window["given_by"] == "local/carol" and 3500 < window["until"] - time.time() <= 3600
-    assert "revoked" in weir(site, "access", "revoke", asked["id"][-8:], who=caller)  # one's own
+    assert "revoked" in weir(site, "access", "revoke", asked["id"][-8:], who=caller)  # the caller's own window
     while (answer := call()).status == 200:
         assert time.monotonic() < deadline
     assert answer.problem == "access-denied"
@@ -547,7 +547,7 @@ def test_who_is_let_in_to_the_api(site: Site, carol: str, headers: dict[str, str
 @pytest.mark.parametrize(
     ("content_type", "data", "status"),
     [
-        ("text/plain", b'{"reason": "x"}', 415),  # what a form of another site could send
+        ("text/plain", b'{"reason": "x"}', 415),  # a form on another site could send this
         ("application/x-www-form-urlencoded", b"reason=x", 415),
         ("application/json", b'{"reason": "x", "who": "me"}', 400),
         ("application/json", b"{", 400),
@@ -574,7 +574,7 @@ def test_the_api_describes_itself(site: Site) -> None:
         for method in description["paths"][path]:
             assert (
                 httpx.request(method, f"{site.admin.url}{concrete}").status_code == 401
-            )  # it is there, for those let in
+            )  # people with access can see it
 
 
 def test_the_commands(site: Site, user: str, caller: str, carol: str) -> None:
@@ -605,7 +605,7 @@ def test_the_commands(site: Site, user: str, caller: str, carol: str) -> None:
 
 
 def test_two_reviewers_click_at_the_same_instant(site: Site, user: str, caller: str, carol: str) -> None:
-    """Over HTTP; a thousand times at the store itself."""
+    """This test uses HTTP; a test of the store does the same a thousand times."""
     dave = token_of("dave", "leads")
     for n in range(20):
         data = {**body(f"{user} {n}", 1), "model": "short"}
@@ -638,7 +638,7 @@ def test_too_many_of_one_caller(site: Site, user: str, caller: str) -> None:
     assert all(a.status == 429 and "retry-after" in a.headers for a in answers if a.problem == "too-many-held")
 
 
-# What attackers tried.
+# Attacks.
 
 
 def test_pasted_tokens_are_not_kept(site: Site, user: str, caller: str, carol: str) -> None:
@@ -679,7 +679,7 @@ def test_a_revoked_reviewers_reuse_and_windows_end(site: Site, user: str, caller
     small = {"model": "w", "query": user, "documents": ["d"]}
 
     def calls() -> list[int]:
-        """With the reuse, and with the window."""
+        """Call with the reusable approval and with the access window."""
         return [
             site.gateway.call(body=again, token=caller, headers={"Prefer": "wait=0"}).status,
             site.gateway.call("/window/v2/rerank", small, token=caller).status,
@@ -706,7 +706,7 @@ def test_a_caller_who_floods_while_they_wait_is_cut_off(site: Site, user: str, c
         with contextlib.suppress(OSError):
             while sent < 64 << 20:
                 sent += connection.send(b"x" * 65536)
-    assert sent < 32 << 20  # with what the kernel's own buffers take
+    assert sent < 32 << 20  # including the kernel's own buffers
     deadline = time.monotonic() + PATIENCE
     while site.admin.get(asked["id"], carol)["state"] == "pending":
         assert time.monotonic() < deadline
@@ -714,7 +714,7 @@ def test_a_caller_who_floods_while_they_wait_is_cut_off(site: Site, user: str, c
 
 
 def test_asking_and_leaving_does_not_keep_others_waiting(site: Site, user: str, caller: str) -> None:
-    """One caller who asks for a large write and leaves, again and again: others are answered as ever."""
+    """One caller requests a large write and leaves, many times: others are answered without delay."""
     data = json.dumps({"text": "x" * 60_000}).encode()
     head = (
         f"PUT /search/docs/_doc/1 HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {caller}\r\n"
@@ -741,7 +741,7 @@ def test_asking_and_leaving_does_not_keep_others_waiting(site: Site, user: str, 
 
 
 def test_a_websocket_is_held_until_it_is_approved(site: Site, user: str, caller: str, carol: str) -> None:
-    """Its handshake waits like any request; and what its service says is masked as anything."""
+    """The handshake waits like any request, and the service's messages are masked as usual."""
     said = b'{"secret": "hidden"}'
 
     def answer(seen: Seen) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Approvals when policies change and processes end, on SQLite and on a real Redis: nothing passes, nothing is lost."""
+"""Approvals across policy changes and process ends, on SQLite and a real Redis: none passes wrongly, none is lost."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from tests.state.test_stores import start_redis
 
 @pytest.fixture
 def own(tmp_path: Path, launch: Launch, upstream: Upstream, state: str) -> Iterator[Site]:
-    """A site of the test's own."""
+    """Yield a site that only this test uses."""
     with free_admin(tmp_path) as admin:
         running = start_site(tmp_path, launch, state, admin, upstream)
         yield running
@@ -38,7 +38,7 @@ def edit(site: Site, old: str, new: str) -> None:
         time.sleep(0.02)
 
 
-#: Of an edit while a request waits: what is replaced by what, and what becomes of the request.
+#: Edits while a request waits: old text, new text, and the result of the request.
 EDITS = [
     ("name: wide, when: {documents: {gt: 2}", "name: wide, when: {documents: {gt: 50}", "released"),
     ("effect: require_approval, message: Wide", "effect: deny, message: Wide", "denied-by-rule"),
@@ -65,7 +65,7 @@ def test_a_reload_judges_who_waits_again(own: Site, user: str, caller: str, caro
                 assert time.monotonic() < deadline
             fresh = own.admin.of(user, carol)
             assert fresh["id"] != asked["id"] and own.admin.decide(asked["id"], carol).status_code == 409
-            while own.admin.decide(fresh["id"], carol).status_code == 409:  # until the admin has read the policies, too
+            while own.admin.decide(fresh["id"], carol).status_code == 409:  # until the admin has read the policies too
                 assert time.monotonic() < deadline
             assert waiting.result().status == 200 and own.seen(text) == 1
         else:
@@ -102,7 +102,7 @@ def test_a_gateway_that_stops_lets_nothing_through_and_forgets_nothing(
 
 
 def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, carol: str, launch: Launch) -> None:
-    """SIGKILL between approval and sending: the worker is stopped, so that it cannot send; then it is killed."""
+    """SIGKILL between approval and sending: the worker is stopped first, so that it cannot send."""
     waiting = Waiting(own.gateway, body=body(user), token=caller, headers={"Prefer": "wait=3"})
     asked = own.admin.of(user, carol)
     own.gateway.process.send_signal(signal.SIGSTOP)
@@ -112,7 +112,7 @@ def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, caro
         waiting.result(5)
     again = replace(own, gateway=launch(own.gateway.folder, own.gateway.port, "-n", "--set", "weir_listen=true"))
     deadline = time.monotonic() + PATIENCE
-    while own.seen(user) == 0:  # until whoever waited is taken to be gone: their hold, and a grace
+    while own.seen(user) == 0:  # until the waiting caller counts as gone, after its hold time and a grace
         answer = again.gateway.call(body=body(user), token=caller, headers={"Prefer": "wait=0"})
         assert answer.problem in ("", "approval-pending") and time.monotonic() < deadline
         time.sleep(0.2)
@@ -124,12 +124,14 @@ def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, caro
 
 DYING = """
 import os, signal
-from weir.path.steps.credential import Credentials
+from mitmproxy import http
+from weir.path.exchange import Exchange, Routed
+from weir.path.steps.credential import InjectCredential
 
-def die(self, flow, exchange):
+def die(self, flow: http.HTTPFlow, exchange: Exchange, routed: Routed) -> None:
     os.kill(os.getpid(), signal.SIGKILL)  # the approval is taken, and not a byte is sent
 
-Credentials.request = die
+InjectCredential.__call__ = die
 """
 
 
@@ -146,7 +148,7 @@ def test_a_worker_killed_between_taking_and_sending(
         dying.call(body=request, token=caller)
     assert dying.process.wait(PATIENCE) == -signal.SIGKILL
     again = launch(tmp_path, own.gateway.port, *options)
-    assert again.call(body=request, token=caller).problem == "approval-pending"  # at most once: what was taken is used
+    assert again.call(body=request, token=caller).problem == "approval-pending"  # at most once: it was taken
     assert own.seen(user) == 0
     again.stop()
 
@@ -162,12 +164,12 @@ def test_what_could_not_be_sent_at_all_is_given_back(own: Site, user: str, calle
     back = Upstream(port)
     assert own.gateway.call(body=request, token=caller).status == 200
     assert len(back.seen) == 1 and own.admin.get(approval, carol)["state"] == "used"
-    back.answer = lambda seen: b""  # it takes the request, and closes without an answer
+    back.answer = lambda seen: b""  # the service reads the request and closes without an answer
     second = {**request, "query": f"{user} 2"}
     approval = own.gateway.call(body=second, token=caller).json["approval_id"]
     own.admin.decide(approval, carol)
     assert own.gateway.call(body=second, token=caller).status == 502
-    assert own.admin.get(approval, carol)["state"] == "used"  # it may have been done
+    assert own.admin.get(approval, carol)["state"] == "used"  # the service may have done it
     back.stop()
 
 
@@ -177,7 +179,7 @@ def test_several_workers_send_an_approved_request_once(
     with free_admin(tmp_path) as admin:
         site = start_site(tmp_path, launch, state, admin, upstream, "run", "--workers", "2")
         site.gateway.wait_for("weir: admin on")
-        admin.ready()  # it says so before it listens
+        admin.ready()  # the process logs this before it listens
         site.gateway.wait_for("as worker w1")
         for n in range(5):
             request = {**body(f"{user} {n}", 1), "model": "short"}
@@ -189,10 +191,10 @@ def test_several_workers_send_an_approved_request_once(
 
 
 def children(pid: int, command: bytes) -> list[int]:
-    """The children of the process *pid* with *command* (arguments end with NUL) in their command line."""
+    """Return the children of *pid* with *command* (arguments end with NUL) in their command line."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == pid and command in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
@@ -252,7 +254,7 @@ def test_a_redis_that_dies_lets_nothing_through_and_comes_back(
 def test_a_redis_that_has_forgotten_is_not_believed(
     tmp_path: Path, launch: Launch, upstream: Upstream, user: str, caller: str, carol: str
 ) -> None:
-    """One used approval must not be found unused in an older copy."""
+    """An older copy must not make a used approval usable again."""
     needs.skip_without("redis-server")
     port = free_port()
     (tmp_path / "redis").mkdir()

@@ -1,4 +1,4 @@
-"""Attacks that once worked, each with what must come of it."""
+"""Attacks that once worked, each with the required result."""
 
 import gzip
 import json
@@ -51,7 +51,7 @@ def shared(
 
 
 def longest_stall(gateway: Gateway, attack: Callable[[], object]) -> float:
-    """Seconds that the slowest other request took while *attack* ran."""
+    """Return the seconds of the slowest other request while *attack* ran."""
     slowest, stop = 0.0, threading.Event()
 
     def ping() -> None:
@@ -246,7 +246,7 @@ def test_nothing_unmasked_is_delivered_logged_or_recorded(shared: tuple[Gateway,
     gateway, upstream = shared
     with upstream.answering(answer):
         refused = gateway.call(body=REQUEST, token=token(), headers={"Range": "bytes=1-3"})
-    assert refused.status == (200 if b"X-Trailer" in answer else 502)  # trailers are dropped, as those of HTTP/2
+    assert refused.status == (200 if b"X-Trailer" in answer else 502)  # trailers are dropped, also with HTTP/2
     assert b"123-45-6789" not in refused.body and "123-45-6789" not in str(refused.headers)
     assert "range" not in upstream.seen[-1].headers
     assert "123-45-6789" not in "".join(gateway.log)
@@ -258,7 +258,7 @@ def test_masked_facts_are_masked_in_the_journal_too(shared: tuple[Gateway, Upstr
     gateway, upstream = shared
     with upstream.answering(json_answer({"results": [{"index": 0, "relevance_score": 0.987654}], "ssn": "1"})):
         answer = gateway.call(body={**REQUEST, "model": "SECRETMODEL"}, token=token())
-    assert answer.json["results"][0]["relevance_score"] == 0  # a number stays one
+    assert answer.json["results"][0]["relevance_score"] == 0  # a number stays a number
     for path in (gateway.recordings / "segments").rglob("*.*"):
         assert b"SECRETMODEL" not in path.read_bytes() and b"0.987654" not in path.read_bytes()
 
@@ -436,7 +436,7 @@ def test_a_recording_answers_only_for_its_own_connection(
     )
     stranger = gateway.call(body=REQUEST, token=token("bob", "others"), headers={"Host": "other.test"})
     assert stranger.status == 502 and b"ONLY-A" not in stranger.body
-    assert gateway.call(body=REQUEST, token=token()).json["secret"] == "ONLY-A"  # whatever its date says
+    assert gateway.call(body=REQUEST, token=token()).json["secret"] == "ONLY-A"  # its date does not matter
     gateway.stop()
 
 

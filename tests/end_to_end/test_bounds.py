@@ -1,4 +1,4 @@
-"""Callers that send too much, too slowly, or too often: each bound has its answer, and memory stays as it is."""
+"""Callers that send too much, too slowly or too often: each bound has its answer, and memory does not grow."""
 
 import contextlib
 import gzip
@@ -62,10 +62,10 @@ class Site:
         return socket.create_connection(("127.0.0.1", self.gateway.port), timeout=PATIENCE)
 
     def sockets(self) -> int:
-        """How many the gateway's process has open."""
+        """Return the number of open sockets of the gateway's process."""
         found = 0
         for descriptor in Path(f"/proc/{self.gateway.process.pid}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
+            with contextlib.suppress(OSError):  # the descriptor was closed meanwhile
                 found += str(descriptor.readlink()).startswith("socket:")
         return found
 
@@ -96,7 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 
 
 def within(limit: float, true: Callable[[], bool]) -> bool:
-    """Whether something comes to be true within *limit* seconds."""
+    """Return whether a condition becomes true within *limit* seconds."""
     deadline = time.monotonic() + limit
     while not true() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -104,7 +104,7 @@ def within(limit: float, true: Callable[[], bool]) -> bool:
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the gateway closes."""
+    """Return all bytes until the gateway closes."""
     data = b""
     with contextlib.suppress(ConnectionError):
         while chunk := connection.recv(65536):
@@ -140,7 +140,7 @@ def test_sizes(site: Site) -> None:
 
 
 def test_an_answer_that_grows(site: Site) -> None:
-    """A bomb of a service's is a 502, in as much memory as it may take."""
+    """A decompression bomb from a service gives 502, within the memory bound."""
     bomb = gzip.compress(b'{"results": ["' + b" " * 200_000_000 + b'"]}')
     headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n"
     before = site.gateway.memory()
@@ -153,7 +153,7 @@ def test_an_answer_that_grows(site: Site) -> None:
 
 
 def test_times(site: Site) -> None:
-    """Nothing sent, half a head, half a body, a second request that never comes; by TLS as well."""
+    """Nothing sent, half a head, half a body, a missing second request; with TLS as well."""
     good = f"Authorization: Bearer {token()}\r\nContent-Length: {len(BODY)}\r\n"
     whole = (HEAD + good + "\r\n").encode() + BODY
     stories = {
@@ -188,11 +188,11 @@ def test_times(site: Site) -> None:
         raw.sendall(b"\x16\x03\x01\xff\xff" + b"x" * 100)
         assert received(raw)[:1] in (b"", b"\x15")
     rows = site.gateway.sql("SELECT count(*) FROM flows WHERE status = 408")
-    assert rows == [(2,)]  # what was a request is recorded: the bodies
+    assert rows == [(2,)]  # only requests are recorded: the two with a body
 
 
 def test_a_service_may_take_its_time(site: Site) -> None:
-    """Bounds are of callers: one that waits for its answer is not cut, in a tunnel that is passed neither."""
+    """Bounds apply to callers: a caller that waits for its answer is not cut, not even in a passed tunnel."""
     site.upstream.answer = lambda seen: time.sleep(5) or json_answer(RANKING)  # type: ignore[func-returns-value]
     bearer = f"Bearer {token()}"
     try:
@@ -205,7 +205,7 @@ def test_a_service_may_take_its_time(site: Site) -> None:
                 f"CONNECT 127.0.0.1:{site.gateway.port} HTTP/1.1\r\nProxy-Authorization: {bearer}\r\n\r\n".encode()
             )
             assert passed.recv(65536).startswith(b"HTTP/1.1 200 ")
-            for _ in range(8):  # the gateway's own listener is as good a service as any
+            for _ in range(8):  # the gateway's own listener serves as the service
                 passed.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert passed.recv(65536).startswith(b"HTTP/1.1 404 ")
                 time.sleep(0.6)
@@ -217,7 +217,7 @@ def test_a_service_may_take_its_time(site: Site) -> None:
 
 
 def test_dripping_does_not_help(site: Site) -> None:
-    """A byte at a time is as slow as none."""
+    """Sending one byte at a time counts like sending none."""
     began = time.monotonic()
     with site.connect() as connection:
         connection.settimeout(0.1)
@@ -235,7 +235,7 @@ def test_dripping_does_not_help(site: Site) -> None:
 
 
 def test_times_of_http2(site: Site) -> None:
-    """One stream that never ends is answered; the others, and the connection, go on until nothing happens any more."""
+    """An endless stream is answered; the others and the connection go on until they are idle."""
     caller = http2.call(site.secure, site.trust)
     pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "127.0.0.1"), (":path", "/reranker/v2/rerank")]
     head = [*pseudo, ("authorization", f"Bearer {token()}"), ("content-type", "application/json")]
@@ -272,7 +272,7 @@ def test_how_many(site: Site) -> None:
 
 
 def test_what_is_under_way_is_bounded(site: Site) -> None:
-    """More bodies at once than the worker takes: some are told so, and its memory does not grow with them."""
+    """More bodies at once than the worker accepts: some are refused, and its memory does not grow with them."""
     good = f"Authorization: Bearer {token()}\r\nContent-Length: 1000000\r\n\r\n"
     with contextlib.ExitStack() as open_:
         many = [open_.enter_context(site.connect()) for _ in range(30)]
@@ -289,13 +289,13 @@ def test_what_is_under_way_is_bounded(site: Site) -> None:
 
 
 def test_a_hello_without_end(site: Site) -> None:
-    """A ClientHello that announces 16 MB: closed long before that, socket and all, and nobody waits meanwhile."""
+    """A ClientHello announces 16 MB: the socket is closed long before that, and no other caller waits."""
     hello = b"\x01" + (16_000_000).to_bytes(3) + b"\x03\x03" + b"x" * 16_000
     record = b"\x16\x03\x01" + len(hello).to_bytes(2) + hello
     for _ in range(5):
         sent = 0
         connect = socket.create_connection(("127.0.0.1", site.secure), timeout=5)
-        with connect as connection, contextlib.suppress(ConnectionError):  # a timeout is none
+        with connect as connection, contextlib.suppress(ConnectionError):  # a timeout is not a ConnectionError
             while sent < 5_000_000:
                 connection.sendall(record)
                 sent += len(record)
@@ -304,7 +304,7 @@ def test_a_hello_without_end(site: Site) -> None:
 
 
 def test_bodies_of_nobody_are_not_kept(site: Site) -> None:
-    """Refused by their heads, they take nothing from what others may have under way."""
+    """Requests that are refused by their heads take no share of the bodies that others may send."""
     with contextlib.ExitStack() as open_:
         many = [open_.enter_context(site.connect()) for _ in range(30)]
         for connection in many:
@@ -315,7 +315,7 @@ def test_bodies_of_nobody_are_not_kept(site: Site) -> None:
 
 
 def test_what_is_sent_while_an_answer_is_waited_for(site: Site) -> None:
-    """The next requests of a caller that does not wait are kept, but not without end; nobody else waits for that."""
+    """A client may pipeline requests up to a bound, and no other client waits for that."""
     site.upstream.answer = lambda seen: time.sleep(3) or json_answer(RANKING)  # type: ignore[func-returns-value]
     request = (HEAD + f"Authorization: Bearer {token()}\r\nContent-Length: {len(BODY)}\r\n\r\n").encode() + BODY
     before, slowest = site.gateway.memory(), 0.0
@@ -334,21 +334,21 @@ def test_what_is_sent_while_an_answer_is_waited_for(site: Site) -> None:
 
 
 def test_an_answer_that_is_never_taken_is_dropped(site: Site) -> None:
-    """Of HTTP/1.1: requests one after the other, more than the system keeps, but less than `unread`."""
+    """HTTP/1.1: requests in sequence, with more answers than the system buffers, but fewer bytes than `unread`."""
     site.upstream.answer = lambda seen: json_answer({"results": ["x" * 300_000]})
     request = (HEAD + f"Authorization: Bearer {token()}\r\nContent-Length: {len(BODY)}\r\n\r\n").encode() + BODY
-    assert site.works()  # what is recorded has its files open
-    time.sleep(0.5)  # the sockets of that are closed
+    assert site.works()  # recording has its files open
+    time.sleep(0.5)  # until its sockets are closed
     before = site.sockets()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.connect(("127.0.0.1", site.gateway.port))
         for _ in range(60):
-            time.sleep(0.15)  # what comes at once has a bound of its own
+            time.sleep(0.15)  # simultaneous requests have another bound
             asked = len(site.upstream.seen)
             connection.sendall(request)
             if not within(2, lambda asked=asked: len(site.upstream.seen) > asked):  # type: ignore[misc]
-                break  # nothing more is read from it
+                break  # the gateway reads no more from the caller
         assert site.sockets() > before
         assert within(10, lambda: site.sockets() <= before)
     site.upstream.answer = lambda seen: json_answer(RANKING)
@@ -356,7 +356,7 @@ def test_an_answer_that_is_never_taken_is_dropped(site: Site) -> None:
 
 
 def test_an_answer_that_is_not_taken_ends(site: Site) -> None:
-    """A caller of HTTP/2 that opens no window, at a service that does not stop."""
+    """An HTTP/2 caller opens no window, and the service does not stop sending."""
     caller = http2.call(site.secure, site.trust)
     caller.h2.update_settings({4: 0})  # the initial window
     caller.flush()

@@ -1,4 +1,4 @@
-"""TLS on both sides of the gateway: listeners, services, client certificates of callers and of its own, and a proxy."""
+"""TLS on both sides of the gateway: listeners, services, client certificates of callers and gateway, and a proxy."""
 
 import base64
 import contextlib
@@ -48,7 +48,7 @@ access: {{groups: [local/search, mtls/search]}}
 
 
 class Proxy:
-    """A CONNECT proxy that keeps the heads it was sent."""
+    """A CONNECT proxy that keeps the heads that it receives."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
@@ -95,7 +95,7 @@ class Proxy:
 
 @dataclass
 class Site:
-    """A gateway with a TLS listener, and services that want to know who it is."""
+    """A gateway with a TLS listener, and services that request a client certificate."""
 
     gateway: Gateway
     folder: Path
@@ -186,14 +186,14 @@ def test_a_listener_speaks_tls_and_nothing_else(site: Site) -> None:
 
 
 def test_certificates_of_services_are_verified(site: Site) -> None:
-    """Each connection trusts what it names, shows what it has, and shares no connection with another's."""
+    """Each connection uses its own trust, its own client certificate and its own upstream connections."""
     good = token()
     assert site.call("/wanting/v2/rerank", bearer=good).status == 200
     assert site.call("/nobody/v2/rerank", bearer=good).status == 502  # the service wants a certificate
     seen = len(site.wanting.seen)
     context = ssl.create_default_context(cafile=str(site.services.path))
     connection = http.client.HTTPSConnection("127.0.0.1", site.gateway.port, context=context, timeout=PATIENCE)
-    for path, status in [("wanting", 200), ("nobody", 502), ("wanting", 200)]:  # one caller's connection for both
+    for path, status in [("wanting", 200), ("nobody", 502), ("wanting", 200)]:  # one caller's connection to both
         head = {"Authorization": f"Bearer {good}", "Content-Type": "application/json"}
         connection.request("POST", f"/{path}/v2/rerank", BODY, head)
         response = connection.getresponse()
@@ -204,7 +204,7 @@ def test_certificates_of_services_are_verified(site: Site) -> None:
 
 
 def test_a_service_that_refuses_and_stays(site: Site) -> None:
-    """It wants a certificate, says so once TLS is there, and does not hang up: 502 at once."""
+    """The service requires a certificate, refuses after the TLS handshake, and does not close: 502 at once."""
     asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server = site.services.issue("localhost")
     asking.load_cert_chain(server.certificate, server.key)
@@ -255,7 +255,7 @@ def test_callers_that_are_known_by_their_certificate(site: Site) -> None:
     assert site.call(certificate=site.people.issue("someone@acme.example", usage=CLIENT)).status == 401
     assert site.call(certificate=site.services.issue("spiffe://acme/ranker", usage=CLIENT)).status == 401
     assert site.call().status == 401
-    # with a token, the token says who it is, and a bad one is not made good by a certificate
+    # with a token, the token identifies the caller; a certificate does not make up for a bad token
     assert site.call(certificate=spiffe, bearer=token("alice")).status == 200
     assert site.call(certificate=spiffe, bearer=token("alice")[:-4] + "AAAA").status == 401
     rows = site.gateway.sql(
@@ -265,7 +265,7 @@ def test_callers_that_are_known_by_their_certificate(site: Site) -> None:
 
 
 def bound(certificate: Issued) -> str:
-    """A token of the local issuer that is bound to *certificate* (RFC 8705)."""
+    """Return a token of the local issuer that is bound to *certificate* (RFC 8705)."""
     digest = certificate.x509.fingerprint(hashes.SHA256())
     claim = {"x5t#S256": base64.urlsafe_b64encode(digest).rstrip(b"=").decode()}
     claims = jwt.decode(local.mint("bound", ["search"], 600).reveal(), options={"verify_signature": False})
@@ -276,12 +276,14 @@ def bound(certificate: Issued) -> str:
 
 
 def test_tokens_that_are_bound_to_a_certificate(site: Site) -> None:
-    """A stolen one is worth nothing without the key; whose the certificate is does not matter."""
+    """A stolen token is useless without the key. The certificate's subject does not matter."""
     mine, others = site.services.issue("x.test", usage=CLIENT), site.services.issue("y.test", usage=CLIENT)
     stolen = bound(mine)
     assert site.call(certificate=mine, bearer=stolen).status == 200
     refused = site.call(certificate=others, bearer=stolen)
-    assert refused.status == 401 and "another client certificate" in str(refused.headers["WWW-Authenticate"])
+    assert refused.status == 401 and "certificate that this connection did not present" in str(
+        refused.headers["WWW-Authenticate"]
+    )
     assert site.call(bearer=stolen).status == 401
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.plain_port, timeout=PATIENCE)) as connection:
         connection.request("POST", "/open/v2/rerank", BODY, {"Authorization": f"Bearer {stolen}"})

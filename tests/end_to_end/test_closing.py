@@ -1,4 +1,4 @@
-"""Whether a connection of HTTP/1 goes on after an answer: as its caller asked, by every way in, for every answer.
+"""An HTTP/1 connection stays open or closes as its caller asked, for every kind of listener and every answer.
 
 RFC 9112, 9.3 and 9.6; RFC 9110, 7.6.1.
 """
@@ -25,7 +25,7 @@ from tests.end_to_end.gateway import (
     token,
     write_policies,
 )
-from weir.path.documents import WHOAMI
+from weir.base.well_known import WHOAMI
 from weir.tls import ca
 
 BODY = json.dumps({"model": "m", "query": "q", "documents": ["a", "b"]})
@@ -65,7 +65,7 @@ def chunked(*pieces: bytes) -> bytes:
 
 
 def answer(seen: Seen) -> bytes | Iterator[bytes]:
-    """The service: the last part of the path says how it answers."""
+    """Answer as the service: the last part of the path selects the answer."""
     path = seen.head.split()[1].partition(b"?")[0].rpartition(b"/")[2].decode()
     match path:
         case "completions":
@@ -92,7 +92,7 @@ def answer(seen: Seen) -> bytes | Iterator[bytes]:
 
 @dataclass
 class Site:
-    """A gateway with three listeners, and a service of TLS and one without."""
+    """A gateway with three listeners, and services with and without TLS."""
 
     gateway: Gateway
     plain: Upstream
@@ -118,7 +118,7 @@ class Site:
     def head(
         self, way: str, target: str, *lines: str, method: str = "POST", version: str = "1.1", bearer: str = "", body: str = BODY
     ) -> bytes:  # fmt: skip
-        """A request for *target*, the name of a connection and a path below it, however it is named by *way*."""
+        """Return a request for *target*, a connection's name with a path below it, in the form of *way*."""
         name, _, path = target.strip("/").partition("/")
         base = {"proxy": f"http://127.0.0.1:{self.plain.port}/{name}/", "tunnel": f"/{name}/"}.get(way, f"/{name}/")
         if target.startswith("/.well-known"):
@@ -146,7 +146,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     port, secure, explicit = free_port(), free_port(), free_port()
     at = {"http": f"http://127.0.0.1:{plain.port}", "https": f"https://localhost:{service.port}"}
     trusting = f"tls: {{ca: {authority.path}}}"
-    # Proxies know a connection by its upstream, whose path is named as in reverse mode.
+    # Proxies select a connection by its upstream; the upstream's path is the same as in reverse mode.
     names = {"rank": ("cohere", ""), "chat": ("openai", ""), "held": ("cohere", HELD), "few": ("cohere", FEW)}
     others = {
         f"{name}{'s' * (scheme == 'https')}": CONNECTION.format(
@@ -169,7 +169,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 
 
 def until_closed(connection: socket.socket) -> bytes:
-    """All that comes until the gateway closes; within TLS, properly (RFC 8446, 6.1)."""
+    """Return all bytes until the gateway closes; with TLS, it must close properly (RFC 8446, 6.1)."""
     data = b""
     while chunk := connection.recv(65536):
         data += chunk
@@ -185,7 +185,7 @@ def head_of(answer: bytes) -> tuple[int, dict[str, str]]:
 
 WAYS = ("reverse", "reverse, TLS", "proxy", "tunnel")
 
-#: Header lines with which a connection ends, by the version of HTTP.
+#: Header lines that end a connection, by HTTP version.
 CLOSING = [
     ("1.1", "Connection: close"), ("1.1", "connection: CLOSE"), ("1.1", "Connection: keep-alive, Close"), ("1.1", "Connection:close,keep-alive"),
     ("1.1", "Connection: , close ,"), ("1.1", "Connection: te,\tcLoSe\t"), ("1.1", "Connection: keep-alive\r\nConnection: close"),
@@ -197,7 +197,7 @@ CLOSING = [
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_caller_that_closes_is_closed(site: Site, way: str) -> None:
-    """The answer says so, the connection ends, and what was sent after the request is not served."""
+    """The answer announces the close, the connection ends, and later requests on it are not served."""
     for version, lines in CLOSING:
         seen = len(site.plain.seen) + len(site.service.seen)
         first, second = site.head(way, "/rank/v2/rerank", lines, version=version), site.head(way, "/rank/v2/rerank")
@@ -211,7 +211,7 @@ def test_a_caller_that_closes_is_closed(site: Site, way: str) -> None:
         assert len(site.plain.seen) + len(site.service.seen) == seen + 1
 
 
-#: What is asked, with the status of its answer.
+#: Requests, with the status of the answer.
 ANSWERS: dict[str, tuple[int, Callable[[Site, str, str], bytes]]] = {
     "nobody": (401, lambda s, w, c: s.head(w, "/rank/v2/rerank", c, bearer="none")),
     "one of another group": (403, lambda s, w, c: s.head(w, "/rank/v2/rerank", c, bearer=token("mallory", "others"))),
@@ -227,7 +227,7 @@ ANSWERS: dict[str, tuple[int, Callable[[Site, str, str], bytes]]] = {
     "a stream": (200, lambda s, w, c: s.head(w, "/chat/v1/chat/completions", c, body=CHAT)),
 }  # fmt: skip
 
-#: Who has opened a tunnel is the caller within it.
+#: The caller that opened a tunnel is the caller within it.
 OTHERWISE = {("nobody", "proxy"): 407, ("nobody", "tunnel"): 200, ("one of another group", "tunnel"): 200}
 
 
@@ -236,7 +236,7 @@ def test_every_answer_says_whether_it_is_the_last(site: Site, way: str) -> None:
     for name, (status, request) in ANSWERS.items():
         expected = OTHERWISE.get((name, way), status)
         if name == "who is asking" and way == "proxy":
-            continue  # a proxy's caller has no way to name it
+            continue  # a proxy's caller cannot address it
         for closing in ("Connection: close", "X-Nothing: x"):
             asked = request(site, way, closing)
             if name == "too often":
@@ -271,7 +271,7 @@ def test_a_service_that_is_down_and_a_tunnel_that_is_refused(site: Site) -> None
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_caller_of_http_1_0_that_wants_to_go_on(site: Site, way: str) -> None:
-    """As ApacheBench does with `-k`. A proxy does not keep such a connection (RFC 9112, 9.3)."""
+    """ApacheBench does this with `-k`. A proxy does not keep such a connection open (RFC 9112, 9.3)."""
     for spelling in (
         "Connection: Keep-Alive",
         "connection: te, KEEP-ALIVE",
@@ -297,7 +297,7 @@ def test_a_caller_of_http_1_0_that_wants_to_go_on(site: Site, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stream_for_http_1_0_comes_as_it_is(site: Site, way: str) -> None:
-    """Not in chunks, which such a caller cannot read: its end is the end of the connection."""
+    """The answer has no chunks, which such a caller cannot read; it ends with the connection."""
     with site.connect(way) as connection:
         asked = site.head(way, "/chat/v1/chat/completions", version="1.0", body=CHAT)
         connection.sendall(asked)
@@ -310,7 +310,7 @@ def test_a_stream_for_http_1_0_comes_as_it_is(site: Site, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stream_for_http_1_0_that_is_cut_does_not_end_well(site: Site, way: str) -> None:
-    """Else a caller would take what came for the whole (RFC 9112, 8)."""
+    """Otherwise a caller would take a part for the whole answer (RFC 9112, 8)."""
     with site.connect(way) as connection:
         connection.sendall(site.head(way, "/chat/v1/cut", version="1.0", body=CHAT))
         with pytest.raises((ConnectionResetError, ssl.SSLError)):
@@ -318,7 +318,7 @@ def test_a_stream_for_http_1_0_that_is_cut_does_not_end_well(site: Site, way: st
 
 
 def test_http_1_0_is_not_told_to_continue(site: Site) -> None:
-    """An expectation of HTTP/1.0 is none (RFC 9110, 10.1.1)."""
+    """Expect has no meaning in HTTP/1.0 (RFC 9110, 10.1.1)."""
     for version, answers in (("1.0", 1), ("1.1", 2)):
         with site.connect("reverse") as connection:
             asked = site.head(
@@ -331,7 +331,7 @@ def test_http_1_0_is_not_told_to_continue(site: Site) -> None:
 
 @pytest.mark.parametrize("path", ["/rank/last", "/chat/v1/last-stream", "/rank/old", "/rank/unlimited"])
 def test_what_a_service_says_of_its_connection_is_for_the_gateway(site: Site, path: str) -> None:
-    """That connection is used no more, and not kept; the caller's goes on."""
+    """The service's connection is not used again and not kept; the caller's connection stays open."""
     connections = site.plain.connections
     body = CHAT if path.startswith("/chat") else BODY
     with site.connect("reverse") as connection:
@@ -351,7 +351,7 @@ def test_what_a_service_says_of_its_connection_is_for_the_gateway(site: Site, pa
 
 
 def test_a_slow_caller_that_closes_gets_all_of_its_answer(site: Site) -> None:
-    """As long as it takes something: the connection is closed for new requests only."""
+    """While the caller reads its answer, the connection is closed only for new requests."""
     large = b'{"note": "' + b"x" * 12_000_000 + b'"}'
     with (
         site.plain.answering(raw_answer(large, headers="Content-Type: application/json\r\n")),
@@ -368,7 +368,7 @@ def test_a_slow_caller_that_closes_gets_all_of_its_answer(site: Site) -> None:
 
 
 def test_trailers_of_a_service_go_nowhere(site: Site) -> None:
-    """And its answer is whole (RFC 9110, 6.5.1)."""
+    """Trailers are dropped, and the answer is complete (RFC 9110, 6.5.1)."""
     with site.connect("reverse") as connection:
         connection.sendall(site.head("reverse", "/chat/v1/trailed", "Connection: close", body=CHAT))
         received = until_closed(connection)
@@ -376,7 +376,7 @@ def test_trailers_of_a_service_go_nowhere(site: Site) -> None:
 
 
 def test_options_of_a_connection_that_are_no_options(site: Site) -> None:
-    """A name that the gateway does not know is no option: the request is refused, and the `close` beside it counts."""
+    """An unknown connection option is refused, and a `close` beside it still counts."""
     with site.connect("reverse") as connection:
         connection.sendall(site.head("reverse", "/rank/v2/rerank", "Connection: close, x-tenant") * 2)
         received = until_closed(connection)

@@ -1,4 +1,4 @@
-"""The demo is true: it checks each of its own scenes, ends by itself in under a minute and leaves nothing behind."""
+"""The demo checks each of its scenes, ends in less than a minute and leaves no files behind."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def test_the_demo_from_another_folder(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - started < 180  # it says that it takes a minute; machines of tests are busy
+    assert time.monotonic() - started < 180  # it promises a minute, but test machines are busy
     assert [int(n) for n in re.findall(r"^ ?(\d+)\. ", done.stdout, re.MULTILINE)] == list(range(1, 15))
     for shown in (
         "hash:",

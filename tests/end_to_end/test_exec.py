@@ -1,6 +1,6 @@
-"""`weir exec` with real SDKs that know of no gateway: they reach it, and their token reaches nothing else.
+"""`weir exec` with real, unchanged SDKs: they reach the gateway, and their token reaches no other host.
 
-Every shipped profile with variables for an SDK is tried, with a proxy and other addresses in the environment before.
+The tests run every shipped profile with variables for an SDK, with a proxy and other addresses in the environment.
 """
 
 import http.server
@@ -29,8 +29,8 @@ from tests.end_to_end.gateway import (
 )
 from weir.profiles.profile import load_profile, names
 
-#: Python imports it first, in every process: the hosts and ports that are looked up or called go into a file, and all
-#: but the gateway's are out of reach.
+#: Every Python process imports this first. It writes all hosts and ports that are resolved or called to a file, and
+#: blocks all except the gateway's.
 GUARD = """
 import os, socket
 connect, lookup, allowed = socket.socket.connect, socket.getaddrinfo, int(os.environ["GUARD_PORT"])
@@ -77,7 +77,7 @@ assert asyncio.run(openai.AsyncOpenAI().chat.completions.create(**ask)).choices[
 old = openai.OpenAI(base_url=os.environ["OPENAI_API_BASE"])
 assert old.chat.completions.create(**ask).choices[0].message.content == "hello"
 """
-#: The program of each profile with variables, and the paths that it asks for, below the connection's address.
+#: The program of each profile with variables, and the paths that it requests below the connection's address.
 CHATS = ["/v1/chat/completions"] * 4
 PROGRAMS = {
     "cohere": (COHERE, ["/v1/rerank", "/v2/rerank", "/v1/rerank", "/v2/rerank"]),
@@ -101,24 +101,24 @@ access: {{groups: [search]}}
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    """A proxy that keeps the first line of what it is asked, and refuses it."""
+    """A proxy that keeps the first line of each request and refuses it."""
 
     asked: list[str]
 
     def do_GET(self) -> None:
-        """Refuse."""
+        """Refuse the request."""
         self.asked.append(self.requestline)
         self.send_error(403)
 
     do_POST = do_CONNECT = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing."""
+        """Log nothing."""
 
 
 @dataclass
 class Site:
-    """A gateway in front of one service, and a proxy that nothing may use."""
+    """A gateway in front of one service, and a proxy that must stay unused."""
 
     gateway: Gateway
     upstream: Upstream
@@ -126,7 +126,7 @@ class Site:
     asked: list[str]
 
     def run(self, folder: Path, connection: str, program: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """Run *program* by `weir exec`; what the guard saw is in the file ``seen`` of *folder*."""
+        """Run *program* with `weir exec`. The guard writes the called hosts to the file ``seen`` in *folder*."""
         (folder / "sitecustomize.py").write_text(GUARD)
         elsewhere = f"http://127.0.0.1:{self.proxy}"
         environment = {

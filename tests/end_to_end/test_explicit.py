@@ -1,4 +1,4 @@
-"""Callers that only have HTTPS_PROXY and the CA: judged like any other, and their TLS ends at the gateway."""
+"""Callers with only HTTPS_PROXY and the CA: judged like all others, and their TLS ends at the gateway."""
 
 import base64
 import http.client
@@ -71,7 +71,7 @@ access: {{groups: [{group}]}}
 
 @dataclass
 class Site:
-    """A gateway that is an explicit proxy too, a service behind it, and one that it only passes."""
+    """A gateway that is also an explicit proxy, a service behind it, and a service with passed tunnels."""
 
     gateway: Gateway
     service: Upstream
@@ -90,7 +90,7 @@ class Site:
         return f"{scheme}://alice:{token}@127.0.0.1:{port or self.explicit}"
 
     def environment(self, token: str) -> dict[str, str]:
-        """All that such a caller has."""
+        """The environment of such a caller."""
         pem = str(ca.certificate_path())
         return {
             **os.environ,
@@ -99,7 +99,7 @@ class Site:
         }  # fmt: skip
 
     def connect(self, target: str, *headers: str, send: bytes = b"") -> tuple[bytes, socket.socket]:
-        """A CONNECT as bytes; the head of the answer, and the connection."""
+        """Send a CONNECT as bytes. Return the head of the answer, and the connection."""
         connection = socket.create_connection(("127.0.0.1", self.explicit), timeout=PATIENCE)
         lines = "".join(f"{header}\r\n" for header in headers)
         connection.sendall(f"CONNECT {target} HTTP/1.1\r\n{lines}\r\n".encode() + send)
@@ -109,7 +109,7 @@ class Site:
         return received, connection
 
     def tunnel(self, token: str, target: str, sni: str | None) -> ssl.SSLSocket:
-        """TLS within a tunnel, to whatever the gateway takes itself for."""
+        """Start TLS within a tunnel. The gateway presents a certificate for the host."""
         head, connection = self.connect(target, f"Proxy-Authorization: Bearer {token}")
         assert head.startswith(b"HTTP/1.1 200"), head
         context = ssl.create_default_context(cafile=str(ca.certificate_path()))
@@ -151,7 +151,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 
 
 def check_last(site: Site, path: str = "/v2/rerank") -> None:
-    """The service was asked by the gateway, as itself; the record holds what the caller asked."""
+    """Check that the service saw the gateway's credential, and that the record has the caller's request."""
     seen = site.service.seen[-1]
     assert seen.head.startswith(f"POST {path} HTTP/1.1\r\nHost: localhost:{site.service.port}\r\n".encode())
     assert seen.headers["authorization"] == f"Bearer {CREDENTIAL}"
@@ -177,7 +177,7 @@ def test_curl(site: Site) -> None:
 def test_requests(site: Site) -> None:
     proxies = {"https": site.proxy(token())}
     with requests.Session() as session:
-        for _ in range(2):  # the second within the same tunnel
+        for _ in range(2):  # the second request uses the same tunnel
             answer = session.post(
                 f"{site.url}/v2/rerank",
                 json=REQUEST,
@@ -195,7 +195,7 @@ def test_httpx(site: Site) -> None:
         before = site.service.connections
         answers = [client.post(f"{site.url}/v2/rerank", json=REQUEST) for _ in range(3)]
     assert [a.json() for a in answers] == [RANKING] * 3
-    assert site.service.connections == before + 1  # one tunnel is one connection on the other side, too
+    assert site.service.connections == before + 1  # one tunnel uses one upstream connection
     check_last(site)
 
 
@@ -274,7 +274,7 @@ def test_who_opens_a_tunnel(site: Site) -> None:
         head, connection = site.connect(target, *headers)
         assert head.startswith(b"HTTP/1.1 407 ") and b"\r\nProxy-Authenticate: Basic " in head
         connection.sendall(f"CONNECT {target} HTTP/1.1\r\nProxy-Authorization: Bearer {good}\r\n\r\n".encode())
-        with connection:  # challenged, it answers on the same connection
+        with connection:  # after the challenge, the client repeats it on the same connection
             received = b""
             while b"200 Connection established" not in received:
                 data = connection.recv(65536)
@@ -288,7 +288,7 @@ def test_who_opens_a_tunnel(site: Site) -> None:
 
 
 def test_where_tunnels_do_not_lead(site: Site) -> None:
-    """What no connection names is refused before anything is dialled, whatever it is written as."""
+    """A host that no connection names is refused before the gateway dials, in any spelling."""
     good = f"Proxy-Authorization: Bearer {token()}"
     service = site.service.port
     refused = {
@@ -336,7 +336,7 @@ def request_within(tunnel: socket.socket, host: str, head: str = "") -> http.cli
 
 
 def test_names_that_differ(site: Site) -> None:
-    """CONNECT, SNI and Host must say the same; what differs is answered 421 and goes nowhere."""
+    """CONNECT, SNI and Host must agree; a difference gets 421 and reaches no service."""
     host = f"localhost:{site.service.port}"
     good, before = token(), len(site.service.seen)
     for sni, header, status in [
@@ -347,7 +347,7 @@ def test_names_that_differ(site: Site) -> None:
             assert request_within(tunnel, header).status == status, (sni, header)
     assert len(site.service.seen) == before + 3
     query = "SELECT DISTINCT \"user\" FROM flows WHERE status = 421 AND method = 'POST'"
-    assert site.gateway.sql(query) == [("alice",)]  # who opened the tunnel
+    assert site.gateway.sql(query) == [("alice",)]  # the caller that opened the tunnel
     for line in (
         f"GET https://evil.example/ HTTP/1.1\r\nHost: {host}",
         f"GET https://{host}/ HTTP/1.1\r\nHost: {host}",
@@ -382,13 +382,13 @@ def test_a_tunnel_that_is_not_tls_is_closed(site: Site) -> None:
 
 
 def test_each_request_within_a_tunnel_is_judged(site: Site) -> None:
-    """The tunnel's caller is let in; each request is judged by itself, and a token that ends, ends it."""
+    """The tunnel's caller has access, each request is judged separately, and the tunnel ends with its token."""
     host = f"localhost:{site.service.port}"
     with site.tunnel(token("mallory", "others"), host, "localhost") as tunnel:
         assert request_within(tunnel, host).status == 403
-        # Within it, another's token is the service's business: it neither helps nor passes.
+        # Another token within the tunnel neither grants access nor reaches the service.
         assert request_within(tunnel, host, f"Authorization: Bearer {token()}\r\n").status == 403
-    brief = mint("brief", ["search"], -27).reveal()  # it has expired, but for the clocks' leeway
+    brief = mint("brief", ["search"], -27).reveal()  # expired, but within the leeway for clocks
     MINTED.append(brief)
     with site.tunnel(brief, host, "localhost") as tunnel:
         assert request_within(tunnel, host).status == 200
@@ -399,7 +399,7 @@ def test_each_request_within_a_tunnel_is_judged(site: Site) -> None:
 
 
 def test_an_upstream_that_cannot_be_verified(site: Site) -> None:
-    """No certificate of the usual authorities: 502, and never plain."""
+    """Without a certificate of a public authority: 502, and never plain HTTP."""
     host, before = f"127.0.0.1:{site.service.port}", len(site.service.seen)
     with site.tunnel(token(), host, None) as tunnel:
         assert request_within(tunnel, host).status == 502
@@ -407,7 +407,7 @@ def test_an_upstream_that_cannot_be_verified(site: Site) -> None:
 
 
 def test_what_is_passed_is_not_read(site: Site) -> None:
-    """A pinned client sees the service's own certificate, and the gateway only counts."""
+    """A pinned client sees the service's own certificate, and the gateway only counts bytes."""
     good = token("pinned", "search")
     head, connection = site.connect(f"localhost:{site.passed.port}", f"Proxy-Authorization: Bearer {good}")
     assert head.startswith(b"HTTP/1.1 200")
@@ -425,7 +425,7 @@ def test_what_is_passed_is_not_read(site: Site) -> None:
 
 
 def test_a_tunnel_that_is_passed_ends_with_its_callers_right(site: Site) -> None:
-    """What goes on within it cannot be judged; that it goes on, can."""
+    """The gateway cannot judge the traffic in a passed tunnel, but it can end the tunnel."""
     head, connection = site.connect(
         f"localhost:{site.passed.port}", f"Proxy-Authorization: Bearer {token('leaver', 'search')}"
     )
@@ -443,7 +443,7 @@ def test_a_tunnel_that_is_passed_ends_with_its_callers_right(site: Site) -> None
 
 
 def test_tunnels_end_with_their_callers(site: Site) -> None:
-    """Many at once, and those that leave in the middle, leave nothing behind."""
+    """Many simultaneous tunnels, some of them cut by their callers, leave no connections behind."""
     host, good = f"localhost:{site.service.port}", token()
 
     def call() -> None:

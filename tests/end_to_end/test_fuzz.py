@@ -1,8 +1,8 @@
-"""Random bytes and headers: whatever reaches the service is one request, and the one that was judged and recorded.
+"""Random bytes and headers: each request that reaches the service is exactly one that was judged and recorded.
 
-Each input is sent to a real gateway; the service keeps the bytes that it received. Those are read by two parsers that
-share no code (h11, strict, and Python's own, lenient), and compared with the record, which says what policy judged.
-WEIR_TEST_SECONDS has each go on for that long. What was once found stands in ``FOUND``, and is tried first.
+Each input is sent to a real gateway, and the service keeps the received bytes. Two parsers without common code (h11,
+strict, and Python's own, lenient) read these bytes. The test compares them with the record of the judged request.
+WEIR_TEST_SECONDS sets the seconds per test. ``FOUND`` has the inputs of earlier defects, which are tried first.
 """
 
 import contextlib
@@ -71,7 +71,7 @@ websocket: [/x]
 
 @dataclass
 class Site:
-    """A gateway, and a service that tells which requests it saw."""
+    """A gateway, and a service that keeps the requests that it saw."""
 
     gateway: Gateway
     upstream: Upstream
@@ -82,7 +82,7 @@ class Site:
 
 
 class Listener:
-    """A service that keeps what each WebSocket says, by the caller's number of it."""
+    """A service that keeps the messages of each WebSocket, by the caller's number for it."""
 
     def __init__(self) -> None:
         self.heard: dict[str, list[bytes]] = {}
@@ -132,7 +132,7 @@ def lines(*more: str, line: str = "POST /reranker/v2/rerank HTTP/1.1", host: str
 
 LENGTH = f"Content-Length: {len(BODY)}"
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
-#: What is mutated: requests that pass, each in another way, and pieces that could make two of one.
+#: Inputs to mutate: requests that pass, each in another form, and pieces that could split one request into two.
 CORPUS = [
     lines(LENGTH) + BODY, lines("Transfer-Encoding: chunked") + CHUNKED, lines(line="GET /reranker/v2/models HTTP/1.1"),
     lines(LENGTH, "Connection: keep-alive", "X-A: b", "X-C: d") + BODY, lines(LENGTH, "Expect: 100-continue") + BODY,
@@ -148,14 +148,14 @@ PIECES = [
     b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"content-length:  7\r\n", b"Host: evil.example\r\n", b"Connection: Content-Length\r\n", b"Connection: close\r\n", b"Upgrade: h2c\r\n",
     b"Upgrade: websocket\r\n", b"TE: trailers\r\n", b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n", b"X-Http-Method-Override: DELETE\r\n", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"0\r\n\r\n", b"1\r\nx\r\n",
 ]  # fmt: skip
-#: Inputs at once, and between two looks at the clock.
+#: Number of simultaneous inputs, which are also the inputs between two checks of the clock.
 CALLERS, BATCH = 16, 64
-#: Inputs by which something was once got past the gateway, or which it did not answer.
+#: Inputs that once passed the gateway unjudged, or that it did not answer.
 FOUND: list[bytes] = []
 
 
 def mutated(chance: random.Random) -> bytes:
-    """One of the corpus, changed in a few places."""
+    """Return an input of the corpus with a few changes."""
     data = bytearray(chance.choice(CORPUS))
     for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 5))):
         at = chance.randrange(len(data) + 1)
@@ -168,11 +168,11 @@ def mutated(chance: random.Random) -> bytes:
                 data[at : at + 1] = bytes([chance.randrange(256)])
             case 3:
                 del data[at : at + chance.randrange(1, 9)]
-            case 4:  # a line twice, elsewhere
+            case 4:  # repeat a line in another place
                 parts = bytes(data).split(b"\r\n")
                 parts.insert(chance.randrange(len(parts) + 1), chance.choice(parts))
                 data = bytearray(b"\r\n".join(parts))
-            case 5:  # at the beginning of a line
+            case 5:  # insert at the beginning of a line
                 found = [i + 2 for i in range(len(data)) if data[i : i + 2] == b"\r\n"]
                 if found:
                     at = chance.choice(found)
@@ -183,7 +183,7 @@ def mutated(chance: random.Random) -> bytes:
 
 
 def read(seen: Seen) -> tuple[str, str, list[tuple[str, str]], bytes]:
-    """Method, target, headers and body as two parsers read them; they agree, and nothing is left."""
+    """Read method, target, headers and body with two parsers, which must agree and leave no bytes."""
     strict = h11.Connection(h11.SERVER)
     strict.receive_data(seen.raw)
     request = strict.next_event()
@@ -205,13 +205,13 @@ def read(seen: Seen) -> tuple[str, str, list[tuple[str, str]], bytes]:
 
 
 def check(site: Site) -> None:
-    """All that the service ever saw is what was recorded as let go, one for one; and what it answered, it saw."""
+    """Check that the service saw exactly the requests that are recorded as sent, and that it saw all answered ones."""
     ours = {"authorization", "content-length", "accept-encoding", "x-weir-replay-key"}
     judged: Counter[Any] = Counter()
     answered = 0
     for flow in site.gateway.flows():
         record = json.loads(flow.metadata["weir"])
-        if record.get("upstream_ms") is not None:  # it was let go
+        if record.get("upstream_ms") is not None:  # the request was sent
             answered += record.get("upstream_status") is not None
             kept = [(n.decode().lower(), v.decode("latin-1")) for n, v in flow.request.headers.fields]
             rest = tuple(h for h in kept if h[0] not in ours)
@@ -228,7 +228,7 @@ def check(site: Site) -> None:
 
 
 def exchange(port: int, data: bytes) -> None:
-    """Send *data*, and wait until the gateway has closed, or answered and then says no more, or waits for more."""
+    """Send *data*, and wait until the gateway closes, is silent after an answer, or waits for more."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.4) as connection:
         connection.sendall(data)
         while connection.recv(65536):
@@ -251,7 +251,7 @@ def test_bytes(site: Site) -> None:
 
 
 def test_bytes_to_a_proxy(site: Site) -> None:
-    """The same at an explicit listener, where the target names the service."""
+    """The same test at an explicit listener, where the target contains the service's host."""
     chance, good = random.Random(SEED or time.time_ns()), token().encode()
     host = f"127.0.0.1:{site.upstream.port}".encode()
     before, count, started = len(site.upstream.seen), 0, time.monotonic()
@@ -287,7 +287,7 @@ PATHS = [
 
 
 def random_headers(chance: random.Random, good: str) -> http2.Headers:
-    """A request of HTTP/2, most of it right."""
+    """Return an HTTP/2 request that is mostly valid."""
     path = chance.choice(PATHS) if chance.random() < 0.2 else PATHS[0]
     method = chance.choice(("POST",) * 9 + ("GET", "PUT", "DELETE", "post", "G T", "", "POST / HTTP/1.1\r\nX:"))
     headers = [(":method", method), (":scheme", "https"), (":authority", "127.0.0.1"), (":path", path)]
@@ -325,7 +325,7 @@ def test_headers_of_http2(site: Site) -> None:
 
 
 def random_frames(chance: random.Random) -> bytes:
-    """What a caller sends over a WebSocket, most of it right."""
+    """Return WebSocket frames of a caller that are mostly valid."""
     data = b""
     for _ in range(chance.randrange(1, 8)):
         opcode = chance.choice((1,) * 6 + (2, 2, 0, 0, 8, 9, 10, 3, 11))
@@ -351,7 +351,7 @@ def random_frames(chance: random.Random) -> bytes:
 
 
 def test_frames_of_a_websocket(site: Site) -> None:
-    """What the service hears is what is on record, in order, and nothing else."""
+    """The service receives exactly the recorded messages, in order."""
     chance, good = random.Random(SEED or time.time_ns()), token()
     count, started, before = 0, time.monotonic(), len(recorded_flows(site.gateway.recordings))
 

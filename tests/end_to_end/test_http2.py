@@ -1,4 +1,4 @@
-"""Callers and services of HTTP/2: each stream judged by itself, and nothing of the protocol gets anything past that."""
+"""HTTP/2 callers and services: each stream is judged separately, and no protocol feature evades that."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ rules: [{name: held, when: {documents: {gt: 0}}, effect: require_approval}]
 
 @dataclass
 class Site:
-    """A gateway with a listener of TLS; a service of HTTP/1.1 behind it, one of HTTP/2, and one that is down."""
+    """A gateway with a TLS listener, and three services: HTTP/1.1, HTTP/2, and one that is down."""
 
     gateway: Gateway
     old: Upstream
@@ -115,7 +115,7 @@ def head(path: str = PATH, bearer: str = "", *more: tuple[str, str], **pseudo: s
 
 
 def test_streams_are_judged_one_by_one(site: Site) -> None:
-    """Several callers on one connection, at once: each has its own answer."""
+    """Several callers share one connection at the same time: each gets its own answer."""
     caller, alice, mallory = site.call(), token(), token("mallory", "others")
     many = json.dumps({**REQUEST, "documents": ["a"] * 4}).encode()
     asked = [
@@ -138,7 +138,7 @@ def test_streams_are_judged_one_by_one(site: Site) -> None:
 
 
 def test_connections_to_services_are_used_again(site: Site) -> None:
-    """One after the other, all streams share one connection of HTTP/1.1; at once, they have as many as they need."""
+    """Sequential streams share one HTTP/1.1 connection; simultaneous ones use as many as they need."""
     caller, alice = site.call(), token()
     before = site.old.connections
     for _ in range(20):
@@ -148,7 +148,7 @@ def test_connections_to_services_are_used_again(site: Site) -> None:
     began = time.monotonic()
     streams = [caller.ask(head(bearer=alice), BODY) for _ in range(40)]
     assert [caller.answer(stream).status for stream in streams] == [200] * 40
-    assert time.monotonic() - began < 4  # one by one they would take 12 s, five by five 2.4 and more
+    assert time.monotonic() - began < 4  # in sequence they take 12 s, in groups of five at least 2.4 s
     site.old.answer = lambda seen: json_answer(RANKING)
     used = site.old.connections
     for _ in range(20):
@@ -175,12 +175,12 @@ def test_bodies_and_heads_that_are_too_large(site: Site) -> None:
     caller.ask(head(PATH, good, *((f"x-{i}", "y" * 1000) for i in range(100))), BODY)
     while caller.ended is None and caller.read():
         pass
-    assert caller.ended is not None  # no more than 64 kB of headers
+    assert caller.ended is not None  # headers are limited to 64 kB
     assert len(site.old.seen) == before + 1
 
 
 def test_answers_of_services_are_brought_over(site: Site) -> None:
-    """What HTTP/2 has and HTTP/1.1 has not, and the other way round."""
+    """Features that only HTTP/2 or only HTTP/1.1 has are translated."""
     caller, good = site.call(), token()
     body = json.dumps(RANKING).encode()
     plain = [(":status", "200"), ("content-type", "application/json")]
@@ -227,7 +227,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_frames_that_say_little(site: Site, name: str) -> None:
-    """Thousands of them end the connection, and nobody else waits for that."""
+    """Thousands of small frames end the connection, and no other caller waits for that."""
     kind, payload = FLOODS[name]
     caller, good, slowest = site.call(), token(), 0.0
     stream = caller.ask(head(bearer=good), b"", end=False) if kind in (0, 2) else 0
@@ -247,7 +247,7 @@ def test_frames_that_say_little(site: Site, name: str) -> None:
 
 
 def test_strangers_are_let_go(site: Site) -> None:
-    """A connection on which nobody says who they are ends after a while; one on which somebody does, goes on."""
+    """A connection without an identified caller ends after a while; one with an identified caller stays open."""
     caller = site.call()
     for _ in range(150):
         if caller.ended is not None:

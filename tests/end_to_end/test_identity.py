@@ -1,4 +1,4 @@
-"""Who is calling, end to end: providers that behave and that do not, opaque tokens, API keys, revocation, challenges."""
+"""Identity end to end: good and faulty providers, opaque tokens, API keys, revocation, challenges."""
 
 import base64
 import contextlib
@@ -44,7 +44,7 @@ Running = Callable[..., Gateway]
 
 @pytest.fixture
 def running(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> Iterator[Running]:
-    """A gateway with the issuers given as lines of YAML, and the connection's further settings."""
+    """Run a gateway with *issuers* as lines of YAML, and with further settings of the connection."""
     started: list[Gateway] = []
 
     def run(issuers: str, more: str = "", *, extra: str = "", workers: int = 1, access: str = "search") -> Gateway:
@@ -73,7 +73,7 @@ def acme(idp: Provider, more: str = "") -> str:
 
 
 def test_any_provider_by_its_issuer_and_an_audience(running: Running, idp: Provider, upstream: Upstream) -> None:
-    """Keys come by discovery; they rotate; a caller with the new one waits for one fetch and passes."""
+    """Discovery finds the keys. They rotate: a caller with a new key waits for one fetch and passes."""
     gateway = running(acme(idp))
     first = idp.token()
     assert gateway.call(body=BODY, token=first).status == 200
@@ -95,7 +95,7 @@ def test_a_provider_that_is_down_is_503_and_comes_back_by_itself(running: Runnin
         gateway = running(acme(idp))
         answer = gateway.call(body=BODY, token=idp.token())
         assert (answer.status, answer.problem) == (503, "identity-unavailable") and answer.headers["retry-after"] == "5"
-        assert "keys of issuer 'acme' were not refreshed" in gateway.wait_for("none of its tokens can be verified")
+        assert "keys of issuer 'acme' were not refreshed" in gateway.wait_for("no token of this issuer can be verified")
     deadline = time.monotonic() + PATIENCE
     while gateway.call(body=BODY, token=idp.token()).status != 200:
         assert time.monotonic() < deadline
@@ -129,7 +129,7 @@ def test_stale_keys_serve_until_the_hard_limit(
 
 
 def test_several_issuers_speak_for_nobody_but_their_own(running: Running, idp: Provider) -> None:
-    """Same subject, same group, same key id: two principals; and neither signs for the other."""
+    """Two issuers with the same subject, group and key id: two principals, and neither can sign for the other."""
     other = Provider()
     issuers = acme(idp) + f"  - {{name: partner, issuer: {other.url}, audience: weir}}\n"
     gateway = running(issuers, "limits: [{rate: 1/day, per: user}]\n", access="acme/search, partner/search")
@@ -168,7 +168,7 @@ def test_opaque_tokens(running: Running, idp: Provider) -> None:
     for hostile in ("a.b.c.d", "eyJhbGciOiJub25lIn0", "weir_0000000000_nothing-of-the-kind", "x" * 20_000):
         assert gateway.call(body=BODY, token=hostile).status == 401
     assert gateway.call(body=BODY, token="unknown-to-the-provider-1").status == 401
-    assert idp.count("/introspect") == before  # neither asked about nor asked again
+    assert idp.count("/introspect") == before  # the gateway sent no further introspection request
     assert gateway.sql("SELECT token_id FROM flows WHERE status = 200 LIMIT 1") == [("t1",)]
 
 
@@ -179,7 +179,7 @@ def test_a_provider_that_cannot_be_asked_denies_opaque_tokens(running: Running, 
     for behaviour in (Behaviour(500), Behaviour(body=b"<html>"), Behaviour(302, b"", {"Location": "/introspect"})):
         with idp.behaving("/introspect", behaviour):
             assert gateway.call(body=BODY, token=good).problem == "identity-unavailable"
-    assert gateway.call(body=BODY, token=good).status == 200  # its silence was not remembered
+    assert gateway.call(body=BODY, token=good).status == 200  # the timeout is not cached
 
 
 def key(gateway: Gateway, name: str, *more: str) -> str:
@@ -190,7 +190,7 @@ def key(gateway: Gateway, name: str, *more: str) -> str:
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 1.0) -> float:
-    """Seconds until *condition* held; fails where it did not within *seconds*."""
+    """Return the seconds until *condition* is true. Fail if it is not within *seconds*."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds
@@ -247,7 +247,7 @@ def test_a_remembered_token_is_refused_within_a_second_on_two_workers(running: R
         assert eventually(lambda refused=refused: statuses(refused) == {401}) < 1  # type: ignore[misc]
         assert gateway.call(body=BODY, token=refused).problem == "revoked"
     assert statuses(other) == {200} and statuses(idp.token()) == {200}
-    later = int(time.time()) + 31  # what is issued later is another token
+    later = int(time.time()) + 31  # a token that is issued later is not revoked
     assert gateway.call(body=BODY, token=idp.token("bob", iat=later - 5)).problem == "revoked"  # within the leeway
     listed = json.loads(weir("revoke", "list", "--json", folder=gateway.folder).stdout)
     (number,) = [r["number"] for r in listed if r["value"] == "bob" and r["iss"] == idp.url]
@@ -258,7 +258,7 @@ def test_a_remembered_token_is_refused_within_a_second_on_two_workers(running: R
 
 
 def test_a_request_that_waits_for_its_service_ends_with_its_token(running: Running, upstream: Upstream) -> None:
-    """Revoked while the service is silent, or while it dribbles its answer: the caller has the refusal within a second."""
+    """A revocation while the service is silent or answers slowly: the caller gets the refusal within a second."""
     gateway = running("  - local\n")
     release = threading.Event()
 
@@ -310,12 +310,14 @@ def test_state_that_is_gone_lets_nobody_in(running: Running, tmp_path: Path, mon
     remove()
     eventually(lambda: gateway.call(body=BODY, token=good).problem == "state-unavailable", 15)
     gateway.wait_for("the shared state cannot be read")
-    assert not (home / "state.db").exists()  # a new one would have forgotten every revocation
+    assert not (home / "state.db").exists()  # a new file would have no revocations
     listed = weir("revoke", "list", folder=gateway.folder)
     assert (
-        listed.returncode == 2 and "it was removed; to begin anew" in listed.stderr and not (home / "state.db").exists()
+        listed.returncode == 2
+        and "it was removed; to start without" in listed.stderr
+        and not (home / "state.db").exists()
     )
-    (home / "state.db.made").unlink()  # whoever does begin anew has the gateway restarted
+    (home / "state.db.made").unlink()  # to start with a new file, the operator restarts the gateway
     assert weir("revoke", "list", folder=gateway.folder).returncode == 0 and (home / "state.db").exists()
     time.sleep(1)
     assert gateway.call(body=BODY, token=good).problem == "state-unavailable"
@@ -397,14 +399,14 @@ def test_tokens_in_other_places(running: Running, upstream: Upstream) -> None:
 
 def test_overage_is_no_group_and_says_so(running: Running, idp: Provider) -> None:
     gateway = running(acme(idp, ", add_groups: search"))
-    assert gateway.call(body=BODY, token=idp.token(groups=[])).status == 200  # added to everyone
+    assert gateway.call(body=BODY, token=idp.token(groups=[])).status == 200  # the group is added for every caller
     overage = idp.token(groups=..., _claim_names={"groups": "src1"})
     answer = gateway.call(body=BODY, token=overage)
-    assert answer.problem == "access-denied" and "only where to ask for them" in answer.json["detail"]
+    assert answer.problem == "access-denied" and "only a reference to them" in answer.json["detail"]
 
 
 def test_github_and_kubernetes_presets(running: Running, idp: Provider) -> None:
-    """A workflow of this owner on these branches, and a pod in this namespace: nobody else's."""
+    """Only a workflow of this owner on these branches, and only a pod in this namespace, have access."""
     other = Provider()
     idp.rotate("gh", algorithm="RS256")
     issuers = (
@@ -473,14 +475,14 @@ def test_bound_tokens_need_a_proof_for_each_request(running: Running, idp: Provi
 
     used = proof()
     assert call(bound, used) == "200"
-    assert {call(bound, used) for _ in range(8)} == {"invalid-token"}  # on either worker
+    assert {call(bound, used) for _ in range(8)} == {"invalid-token"}  # on both workers
     assert [call(bound, proof()) for _ in range(4)] == ["200"] * 4
     assert call(bound, scheme="Bearer") == "invalid-token" and call(bound, proof(), scheme="Bearer") == "invalid-token"
     assert call(bound) == "invalid-token" and call(bound, proof(htm="GET")) == "invalid-token"
-    elsewhere = proof(htu="http://other.example/reranker/v2/rerank")  # given to another service, which replays it here
+    elsewhere = proof(htu="http://other.example/reranker/v2/rerank")  # made for another service, which replays it here
     stolen = {"Authorization": f"DPoP {bound}", "DPoP": elsewhere, "Host": "other.example"}
     assert gateway.call(body=BODY, headers=stolen).problem == "invalid-token"
-    slow = proof(iat=int(time.time()) - 58)  # used, then used again with a body that takes until it is forgotten
+    slow = proof(iat=int(time.time()) - 58)  # used again with a body slower than the memory of its first use
     assert call(bound, slow) == "200"
     request = (
         f"POST /reranker/v2/rerank HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nAuthorization: DPoP {bound}\r\nDPoP: {slow}\r\n"

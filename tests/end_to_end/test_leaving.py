@@ -1,4 +1,4 @@
-"""Callers that leave, or take requests back, in each phase: nothing goes on for them, and it is on record."""
+"""Callers that leave or cancel requests in each phase: the gateway stops their work and records the end."""
 
 import contextlib
 import json
@@ -55,12 +55,12 @@ approval: {reviewers: [local/leads], hold: 60s}
 rules: [{name: sure, on: response, when: {top_score: {gt: 0.5}}, effect: require_approval}]
 """
 
-#: How a caller leaves, with what the record says of it.
+#: Ways to leave, with the recorded error.
 HOW = {"reset": "stream reset by client", "close of HTTP/2": "peer closed connection", "close": "Client disconnected."}
 
 
 class Stalling(Upstream):
-    """A service that begins TLS only once it is let."""
+    """A service that starts TLS only when the test allows it."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self.go, self.came = threading.Event(), threading.Event()
@@ -89,7 +89,7 @@ class Site:
         return http2.call(self.secure, self.trust)
 
     def leave(self, how: str, path: str, bearer: str, when: Callable[[], object], body: bytes = BODY) -> None:
-        """Ask for *path*, and leave when *when* returns."""
+        """Request *path*, and leave when *when* returns."""
         if how == "close":
             with socket.create_connection(("127.0.0.1", self.gateway.port), timeout=PATIENCE) as connection:
                 head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n"
@@ -103,12 +103,12 @@ class Site:
         if how == "reset":
             caller.h2.reset_stream(stream, 8)
             caller.flush()
-            # The connection goes on.
+            # The connection stays open.
             assert caller.answer(caller.ask(head_of("/.well-known/weir/whoami", token(), method="GET"))).status == 200
         caller.close()
 
     def recorded(self, user: str) -> list[tuple[int, str | None, str | None]]:
-        """Status, problem and error of what the record has of *user*, once it has something."""
+        """Wait for a record of *user*, and return its status, problem and error."""
         query = f"SELECT status, problem, error FROM flows WHERE \"user\" = '{user}'"
         eventually(lambda: bool(self.gateway.sql(query)))
         return self.gateway.sql(query)  # type: ignore[return-value]
@@ -173,7 +173,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def slowly(site: Site, *pieces: bytes) -> tuple[Callable[[Seen], Iterator[bytes]], threading.Event]:
-    """An answer that says *pieces*, and then nothing until the test is over; and when it has said them."""
+    """Return an answer that sends *pieces* and then pauses until the test ends, and an event for the last piece."""
     said = threading.Event()
 
     def answer(seen: Seen) -> Iterator[bytes]:
@@ -201,7 +201,7 @@ def test_while_the_caller_is_identified(site: Site, how: str) -> None:
 
 @pytest.mark.parametrize("how", HOW)
 def test_while_the_service_is_dialled(site: Site, how: str) -> None:
-    """Once the connection stands, nothing is sent by it."""
+    """When the connection is established, the gateway sends nothing on it."""
     user, stalling = f"dialling-{how}", site.stalling
     stalling.go.clear()
     stalling.came.clear()
@@ -220,7 +220,7 @@ def test_while_the_service_is_dialled(site: Site, how: str) -> None:
     ids=["nothing", "a part"],
 )
 def test_while_the_service_answers(site: Site, how: str, pieces: tuple[bytes, ...]) -> None:
-    """Its connection is closed, and there is no answer on record."""
+    """The service's connection is closed, and the record has no answer."""
     user = f"answering-{len(pieces)}-{how}"
     site.old.answer, said = slowly(site, *pieces)
     site.leave(how, "/old/v2/rerank", token(user), lambda: said.wait(PATIENCE))
@@ -232,7 +232,7 @@ def test_while_the_service_answers(site: Site, how: str, pieces: tuple[bytes, ..
 
 @pytest.mark.parametrize("how", HOW)
 def test_while_a_stream_comes(site: Site, how: str) -> None:
-    """What was let through is on record, with how it ended."""
+    """The record has the delivered part and the error."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
     user = f"streaming-{how}"
@@ -254,7 +254,7 @@ def test_while_an_answer_waits_for_approval(site: Site, how: str) -> None:
 
 
 def test_a_stream_of_http2_at_the_service(site: Site) -> None:
-    """A service of HTTP/2 that resets a stream is not a caller that leaves; one that waits hears of one."""
+    """A stream reset by the service does not count as a caller that leaves; a caller's reset reaches the service."""
     user, before = "h2-service", site.new.answer
     begun, on = threading.Event(), site.released
 
@@ -276,7 +276,7 @@ def test_a_stream_of_http2_at_the_service(site: Site) -> None:
 
 
 def rapid(caller: http2.Caller, bearer: str, path: str = "/free/v1/x", *more: tuple[str, str]) -> int:
-    """A request that has ended, not sent yet."""
+    """Prepare a complete request without sending it."""
     stream = caller.h2.get_next_available_stream_id()
     caller.answers[stream] = http2.Answered()
     caller.h2.send_headers(stream, head_of(path, bearer, *more, method="GET"), end_stream=True)
@@ -284,7 +284,7 @@ def rapid(caller: http2.Caller, bearer: str, path: str = "/free/v1/x", *more: tu
 
 
 def test_a_request_and_its_reset_in_one_write(site: Site) -> None:
-    """And a request and the end of its connection: nothing is sent to the service, and both are on record."""
+    """Also a request and the end of its connection: the service receives nothing, and both are recorded."""
     seen = len(site.old.seen)
     with contextlib.closing(site.call()) as caller:
         caller.h2.reset_stream(rapid(caller, token("at-once")), 8)
@@ -304,7 +304,7 @@ def frame(kind: int, stream: int, payload: bytes = b"", flags: int = 0) -> bytes
 
 
 _MOST = (2**31 - 1).to_bytes(4)
-#: What has a stream reset, by whoever sends the reset (CVE-2023-44487, CVE-2025-8671).
+#: Ways to cause a stream reset, by either side (CVE-2023-44487, CVE-2025-8671).
 RESETS: dict[str, Callable[[int], bytes]] = {
     "a reset": lambda n: frame(3, n, b"\0\0\0\x08"),
     "a reset with an unknown code": lambda n: frame(3, n, b"\0\0\xff\xff"),
@@ -319,7 +319,7 @@ RESETS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("name", RESETS)
 def test_rapid_resets_end_the_connection(site: Site, name: str) -> None:
-    """However streams are reset, few are begun, none reaches the service, and nobody else waits for that."""
+    """For each kind of reset, few streams begin, none reaches the service, and no other caller waits."""
     seen, user, begun = len(site.old.seen), f"rapid-{name}".replace(" ", "-"), 0
     bearer = token(user)
     with contextlib.closing(site.call()) as caller:
@@ -332,7 +332,7 @@ def test_rapid_resets_end_the_connection(site: Site, name: str) -> None:
                     fields = [(n.encode(), v.encode()) for n, v in head_of("/free/v1/x", bearer, method="GET")]
                     data += frame(1, stream, caller.h2.encoder.encode(fields), 5) + RESETS[name](stream)
                 caller.connection.sendall(data)
-        with contextlib.suppress(ConnectionError, ssl.SSLError):  # no timeout: it is closed
+        with contextlib.suppress(ConnectionError, ssl.SSLError):  # it is closed; a timeout would fail
             while caller.connection.recv(65536):
                 pass
     assert site.gateway.call("/free/v2/rerank", REQUEST, token=token("other")).status == 200
@@ -342,13 +342,13 @@ def test_rapid_resets_end_the_connection(site: Site, name: str) -> None:
 
 
 def test_callers_that_take_some_back_are_not_punished(site: Site) -> None:
-    """As browsers do that leave a page, and clients of streams that have what they need."""
+    """Browsers that leave a page do this, and clients that have read enough of a stream."""
     with contextlib.closing(site.call()) as caller:
         bearer = token("browser")
         for _ in range(4):
             streams = [caller.ask(head_of("/free/v2/rerank", bearer), BODY) for _ in range(80)]
             for stream in streams[:40]:
-                with contextlib.suppress(Exception):  # it may have been answered already
+                with contextlib.suppress(Exception):  # the stream may have been answered already
                     caller.h2.reset_stream(stream, 8)
             caller.flush()
             assert [caller.answer(stream).status for stream in streams[40:]] == [200] * 40
@@ -356,7 +356,7 @@ def test_callers_that_take_some_back_are_not_punished(site: Site) -> None:
 
 
 def test_streams_count_until_their_work_has_ended(site: Site) -> None:
-    """Those that were reset while the gateway works for them: others are refused, and may be sent again."""
+    """Reset streams count while the gateway works for them: others are refused, and may be sent again."""
     provider = site.providers[3]
     assert site.gateway.call("/free/v2/rerank", REQUEST, token=provider.token()).status == 200
     provider.rotate("k2")
@@ -373,14 +373,14 @@ def test_streams_count_until_their_work_has_ended(site: Site) -> None:
         found = [caller.answer(stream) for stream in more]
         assert {answered.status for answered in found if answered.reset is None} == {200}
         assert [answered.reset for answered in found if answered.reset is not None] == [7] * 20  # REFUSED_STREAM
-        # One that is reset before its identity is known is recorded without a user.
+        # A stream that is reset before its caller is known is recorded without a user.
         eventually(lambda: site.gateway.sql(resets) == [(before + 60,)])
         again = [caller.ask(head_of("/free/v2/rerank", good), BODY) for _ in range(100)]
         assert [caller.answer(stream).status for stream in again] == [200] * 100
 
 
 def test_what_was_refused_is_not_kept(site: Site) -> None:
-    """A body that is too large takes no memory from others once it was refused, also where its caller stays."""
+    """After its refusal, a large body takes no memory from others, even if its caller stays connected."""
     with contextlib.closing(site.call()) as caller:
         for _ in range(2):
             time.sleep(1.2)  # `bodies` is counted once a second

@@ -1,4 +1,4 @@
-"""A person and a machine at a real identity provider: login in a browser and by device, refresh, rotation, logout."""
+"""A person and a machine use a real identity provider: browser and device login, refresh, rotation, logout."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def gateway(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], 
 
 
 class Person:
-    """Someone with a machine of their own, on which they run `weir`."""
+    """A person who runs `weir` on their own machine."""
 
     def __init__(self, folder: Path, gateway: Gateway, name: str) -> None:
         self.home = folder / f"home-of-{name}"
@@ -64,7 +64,7 @@ class Person:
         return weir(*words, folder=self.home.parent, **{**self.environment, **environment})
 
     def log_in(self, *words: str) -> str:
-        """`weir login`, with a person who does what it says in a browser; what it printed."""
+        """Run `weir login`, follow its instructions in a browser, and return its output."""
         environment = {**os.environ, **self.environment}
         printed = ""
         process = processes.start(
@@ -84,7 +84,7 @@ class Person:
         return printed
 
     def remember(self) -> None:
-        """What is stored here must be found nowhere else."""
+        """Note the stored secrets, which must not appear anywhere else."""
         for login in self.stored().values():
             gateways.MINTED.extend(filter(None, (login["token"], login["refresh_token"])))
 
@@ -101,7 +101,7 @@ class Person:
 
 
 def expire(person: Person) -> None:
-    """Have the stored token look as if it were about to end."""
+    """Make the stored token look almost expired."""
     file = person.home / "logins.json"
     logins = person.stored()
     for login in logins.values():
@@ -132,7 +132,7 @@ def test_login_in_a_browser_and_everything_after(tmp_path: Path, gateway: Gatewa
         in alice.weir("exec", "--connection", "other", "--", "true").stderr
     )
 
-    expire(alice)  # eight processes want a token at once: the refresh token, which rotates, is used once
+    expire(alice)  # eight processes need a token at once: the rotating refresh token is used once
     before = next(iter(alice.stored().values()))["refresh_token"]
     outcomes: list[str] = []
     threads = [threading.Thread(target=lambda: outcomes.append(alice.token())) for _ in range(8)]
@@ -157,7 +157,7 @@ def test_login_on_another_device(tmp_path: Path, gateway: Gateway) -> None:
 
 
 def test_a_login_that_was_used_elsewhere_ends_and_says_so(tmp_path: Path, gateway: Gateway) -> None:
-    """A copied refresh token: the provider notices its reuse and ends the login for both."""
+    """A refresh token was copied: the provider notices its reuse and ends the login for both."""
     carol = Person(tmp_path, gateway, "carol")
     carol.log_in("--no-browser")
     expire(carol)
@@ -198,10 +198,10 @@ def test_the_refresh_token_goes_to_the_keyring_where_there_is_one(tmp_path: Path
 def test_client_credentials_opaque_tokens_and_rotation(gateway: Gateway, idp: RealProvider) -> None:
     token = idp.client_credentials(RESOURCE)
     assert gateway.call(body=BODY, token=token).status == 200
-    for _ in range(3):  # a key that is published besides the one before, then the first one goes
+    for _ in range(3):  # each rotation publishes a new key beside the one before and drops the oldest
         idp.rotate()
         assert gateway.call(body=BODY, token=idp.client_credentials(RESOURCE)).status == 200
-    assert gateway.call(body=BODY, token=token).problem == "invalid-token"  # its key is published no longer
+    assert gateway.call(body=BODY, token=token).problem == "invalid-token"  # its key is not published any more
     assert gateway.call(body=BODY, token=idp.client_credentials(RESOURCE + "opaque")).status == 200
     assert gateway.call(body=BODY, token="no-token-of-anyone-000000000").problem == "invalid-token"
     users = gateway.sql('SELECT DISTINCT "user", issuer FROM flows WHERE status = 200 ORDER BY 1')
@@ -213,7 +213,7 @@ def test_login_at_what_is_no_gateway(tmp_path: Path, upstream: Upstream, gateway
     for url, expected in (
         ("http://gateway.example", "must be https://host, or http:// on loopback"),
         (f"http://127.0.0.1:{free_port()}", "cannot be reached (ConnectError)"),
-        (f"http://127.0.0.1:{upstream.port}", "the gateway calls itself None"),
+        (f"http://127.0.0.1:{upstream.port}", "the gateway's own URL is None"),
         (f"http://localhost:{gateway.port}/nothing", "answered 404"),
     ):
         done = eve.weir("login", url)

@@ -65,13 +65,13 @@ DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 def told(body: bytes) -> str:
-    """The text that a client of a chat stream puts together."""
+    """Return the text that a client of a chat stream assembles."""
     events = [line[6:] for line in body.decode().splitlines() if line.startswith("data: {")]
     return "".join(c["delta"].get("content", "") for e in map(json.loads, events) for c in e["choices"])
 
 
 def ask(gateway: Gateway, *groups: str, path: str = "/chat/v1/chat/completions") -> socket.socket:
-    """A chat request on a connection of its own, whose answer is read piece by piece."""
+    """Send a chat request on a new connection, and read its answer piece by piece."""
     body = json.dumps(
         {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}], "metadata": {"tenant": "acme"}}
     )
@@ -99,7 +99,7 @@ def test_a_chat_stream_is_masked_while_it_comes(site: Gateway, upstream: Upstrea
 
     def answer(seen: Seen) -> Iterator[bytes]:
         yield HEAD + chunk("Write to ")
-        assert seen_first.wait(PATIENCE)  # the service says no more until the caller has the first words
+        assert seen_first.wait(PATIENCE)  # the service waits until the caller has the first words
         for piece in ("alice.sm", "ith@exam", "ple.com or", " call +44 20 7946", " 0958 tod", "ay"):
             yield chunk(piece)
         yield chunk("", "stop") + DONE
@@ -149,7 +149,9 @@ def test_what_is_held_is_let_through_in_silence_and_a_value_that_had_begun_ends_
     site.wait_for("v1/new/operation")
     ((problem, error),) = site.sql("SELECT problem, message FROM flows")
     assert (
-        problem == "upstream-unreadable" and "has begun in what was passed on of $.note" in error and "`texts`" in error
+        problem == "upstream-unreadable"
+        and "started in text of $.note that was already passed on" in error
+        and "`texts`" in error
     )
 
 

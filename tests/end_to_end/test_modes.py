@@ -1,4 +1,4 @@
-"""Every way in, with the same hostile table: nothing of it reaches a service, and the next request is unaffected."""
+"""All kinds of listeners with the hostile table: no entry reaches a service, and the next request is unaffected."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from tests.end_to_end.gateway import (
 )
 from weir.tls import ca
 
-#: Without namespaces, all ways but the transparent ones are tried, between ports of this machine.
+#: Without namespaces, the tests skip the transparent listeners and use ports of this machine.
 WHY_NOT = namespaces.unavailable()
 TRANSPARENT = 18082
 
@@ -65,10 +65,10 @@ class Site:
     secure: Upstream
     authority: Authority
     key: str
-    caller: str  # the namespace of callers; empty where there is none
+    caller: str  # the namespace of callers; empty if there is none
     own: str  # the gateway's address
-    service: str  # that of the services
-    ports: tuple[int, int, int]  # of the listeners: reverse, reverse by TLS, explicit
+    service: str  # the services' address
+    ports: tuple[int, int, int]  # ports of the listeners: reverse, reverse with TLS, explicit
     plain_name: str  # the services' host names
     secure_name: str
 
@@ -90,11 +90,11 @@ class Site:
         return hostile.Aim(self.key, host)
 
     def upstream(self, way: str) -> Upstream:
-        """The service that a good request of *way* would reach."""
+        """Return the service that a good request of *way* reaches."""
         return self.plain if way.startswith("reverse") or way in ("proxy", "transparent") else self.secure
 
     def open(self, way: str) -> socket.socket:
-        """A connection by that *way*, ready for a request."""
+        """Open a connection by *way*, ready for a request."""
         name, _, protocol = way.partition(" ")
         if name == "reverse":
             raw = self.connect(self.own, self.ports[1] if protocol else self.ports[0])
@@ -120,7 +120,7 @@ class Site:
 
 WAYS = ["reverse", "reverse TLS", "proxy", "tunnel TLS", "transparent", "transparent TLS"]
 WAYS_HTTP2 = ["reverse h2", "tunnel h2", "transparent h2"]
-#: Within a tunnel its caller is known; whatever stands in Authorization there is for the service, and taken off.
+#: Within a tunnel the caller is known. Authorization there is meant for the service, and the gateway removes it.
 GOOD_IN_A_TUNNEL = "two tokens"
 
 
@@ -139,7 +139,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
     with ExitStack() as undo:
         caller = inside = ""
         own = at = "127.0.0.1"
-        names = "localhost", "localhost"  # the only name that every machine resolves
+        names = "localhost", "localhost"  # every machine resolves this name
         ports = free_port(), free_port(), free_port()
         if not WHY_NOT:
             caller, inside, service = undo.enter_context(namespaces.three())
@@ -184,7 +184,7 @@ def usable(way: str, site: Site) -> None:
 
 
 def good(site: Site, way: str) -> bool:
-    """Whether a request that is good is answered with 200."""
+    """Return whether a good request gets 200."""
     to = site.aim(way)
     with closing(site.open(way)) as connection:
         if way.endswith("h2"):
@@ -216,12 +216,12 @@ def test_hostile_requests(site: Site, way: str) -> None:
             assert b"<html" not in answer, name
         assert len(site.plain.seen) + len(site.secure.seen) == before + 1, name
     assert good(site, way)
-    assert site.gateway.memory() < used + (80 << 20)  # of which a bomb may take 32 for a moment, and twice
+    assert site.gateway.memory() < used + (80 << 20)  # a bomb may take 32 MB of this for a moment, twice
 
 
 @pytest.mark.parametrize("way", WAYS_HTTP2)
 def test_hostile_streams(site: Site, way: str) -> None:
-    """A refusal, or the end of the connection; others are not touched."""
+    """The gateway refuses or closes the connection; other streams are not affected."""
     usable(way, site)
     to = site.aim(way)
     assert good(site, way)
@@ -240,7 +240,7 @@ def test_hostile_streams(site: Site, way: str) -> None:
 
 @pytest.mark.parametrize("way", [*WAYS, *WAYS_HTTP2])
 def test_hostile_answers(site: Site, way: str) -> None:
-    """Nothing that a service must not say reaches a caller, and neither does the credential that it was sent."""
+    """Forbidden answers of a service do not reach a caller, and neither does the credential that the service got."""
     usable(way, site)
     to, upstream = site.aim(way), site.upstream(way)
     echo = json_answer({"results": [], "echo": CREDENTIAL}, headers=f"X-Echo: Bearer {CREDENTIAL}\r\n")
@@ -268,7 +268,7 @@ def test_hostile_answers(site: Site, way: str) -> None:
 
 
 def test_a_second_request_is_judged_by_itself(site: Site) -> None:
-    """Under another's token, on the same connection: where the token is the request's, and not the tunnel's."""
+    """A second request on the same connection has another token, except in tunnels, where the tunnel's token counts."""
     for way in ("reverse", "reverse TLS", "proxy", "transparent", "transparent TLS"):
         if not site.caller and way.startswith("transparent"):
             continue
@@ -282,7 +282,7 @@ def test_a_second_request_is_judged_by_itself(site: Site) -> None:
 
 
 def test_what_the_services_have_seen_is_recorded(site: Site) -> None:
-    """One record for each, by whichever way it came."""
+    """There is one record for each request, for every kind of listener."""
     seen = len(site.plain.seen) + len(site.secure.seen)
     (count,) = site.gateway.sql("SELECT count(*) FROM flows WHERE upstream_ms IS NOT NULL")[0]
     assert count == seen

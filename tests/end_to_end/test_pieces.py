@@ -1,4 +1,4 @@
-"""Services answer in as many pieces as they like, and callers acknowledge each: bounds of callers are not theirs."""
+"""Services may answer in any number of pieces, and callers acknowledge each: bounds of callers do not apply."""
 
 import contextlib
 import gzip
@@ -32,7 +32,7 @@ BODY = json.dumps(REQUEST).encode()
 PATH = "/v1/chat/completions"
 PIECES = 20_000
 
-#: Bounds of callers that are far too narrow for what services answer here.
+#: Bounds of callers that are far too narrow for the services' answers.
 GATEWAY = """
 version: 1
 listen:
@@ -60,17 +60,17 @@ def delta(text: str) -> bytes:
     return f"data: {json.dumps({'id': 'c', 'choices': choices})}\n\n".encode()
 
 
-#: Of each media type, an answer in which nothing is to be masked. They are as long as is needed for so many pieces.
+#: For each media type, an answer without values to mask, long enough for the number of pieces.
 BODIES = {
     "application/json": json.dumps({"id": "c", "choices": [], "note": "x" * 39_960}).encode(),
-    "text/plain": b"a\n" * PIECES,  # each is let through by itself
+    "text/plain": b"a\n" * PIECES,  # each is passed on separately
     "text/event-stream": delta("word ") * 400 + b"data: [DONE]\n\n",
 }
 
 
 @dataclass
 class Site:
-    """A gateway with a service of HTTP/1.1 and one of HTTP/2, each with masks and without."""
+    """A gateway with an HTTP/1.1 and an HTTP/2 service, each with and without masks."""
 
     gateway: Gateway
     old: Upstream
@@ -140,12 +140,12 @@ def test_an_answer_in_20_000_pieces_comes_whole(site: Site, service: str, masked
 
 @pytest.mark.parametrize("speaks", ["http/1.1", "h2"])
 def test_pieces_that_come_one_by_one(site: Site, speaks: str) -> None:
-    """What has come is let through, and not kept until there is more of it."""
+    """Received pieces are passed on at once, and not kept until more arrive."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     def answer(seen: Seen) -> Iterator[bytes]:
         yield head
-        for _ in range(6000):  # each with a write of its own
+        for _ in range(6000):  # one write each
             yield b"1\r\nx\r\n"
         yield b"0\r\n\r\n"
 
@@ -154,7 +154,7 @@ def test_pieces_that_come_one_by_one(site: Site, speaks: str) -> None:
 
 
 def test_bounds_of_callers_do_not_cut_answers(site: Site) -> None:
-    """Bodies, heads and how far they may be compressed: of a service, `answer` bounds them."""
+    """`answer` bounds the bodies, heads and compression ratios of services."""
     body = json.dumps({"id": "c", "choices": [], "note": "x" * 2_000_000}).encode()
     packed = gzip.compress(body)
     fields = "".join(f"X-{n}: {'y' * 200}\r\n" for n in range(80))
@@ -167,7 +167,7 @@ def test_bounds_of_callers_do_not_cut_answers(site: Site) -> None:
 
 
 def test_a_message_in_many_parts(site: Site) -> None:
-    """A service of WebSockets may say little at a time; only parts without anything in them are counted."""
+    """A WebSocket service may send small parts; only empty parts are counted."""
     text = "word " * 2000
 
     def speak(seen: Seen) -> Iterator[bytes]:

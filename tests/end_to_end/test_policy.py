@@ -1,4 +1,4 @@
-"""Policy over the wire: what rules, limits, stops, breakers and reloads do to real requests, and what the record says of it."""
+"""Policy with real requests: the effects of rules, limits, stops, breakers and reloads, and their records."""
 
 import functools
 import json
@@ -146,7 +146,7 @@ def rerank(
 
 @functools.cache
 def _token(user: str) -> str:
-    """One for each: they live longer than the tests."""
+    """Return one token per user, which outlives the tests."""
     return token(user)
 
 
@@ -286,7 +286,7 @@ def test_errors_of_the_service_pass_response_rules(policed: Gateway, service: Up
         assert rerank(policed).status == 429
 
 
-# What a search cluster is asked.
+# Requests to a search cluster.
 
 
 def test_ndjson_reaches_the_service_as_it_was_sent(policed: Gateway, service: Upstream) -> None:
@@ -520,7 +520,7 @@ def test_a_stop_ends_what_is_under_way(policed: Gateway, service: Upstream) -> N
         weir(policed, "start", "--user", "waiting")
 
 
-# Asking why.
+# Explaining decisions.
 
 
 def test_a_recorded_request_is_explained_and_made_a_case(policed: Gateway) -> None:
@@ -543,7 +543,7 @@ def test_a_recorded_request_is_explained_and_made_a_case(policed: Gateway) -> No
 
 @pytest.fixture
 def folder(policed: Gateway) -> Iterator[Path]:
-    """The policies of the running gateway; as they were, at the end."""
+    """Yield the policies folder of the running gateway, and restore it at the end."""
     path = policed.folder / "policies" / "reranker.yaml"
     text = path.read_text()
     yield path

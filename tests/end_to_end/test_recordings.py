@@ -1,4 +1,4 @@
-"""Recordings under four workers: what was acknowledged is there, whatever happens to a worker or to the disk."""
+"""Recordings of four workers: acknowledged requests survive all failures of a worker or of the disk."""
 
 import contextlib
 import hashlib
@@ -36,13 +36,13 @@ from weir.recorder.folder import Recordings
 from weir.recorder.verify import check
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
-#: Rounds of kill -9; more are asked for with WEIR_TEST_ROUNDS=50.
+#: Rounds of kill -9. WEIR_TEST_ROUNDS=50 sets another number.
 ROUNDS = int(os.environ.get("WEIR_TEST_ROUNDS", "2"))
 SHARED = ("-n", "--set", "weir_listen=true", "--set", "weir_reuse_port=true")
 
 
 class Load:
-    """Callers that go on until they are told to stop, and remember every request that was answered with a ranking."""
+    """Callers that run until `stop`, and remember every request that was answered with a ranking."""
 
     def __init__(self, gateway: Gateway, callers: int = 6) -> None:
         self.answered: list[str] = []
@@ -58,21 +58,21 @@ class Load:
         while not self._stopping.is_set():
             try:
                 answer = self._gateway.call(body=REQUEST, token=self._token)
-            except (OSError, http.client.HTTPException):  # its worker was killed, perhaps in the middle of an answer
+            except (OSError, http.client.HTTPException):  # the worker was killed, perhaps during an answer
                 continue
             self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
             if answer.status == 200:
                 self.answered.append(answer.headers["x-request-id"])
 
     def wait_for(self, count: int) -> None:
-        """Until *count* more requests were answered."""
+        """Wait until *count* more requests are answered."""
         until, deadline = len(self.answered) + count, time.monotonic() + PATIENCE
         while len(self.answered) < until:
             assert time.monotonic() < deadline, f"{len(self.answered)} answered, {self.statuses}"
             time.sleep(0.01)
 
     def stop(self) -> set[str]:
-        """End the callers; the ids of what was answered."""
+        """Stop the callers. Return the ids of the answered requests."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -83,7 +83,7 @@ class Load:
 def fleet(
     launch: Callable[..., Gateway], folder: Path, upstream: Upstream, more: str = "", workers: int = 4
 ) -> Iterator[list[Gateway]]:
-    """Workers that share a port and a recordings folder."""
+    """Start workers that share a port and a recordings folder."""
     port = free_port()
     write_policies(folder, port, upstream.port, more)
     gateways = [launch(folder, port, *SHARED) for _ in range(workers)]
@@ -93,24 +93,24 @@ def fleet(
 
 
 def verified(recordings: Path, *kept: bytes) -> list[str]:
-    """What verification finds."""
+    """Return the findings of verification."""
     report = check(recordings, Signer(Recordings(recordings)).key, kept)
     return [f"{finding.where}: {finding.what}" for finding in report.findings]
 
 
 def opens_in_mitmdump(recordings: Path) -> None:
-    """Every file, in the stock mitmdump, with no addon of ours."""
+    """Read every file with stock mitmdump, without an addon of Weir."""
     paths = sorted((recordings / "segments").glob("*/*/*.mitm"))
     for path in random.sample(paths, min(3, len(paths))):
         done = processes.run("mitmdump", "-q", "-nr", path, folder=recordings)
         assert done.returncode == 0, done.stderr
-    recorded_flows(recordings)  # the rest by its reader: it raises where a file is torn
+    recorded_flows(recordings)  # read the other files with mitmproxy's reader, which raises if a file is torn
 
 
 def test_kill_9_loses_nothing_that_was_answered(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """Worker after worker is killed under load; the next start mends what it left, while the others go on writing."""
+    """Workers are killed one by one under load; each next start repairs the rest, while the others keep writing."""
     write = "writes: allow\nrecord: {intent: always}\n"
     with fleet(launch, tmp_path, upstream, write) as gateways:
         load = Load(gateways[0])
@@ -132,7 +132,7 @@ def test_kill_9_loses_nothing_that_was_answered(
     assert sorted(flows) == views and len(set(views)) == len(views)
     assert gateways[0].sql("SELECT count(*) FROM intents") == [(0,)]
     sent = len(upstream.seen)
-    assert len(views) >= sent  # each that reached the upstream, also those whose answer nobody got
+    assert len(views) >= sent  # all that reached the upstream, also those without a delivered answer
     assert verified(tmp_path / "recordings", *kept) == []
 
 
@@ -140,7 +140,7 @@ def test_kill_9_loses_nothing_that_was_answered(
 def test_a_folder_that_takes_no_more_refuses_and_recovers(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """Four workers on one small disk: it is full, then read-only, then the folder is moved away, then it is emptied."""
+    """Four workers use one small disk: it becomes full, then read-only; then the folder is moved away, then emptied."""
     disk = tmp_path / "disk"
     disk.mkdir()
     needs.mount("-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk))
@@ -162,7 +162,7 @@ def test_a_folder_that_takes_no_more_refuses_and_recovers(
             (disk / "filler").unlink()
             load.wait_for(30)
 
-            # Another mount before it: files are open in the first, so that it cannot be made read-only itself.
+            # A second mount hides the first, which cannot be made read-only because files in it are open.
             assert os.system(f"mount --bind '{recordings}' '{recordings}'") == 0
             assert os.system(f"mount -o remount,ro,bind '{recordings}'") == 0
             refused(load)
@@ -187,14 +187,14 @@ def test_a_folder_that_takes_no_more_refuses_and_recovers(
             load.wait_for(30)
             answered = load.stop() - refused_or_not
         after = {row[0] for row in gateways[0].sql("SELECT request_id FROM flows")}
-        assert len(answered - after) <= 6  # those that were answered while the folder went
+        assert len(answered - after) <= 6  # requests that were answered during the removal
         assert any("no tombstone says why" in finding for finding in verified(recordings))
     finally:
         os.system(f"umount -l '{disk}'")
 
 
 def refused(load: Load) -> None:
-    """Until nothing passes any more."""
+    """Wait until every request is refused."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         before = len(load.answered)
@@ -207,7 +207,7 @@ def refused(load: Load) -> None:
 def test_what_is_sent_or_streams_is_on_record_before(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """A write is on disk when the upstream gets it, a stream when its first byte is delivered; killed then, it is seen."""
+    """A write is recorded before it is sent, a stream before its first byte; after a kill, both are visible."""
     port = free_port()
     write_policies(tmp_path, port, upstream.port, "unknown_operations: allow\nwrites: allow\n")
     gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
@@ -225,7 +225,7 @@ def test_what_is_sent_or_streams_is_on_record_before(
     deadline = time.monotonic() + PATIENCE
     while not gateway.sql("SELECT count(*) FROM intents")[0][0] and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert seen == [[]]  # a ranking is not announced before it is sent; that it streams is, before its first byte
+    assert seen == [[]]  # a ranking has no intent before it is sent; a stream has one before its first byte
     assert gateway.sql("SELECT operation FROM intents") == [("rerank",)]
     gateway.stop(signal.SIGKILL)
     again = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
@@ -241,7 +241,7 @@ def test_what_is_sent_or_streams_is_on_record_before(
 def test_a_restart_signs_nothing_that_the_gateway_did_not_write(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """Killed; then somebody who can write to the folder, and has no key, plants exchanges that never were."""
+    """After a kill, an attacker with write access to the folder, but without a key, plants false exchanges."""
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
     gateway = launch(tmp_path, port, *SHARED)
@@ -289,7 +289,7 @@ def _quietly(call: Callable[[], Any]) -> None:
 
 
 def test_bodies_may_be_left_out(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
-    """With digests, equal bodies can be told; without recording, only refusals are written."""
+    """With digests, equal bodies are recognisable; without recording, only refusals are written."""
     port = free_port()
     write_policies(tmp_path, port, upstream.port, "record: {bodies: digest, durability: synced}\n")
     gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
@@ -311,14 +311,14 @@ def test_bodies_may_be_left_out(tmp_path: Path, upstream: Upstream, launch: Call
 
 
 def weir(folder: Path, *arguments: str, code: int = 0) -> str:
-    """A command; what it prints."""
+    """Run a command and return its output."""
     done = CliRunner().invoke(app, [*arguments, "--recordings", str(folder / "recordings")])
     assert done.exit_code == code, done.output
     return done.stdout
 
 
 def weir_output(folder: Path, *arguments: str) -> str:
-    """What a command prints, also where it fails."""
+    """Return the output of a command, even if it fails."""
     return CliRunner().invoke(app, [*arguments, "--recordings", str(folder / "recordings")]).output
 
 
@@ -428,23 +428,21 @@ def test_erasure_leaves_nothing_of_a_person_and_what_is_left_verifies(
     assert proof["request_id"] == other
 
 
-def test_the_page_in_the_readme_checks_a_proof(
+def test_the_program_in_the_documentation_checks_a_proof(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """With nothing but Python's standard library; and says no to what was changed."""
+    """The page needs only Python's standard library, and refuses a changed proof."""
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
     gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
     ids = [gateway.call(body=REQUEST, token=token()).headers["x-request-id"] for _ in range(5)]
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    page = readme.partition("```python\n# check_proof.py")[2].partition("\n```")[0]
-    (tmp_path / "check_proof.py").write_text("# check_proof.py" + page)
+    program = Path(__file__).resolve().parents[2] / "docs/evidence/check_proof.py"
     key = weir(tmp_path, "evidence", "key").strip()
 
     def checked(proof: dict[str, Any]) -> bool:
         (tmp_path / "proof.json").write_text(json.dumps(proof))
         done = subprocess.run(
-            [sys.executable, "-I", tmp_path / "check_proof.py", tmp_path / "proof.json", key],
+            [sys.executable, "-I", program, tmp_path / "proof.json", key],
             capture_output=True,
             text=True,
             check=False,

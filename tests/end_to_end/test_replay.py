@@ -16,7 +16,7 @@ MASKED = {"model": "m", "query": "weir", "documents": [{"text": "a mill", "user_
 
 @pytest.fixture
 def recording(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> Path:
-    """A recording of one plain and one masked rerank, and of a refused one."""
+    """Make a recording of a plain, a masked and a refused rerank."""
     port = free_port()
     write_policies(tmp_path, port, upstream.port, MASKS)
     gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
@@ -61,7 +61,7 @@ def test_served_back_while_the_upstream_is_down(
         "--set", "keepserving=true", "--set", "server_replay_extra=404",
     )  # fmt: skip
     assert gateway.call(body=MASKED, token=token()).json["results"][0]["index"] == 1
-    assert gateway.call(body=PLAIN).problem == "credentials-required"  # a replay gives nobody access
+    assert gateway.call(body=PLAIN).problem == "credentials-required"  # a replay grants no access
     assert gateway.call(body=PLAIN, token=token()).json["results"][0]["relevance_score"] == 0.9
     assert gateway.call(body={**PLAIN, "query": "other"}, token=token()).problem == "not-recorded"
     assert gateway.call(body=PLAIN, token=token()).problem == "not-recorded"  # used up, as stock -S does
@@ -72,7 +72,7 @@ def test_served_back_while_the_upstream_is_down(
 def test_a_replay_never_turns_a_refusal_into_an_answer(
     recording: Path, tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """Server replay answers after policy and would put its response over a refusal; the gate puts ours back."""
+    """Server replay answers after policy and could replace a refusal with its response; the gate restores the refusal."""
     gateway = restart(
         tmp_path, upstream, launch, "-n", "--set", "weir_listen=true", "-S", str(recording), "--set", "keepserving=true"
     )
@@ -90,7 +90,7 @@ def test_sent_again_by_an_operator(
         tmp_path, upstream, launch, "-n", "-C", str(recording), environment={"WEIR_TOKEN": token("operator")}
     )
     gateway.process.wait(timeout=PATIENCE)
-    # The plain one goes; the refused one has no body left; the masked one would not be what was sent.
+    # The plain request is sent. The refused one has no body left. The masked one differs from the original.
     assert len(upstream.seen) == reached + 1
     assert json.loads(upstream.seen[-1].body) == PLAIN
     assert upstream.seen[-1].headers["authorization"].startswith("Bearer sk-")
@@ -129,7 +129,7 @@ def test_an_operator_is_judged_like_any_caller(
 def test_stock_mitmdump_serves_back_what_was_not_masked(
     recording: Path, tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """No addon of ours: the recorded request is the upstream's, so stock -S in front of the upstream matches it."""
+    """Without an addon of Weir, stock -S matches, because the recorded request is the one that the upstream received."""
     port, reached = free_port(), upstream.connections
     gateway = launch(
         tmp_path, port, "--mode", f"reverse:http://127.0.0.1:{upstream.port}@127.0.0.1:{port}", "-S", str(recording),

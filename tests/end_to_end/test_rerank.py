@@ -1,5 +1,5 @@
-"""The scenes of the demo as stories: this caller, this policy, this request; what the upstream saw, what the
-caller got, what the record holds."""
+"""The scenes of the demo as tests: a caller, a policy and a request; then the request at the upstream, the
+caller's answer, and the record."""
 
 import base64
 import gzip
@@ -47,7 +47,7 @@ REQUEST = {"model": "m", "query": "weir", "documents": DOCUMENTS, "top_n": 2, "r
 
 
 def echo(seen: object) -> bytes:
-    """A reranker that returns the documents, last first."""
+    """Answer as a reranker with the documents in reverse order."""
     documents = json.loads(seen.body)["documents"]  # type: ignore[attr-defined]
     order = reversed(range(len(documents)))
     return json_answer({"id": "r", "results": [
@@ -187,7 +187,7 @@ def test_a_burst_is_limited_per_user(gateway: Gateway, upstream: Upstream) -> No
     assert refused.headers["ratelimit"].startswith('"reranker-requests-per-user-1";r=0;')
     assert len(upstream.seen) == answered
     assert gateway.call(body=REQUEST, token=token("carol")).status == 200
-    time.sleep(int(refused.headers["retry-after"]))  # what the answer promises
+    time.sleep(int(refused.headers["retry-after"]))  # the time that the answer states
     assert gateway.call(body=REQUEST, token=alice).status == 200
 
 

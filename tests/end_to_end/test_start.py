@@ -1,4 +1,4 @@
-"""Bad input at start: one clear line, a non-zero exit, no traceback, no listener left. And workers, and stopping."""
+"""Bad input at start gives one clear line, a non-zero exit code, no traceback and no listener. Also workers and stop."""
 
 import http.client
 import os
@@ -31,7 +31,7 @@ REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 
 
 def run(folder: Path, program: Program, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run a program that is expected to end. Return its exit code and all output."""
+    """Run a program that must end. Return its exit code and output."""
     env = {"TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
     done = processes.run(program, *arguments, folder=folder, environment=env)
     return done.returncode, done.stdout + done.stderr
@@ -46,7 +46,7 @@ def executed(folder: Path, program: Program, *arguments: str, **environment: str
 
 
 def both(folder: Path, port: int, expected: str, how: Callable[..., tuple[int, str]] = run, **environment: str) -> None:
-    """Neither `weir run` nor mitmdump starts, and both say why in one line."""
+    """Check that `weir run` and mitmdump refuse to start, and that both print the reason in one line."""
     for program, *arguments in (["weir", "run"], ["mitmdump", "-n", "--set", "weir_listen=true", "-s", str(BUNDLE)]):
         code, output = how(folder, program, *arguments, **environment)
         assert code == (2 if program == "weir" else 1), output
@@ -58,7 +58,7 @@ def both(folder: Path, port: int, expected: str, how: Callable[..., tuple[int, s
 
 def test_no_policies(tmp_path: Path) -> None:
     both(
-        tmp_path, free_port(), "create it, or name another with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
+        tmp_path, free_port(), "create it, or set another one with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_an_unreadable_key(tmp_path: Path) -> None:
     home.mkdir()
     (home / "local-issuer.pem").write_text("not a key")
     (home / "local-issuer.pem").chmod(0o644)
-    both(tmp_path, port, "local-issuer.pem: readable by others; run: chmod 600", WEIR_HOME=str(home))
+    both(tmp_path, port, "local-issuer.pem: other users can read it; run: chmod 600", WEIR_HOME=str(home))
     (home / "local-issuer.pem").chmod(0o600)
     both(tmp_path, port, "policies/gateway.yaml:4:11: issuers[0]: ", WEIR_HOME=str(home))
 
@@ -143,7 +143,7 @@ def test_options_that_closedness_needs_are_set_whatever_was_asked_for(
     )  # fmt: skip
     with socket.create_connection(("127.0.0.1", port)):
         assert gateway.call(body=REQUEST).problem == "credentials-required"
-        assert upstream.connections == 0  # an eager gateway would have dialled
+        assert upstream.connections == 0  # a gateway that connects early would have connected
     assert gateway.call(body=REQUEST, token=token()).status == 200
     gateway.stop()
 

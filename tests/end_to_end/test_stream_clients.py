@@ -1,6 +1,6 @@
-"""Official SDKs read streams through the gateway: everything is as without it, but for masked values.
+"""Official SDKs read the same streams through the gateway as without it, except for masked values.
 
-The service replays the units of a shape, each as a chunk of its own. The SDK reads them directly, and then through Weir.
+The service replays the units of a shape, one per chunk. The SDK reads them directly, and then through Weir.
 """
 
 import json
@@ -18,7 +18,7 @@ from tests.masking.shapes import SHAPES, at, note
 from weir.masking.masker import mask_text
 from weir.masking.walk import Report
 
-#: What SDKs import uses, on newer versions of Python.
+#: Warnings from imports of SDKs on newer versions of Python.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 BY_NAME = {shape.name: shape for shape in SHAPES}
@@ -33,7 +33,7 @@ match: {{path: /{profile}}}
 access: {{groups: [search]}}
 masks: [{{detect: [all], with: redact}}]
 """
-#: Operations that no built-in profile covers: only what a profile must say.
+#: A minimal profile of operations that no built-in profile covers.
 OPERATIONS = """
 profile: clients
 title: What the SDKs of the tests call
@@ -76,13 +76,13 @@ HELLO = [{"role": "user", "content": "hi"}]
 
 
 def blank(found: Any) -> Any:
-    """An object of an SDK as plain data."""
+    """Return an SDK's object as plain data."""
     if hasattr(found, "model_dump"):
         return json.loads(json.dumps(found.model_dump(mode="json", warnings=False)))
     return json.loads(json.dumps(asdict(found) if is_dataclass(found) and not isinstance(found, type) else found))
 
 
-# One function an SDK and way of reading: what it yields for the stream at *url*, and last what it has put together.
+# One function per SDK and way of reading. It yields the objects of the stream at *url*, and the assembled result last.
 
 
 def openai_chat(url: str, key: str) -> Iterator[Any]:
@@ -149,7 +149,7 @@ def google_generate(url: str, key: str) -> Iterator[Any]:
     client = genai.Client(api_key="unused", http_options=options)
     try:
         for response in client.models.generate_content_stream(model="gemini-2.5-flash", contents="hi"):
-            response.sdk_http_response = None  # the head, which has the gateway's own fields
+            response.sdk_http_response = None  # the head contains header fields of the gateway
             yield response
     finally:
         client.close()
@@ -193,8 +193,8 @@ def huggingface_chat(url: str, key: str) -> Iterator[Any]:
 class Client:
     """An SDK that reads one shape.
 
-    ``told`` is the place of the text's pieces in its objects, ``whole`` are places of the same text in other objects:
-    paths, in which ``*`` stands for any number. ``only``, a path and a value, selects the objects with pieces.
+    ``told`` is the path of the text's pieces in its objects, ``whole`` are paths of the complete text in other objects.
+    In paths, ``*`` stands for any index. ``only``, a path and a value, selects the objects with pieces.
     """
 
     package: str
@@ -205,7 +205,7 @@ class Client:
     only: tuple[str, Any] | None = None
 
     def text(self, found: list[Any]) -> str:
-        """The text that its objects tell in pieces."""
+        """Return the text of all pieces in its objects."""
         chosen = [o for o in found if self.only is None or _found(o, self.only[0]) == self.only[1]]
         pieces = [_found(o, self.told) for o in chosen]
         text = "".join(p for p in pieces if isinstance(p, str))
@@ -274,7 +274,7 @@ def site(
 
 
 def read(client: Client, pieces: list[str], site: Gateway, service: Upstream) -> tuple[list[Any], list[Any]]:
-    """What the SDK yields directly, and through the gateway."""
+    """Return the SDK's objects of the direct stream, and of the stream through the gateway."""
     if reason := needs.client(client.package):
         pytest.skip(reason)
     shape = BY_NAME[client.shape]
@@ -294,7 +294,7 @@ def read(client: Client, pieces: list[str], site: Gateway, service: Upstream) ->
 
 
 def differences(one: Any, other: Any, path: str = "") -> set[str]:
-    """The paths at which two documents differ."""
+    """Return the paths at which two documents differ."""
     if type(one) is dict and type(other) is dict:
         members = {**one, **other}
         absent = object()

@@ -1,4 +1,4 @@
-"""Callers that know of no gateway, in a network of their own: three namespaces, real TLS, rules of the kernel's."""
+"""Unchanged callers in their own network: three namespaces, real TLS, real rules of the kernel."""
 
 import json
 import os
@@ -50,7 +50,7 @@ access: {{groups: [keys/search, mtls/search, lab/bench]}}
 
 @dataclass
 class Site:
-    """The three namespaces, and what runs in them."""
+    """The three namespaces, and the processes in them."""
 
     caller: str
     inside: str
@@ -66,7 +66,7 @@ class Site:
     def curl(
         self, url: str, *more: str, at: str = "10.77.2.2", trust: Path | None = None, key: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """What curl gets, in the caller's network, with its own idea of where the host is."""
+        """Run curl in the caller's network, optionally with another address for the host."""
         host = url.split("/")[2]
         command = ["curl", "-sS", "-m", "10", "-w", "\n%{http_code}", "--cacert", str(trust or ca.certificate_path())]
         command += ["--resolve", f"{host}:443:{at}", "--resolve", f"{host}:80:{at}"]
@@ -75,7 +75,7 @@ class Site:
         return namespaces.run(*command, inside=self.caller, check=False)
 
     def status(self, url: str, *more: str, at: str = "10.77.2.2", key: bool = True) -> int:
-        """Its status; 0 where the connection was closed without an answer."""
+        """Return its status; 0 if the connection was closed without an answer."""
         return int(self.curl(url, *more, at=at, key=key).stdout.rpartition("\n")[2])
 
     def client(self, issued: Issued) -> list[str]:
@@ -143,12 +143,12 @@ def test_a_caller_that_knows_nothing_is_judged_and_recorded(site: Site) -> None:
 
 
 def test_who_a_caller_is(site: Site) -> None:
-    """A token, a certificate, or, weakly, where they are: in this order; and else nobody."""
+    """A token, a certificate or, weakest, the network identifies a caller, in this order; otherwise there is none."""
     assert site.status(RERANK, key=False) == 401
     vendor = ["-H", "Authorization: Bearer of-the-vendor"]
     assert site.status(RERANK, *vendor, key=False) == 401
     lab = ["--interface", "10.77.1.3"]
-    assert site.status(RERANK, *lab, key=False) == 200  # and what it sends to the service does not matter
+    assert site.status(RERANK, *lab, key=False) == 200  # its own credential for the service does not matter
     assert site.status(RERANK, *lab, *vendor, key=False) == 200
     assert b"of-the-vendor" not in site.rerank.seen[-1].raw
     good = site.client(site.people.issue("spiffe://acme/search/ranker", usage=CLIENT))
@@ -164,7 +164,7 @@ def test_who_a_caller_is(site: Site) -> None:
     before = len(site.rerank.seen)
     for name, issued in others.items():
         assert site.status(RERANK, *site.client(issued), key=False) == (403 if "group" in name else 401), name
-        # a certificate that is not believed is no worse than none: it does not fall back on where it comes from
+        # an untrusted certificate is refused: the network does not identify its caller instead
         assert site.status(RERANK, *site.client(issued), *lab, key=False) in (401, 403), name
     assert len(site.rerank.seen) == before
     query = "SELECT DISTINCT issuer, user FROM flows WHERE status = 200 AND issuer <> 'keys' ORDER BY ALL"
@@ -172,18 +172,18 @@ def test_who_a_caller_is(site: Site) -> None:
 
 
 def test_only_the_kernel_is_believed(site: Site) -> None:
-    """Neither Host nor SNI leads anywhere: the address that was called does, and the two must agree with it."""
+    """The called address alone selects the service; Host and SNI must agree with it."""
     before = [len(u.seen) for u in (site.rerank, site.plain, site.pinned, site.unknown)], site.unknown.connections
     assert site.status(RERANK, "-H", "Host: evil.example") == 421
     assert site.status(RERANK, "-H", "Host: plain.example") == 421
     assert site.status("https://evil.example/v2/rerank") == 0  # the address is known, the name is not
     assert site.status(RERANK, at="10.77.2.4") == 0  # the name is known, the address is not
-    assert site.status(RERANK, at="10.77.2.3") == 0  # another's address
+    assert site.status(RERANK, at="10.77.2.3") == 0  # the address of another service
     assert site.status("https://unknown.example/v2/rerank", at="10.77.2.4") == 0
     assert site.status("http://plain.example/v2/rerank", "-H", "Host: rerank.example") == 421
     assert site.status("http://rerank.example/v2/rerank", at="10.77.2.4") in (0, 403, 421)
     assert site.status("https://10.77.2.2/v2/rerank", "-k") in (0, 421)
-    # nor does the gateway's own port lead anywhere, not even back to itself
+    # the gateway's own port reaches no service, and not the gateway either
     assert site.status("http://plain.example/v2/rerank", "--connect-to", f"::10.77.1.1:{PORT}") == 0
     assert (
         [len(u.seen) for u in (site.rerank, site.plain, site.pinned, site.unknown)],
@@ -195,7 +195,7 @@ def test_only_the_kernel_is_believed(site: Site) -> None:
 
 def test_what_is_passed_keeps_its_own_certificate(site: Site) -> None:
     pinned = "https://pinned.example/anything"
-    assert site.curl(pinned, at="10.77.2.3").returncode != 0  # it is not ours
+    assert site.curl(pinned, at="10.77.2.3").returncode != 0  # not the gateway's certificate
     done = site.curl(pinned, at="10.77.2.3", trust=site.services.path)
     assert done.stdout.endswith("200") and b"/anything" in site.pinned.seen[-1].head
     deadline = time.monotonic() + PATIENCE
@@ -208,10 +208,10 @@ def test_what_is_passed_keeps_its_own_certificate(site: Site) -> None:
 def test_rules_are_removed(site: Site) -> None:
     redirect("remove", site.inside)
     connections = site.rerank.connections
-    assert site.curl(RERANK, trust=site.services.path, key=False).stdout.endswith("200")  # straight to the service
+    assert site.curl(RERANK, trust=site.services.path, key=False).stdout.endswith("200")  # without the gateway
     assert site.rerank.connections == connections + 1
     redirect("apply", site.inside)
-    redirect("apply", site.inside)  # twice is once
+    redirect("apply", site.inside)  # applying twice has no further effect
     rules = namespaces.run("iptables", "-t", "nat", "-S", inside=site.inside).stdout
     assert rules.count("--to-ports 8082") == 1
 
@@ -227,7 +227,7 @@ def test_rules_of_nftables(site: Site) -> None:
 
 
 def test_a_caller_that_closes_is_closed(site: Site) -> None:
-    """By TLS and without, of HTTP/1.1 and 1.0: curl would wait for more otherwise."""
+    """With and without TLS, HTTP/1.1 and 1.0: otherwise curl would wait for more."""
     for url in (RERANK, "http://plain.example/v2/rerank"):
         for asked in (
             ["--http1.1", "-H", "Connection: Close"],

@@ -1,4 +1,4 @@
-"""What callers and services claim on the wire: it has no effect, and each answer is that of its request."""
+"""False claims of callers and services have no effect, and each answer belongs to its request."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ def head(*lines: str, line: str = "POST /reranker/v2/rerank HTTP/1.1", host: str
 def shared(
     tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]
 ) -> Iterator[tuple[Gateway, Upstream]]:
-    """One gateway for all cases: the next request must be unaffected."""
+    """Yield one gateway for all cases, because the next request must be unaffected."""
     folder, upstream, port = tmp_path_factory.mktemp("wire"), Upstream(), free_port()
     write_policies(folder, port, upstream.port)
     gateway = launch(folder, port, "-n", "--set", "weir_listen=true")
@@ -101,7 +101,7 @@ def test_a_caller_that_leaves_is_recorded(shared: tuple[Gateway, Upstream]) -> N
 
 
 def ask(connection: socket.socket, query: str) -> bytes:
-    """One request on a connection that stays; its answer, head and all."""
+    """Send a request on a persistent connection, and return its answer with the head."""
     body = json.dumps({**REQUEST, "query": query}).encode()
     connection.sendall(head(f"Content-Length: {len(body)}") + body)
     received = b""
@@ -118,7 +118,7 @@ def ask(connection: socket.socket, query: str) -> bytes:
     "early", [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 102 P\r\n\r\n" * 3]
 )  # fmt: skip
 def test_what_a_service_says_before_its_answer_is_passed_over(shared: tuple[Gateway, Upstream], early: bytes) -> None:
-    """And its answer is that of the request that it is of."""
+    """The answer still belongs to its own request."""
     gateway, upstream = shared
 
     def answer(seen: Seen) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Logging in when somebody interferes: other people's answers, another provider's, a provider that lies."""
+"""Login with interference: answers of other people, of another provider, and of a provider that lies."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ def endpoints(idp: Provider, *, names_itself: bool = False) -> server.Provider:
 
 
 def answering(*answers: Callable[[dict[str, str]], dict[str, str]]) -> Callable[[str], None]:
-    """A browser that comes back with each of *answers* in turn, made from the request's own parameters."""
+    """Simulate a browser that returns with each of *answers* in turn, made from the request's own parameters."""
 
     def show(url: str) -> None:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
@@ -95,13 +95,13 @@ def test_tokens_that_are_not_taken(tokens: Any, says: str, idp: Provider) -> Non
 
 def test_an_id_token_of_another_login_is_not_taken(idp: Provider) -> None:
     body = json.dumps({"access_token": "t", "id_token": idp.token(nonce="another")}).encode()
-    with idp.behaving("/token", Behaviour(body=body)), pytest.raises(LoginError, match="not the answer to this login"):
+    with idp.behaving("/token", Behaviour(body=body)), pytest.raises(LoginError, match="does not belong to this login"):
         flows.authorization_code(OPTION, endpoints(idp), answering(good))
 
 
 def test_nobody_comes(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows, "PATIENCE", 0.2)
-    with pytest.raises(LoginError, match="nobody logged in"):
+    with pytest.raises(LoginError, match="no login within"):
         flows.authorization_code(OPTION, endpoints(idp), lambda url: None)
 
 
@@ -135,9 +135,9 @@ def test_the_device_flow_keeps_asking_and_ends(idp: Provider, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({"issuer": "https://evil.example"}, "another issuer's"),
+        ({"issuer": "https://evil.example"}, "belongs to another issuer"),
         ({"issuer": "{url}", "token_endpoint": "http://idp.example/token"}, "the token endpoint of .* is not https"),
-        ([], "no JSON object"),
+        ([], "without a JSON object"),
     ],
 )
 def test_discovery_that_is_not_believed(document: Any, says: str, idp: Provider) -> None:

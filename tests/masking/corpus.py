@@ -1,18 +1,18 @@
-"""A seeded corpus of what passes through rerank, search and LLM APIs, with every personal datum and secret marked.
+"""A seeded corpus of typical texts for rerank, search and LLM APIs, with every personal datum and secret marked.
 
-It models the world and no detector of it: support tickets, e-mails, chats, logs, tables and code in sixteen locales,
-as plain text and in the JSON that such services exchange. Each sample says where its values stand. A value is what a
-reasonable reader would want masked: checksummed identifiers are valid, bare runs of digits stand near the words that
-give them away, and formats that speak for themselves often stand alone.
+It models the world, not a detector: support tickets, e-mails, chats, logs, tables and code in sixteen locales, as plain
+text and in the JSON of such services. Each sample lists the places of its values. A value is anything that a reasonable
+reader would mask: identifiers have valid checksums, bare runs of digits are near the words that identify them, and
+specific formats often have no word nearby.
 
-Everything else is meant to be left alone: hashes, versions, scores, order numbers, placeholders, numbers whose
-checksum is wrong. About a third of the samples hold nothing but that, and most of the others mix some in.
+Everything else must be kept: hashes, versions, scores, order numbers, placeholders, numbers with a wrong checksum.
+About a third of the samples contain only such text, and most other samples contain some.
 
-What the labels leave out: names and addresses (no kind of their own here), values that only look like test data
-(none are made), and loopback addresses, on which readers differ.
+The labels omit: names and addresses (they have no kind), values that only look like test data (there are none), and
+loopback addresses, on which readers differ.
 
-While a document is put together its values carry marks from Unicode's private use area, so that templates nest
-freely; `_finish` takes them out and notes the places.
+While a document is built, its values carry marks from Unicode's private use area, so that templates can be nested;
+`_finish` removes the marks and notes the places.
 """
 
 import base64
@@ -38,7 +38,7 @@ KINDS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One thing that must be found: where it stands, and what it is."""
+    """One value that must be found: its place and its kind."""
 
     kind: str
     text: str
@@ -49,7 +49,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A document and everything in it that must be found; a hard negative has no values."""
+    """A document and its values that must be found; a hard negative has none."""
 
     form: Literal["text", "json"]
     locale: str
@@ -62,7 +62,7 @@ class Sample:
 
 
 def luhn_digit(body: str) -> str:
-    """The digit that makes `body` and it pass Luhn's check (cards, SIN, South African ID, personnummer)."""
+    """Return the digit that makes `body` pass Luhn's check (cards, SIN, South African ID, personnummer)."""
     total = 0
     for place, char in enumerate(reversed(body)):
         doubled = int(char) * 2 if place % 2 == 0 else int(char)
@@ -71,17 +71,17 @@ def luhn_digit(body: str) -> str:
 
 
 def weighted(body: str, weights: tuple[int, ...]) -> int:
-    """The sum of the digits, each times its weight."""
+    """Return the sum of the digits, each multiplied by its weight."""
     return sum(int(digit) * weight for digit, weight in zip(body, weights, strict=True))
 
 
 def iban_digits(country: str, bban: str) -> str:
-    """ISO 13616: 98 minus the rest by 97 of the account, the country and two zeros, letters as 10 to 35."""
+    """ISO 13616: 98 minus the remainder mod 97 of account, country and two zeros; letters are 10 to 35."""
     return f"{98 - int(''.join(str(int(char, 36)) for char in f'{bban}{country}00')) % 97:02d}"
 
 
 def cpf_digits(body: str) -> str:
-    """Two digits by 11, the second over the first."""
+    """Two digits mod 11, the second over the first."""
     for _ in range(2):
         rest = weighted(body, tuple(range(len(body) + 1, 1, -1))) % 11
         body += "0" if rest < 2 else str(11 - rest)
@@ -89,24 +89,24 @@ def cpf_digits(body: str) -> str:
 
 
 def bsn_digit(body: str) -> str | None:
-    """The eleven-proof: weights 9 to 2, the last digit counts -1."""
+    """The eleven-test: weights 9 to 2, and -1 for the last digit."""
     rest = weighted(body, (9, 8, 7, 6, 5, 4, 3, 2)) % 11
     return None if rest == 10 else str(rest)
 
 
 def nhs_digit(body: str) -> str | None:
-    """By 11 with weights 10 to 2; a check of ten is not issued."""
+    """Mod 11 with weights 10 to 2; a check of ten is not issued."""
     check = 11 - weighted(body, (10, 9, 8, 7, 6, 5, 4, 3, 2)) % 11
     return None if check == 10 else str(check % 11)
 
 
 def pesel_digit(body: str) -> str:
-    """Weights 1, 3, 7, 9 in turn, by 10."""
+    """Repeated weights 1, 3, 7, 9, mod 10."""
     return str(-weighted(body, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3)) % 10)
 
 
 def fodselsnummer_digits(body: str) -> str | None:
-    """Two digits by 11; where either would be ten the number is not issued."""
+    """Two digits mod 11; a number with a digit of ten is not issued."""
     first = -weighted(body, (3, 7, 6, 1, 8, 9, 4, 5, 2)) % 11
     if first == 10:
         return None
@@ -115,7 +115,7 @@ def fodselsnummer_digits(body: str) -> str | None:
 
 
 def rrn_digit(body: str) -> str:
-    """Weights 2 to 9, then 2 to 5, by 11."""
+    """Weights 2 to 9, then 2 to 5, mod 11."""
     return str((11 - weighted(body, (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)) % 11) % 10)
 
 
@@ -134,17 +134,17 @@ def steuer_id_digit(body: str) -> str:
 
 
 def dni_letter(number: int) -> str:
-    """The letter by 23."""
+    """The letter mod 23."""
     return "TRWAGMYFPDXBNJZSQVHLCKE"[number % 23]
 
 
 def hetu_char(body: str) -> str:
-    """The control character by 31 over date and individual number."""
+    """The control character mod 31 over date and individual number."""
     return "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(body) % 31]
 
 
 def nir_key(body: str) -> str:
-    """97 minus the rest by 97; Corsica's departments count as 19 and 18."""
+    """97 minus the remainder mod 97; Corsica's departments count as 19 and 18."""
     return f"{97 - int(body.replace('2A', '19').replace('2B', '18')) % 97:02d}"
 
 
@@ -176,7 +176,7 @@ _FISCAL_ODD = dict(
 
 
 def fiscal_letter(body: str) -> str:
-    """Places counted from one: odd ones by the ministry's table, even ones by their own value, by 26."""
+    """Positions from one: odd ones by the ministry's table, even ones by their value, mod 26."""
     total = 0
     for place, char in enumerate(body, start=1):
         total += _FISCAL_ODD[char] if place % 2 else int(char) if char.isdigit() else ord(char) - ord("A")
@@ -188,7 +188,7 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
 def base58check(payload: bytes) -> str:
-    """Version and hash with four bytes of a double SHA-256."""
+    """Version and hash, with four bytes of a double SHA-256."""
     payload += hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4]
     number, text = int.from_bytes(payload), ""
     while number:
@@ -216,7 +216,7 @@ def segwit(version: int, program: bytes) -> str:
 
 
 def keccak256(message: bytes) -> bytes:
-    """Keccak as Ethereum has it, before SHA-3 changed the padding; one block is enough here."""
+    """Keccak as in Ethereum, before SHA-3 changed the padding; one block suffices here."""
     mask = (1 << 64) - 1
     block = bytearray(message) + bytes(136 - len(message))
     block[len(message)] ^= 0x01
@@ -251,18 +251,18 @@ def keccak256(message: bytes) -> bytes:
 
 
 def eip55(address: str) -> str:
-    """The case of an Ethereum address's letters as EIP-55 has it."""
+    """The letter case of an Ethereum address by EIP-55."""
     digest = keccak256(address.encode()).hex()
     return "0x" + "".join(c.upper() if int(d, 16) > 7 else c for c, d in zip(address, digest, strict=False))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Languages. In templates {V} is the value, {L} its word, and other names in braces are made on the spot.
+# Languages. In templates {V} is the value, {L} its word; other names in braces are generated.
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """How people of one language write about themselves, and about everything else."""
+    """Sentences of one language about people, and about everything else."""
 
     months: str
     dates: tuple[str, ...]  # DD MM YYYY YY; D and M without zeros; MON the month's name
@@ -1022,12 +1022,12 @@ LANGUAGES: dict[str, Language] = {
 LOCALES: tuple[str, ...] = tuple(LANGUAGES)
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Words and formats that belong to a kind
+# Words and formats of a kind
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What an identifier is called at home and elsewhere, and in JSON."""
+    """The names of an identifier in its country, in other languages, and in JSON."""
 
     homes: tuple[str, ...]
     local: tuple[str, ...]
@@ -1065,7 +1065,7 @@ IDS: dict[str, Words] = {
                         ("aadhaar", "aadhaar_number", "aadhaarNo", "aadhar")),
 }  # fmt: skip
 
-# Where several variants of a kind go by different words, the variant follows a colon.
+# If variants of a kind have different words, the variant follows a colon.
 WORDS: dict[str, tuple[str, ...]] = {
     "iban": ("IBAN", "IBAN", "iban"),
     "url_credentials": ("Connection string", "DSN", "Database URL", "Proxy", "remote"),
@@ -1105,7 +1105,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 NEUTRAL_KEYS = ("value", "note", "ref", "input", "comment", "content", "description", "raw", "title", "contact")
 
-# '#' is any digit, '%' one from 1 to 9, '!' one from 2 to 9. What speaks for itself, then what stands near its words.
+# '#' is any digit, '%' one from 1 to 9, '!' one from 2 to 9. First specific formats, then others.
 PHONES: dict[str, tuple[str, str]] = {
     "en_US": ("(!##) !##-####|!##-!##-####|+1 !##-!##-####|+1 (!##) !##-####|+1!##!######|+1.!##.!##.####|(555) !##-####"
               "|(!##) !##-#### x###|1-!##-!##-####|+1-!##-!##-####",
@@ -1148,7 +1148,7 @@ PHONES: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 UNPLANNED_PHONES = "+999 ### ### ###|+2## ### ###|00## ### ### ####|0## #### ###|+%## ## ### ####|### ### ###|####-######|+0 (###) ###-##-##"
 
-# Country, length of the whole, and the account: so many digits '#', capitals '@' or either '*'; the rest as it stands
+# Country, total length, and the account: counts of digits '#', capitals '@' or either '*'; other characters are literal
 IBANS: dict[str, tuple[int, str]] = {
     "DE": (22, "18#"), "GB": (22, "4@ 14#"), "FR": (27, "10# 11* 2#"), "ES": (24, "20#"), "IT": (27, "1@ 10# 12*"), "NL": (18, "4@ 10#"), "PL": (28, "24#"),
     "SE": (24, "20#"), "FI": (18, "14#"), "NO": (15, "11#"), "DK": (18, "14#"), "BE": (16, "12#"), "AT": (20, "16#"), "CH": (21, "5# 12*"), "PT": (25, "21#"),
@@ -1169,8 +1169,8 @@ CARDS = (
 _ALNUM = string.ascii_letters + string.digits
 _URL = _ALNUM + "_-"
 _HEX = "0123456789abcdef"
-# Issuer's prefix, parts as (alphabet, length) or literal text. Prefixes are in two halves: a host that scans what is
-# pushed would take the whole for a leak.
+# Issuer's prefix, parts as (alphabet, length) or literal text. Prefixes are split in two, because a host that scans
+# pushed code would report the whole as a leak.
 TOKENS: tuple[tuple[str, tuple[tuple[str, int] | str, ...]], ...] = (
     ("gh" "p_", ((_ALNUM, 36),)), ("gh" "o_", ((_ALNUM, 36),)), ("gh" "s_", ((_ALNUM, 36),)),
     ("github_" "pat_", ((_ALNUM, 22), "_", (_ALNUM, 59))),
@@ -1196,7 +1196,7 @@ TOKENS: tuple[tuple[str, tuple[tuple[str, int] | str, ...]], ...] = (
     ("gls" "a_", ((_ALNUM, 32), "_", (_HEX, 8))),
 )  # fmt: skip
 
-# How secrets and machine data are met, in whatever language the people around them write.
+# How secrets and machine data appear, in any language of the surrounding text.
 USES: dict[str, tuple[str, ...]] = {
     "vendor_token": (
         "export API_TOKEN={V}", "Authorization: Bearer {V}", "curl -H 'Authorization: Bearer {V}' https://api.{host}/v1/items",
@@ -1242,7 +1242,7 @@ USES: dict[str, tuple[str, ...]] = {
     "date_of_birth": ("patient dob={V} sex=F", "DOB: {V}"),
 }  # fmt: skip
 
-# Log lines and code that hold nothing to mask
+# Log lines and code without values
 NEGATIVE_LINES = (
     "{iso} INFO [{pod}] request {reqid} finished in {float} ms", "commit {sha1}", "digest: sha256:{sha256}", "ETag: \"{md5}\"", "trace_id={hex32} span_id={hex16}",
     "uuid {uuid}", "s3://{bucket}/data/{date_path}/part-00{int}.parquet", "npm i @types/node@{semver} lodash@{semver}", "@pytest.mark.parametrize(\"n\", [1, 2, 3])",
@@ -1266,7 +1266,7 @@ NEGATIVE_LINES = (
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Marks
+# Marks for values
 
 
 _OPEN, _CLOSE, _BARE, _BASE = "\ue000", "\ue001", "\ue002", 0xE100
@@ -1284,7 +1284,7 @@ class _Number:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A value of a kind, and whether its format speaks for itself."""
+    """A value of a kind, and whether its format is specific enough without a word."""
 
     text: str
     telling: bool = True
@@ -1298,7 +1298,7 @@ def _mark(kind: str, text: str) -> str:
 
 
 def _strip(marked: str, path: tuple[str | int, ...]) -> tuple[str, list[Value]]:
-    """The leaf without its marks, and the values that they showed."""
+    """Return the leaf without its marks, and the marked values."""
     out, values, length, at, kind = [], [], 0, 0, ""
     for found in _MARKS.finditer(marked):
         piece = marked[at : found.start()]
@@ -1330,7 +1330,7 @@ def _finish(node: Any, path: tuple[str | int, ...], values: list[Value]) -> Any:
 
 
 def _dumps(node: Any, indent: int | None = None) -> str:
-    """JSON inside a text, marks kept."""
+    """Return JSON inside a text, with its marks."""
 
     def bare(value: Any) -> Any:
         if isinstance(value, _Number):
@@ -1399,7 +1399,7 @@ class _Scribe:
         return self.chars(string.digits, length)
 
     def shape(self, pattern: str) -> str:
-        """A pattern with '#' any digit, '%' 1 to 9, '!' 2 to 9, '@' a capital, '*' a capital or digit; '＃' full width."""
+        """Fill a pattern: '#' a digit, '%' 1 to 9, '!' 2 to 9, '@' a capital, '*' either; '＃' full width."""
         alphabets = {"#": string.digits, "%": "123456789", "!": "23456789", "@": string.ascii_uppercase,
                      "*": string.ascii_uppercase + string.digits, "＃": "０１２３４５６７８９"}  # fmt: skip
         return "".join(self.pick(alphabets[char]) if char in alphabets else char for char in pattern)
@@ -1421,7 +1421,7 @@ class _Scribe:
         return str(self.fake.name())
 
     def city(self) -> str:
-        """Faker draws Italian ones from a set, in another order in each process."""
+        """Faker draws Italian numbers from a set, in another order in each process."""
         return self.pick(_ITALIAN) if self.locale == "it_IT" else str(self.fake.city())
 
     def fill(self, template: str, /, **given: str) -> str:
@@ -1446,7 +1446,7 @@ class _Scribe:
         return made
 
     def like(self, kind: str, variant: str) -> str:
-        """Another one that goes by the same words."""
+        """Return another value with the same words."""
         while (made := self.make(kind)).variant != variant:
             pass
         return self.show(kind, made)
@@ -1473,7 +1473,7 @@ class _Scribe:
     # -- sentences and lines
 
     def sentence(self, kind: str) -> str:
-        """One value in words of the locale, or as machines and developers write it."""
+        """Return one value in words of the locale, or as machines and developers write it."""
         made = self.make(kind)
         shown = self.show(kind, made)
         uses = USES.get(f"{kind}:{made.variant}") or USES.get(kind)
@@ -1500,7 +1500,7 @@ class _Scribe:
         return self.pick(("({})", "[{}]", '"{}"', "'{}'", "`{}`", "**{}**", "<{}>", "«{}»")).format(shown)
 
     def line(self, kind: str) -> tuple[str, str]:
-        """A label and its value."""
+        """Return a label and its value."""
         made = self.make(kind)
         return self.label(kind, made), self.show(kind, made)
 
@@ -1511,7 +1511,7 @@ class _Scribe:
         return self.fill(self.pick(self.language.filler))
 
     def passage(self, kinds: list[str], extra: int | None = None) -> str:
-        """Sentences with the values, among others without any."""
+        """Return sentences with the values, among others without values."""
         sentences = [self.sentence(kind) for kind in kinds]
         more = extra if extra is not None else self.rng.randint(1, 3) if kinds else self.rng.randint(2, 4)
         sentences += [self.negative() if not kinds or self.often(0.5) else self.filler() for _ in range(more)]
@@ -1562,7 +1562,7 @@ class _Scribe:
         return {key: make(self)}
 
     def record(self, kinds: list[str], extra: int = 3) -> dict[str, Any]:
-        """A flat record of the values, among harmless fields."""
+        """Return a flat record of the values, among harmless fields."""
         parts: list[dict[str, Any]] = [self.fields(kind) for kind in kinds]
         parts += [self.harmless() for _ in range(self.rng.randint(1, extra))]
         self.rng.shuffle(parts)

@@ -1,4 +1,4 @@
-"""Making masks and masking with them, for the tests beside."""
+"""Compile masks and apply them, for the tests in this folder."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def masks(*entries: dict[str, Any], key: bytes = KEY, own: Any = None) -> Masks:
 
 
 def view(*entries: dict[str, Any], own: Any = None) -> View:
-    """What the record does not hold of responses."""
+    """Return the masks for the record of responses."""
     return masks(*entries, own=own).record("response")
 
 
@@ -32,7 +32,7 @@ def masked_bytes(body: bytes, *entries: dict[str, Any]) -> tuple[bytes, list[Mas
 
 
 def spelt(text: str, escaped: list[bool]) -> str:
-    """*text* as a JSON string in which the characters that are marked stand as escapes."""
+    """Write *text* as a JSON string; the marked characters are written as escapes."""
     parts = []
     for i, c in enumerate(text):
         if escaped and escaped[i % len(escaped)]:

@@ -1,4 +1,4 @@
-"""How much of a corpus the detectors find, and how much else: recall and precision by overlap of spans, by kind."""
+"""Measure what the detectors find in a corpus: recall and precision by overlap of spans, by kind."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from weir.masking.detectors.engine import BUILT_IN, Detectors
 from weir.masking.walk import words_of
 
 DETECTORS = Detectors(BUILT_IN)
-#: Kinds that one value may rightly be said to be: a password in a URL is both.
+#: Kinds that may both be correct for one value: a password in a URL has both.
 _ALIKE = ({"password", "vendor_token", "cloud_key", "jwt", "private_key", "url_credentials"},)
 
 
@@ -34,7 +34,7 @@ class Quality:
         return found / (found + false) if found + false else 1.0
 
     def false_per_megabyte(self) -> float:
-        """In samples that hold nothing to be found."""
+        """Findings in samples without values."""
         return self.clean_false / (self.clean_bytes / 1e6)
 
     def _sum(self, counts: Counter[str], kind: str | None) -> int:
@@ -44,7 +44,7 @@ class Quality:
 def leaves(
     document: Any, key: str = "", path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """Every (path, names, text) of a document, numbers too."""
+    """Yield every (path, names, text) of a document, including numbers."""
     if isinstance(document, dict):
         for name, value in document.items():
             yield from leaves(value, name, (*path, name))

@@ -1,12 +1,12 @@
-"""Stream shapes of vendors and frameworks, written from their documentation, and hostile ones. Data only, no tests.
+"""Stream shapes of vendors and frameworks, written from their documentation, and hostile shapes. Data only, no tests.
 
-A shape says how a service tells a text in pieces (`told`) and how its client puts the text together (`read`). `read` is
-a client: it joins the pieces in the order of arrival and takes the last of cumulative strings. Where the service also
-repeats the whole text, or tells it several times side by side, `read` returns the one text that all of these are, and
-else all of them, so that a comparison fails.
+A shape defines how a service sends a text in pieces (`told`) and how its client joins the text (`read`). `read` is a
+client: it joins the pieces in the order of arrival and takes the last of cumulative strings. If the service also
+repeats the whole text, or sends it several times side by side, `read` returns the text if all copies are equal, else
+all of them, so that a comparison fails.
 
-For the forms ``events`` and ``lines``, `read` joins its units before it parses them: one unit with the whole body is
-as good as many. Pieces contain no carriage return: events of plain text cannot express one.
+For the forms ``events`` and ``lines``, `read` joins its units before it parses them, so one unit with the whole body is
+equivalent to many. Pieces contain no carriage return, because events of plain text cannot express one.
 """
 
 import json
@@ -31,8 +31,8 @@ class StreamShape:
     ``form``: server-sent events, newline-delimited JSON, or the messages that a service sends over a WebSocket.
     ``told``: the stream in units: an event with its blank line, a line with its newline, or a message.
     ``read``: the text, from units of the same form, before or after masking.
-    ``profile`` and ``path``: the built-in profile that covers the operation, and its path; None if no profile does.
-    ``hostile``: no vendor's; ``source`` says in a few words which difficulty it shows.
+    ``profile`` and ``path``: the built-in profile of the operation, and its path; None if no profile has it.
+    ``hostile``: not from a vendor; ``source`` names the difficulty.
     """
 
     name: str
@@ -78,12 +78,12 @@ def _hostile(name: str, source: str, read: Read, *, form: Form = "events") -> Ca
 
 
 def dense(document: Any) -> str:
-    """JSON without spaces, characters as they are: most services."""
+    """JSON without spaces and escapes, as most services write it."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def spaced(document: Any) -> str:
-    """JSON as Python's ``json.dumps`` writes it, with escapes: services written in Python."""
+    """JSON as Python's ``json.dumps`` writes it, with escapes."""
     return json.dumps(document)
 
 
@@ -114,17 +114,17 @@ def message(document: Any) -> bytes:
 
 
 def scatter(seed: object, length: int, alphabet: str = string.ascii_letters + string.digits) -> str:
-    """A string that looks random and is the same in every run."""
+    """Return a string that looks random and is the same in every run."""
     return "".join(random.Random(str(seed)).choices(alphabet, k=length))
 
 
 def uuid(seed: object) -> str:
-    """A UUID that is the same in every run."""
+    """Return a UUID that is the same in every run."""
     return re.sub(r"(.{8})(.{4})(.{3})(.{3})(.{12})", r"\1-\2-4\3-a\4-\5", scatter(seed, 30, "0123456789abcdef"))
 
 
 def arguments(pieces: list[str]) -> list[str]:
-    """Pieces of a JSON document with the text as its member ``note``, as models write arguments of tools."""
+    """Pieces of a JSON document with the text in its member ``note``, as models write tool arguments."""
     return ['{"note":"', *(json.dumps(p, ensure_ascii=False)[1:-1] for p in pieces), '"}']
 
 
@@ -137,7 +137,7 @@ def steps(pieces: list[str]) -> list[str]:
 
 
 def events(units: list[bytes]) -> list[tuple[str, str]]:
-    """(name, data) of each event (WHATWG HTML, 9.2.6), and of a last one without its blank line, as many clients do."""
+    """Return (name, data) of each event (WHATWG HTML, 9.2.6); as many clients do, also of an unfinished last one."""
     found: list[tuple[str, str]] = []
     name, data = "", list[str]()
     for text in [*re.split(r"\r\n|\n|\r", b"".join(units).decode().removeprefix("\ufeff")), ""]:
@@ -164,13 +164,13 @@ def documents(units: list[bytes], form: Form) -> list[Any]:
 
 
 def same(texts: Iterable[str]) -> str:
-    """The one text that all *texts* are; else all of them."""
+    """Return the text if all *texts* are equal; else list them, so that a comparison fails."""
     different = list(dict.fromkeys(texts))
     return different[0] if len(different) == 1 else f"different texts: {different}"
 
 
 def note(text: str) -> str:
-    """The text within the arguments of a tool, see `arguments`; the arguments where they are no such document."""
+    """Return the text in tool arguments, see `arguments`; the arguments themselves if they are not such a document."""
     try:
         return str(json.loads(text)["note"])
     except (ValueError, KeyError, TypeError):
@@ -181,7 +181,7 @@ Pick = Callable[[Any], str | None]
 
 
 def joined(pick: Pick, *wholes: Pick, form: Form = "events", within: Callable[[str], str] = str) -> Read:
-    """Reads what *pick* finds in all documents, joined. It is the same as what each of *wholes* finds, joined."""
+    """Read what *pick* finds in all documents, joined. Each of *wholes* must find the same."""
 
     def read(units: list[bytes]) -> str:
         found = documents(units, form)
@@ -191,7 +191,7 @@ def joined(pick: Pick, *wholes: Pick, form: Form = "events", within: Callable[[s
 
 
 def last(pick: Pick, form: Form = "events") -> Read:
-    """Reads the last string that *pick* finds: the others begin it."""
+    """Read the last string that *pick* finds; the earlier ones are its beginnings."""
 
     def read(units: list[bytes]) -> str:
         return [text for d in documents(units, form) if (text := pick(d))][-1]
@@ -200,7 +200,7 @@ def last(pick: Pick, form: Form = "events") -> Read:
 
 
 def in_choices(*path: str) -> Pick:
-    """Finds the text at *path* in the only choice of a document."""
+    """Find the text at *path* in the only choice of a document."""
 
     def pick(document: Any) -> str | None:
         for choice in document.get("choices", []):
@@ -211,7 +211,7 @@ def in_choices(*path: str) -> Pick:
 
 
 def at(document: Any, *path: str | int) -> Any:
-    """The value at *path* in a document, or None."""
+    """Return the value at *path* in a document, or None."""
     for step in path:
         if isinstance(step, int):
             document = document[step] if isinstance(document, list) and len(document) > step else None
@@ -221,12 +221,12 @@ def at(document: Any, *path: str | int) -> Any:
 
 
 def place(*path: str | int) -> Pick:
-    """Finds the text at *path*."""
+    """Find the text at *path*."""
     return lambda document: at(document, *path)
 
 
 def of_type(kind: str, *path: str | int, member: str = "type") -> Pick:
-    """Finds the text at *path* in documents of one type."""
+    """Find the text at *path* in documents of one type."""
     return lambda document: at(document, *path) if at(document, member) == kind else None
 
 
@@ -238,7 +238,7 @@ _REALTIME = "https://platform.openai.com/docs/api-reference/realtime-server-even
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
-    """A document of a chat stream of OpenAI's, without what only OpenAI adds; *more* goes after the choice."""
+    """A document of an OpenAI chat stream, without members that only OpenAI adds; *more* follows the choice."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     head = {"id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT", "object": "chat.completion.chunk", "created": 1741569952}
     return {**head, "model": "gpt-5-mini", "choices": [choice], **more}
@@ -333,7 +333,7 @@ def _response(status: str, output: list[Any]) -> dict[str, Any]:
 
 
 def _responses(begun: list[dict[str, Any]], item: dict[str, Any], blank: dict[str, Any]) -> list[bytes]:
-    """A stream of the Responses API: *begun* between the item's addition (*blank*) and its end."""
+    """A stream of the Responses API: *begun* comes between the item's addition (*blank*) and its end."""
     where = {"output_index": 0}
     told = [
         {"type": "response.created", "response": _response("in_progress", [])},
@@ -350,7 +350,7 @@ _MSG = "msg_67c9fdcf37fc8190ba82116e33fb28c507b8b0ad4e5eb654"
 
 
 def _response_part(pieces: list[str], kind: str, member: str, delta: str, done: str) -> list[bytes]:
-    """A message with one part, which has its text as *member*."""
+    """A message with one part, with its text in *member*."""
     where = {"item_id": _MSG, "output_index": 0, "content_index": 0}
     text = kind == "output_text"
     more: dict[str, Any] = {"annotations": [], "logprobs": []} if text else {}
@@ -395,7 +395,7 @@ def _(pieces: list[str]) -> list[bytes]:
 
 
 def _response_call(pieces: list[str], delta: str, item: dict[str, Any], member: str) -> list[bytes]:
-    """A call of a tool, which has its pieces as *member*."""
+    """A tool call, with its pieces in *member*."""
     where = {"item_id": item["id"], "output_index": 0}
     begun = [
         *(
@@ -654,7 +654,7 @@ def _(pieces: list[str]) -> list[bytes]:
     )
 
 
-# Servers that speak OpenAI's chat protocol, each in its own way.
+# Servers with OpenAI's chat protocol, each with its own variation.
 
 
 @_shape("azure-openai", "Microsoft", "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming", joined(in_choices("delta", "content")))  # fmt: skip
@@ -1276,7 +1276,7 @@ def _(pieces: list[str]) -> list[bytes]:
     return [*(told(i, p, False) for i, p in enumerate(pieces)), told(len(pieces), "", True)]
 
 
-# Frameworks and products around models.
+# Frameworks and products that use models.
 
 
 def _plain(name: str) -> Read:
@@ -1771,7 +1771,7 @@ def _(pieces: list[str]) -> list[bytes]:
     return [told(i, p) for i, p in enumerate(pieces)]
 
 
-# Hostile: no vendor's, but each could be one's.
+# Hostile shapes: not from a vendor, but possible.
 
 
 def _delta(text: str, **more: Any) -> dict[str, Any]:
@@ -1783,7 +1783,7 @@ _READ_TEXT = joined(place("text"))
 
 
 def _by(key: Callable[[Any], Any], text: Callable[[Any], str]) -> Read:
-    """Reads several texts, which *key* tells apart and which are all the same."""
+    """Read several equal texts, which *key* separates."""
 
     def read(units: list[bytes]) -> str:
         texts: dict[Any, str] = defaultdict(str)

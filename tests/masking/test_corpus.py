@@ -1,4 +1,4 @@
-"""The corpus is what it says: repeatable, its values where they are said to be, enough of everything, checksums right."""
+"""The corpus is repeatable, values are at the labelled places, each kind has enough, and checksums are valid."""
 
 import base64
 import os
@@ -28,7 +28,7 @@ def test_same_for_the_same_seed(whole: list[Sample]) -> None:
 
 
 def test_same_in_another_process() -> None:
-    """Whatever the order of sets there."""
+    """The result does not depend on the order of sets."""
     told = "from tests.masking.corpus import samples; print(ascii(samples(5, 800)))"
     run = subprocess.run(
         [sys.executable, "-c", told],
@@ -98,7 +98,7 @@ def test_keys_are_base64_throughout(whole: list[Sample]) -> None:
 @pytest.mark.parametrize(
     ("check", "body", "expected"),
     [
-        (corpus.luhn_digit, "411111111111111", "1"),  # a card's
+        (corpus.luhn_digit, "411111111111111", "1"),  # card
         (corpus.luhn_digit, "04645428", "6"),  # SIN
         (corpus.luhn_digit, "750330504408", "9"),  # South African ID
         (corpus.luhn_digit, "811218987", "6"),  # personnummer

@@ -1,4 +1,4 @@
-"""Each kind is recognised in its forms, what only looks like one stays, and the quality is what the README says."""
+"""Each kind is recognised in its formats, lookalikes are kept, and the quality equals the figures in the README."""
 
 import re
 from itertools import pairwise
@@ -14,7 +14,7 @@ from weir.base.mistakes import SettingError
 from weir.config.model import DetectorSettings
 from weir.masking.detectors import checksums
 from weir.masking.detectors.custom import compile_detector
-from weir.masking.detectors.engine import BUILT_IN, KINDS, DetectorError, Detectors, Gate
+from weir.masking.detectors.engine import BUILT_IN, KINDS, DetectorError, Detectors, Prefilter
 from weir.masking.detectors.model import Span
 
 
@@ -111,18 +111,18 @@ def test_quality() -> None:
     assert quality.false_per_megabyte() < 10
 
 
-def test_a_gate_never_hides_what_its_detector_finds() -> None:
+def test_a_prefilter_never_hides_what_its_detector_finds() -> None:
     for sample in samples(seed=5, count=400):
         if sample.form == "text":
-            with_gates = DETECTORS.find(sample.document)
-            assert with_gates == DETECTORS.find(sample.document, "", BUILT_IN)
+            with_prefilters = DETECTORS.find(sample.document)
+            assert with_prefilters == DETECTORS.find(sample.document, "", BUILT_IN)
 
 
-def test_a_gate_that_gives_up_is_an_error() -> None:
-    gate = Gate(["a"])
-    gate._last = 7
+def test_a_prefilter_that_gives_up_is_an_error() -> None:
+    prefilter = Prefilter(["a"])
+    prefilter._last = 7
     with pytest.raises(DetectorError):
-        gate.found("abc")
+        prefilter.found("abc")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_gate_that_gives_up_is_an_error() -> None:
     ],
 )
 def test_hostile_texts_take_linear_time(hostile: str) -> None:
-    """That it ends is the assertion: what is not linear would take hours."""
+    """The assertion is that it ends: a non-linear search would take hours."""
     assert isinstance(DETECTORS.find(hostile), list)
 
 
@@ -183,7 +183,7 @@ def test_checksums_agree_with_published_examples(check: str, right: str, wrong: 
     assert checksums.BY_NAME[check](right) and not checksums.BY_NAME[check](wrong)
 
 
-# A policy's own detectors.
+# Custom detectors.
 
 
 def own(tmp_path: object, **settings: object) -> Detectors:
@@ -204,7 +204,7 @@ def test_own_detectors(tmp_path: object) -> None:
     ("settings", "message"),
     [
         ({"pattern": "(a"}, "RE2"),
-        ({"pattern": "a*"}, "matches nothing at all"),
+        ({"pattern": "a*"}, "matches the empty text"),
         ({}, "name a pattern"),
         ({"pattern": "a", "terms": ["b"]}, "name a pattern"),
         ({"pattern": "a", "checksum": "lun"}, "Did you mean 'luhn'"),

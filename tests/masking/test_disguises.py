@@ -1,4 +1,4 @@
-"""A value is masked however it is typed; a text that only looks unusual keeps its bytes."""
+"""A value is masked in any spelling; a text that only looks unusual keeps its bytes."""
 
 import json
 import random
@@ -49,7 +49,7 @@ def in_json(text: str, ascii_only: bool) -> str:
 
 
 def told(pieces: list[str]) -> str:
-    """The text of a stream of chat completions that tells it in *pieces*."""
+    """Return the text of a stream of chat completions with *pieces*."""
     events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
     stream = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
     masker = EventMasker(ALL, Report())
@@ -69,7 +69,7 @@ def test_disguised_values_are_masked_whole_and_nothing_else(disguise: dict[str, 
 
 @pytest.mark.parametrize("number", range(len(TABLE["disguises"])), ids=[d["name"] for d in TABLE["disguises"]])
 def test_disguised_values_in_a_stream_cut_anywhere(number: int) -> None:
-    """One kind for each disguise: another one for the next."""
+    """Use one kind per disguise, another kind for the next."""
     disguise = TABLE["disguises"][number]
     kinds = disguise.get("kinds") or list(VALUES)
     kind = kinds[number % len(kinds)]
@@ -136,7 +136,7 @@ def test_own_detectors_read_the_plain_form() -> None:
     assert mask_text(mine, "badge ＥＭＰ\u2011١٢٣\u200b456.", Report()) == "badge [EMPLOYEE]."
 
 
-# Cards over lines and cells, and words that speak for or against one.
+# Cards over several lines and cells, and words for or against a card.
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_megabyte_of_numbers_in_json_stays(form: str, indent: int | None) -> N
     assert mask_json(ALL, body, parse(body), Report()) is body
 
 
-# The other direction.
+# Texts that must not change.
 
 UNUSUAL = [
     "👩‍💻 👨‍👩‍👧‍👦 🏳️‍🌈 ❤️ 👍🏽 🇩🇪🇫🇷 🏴󠁧󠁢󠁥󠁮󠁧󠁿 1️⃣ 2️⃣ 3️⃣ #️⃣", "می‌خواهم کتاب‌ها را در ۱۴۰۳/۰۲/۱۲ بخوانم", "क्‍ष क्‌ष में १२ किताबें, २०२४ में", "\u200fשָׁלוֹם\u200f, 12 \u2067עברית\u2069 ו-3",
@@ -225,7 +225,7 @@ def test_unusual_text_keeps_its_bytes(text: str) -> None:
 
 @pytest.mark.parametrize("zero", ["٠", "०", "０", "𝟎"])
 def test_digits_of_other_scripts_are_no_more_than_those_of_ascii(zero: str) -> None:
-    """In samples that hold no value, and in those that do: the same is found in both."""
+    """The same values are found in samples with and without values."""
     table = {ord(str(i)): chr(ord(zero) + i) for i in range(10)}
     for sample in samples(seed=7, count=250):
         for _, key, text in leaves(sample.document):

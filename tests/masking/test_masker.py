@@ -1,4 +1,4 @@
-"""What is masked, where, and that nothing else changes by a byte."""
+"""Values are masked at their places, and no other byte changes."""
 
 import json
 import re
@@ -178,7 +178,7 @@ def test_tokens_are_those_of_the_document(document: Any, indent: int | None) -> 
     assert len(Spelling(text).spans) == count(document)
 
 
-# Other forms.
+# Other forms of bodies.
 
 
 @pytest.mark.parametrize(

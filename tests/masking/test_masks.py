@@ -1,4 +1,4 @@
-"""Masks hide what their paths find, leave the rest, and do nothing the second time."""
+"""Masks hide the values that their paths select, leave the rest, and change nothing the second time."""
 
 from typing import Any
 
@@ -98,7 +98,7 @@ def test_views() -> None:
     assert paths(compiled.caller(frozenset(["support", "others"]))) == ["$.a"]
     assert paths(compiled.upstream()) == ["$.b"]
     assert paths(compiled.record("request")) == ["$.a", "$.b"]
-    assert paths(compiled.record("response")) == ["$.a", "$.b", "$.c"]  # what anyone must not see, it does not hold
+    assert paths(compiled.record("response")) == ["$.a", "$.b", "$.c"]  # the record hides what any reader must not see
 
 
 json_values = st.recursive(

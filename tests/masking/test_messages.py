@@ -1,4 +1,4 @@
-"""What is said over a WebSocket, for its receiver and for the record."""
+"""WebSocket messages, for their receiver and for the record."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def messages(*entries: dict[str, object]) -> Messages:
 
 
 def contents(*found: Said) -> tuple[list[bytes], list[bytes]]:
-    """What is passed on, and what is recorded."""
+    """Return the messages that are passed on, and those that are recorded."""
     return [m.content for said in found for m in said.passed], [m.content for said in found for m in said.recorded]
 
 
@@ -77,9 +77,11 @@ def test_a_text_told_in_pieces_is_looked_at_as_one() -> None:
     assert first == ([], [], []) and talk.holds
     second = talk.said(b'{"type": "x.delta", "item_id": "item-1", "delta": "ple.com now or 1"}', text=True)
     assert contents(second)[0] == [b'{"type": "x.delta", "item_id": "item-1", "delta": "to (mail)"}']
-    assert talk.idle() == ([], [], [])  # the text goes on
+    assert talk.idle() == ([], [], [])  # the text continues
     assert contents(talk.idle(long=True))[0] == [b'{"type": "x.delta", "item_id": "item-1", "delta": " now or 1"}']
-    with pytest.raises(MaskingError, match=r"has begun in what was passed on of \$\.delta; have the profile declare"):
+    with pytest.raises(
+        MaskingError, match=r"started in text of \$\.delta that was already passed on; have the profile declare"
+    ):
         talk.said(b'{"type": "x.delta", "item_id": "item-1", "delta": "a@example.com "}', text=True)
 
 
@@ -103,14 +105,14 @@ def test_what_a_message_before_a_value_has_is_declared() -> None:
 
 
 def say_a_key(messages: Messages, count: int, pad: bytes) -> None:
-    """A private key without an end, in so many messages."""
+    """Send a private key without an end, in *count* messages."""
     messages.said(b'{"n": "-----BEGIN PRIVATE KEY-----"}', text=True)
     for number in range(count):
         messages.said(b'{"n": "M%dQ", "pad": "%s"}' % (number, pad), text=True)
 
 
 def test_a_text_that_does_not_end_is_bounded() -> None:
-    with pytest.raises(MaskingError, match=r"513 documents are held for what may become a value in \$\.n; .*`texts`"):
+    with pytest.raises(MaskingError, match=r"513 documents are held for a possible value in \$\.n; .*`texts`"):
         say_a_key(messages(MAIL), 1000, b"")
     with pytest.raises(MaskingError, match=r"8\d documents are held"):
         say_a_key(messages(MAIL), 200, b"x" * 100_000)

@@ -1,4 +1,4 @@
-"""What comparable systems get wrong in masking, each as a case that is right here."""
+"""Known masking mistakes of comparable systems, each as a case that is correct here."""
 
 import json
 from types import SimpleNamespace
@@ -7,24 +7,27 @@ from typing import Any
 import pytest
 from tests.masking.making import everything, masked_bytes, masks, view
 
+from weir.approvals.shelf import Kept
 from weir.base.content import parse
 from weir.base.problems import Kind, Refusal
 from weir.masking.detectors.engine import Detectors
 from weir.masking.masker import mask_json, mask_text
 from weir.masking.streams import EventMasker
 from weir.masking.walk import Report
-from weir.path.steps.masking import Masking
+from weir.path.exchange import Answered, Copies, Matched
+from weir.path.steps.masking import mask_answer
 
 BODY = b'{"results": [{"index": 1, "relevance_score": 0.50, "document": {"text": "mail bob@example.com"}}]}'
 
 
-def exchange(*entries: dict[str, Any]) -> Any:
-    """As much of one as masking a response needs."""
-    connection = SimpleNamespace(masks=masks(*entries))
-    principal = SimpleNamespace(groups=frozenset())
-    return SimpleNamespace(
-        connection=connection, principal=principal, operation=None, upstream_status=200, request_id="r", masked=[]
-    )
+def masked_answer(*entries: dict[str, Any]) -> tuple[bytes, bytes]:
+    """What the caller and the record have of an answer with `BODY`."""
+    routed: Any = SimpleNamespace(connection=SimpleNamespace(masks=masks(*entries)))
+    identified: Any = SimpleNamespace(principal=SimpleNamespace(groups=frozenset()))
+    exchange: Any = SimpleNamespace(request_id="r", copies=Copies())
+    answered = Answered(200, b"OK", [], "application/json", BODY, parse(BODY), keep=Kept(200, (), BODY))
+    caller, record, _ = mask_answer(exchange, routed, identified, Matched(None, {}, {}), answered)
+    return caller, record
 
 
 def test_a_detector_that_fails_does_not_let_the_answer_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +36,7 @@ def test_a_detector_that_fails_does_not_let_the_answer_through(monkeypatch: pyte
 
     monkeypatch.setattr(Detectors, "fired_and_present", fail)
     with pytest.raises(Refusal) as refused:
-        Masking().response(exchange({"detect": ["email"], "with": "redact"}), BODY, "application/json", parse(BODY))
+        masked_answer({"detect": ["email"], "with": "redact"})
     assert refused.value.problem.kind is Kind.UPSTREAM_UNREADABLE and "bob@" not in refused.value.problem.detail
 
 
@@ -43,8 +46,7 @@ def test_documents_of_a_rerank_are_masked() -> None:
 
 
 def test_masking_only_the_record_leaves_the_answer_as_it_came() -> None:
-    only_record = exchange({"detect": ["email"], "with": "redact", "hide_from": ["record"]})
-    caller, record, _ = Masking().response(only_record, BODY, "application/json", parse(BODY))
+    caller, record = masked_answer({"detect": ["email"], "with": "redact", "hide_from": ["record"]})
     assert caller is BODY and b"bob@" not in record
 
 

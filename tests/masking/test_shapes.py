@@ -1,4 +1,4 @@
-"""The table of stream shapes holds itself: a client reads the text that the service told."""
+"""The table of stream shapes is consistent: a client reads the text that the service sent."""
 
 import pytest
 from tests.masking.shapes import SHAPES, StreamShape

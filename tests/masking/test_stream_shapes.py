@@ -1,4 +1,4 @@
-"""Every stream shape, with values that are cut at every position: nothing leaks, and nothing but values is changed."""
+"""Every stream shape, with values that are cut at every position: no value leaks, and only values change."""
 
 import random
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ VALUES = {
     "iban": "DE89 3704 0044 0532 0130 00",
 }
 PLAIN = "The quick brown fox, as they say, jumps over it at 7 and again at 12 or so."
-#: What an operator would write for services without a built-in profile, whose texts cannot be told apart by themselves.
+#: Settings that an operator would write for services without a built-in profile, if their texts cannot be separated.
 DECLARED: dict[str, dict[str, Any]] = {
     "cohere-v1-chat": {"texts": [{"path": "$.text"}], "records": ["$.response"]},
     "gemini-two-parts": {"texts": [{"path": "$.candidates[*].content.parts[*].text"}]},
@@ -33,7 +33,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "weaviate-query-agent": {"texts": [{"path": "$.delta"}], "records": ["$.message"]},
     "ai-sdk-reasoning": {"texts": [{"path": "$.delta", "by": ["type", "id"], "until": {"type": "*-end"}}]},
 }
-#: Shapes in which a text is told twice at one path, and only the event's name or a list's order says so.
+#: Shapes that send a text twice at one path; only the event's name or a list's order shows this.
 REPEATED = ("coze-chat", "langserve-log")
 VENDORS = [shape for shape in SHAPES if not shape.hostile]
 HOSTILE = [shape for shape in SHAPES if shape.hostile]
@@ -41,7 +41,7 @@ HOSTILE = [shape for shape in SHAPES if shape.hostile]
 
 @cache
 def framing(shape: StreamShape) -> Framing:
-    """As the shape's profile declares it."""
+    """Return the framing that the shape's profile declares."""
     if shape.profile is None:
         settings = DECLARED.get(shape.name)
         return UNKNOWN_FRAMING if settings is None else compile_framing(StreamSettings.model_validate(settings), None)
@@ -58,7 +58,7 @@ _MASKED: dict[tuple[str, tuple[bytes, ...], int, int], list[bytes]] = {}
 
 
 def through(shape: StreamShape, units: list[bytes], declared: Framing, chunk: int = 0) -> list[bytes]:
-    """Mask the stream of *units*, in random chunks of at most *chunk* bytes; with 0, one unit after the other."""
+    """Return the output for *units*, sent in random chunks of at most *chunk* bytes (0: one unit after the other)."""
     key = shape.name, tuple(units), id(declared), chunk
     if key not in _MASKED:
         _MASKED[key] = masked_stream(shape, units, declared, chunk)
@@ -86,7 +86,7 @@ def masked_stream(shape: StreamShape, units: list[bytes], declared: Framing, chu
 
 
 def cuts(text: str, value: str) -> Iterator[tuple[list[str], int]]:
-    """Pieces of *text*, with *value* cut at each position or in small pieces; and how large chunks are."""
+    """Yield pieces of *text*, with *value* cut at each position or into small pieces; and the size of chunks."""
     start = text.index(value)
     for i in range(len(value) + 1):
         yield [piece for piece in (text[: start + i], text[start + i :]) if piece], 40 if i % 7 == 3 else 0
@@ -98,7 +98,7 @@ def cuts(text: str, value: str) -> Iterator[tuple[list[str], int]]:
 
 
 def left(value: str, text: str) -> int:
-    """The most characters of *value*, from one place on, that stand in *text*."""
+    """Return the length of the longest part of *value* that is in *text*."""
     return max(
         (n for n in range(1, len(value) + 1) for i in range(len(value) - n + 1) if value[i : i + n] in text), default=0
     )
@@ -120,7 +120,7 @@ def test_a_client_reads_the_masked_text(shape: StreamShape) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_nothing_leaks_of_a_stream_that_no_profile_knows(shape: StreamShape) -> None:
-    """All but the edges of the value is hidden: also where it is masked together with what is beside it."""
+    """Only the edges of the value are visible, even if it is masked together with its neighbours."""
     for value in (VALUES["email"], VALUES["credit_card"]):
         text = f"Write to {value} today, or not."
         for pieces, chunk in cuts(text, value):

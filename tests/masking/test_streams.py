@@ -1,4 +1,4 @@
-"""However a stream is cut into chunks, no value gets through, and nothing but values is changed."""
+"""With any cut of a stream into chunks, no value leaks, and only values change."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def through(masker: Any, data: bytes, sizes: list[int]) -> bytes:
 
 
 def events(data: bytes) -> list[str]:
-    """The data of each event, as a client reads them."""
+    """Return the data of each event, as a client reads it."""
     found = []
     for block in data.decode().replace("\r\n", "\n").split("\n\n"):
         lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line.startswith("data:")]
@@ -52,7 +52,7 @@ def events(data: bytes) -> list[str]:
     return found
 
 
-# Every vendor's shape: how a stream tells a text in pieces, and where a client reads them.
+# The shape of every vendor: how a stream sends a text in pieces, and where a client reads them.
 
 
 def openai(pieces: list[str]) -> str:
@@ -299,7 +299,7 @@ def test_data_without_end_is_let_through_in_bounded_memory() -> None:
 
 
 def told(name: str, *documents: Any, masker: Any = None) -> str:
-    """The member *name* of every event, as a client puts it together."""
+    """Return the member *name* of all events, joined as a client joins it."""
     masker = masker or EventMasker(ALL, Report())
     stream = "".join(f"data: {json.dumps(document)}\n\n" for document in documents)
     out = [json.loads(data) for data in events(through(masker, stream.encode(), [1 << 20]))]
@@ -312,7 +312,7 @@ PIECES = ["mail ", "maria.", "kel", "ler@ex", "ample", ".org", " ok"]
 def test_members_that_recur_beside_pieces_do_not_tell_texts_apart() -> None:
     words = ["the ", "quick ", "fox ", "the ", "quick ", "fox "]
     for beside in (
-        lambda i, piece: {"id": sum(map(ord, piece))},  # of a token
+        lambda i, piece: {"id": sum(map(ord, piece))},  # the id of a token
         lambda i, piece: {"index": i % 5},
         lambda i, piece: {"bold": i % 2 == 0},
         lambda i, piece: {"seq": i, "at": f"2026-11-30T10:00:{i:02}Z"},
@@ -350,7 +350,7 @@ def test_pieces_that_are_told_twice(pieces: list[str]) -> None:
     try:
         text = told("t", *({"t": piece} for piece in pieces))
     except MaskingError as error:
-        assert "has begun in what was passed on" in str(error)  # noqa: PT017 - either is right
+        assert "was already passed on" in str(error)  # noqa: PT017 - either is right
     else:
         assert text == mask_text(ALL, "".join(pieces), Report()) and "[" in text
 

@@ -1,9 +1,9 @@
-"""What is counted of callers of HTTP/2: floods end, and acknowledging every piece of an answer is none."""
+"""Small HTTP/2 frames of callers are counted: floods end, but acknowledging every piece of an answer is no flood."""
 
 import pytest
 
-from weir.mitm.answers import Frames
 from weir.mitm.crumbs import Crumbs
+from weir.mitm.frames import Frames
 
 PREFACE = b"x" * 24
 
@@ -25,7 +25,7 @@ def test_a_bucket_fills_with_time_and_by_merit(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 4, 6, 8, 9, 10, 77, 255, 0])
 def test_frames_that_say_little_are_counted(kind: int) -> None:
-    """Unknown kinds too, and HEADERS with which no request begins."""
+    """Also frames of unknown kinds, and HEADERS that begin no request."""
     frames = Frames()
     assert frames.takes(PREFACE + frame(kind) * 900)
     assert not frames.takes(frame(kind) * 200)
@@ -40,7 +40,7 @@ def test_requests_and_their_bodies_are_none() -> None:
 
 
 def test_every_piece_may_be_acknowledged_twice() -> None:
-    """However late: what is sent to a caller earns that, and not more."""
+    """At any time: each piece that is sent to a caller allows two acknowledgements, not more."""
     frames = Frames()
     assert frames.takes(PREFACE)
     for _ in range(20_000):

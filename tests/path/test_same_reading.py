@@ -1,15 +1,12 @@
-"""What policy read is what the service gets: no request is found that is judged otherwise than others would read its bytes.
+"""Policy reads what the service receives: no request is judged by other facts than those that a service would read.
 
-Random heads and bodies, hostile ones among them, are judged as a real request is. Whatever passes is read again
-from the bytes that would be sent, by three JSON parsers and two ways of making paths normal, as a service would; its
-facts must come out the same.
+Random heads and bodies, some of them hostile, are judged like real requests. Each request that passes is read again
+from the bytes that would be sent, by three JSON parsers and two ways to normalise paths, like a service would; the
+facts must be equal.
 """
 
-import asyncio
 import json
-import math
 import posixpath
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -19,19 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weir.base.principal import Principal
-from weir.base.problems import Refusal
-from weir.path.exchange import Exchange
-from weir.path.steps.reading import read_request
-from weir.path.steps.rules import Policy
+from weir.base.problems import Kind
+from weir.path.exchange import Arrived, Matched, Read, Routed
 from weir.policy import facts
 from weir.policy.facts import Facts
 from weir.policy.rules import judge
 from weir.policyset.load import load
 from weir.policyset.model import PolicySet
 from weir.profiles.profile import Operation
-from weir.routing.head import HeadError, check_head
-from weir.state.model import Snapshot
+from weir.rehearsal.rehearse import Given, Outcome, rehearse
 
 GATEWAY = "version: 1\nlisten: [http://127.0.0.1:8080]\nissuers: [local]\n"
 CONNECTION = """\
@@ -54,13 +47,8 @@ rules:
 """
 
 
-class NothingStopped:
-    def snapshot(self) -> Snapshot:
-        return Snapshot()
-
-
 class Loaded:
-    """Policies, without showing all of them where a test fails."""
+    """Policies with a short representation for failing tests."""
 
     def __init__(self, policies: PolicySet) -> None:
         self.policies = policies
@@ -75,7 +63,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return Loaded(load(Path(folder)))
 
 
-# Requests, most of them nearly right.
+# Requests, most of them almost valid.
 
 PLAIN = ["a", "b", "c d", "é", "\\u0061", "\\ud83d\\ude00", "x\\ny"]
 TEXTS = st.sampled_from(
@@ -148,7 +136,7 @@ def values(depth: int) -> st.SearchStrategy[str]:
 def members(
     needed: dict[str, st.SearchStrategy[str]], optional: dict[str, st.SearchStrategy[str]]
 ) -> st.SearchStrategy[str]:
-    """An object with what is usual, and now and then something more, or less, or again."""
+    """An object with the usual members, and sometimes an extra, a missing or a repeated one."""
     usual = st.fixed_dictionaries(needed, optional=optional).map(lambda d: list(d.items()))
     more = st.one_of(st.just([]), st.just([]), st.lists(st.tuples(NAMES, values(1)), max_size=2))
     less = st.sampled_from([0, 0, 0, 0, 1])
@@ -203,24 +191,13 @@ REQUESTS = st.one_of(
 
 def judged(
     policies: PolicySet, name: str, method: str, path: str, query: str, body: bytes, content_type: str
-) -> Exchange | None:
-    """The exchange, where the request passes policy."""
-    exchange = Exchange("fuzz", time.time(), 0.0)
-    exchange.policies = policies
-    exchange.connection = next(c for c in policies.connections if c.name == name)
-    exchange.principal = Principal("local", "urn:weir:local", "alice", frozenset(("local/search",)), expires=math.inf)
-    exchange.method, exchange.path, exchange.query = method, path, query
-    exchange.head = {b"host": b"gateway", b"content-type": content_type.encode()}
-    policy = Policy(NothingStopped())
-    try:
-        target = f"{path}?{query}" if query else path
-        check_head(method.encode(), target.encode("utf-8", "surrogatepass"), b"", exchange.head.items())
-        policy.requestheaders(exchange)
-        read_request(exchange, body)
-        asyncio.run(policy.request(exchange))
-    except (HeadError, Refusal):
+) -> Outcome | None:
+    """The outcome, where the request passes policy."""
+    outcome = rehearse(policies, Given(name, path, method, query, body, content_type, "alice"))
+    if outcome.problem is not None and outcome.problem.kind is not Kind.APPROVAL_REQUIRED:
+        assert outcome.problem.kind is not Kind.GATEWAY_ERROR, outcome.problem.detail
         return None
-    return exchange
+    return outcome
 
 
 def by_json(data: bytes) -> Any:
@@ -248,9 +225,10 @@ NORMALISERS = [
 ]
 
 
-def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, normal: Any) -> Facts:
+def as_a_service_reads(outcome: Outcome, operation: Operation, parser: Any, normal: Any) -> Facts:
     """The facts of the bytes that are sent, read with other means than ours."""
-    data = exchange.sent_body
+    exchange = outcome.exchange
+    data, routed = exchange[Read].sent, exchange[Routed]
     if not data:
         body: Any = None
     elif operation.ndjson:
@@ -258,14 +236,13 @@ def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, no
     else:
         body = parser(data)
     parameters: dict[str, list[str]] = {}
-    for name, value in parse_qsl(exchange.query, keep_blank_values=True):
+    for name, value in parse_qsl(routed.query, keep_blank_values=True):
         parameters.setdefault(name, []).append(value)
-    assert exchange.connection is not None
-    found = exchange.connection.profile.paths.find(exchange.method, normal(exchange.path))
+    found = routed.connection.profile.paths.find(exchange[Arrived].method, normal(routed.path))
     assert found is not None and found.operation is operation, "another operation"
     call = operation.read_call(body, parameters, found.variables)
     texts = facts.ABSENT if call.documents is None else operation.texts(body, call.documents)
-    every = facts.of_texts(operation.reading.read(body, exchange.query, found.variables))
+    every = facts.of_texts(operation.reading.read(body, routed.query, found.variables))
     return facts.of_call(call) | every | {"document_text": texts, "body": body}
 
 
@@ -274,21 +251,22 @@ def as_a_service_reads(exchange: Exchange, operation: Operation, parser: Any, no
 def test_what_passes_is_read_alike_by_everyone(loaded: Loaded, request: tuple[str, ...], method: str) -> None:
     name, path, query, text, content_type = request
     body = text.encode("utf-8", "surrogatepass")
-    exchange = judged(loaded.policies, name, method, path, query, body, content_type)
-    if exchange is None or exchange.operation is None or exchange.connection is None:
+    outcome = judged(loaded.policies, name, method, path, query, body, content_type)
+    operation = outcome.exchange[Matched].operation if outcome is not None else None
+    if outcome is None or operation is None:
         return
     for parser in PARSERS:
         for normal in NORMALISERS:
-            seen = as_a_service_reads(exchange, exchange.operation, parser, normal)
-            again = exchange.facts | seen
-            assert not judge(exchange.connection.rules, again).deny
+            seen = as_a_service_reads(outcome, operation, parser, normal)
+            again = outcome.facts | seen
+            assert not judge(outcome.connection.rules, again).deny
             for fact in (*facts.OF_CALL, *facts.OF_TEXTS):
-                if fact in seen and fact in exchange.facts:
-                    assert seen[fact] == exchange.facts[fact], fact
+                if fact in seen and fact in outcome.facts:
+                    assert seen[fact] == outcome.facts[fact], fact
 
 
 def test_the_fuzz_is_not_of_refusals_only(loaded: Loaded) -> None:
-    """What it generates does pass at times, and what is forbidden does not."""
+    """Some generated requests pass, and forbidden ones do not."""
     good = [
         ("cohere", "POST", "/v2/rerank", "", b'{"query":"a","documents":["b"],"top_n":1}', "application/json"),
         ("vllm", "POST", "/score", "", b'{"text_1":"a","text_2":["b","c"]}', "application/json"),

@@ -1,4 +1,4 @@
-"""The circuit breaker opens at a share of errors, tries again after a while, and closes if that goes well."""
+"""The circuit breaker opens at a share of errors, tries again later, and closes if the trial succeeds."""
 
 from weir.policy.breaker import Breaker, Entry, Trip
 
@@ -17,7 +17,7 @@ def test_it_opens_at_the_share_and_not_before_enough_was_seen() -> None:
     breaker = Breaker(Trip(0.5, 60, 4), Time())
     assert [breaker.answered(BEFORE, error=e) for e in (True, True, True)] == [False, False, False]
     assert breaker.enter() == Entry()
-    assert not breaker.answered(BEFORE, error=False)  # it is a success that completes the four
+    assert not breaker.answered(BEFORE, error=False)  # a success is the fourth response
     assert breaker.answered(BEFORE, error=True)
     assert breaker.enter().wait == 60
 

@@ -1,4 +1,4 @@
-"""``when`` means what it says, for every matcher and in three-valued logic; mistakes are named with their place."""
+"""``when`` works as documented, for every matcher and in three-valued logic; mistakes have their place."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from weir.base.mistakes import SettingError, path_text
 from weir.policy.conditions import Compiler, UnreadableFact, compile_when
 from weir.policy.facts import ABSENT, Facts
 from weir.policy.indexes import outside, touches
-from weir.policy.text_filter import TextGate, term_pattern
+from weir.policy.text_filter import TextFilter, term_pattern
 
 FACTS: Facts = {
     "user": "alice", "groups": ["local/ml", "local/search"], "issuer": "local", "connection": "reranker", "client_ip": "10.0.0.1",
@@ -119,11 +119,11 @@ def test_no_name_is_reached_that_was_said_not_to_be(expression: str, pattern: st
      (["C++"], "in c++, yes", True), (["C++"], "xc++", False), (["刀"], "买刀吗", True), (["über"], "ÜBER uns", True), (["über"], "xüber", False), (["a.b"], "axb", False)],
 )  # fmt: skip
 def test_terms(terms: list[str], text: str, expected: bool) -> None:
-    gate = TextGate()
-    gate.add(term_pattern(terms))
-    assert bool(gate.hits([text])) is expected
-    gate.close()
-    assert bool(gate.hits(["first", text, "last"])) is expected
+    text_filter = TextFilter()
+    text_filter.add(term_pattern(terms))
+    assert bool(text_filter.hits([text])) is expected
+    text_filter.close()
+    assert bool(text_filter.hits(["first", text, "last"])) is expected
 
 
 PATTERNS = [
@@ -146,11 +146,11 @@ PATTERNS = [
 
 
 @given(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=6), st.lists(st.text("abc \n", max_size=8), max_size=5))
-def test_the_gate_finds_what_each_pattern_alone_finds(patterns: list[str], texts: list[str]) -> None:
-    gate = TextGate()
-    numbers = {pattern: gate.add(pattern) for pattern in patterns}
-    gate.close()
-    found = gate.hits(texts)
+def test_the_filter_finds_what_each_pattern_alone_finds(patterns: list[str], texts: list[str]) -> None:
+    text_filter = TextFilter()
+    numbers = {pattern: text_filter.add(pattern) for pattern in patterns}
+    text_filter.close()
+    found = text_filter.hits(texts)
     for pattern, number in numbers.items():
         alone = re2.compile(pattern)
         assert (number in found) is any(alone.search(text) is not None for text in texts)
@@ -208,12 +208,12 @@ def test_a_value_of_another_type_is_never_just_no_match(when: str, body: Any) ->
         ("weekday: Saturday", "'Saturday' is no weekday. Did you mean 'saturday'?"),
         ("method: post", "'post' is no method. Did you mean 'POST'?"),
         ("operation: [rerank, update]", "'update' is no operation; there are rerank, score"),
-        ("path: v2/rerank", "'v2/rerank' is no path: it starts with '/'"),
-        ("client_ip: 10.0.0.0/33", "client_ip: '10.0.0.0/33' is no address or network"),
+        ("path: v2/rerank", "'v2/rerank' is not a path: it must start with '/'"),
+        ("client_ip: 10.0.0.0/33", "client_ip: '10.0.0.0/33' is not an address or network"),
         ("documents: {gt: .nan}", "documents.gt: nan is not a number"),
         ("documents: {gt: 1,000}", "documents[0]: there is no matcher 0; a number is written without commas"),
         ("{documents: 1,000}", "there is no fact 0; a number is written without commas"),
-        ('query: {matches: "\\ba"}', "query.matches: has a control character; in YAML, a pattern stands in single quotes"),
+        ('query: {matches: "\\ba"}', "query.matches: has a control character; in YAML, write a pattern in single quotes"),
         ('user: {matches: "\\ba"}', "user.matches: has a control character"),
         ("document: {matches: x}", "there is no fact 'document'. Did you mean 'document_text'?"),
         ("or: [{user: x}]", "there is no fact 'or'. Did you mean 'any'?"),

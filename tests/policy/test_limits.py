@@ -1,4 +1,4 @@
-"""GCRA: exact under any sequence, all or nothing over several limits; in memory and in a real Redis alike."""
+"""GCRA is exact under any sequence, and all or nothing over several limits; in memory and in a real Redis."""
 
 import asyncio
 import math
@@ -35,7 +35,7 @@ def limit(rate: str = "60/minute", burst: int | None = None, count: Any = "reque
 
 
 class Stepped:
-    """A memory store whose clock the test sets."""
+    """A memory store with a clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -178,7 +178,7 @@ def in_redis(url: str, story: Callable[[RedisStore], Coroutine[Any, Any, None]])
 def test_redis_agrees_with_memory(redis_url: str) -> None:
     async def story(store: RedisStore) -> None:
         memory = MemoryStore(time.monotonic)
-        slow = limit("60/hour", burst=20, count="documents")  # slow, so that the clocks' difference says little
+        slow = limit("60/hour", burst=20, count="documents")  # slow, so that different clocks hardly matter
         once = limit("2/hour")
         for cost, least in [(5, 0), (10, 0), (0, 1), (30, 0), (6, 0), (5, 0), (1, 0)]:
             charges = [Charge(slow, ("x", "a"), cost, least), Charge(once, ("x", "b"), 0, 0)]
@@ -205,7 +205,7 @@ def test_redis_takes_all_or_nothing_and_keeps_leases_apart(redis_url: str) -> No
         assert [s.remaining for _, s in taken[2:] for s in s] == [98, 0]
         await store.settle([], [Lease(two, ("y", "c"), "0")])
         assert (await store.take(charge, [Lease(two, ("y", "c"), "3")]))[0]
-        # No two keys are one: lengths stand before the parts.
+        # Different keys have different texts, because each part has its length.
         assert (await store.take([Charge(limit("1/hour"), ("a", "b:c"), 1)], []))[0]
         assert (await store.take([Charge(limit("1/hour"), ("a:b", "c"), 1)], []))[0]
 

@@ -1,4 +1,4 @@
-"""A condition on texts sees everything that a service could make a prompt of, and no names of the API's own."""
+"""A condition on texts sees everything that a service could use in a prompt, and no names of the API itself."""
 
 import base64
 import copy
@@ -19,7 +19,7 @@ from weir.rehearsal.rehearse import Given, Outcome, rehearse
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 CARRIERS = YAML(typ="safe").load((CORPUS / "carriers.yaml").read_text())
-#: Names of members and values of enumerations, as every API has them.
+#: Names of members and values of enumerations that every API has.
 ORDINARY = [
     "role", "user", "system", "assistant", "developer", "tool", "content", "type", "function", "object", "string",
     "text", "json", "stream", "model", "auto", "none", "required", "description", "name", "properties", "title",
@@ -55,7 +55,7 @@ rules: [{{name: words, when: {when}, effect: deny}}]
 
 
 class Loaded:
-    """Policies, without showing all of them where a test fails."""
+    """Policies with a short representation for failing tests."""
 
     def __init__(self, folder: Path, when: str) -> None:
         (folder / "gateway.yaml").write_text(GATEWAY.format(ordinary=", ".join(f"'{word}'" for word in ORDINARY)))
@@ -64,7 +64,7 @@ class Loaded:
         self.policies: PolicySet = load(folder)
 
     def judge(self, profile: str, path: str, body: Any = None, **more: Any) -> Outcome:
-        """What becomes of a request: *body* as JSON, a list under ``lines`` as NDJSON."""
+        """Return the outcome of a request: *body* as JSON, or a list under ``lines`` as NDJSON."""
         if "lines" in more:
             content = b"".join(msgspec.json.encode(line) + b"\n" for line in more.pop("lines"))
             more["content_type"] = "application/x-ndjson"
@@ -84,7 +84,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 
 def slots(value: Any, place: str = "$") -> Iterator[tuple[str, Any, Any]]:
-    """Every text: its place, and where it stands."""
+    """Yield every text with its container and key."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         there = f"{place}[{key}]" if isinstance(key, int) else f"{place}.{key}"
         if isinstance(inner, str):
@@ -152,7 +152,7 @@ def golden() -> Iterator[Any]:
         )
 
 
-#: Of these, the text itself has an ordinary word: in a language of queries, in a template, or in a name of a parameter.
+#: In these, the text contains an ordinary word: in a query language, in a template, or in a parameter name.
 SAID = (
     "process.name", "SELECT ", "title:weir", '"title": "{{t}}"', "FROM books", "FROM ?", "FROM a, (", "from books", "LIMIT ", "wrapper", "?source", "id > 5", "id in [",
     "{ title _add", "source=books", "sequence [", "title: t", "a low dam", "prompt_name", "{{ messages }}",
@@ -170,7 +170,7 @@ def test_ordinary_words_in_the_places_of_the_api_are_no_text(
         assert outcome.rule == "words", "leave it out of SAID"
     elif any(tokens in written for tokens in ("[9906", "[101, 2054")):
         assert outcome.effect == "refuse"
-    else:  # lines of `operations` have no body, which some operations need
+    else:  # some operations need a body, but lines of `operations` have none
         assert outcome.effect == "allow" or (outcome.effect == "refuse" and not kind.keys() & {"body", "lines"})
 
 
@@ -320,7 +320,7 @@ RERANK: dict[str, Any] = {"query": "a short one", "documents": ["first", "second
         ("{document_text: {contains: short}}", False), ("{text: {contains: short}}", True), ("{text: {contains: second}}", True), ("{text: {matches: third}}", True),
         ("{query: {length: {gt: 11}}}", False), ("{query: {length: {ge: 9}}}", True), ("{query: {length: {lt: 10}}}", False), ("{query: {not_in: [a short one]}}", False),
         ("{text: {length: {gt: 20}}}", False), ("{text: {exists: true}}", True), ("{query: {contains: third, length: {lt: 10}}}", True),
-        # Under `not`, a text in a member of any name must not make a rule not count.
+        # Under `not`, a text in an unknown member must not disable a rule.
         ("{not: {query: {contains: third}}}", True), ("{not: {query: {contains: short}}}", False), ("{not: {document_text: {matches: third}}}", True),
         ("{not: {category: animals}}", True), ("{not: {not: {query: {contains: third}}}}", True), ("{not: {any: [{query: {contains: third}}]}}", True),
     ],
@@ -379,7 +379,7 @@ def test_one_approval_covers_only_requests_with_the_same_texts(tmp_path: Path) -
         assert outcome.effect == "require_approval"
         principal = outcome.exchange.principal
         assert principal is not None
-        return demands(b"k", [rule], principal, "cohere", outcome.exchange.facts)[0].covers
+        return demands(b"k", [rule], principal, "cohere", outcome.facts)[0].covers
 
     body = RERANK | {"zz": TERM}
     assert covers(body) == covers(body | {"model": "other"}) != covers(body | {"zz": f"another {TERM}"})

@@ -1,4 +1,4 @@
-"""Every profile reads its API's requests and responses; what should be there and is not, refuses."""
+"""Every profile reads the requests and responses of its API; a missing required part is refused."""
 
 from pathlib import Path
 from typing import Any

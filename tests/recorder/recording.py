@@ -1,4 +1,4 @@
-"""Recordings for tests, made by the real writer."""
+"""Recordings for tests, written by the real writer."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ START = 1_800_000_000.25
 
 
 def repair(root: Path, own_worker: str) -> Repairs:
-    """Repair as a start of *own_worker* does."""
+    """Repair like a start of *own_worker*."""
     recordings = Recordings(root)
     live.prepare(recordings)
     signer = Signer(recordings)
@@ -34,7 +34,7 @@ def repair(root: Path, own_worker: str) -> Repairs:
 
 @contextlib.contextmanager
 def a_log(recordings: Recordings, worker: str = "w0") -> Iterator[Log]:
-    """The log of *worker*, closed at the end as by the end of its process."""
+    """Open the log of *worker*, and close it at the end of the block, like the end of its process."""
     log = Log(recordings, worker, Signer(recordings))
     try:
         yield log
@@ -43,13 +43,13 @@ def a_log(recordings: Recordings, worker: str = "w0") -> Iterator[Log]:
 
 
 def a_writer(root: Path, worker: str = "w0", boot: str = "b", recordings: Recordings | None = None) -> Writer:
-    """A writer below *root*."""
+    """Return a writer below *root*."""
     recordings = recordings or Recordings(root)
     recordings.identify()
     log = Log(recordings, worker, Signer(recordings))
 
     class Alone(Writer):
-        """A process whose only log this is."""
+        """A process with this log only."""
 
         def close(self) -> None:
             super().close()
@@ -59,12 +59,12 @@ def a_writer(root: Path, worker: str = "w0", boot: str = "b", recordings: Record
 
 
 def entry(line: JournalLine, flow: Callable[[], bytes] | None = None, connection: str = "c") -> Entry:
-    """*line* and its flow, as the recorder hands them on."""
+    """Return the entry that the recorder makes of *line* and its flow."""
     return Entry(connection, line.request_id, line.time, encode_line(line), flow or (lambda: a_flow(line)))
 
 
 def a_line(number: int, worker: str = "w0", *, at: float = START, user: str = "alice") -> JournalLine:
-    """A line of its own for each *number*, *number* seconds after *at*."""
+    """Return a distinct line for each *number*, *number* seconds after *at*."""
     return JournalLine(
         version=SCHEMA_VERSION, request_id=f"id-{number:04d}", time=timestamp(at + number), duration_ms=1.5,
         worker=worker, connection="c", method="POST", path="/v2/rerank", status=200, user=user, session_id="s",
@@ -73,7 +73,7 @@ def a_line(number: int, worker: str = "w0", *, at: float = START, user: str = "a
 
 
 def a_flow(line: JournalLine, body: bytes = b"x" * 500) -> bytes:
-    """A flow of *line*, as it stands in a file."""
+    """Return an encoded flow for *line*."""
     encoder, template = FlowEncoder(), tflow.tflow()
     return encoder.flow(
         flow_id=line.request_id, client=encoder.connection(template.client_conn), server=encoder.connection(template.server_conn),
@@ -91,7 +91,7 @@ def write_lines(
     seal: bool = True,
     recordings: Recordings | None = None,
 ) -> None:
-    """Write *lines* with their flows, one after the other; without *seal*, as a process that is killed leaves them."""
+    """Write *lines* with their flows in order. Without *seal*, leave them like a killed process."""
 
     async def run() -> None:
         writer = a_writer(root, worker, boot, recordings)

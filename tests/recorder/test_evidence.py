@@ -1,4 +1,4 @@
-"""Evidence: whatever is changed, removed or rolled back is found, and what is legitimate is not reported."""
+"""Evidence: verification finds every change, removal and rollback, and reports no legitimate operation."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from weir.recorder.verify import Report, check
 
 @pytest.fixture
 def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recordings:
-    """Ten requests in four sealed segments, and one event."""
+    """Make ten requests in four sealed segments, and one event."""
     monkeypatch.setattr("weir.recorder.segment.MAX_LINES", 3)
     write_lines(tmp_path, [a_line(n) for n in range(10)])
     found = Recordings(tmp_path)
@@ -92,7 +92,7 @@ def test_lines_removed_and_reordered_are_found(recordings: Recordings, how: str,
     fresh = b"".join(changed_lines(lines, how))
     path.write_bytes(fresh)
     report = checked(recordings)
-    grown = how == "doubled" and which != "segment"  # files that grow may hold what no checkpoint speaks of yet
+    grown = how == "doubled" and which != "segment"  # growing files may hold lines that no checkpoint covers yet
     assert bool(report.findings) != grown
 
 
@@ -128,7 +128,7 @@ def test_another_key_is_told_apart(
 
 
 def test_a_tail_cut_off_and_signed_again_is_found_with_a_kept_checkpoint(recordings: Recordings) -> None:
-    """With ``WEIR_HOME`` a shorter log can be made that verifies; not one that agrees with what is kept elsewhere."""
+    """With ``WEIR_HOME`` one can make a shorter log that verifies, but none that agrees with a kept checkpoint."""
     kept = note(recordings)
     last = sorted(recordings.segments.glob("*/*/*.mitm"))[-1]
     last.unlink()
@@ -161,7 +161,7 @@ def test_a_whole_folder_put_back_to_an_earlier_day_is_found_with_a_kept_checkpoi
 
 
 def test_a_journal_that_is_still_written_is_covered(tmp_path: Path) -> None:
-    """From one checkpoint to the next: what was signed may not change, what came after is told apart."""
+    """Between two checkpoints: signed lines must not change, and later lines are reported as not covered."""
     recordings = Recordings(tmp_path)
 
     async def run() -> bytes:
@@ -184,7 +184,7 @@ def test_a_journal_that_is_still_written_is_covered(tmp_path: Path) -> None:
     assert checked(recordings, kept).findings == []
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([lines[1], lines[0], *lines[2:]]))
-    assert len(checked(recordings, kept).findings) == 2  # what was sealed, and what was signed before
+    assert len(checked(recordings, kept).findings) == 2  # one for the sealed segment, one for the signed lines
 
 
 def test_a_live_segment_that_vanishes_while_the_gateway_is_down_stays_noticed(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_paths_lead_from_every_leaf_to_the_root_and_no_other_leaf(size: int, dat
 
 @pytest.mark.smoke
 def test_the_root_is_that_of_rfc_6962() -> None:
-    """Vectors of the Certificate Transparency project's reference trees."""
+    """Test vectors of the Certificate Transparency project's reference trees."""
     leaves = [b"", b"\x00", b"\x10", b" !", b"01", b"@ABC", b"PQRSTUVW", b"`abcdefghijklmno"]
     assert root_of(map(leaf_hash, leaves)).hex() == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
     assert (

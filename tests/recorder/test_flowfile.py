@@ -1,4 +1,4 @@
-"""Our encoder writes what mitmproxy reads, field for field as mitmproxy would have written it."""
+"""Weir's encoder writes the same fields as mitmproxy, and mitmproxy reads them."""
 
 import io as stdio
 
@@ -60,7 +60,7 @@ def test_a_flow_comes_back_as_it_was(
         )
     assert (flow.error.msg if flow.error else "") == ("" if response else text)
     assert flow.client_conn.get_state() == template.client_conn.get_state()
-    assert tnetstring.loads(data) == tnetstring.loads(tnetstring.dumps(flow.get_state()))  # all that mitmproxy writes
+    assert tnetstring.loads(data) == tnetstring.loads(tnetstring.dumps(flow.get_state()))  # every field
 
 
 def test_an_unconnected_server_is_not_remembered() -> None:

@@ -1,4 +1,4 @@
-"""Somebody who can write to the recordings, and not to WEIR_HOME, plants, changes and removes: nothing of it is signed."""
+"""An attacker with write access to the recordings, but not to WEIR_HOME, changes files: the gateway signs no change."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ APPROVALS = "approvals.jsonl"
 
 
 def start(root: Path) -> str:
-    """What a gateway does with recordings before it serves. The worker id that it takes."""
+    """Do what a gateway does with recordings before it serves. Return the worker id that it claims."""
     recordings = Recordings(root)
     signer = Signer(recordings)
     live.prepare(recordings)
@@ -63,14 +63,14 @@ def start(root: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written while verification looks."""
+    """Skip the second check, because nothing is written during verification."""
     monkeypatch.setattr("weir.recorder.verify._AGAIN", 0.0)
     monkeypatch.setattr("weir.recorder.verify_index._AGAIN", 0.0)
 
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> Recordings:
-    """Four sealed requests, three in a journal that a killed worker left, two events and two approvals."""
+    """Make four sealed requests, three in the journal of a killed worker, two events and two approvals."""
     root = tmp_path / "recordings"
     root.mkdir()
     write_lines(root, [a_line(n) for n in range(4)])
@@ -91,7 +91,7 @@ def checked(recordings: Recordings) -> Report:
 
 
 def found_in(recordings: Recordings) -> list[str]:
-    """What verification finds, the index included."""
+    """Return the findings of verification, including those of the index."""
     report, key = checked(recordings), Signer(recordings).key
     findings = report.findings + check_index(recordings, lambda: sealed_now(recordings.root, key))
     return [f"{finding.where}: {finding.what}" for finding in findings]
@@ -106,7 +106,7 @@ WRITTEN = [f"id-{n:04d}" for n in range(7)]
 
 
 def forge(recordings: Recordings, segment: str, *, number: int = 666, link: str = "") -> JournalLine:
-    """A segment with consistent hashes, as its writer would make it; *link* is the slot in live/."""
+    """Make a segment with consistent hashes, like a writer's; *link* is the slot in live/."""
     line = a_line(number, user="mallory")
     flow = a_flow(line)
     base = recordings.segments / segment
@@ -136,12 +136,12 @@ def test_a_forged_segment_is_neither_indexed_nor_signed_nor_proven(
     with pytest.raises((NoProofError, OSError)):
         prove(recordings.root, Signer(recordings).key, line.request_id, segment, "w0")
     assert [path.name for path in recordings.quarantine.rglob("*.mitm")] == [f"{name}.mitm"]
-    start(recordings.root)  # and it stays so
+    start(recordings.root)  # a second start changes nothing
     assert checked(recordings).findings == [] and rows(recordings) == WRITTEN
 
 
 def test_a_log_of_a_worker_that_never_was_counts_for_nothing(recordings: Recordings) -> None:
-    """With a sealed entry for a forged segment, events, approvals and a checkpoint of another log."""
+    """The log has a sealed entry for a forged segment, events, approvals and a checkpoint of another log."""
     line = forge(recordings, "c/2027-01-15/w9-b-000001", link="w9-0.jsonl")
     folder = recordings.make(recordings.log("w9"))
     real = (recordings.log("w0") / FILE).read_bytes().splitlines()[-1]
@@ -196,13 +196,13 @@ def test_a_log_that_was_changed_is_not_signed_again_until_it_is_restored(
     if how == "removed":
         path.unlink()
     note = (recordings.log("w0") / CHECKPOINT).read_bytes()
-    assert start(recordings.root) == "w1"  # the gateway serves, and leaves that log alone
+    assert start(recordings.root) == "w1"  # the gateway serves and does not use that log
     assert (recordings.log("w0") / CHECKPOINT).read_bytes() == note
     assert any(finding.where.startswith("log/w0") for finding in checked(recordings).findings)
     path.write_bytes(before)
     assert start(recordings.root) == "w0"
     assert checked(recordings).findings == []
-    if file == FILE:  # what had not come into Parquet yet was not shown without the log
+    if file == FILE:  # rows that were not in Parquet yet were hidden without the log
         assert any("weir index rebuild" in finding for finding in found_in(recordings))
         indexer = Indexer(recordings)
         indexer.rebuild(list(sealed_segments(recordings)))
@@ -278,7 +278,7 @@ def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_after_a_power_loss_what_was_synced_stays_and_the_rest_is_said_to_be_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that lost its power may lack the last lines: that is no finding, and not passed over."""
+    """After a power loss the last lines may be missing: that is a notice, not a finding."""
     recordings = Recordings(tmp_path)
 
     async def run() -> None:
@@ -296,7 +296,7 @@ def test_after_a_power_loss_what_was_synced_stays_and_the_rest_is_said_to_be_los
     asyncio.run(run())
     (journal,) = recordings.segments.glob("*/*/*.jsonl")
     data = journal.read_bytes()
-    journal.write_bytes(data[:-10])  # the last line is torn, the one before whole
+    journal.write_bytes(data[:-10])  # the last line is torn, the line before is complete
     copy = tmp_path.with_name(tmp_path.name + "-copy")
     shutil.copytree(tmp_path, copy, symlinks=True)
     saved = heads.path_of(Signer(recordings).folder_id, "w0").read_bytes()
@@ -309,7 +309,7 @@ def test_after_a_power_loss_what_was_synced_stays_and_the_rest_is_said_to_be_los
     shutil.rmtree(tmp_path)
     copy.rename(tmp_path)
     heads.path_of(Signer(recordings).folder_id, "w0").write_bytes(saved)
-    start(tmp_path)  # in the same boot nothing explains it
+    start(tmp_path)  # in the same boot no power loss explains it
     assert checked(recordings).findings
 
 
@@ -333,7 +333,7 @@ def test_a_folder_whose_id_was_changed_is_not_adopted(recordings: Recordings) ->
     with pytest.raises(OSError, match=r"restore format\.json"):
         start(recordings.root)
     for checkpoint in recordings.root.glob("log/*/checkpoint"):
-        checkpoint.unlink()  # they name the id too
+        checkpoint.unlink()  # checkpoints contain the id too
     with pytest.raises(OSError, match=r"restore format\.json"):
         start(recordings.root)
     path.unlink()
@@ -345,7 +345,7 @@ def test_a_folder_whose_id_was_changed_is_not_adopted(recordings: Recordings) ->
 
 
 def test_a_copy_is_refused_and_a_folder_that_was_moved_is_not(recordings: Recordings, tmp_path: Path) -> None:
-    """Both would write one set of heads."""
+    """Both folders would write the same heads."""
     shutil.copytree(recordings.root, tmp_path / "copy", symlinks=True)
     with pytest.raises(OSError, match="is a copy of"):
         start(tmp_path / "copy")
@@ -357,7 +357,7 @@ def test_a_copy_is_refused_and_a_folder_that_was_moved_is_not(recordings: Record
 
 
 def test_a_folder_that_was_emptied_begins_anew(recordings: Recordings) -> None:
-    """What is put back later is not of the new folder."""
+    """Files that are put back later do not belong to the new folder."""
     kept = recordings.root.with_name("kept")
     recordings.root.rename(kept)
     recordings.root.mkdir()
@@ -370,7 +370,7 @@ def test_a_folder_that_was_emptied_begins_anew(recordings: Recordings) -> None:
 
 
 def as_an_older_version_left_it(recordings: Recordings) -> None:
-    """Without heads: signed by a version that knew none."""
+    """Remove the heads, like a folder that an older version without heads signed."""
     signer = Signer(recordings)
     folder = recordings.log("w0")
     log = Log(recordings, "w0", signer)
@@ -385,7 +385,7 @@ def as_an_older_version_left_it(recordings: Recordings) -> None:
 
 def test_an_older_folder_is_adopted_once_and_not_vouched_for(recordings: Recordings) -> None:
     as_an_older_version_left_it(recordings)
-    forge(recordings, "c/2027-01-15/w9-b-000001")  # nobody can tell what stood there before
+    forge(recordings, "c/2027-01-15/w9-b-000001")  # without heads, the gateway cannot know the former files
     start(recordings.root)
     report = checked(recordings)
     assert report.findings == [] and report.not_vouched == 3 and len(rows(recordings)) == 8
@@ -425,7 +425,7 @@ def test_a_gateway_of_an_older_version_is_waited_for(recordings: Recordings) -> 
     as_an_older_version_left_it(recordings)
     lock = try_claim(recordings, "w0")
     assert lock is not None
-    with pytest.raises(OSError, match="end it, then start this one"):
+    with pytest.raises(OSError, match="stop it, then start this one"):
         start(recordings.root)
     lock.release()
     start(recordings.root)
@@ -438,7 +438,7 @@ def test_holds_are_signed_and_nothing_goes_while_they_are_damaged(recordings: Re
         retention.hold(log, hold)
     path = recordings.log(KEEPER) / retention.HOLDS
     before = path.read_bytes()
-    (recordings.root / "holds.json").write_text("[]")  # where older versions had them
+    (recordings.root / "holds.json").write_text("[]")  # the holds file of older versions
     for changed in (b"", before.replace(b'"s"', b'"t"')):
         path.write_bytes(changed)
         with pytest.raises(DamagedLogError), keeping(recordings):
@@ -457,7 +457,7 @@ def expired_now(recordings: Recordings, log: Log) -> tuple[list[Sealed], list[st
 
 
 def test_a_hold_is_looked_up_in_the_journals_too(recordings: Recordings) -> None:
-    """Who changes the index cannot have what is held expire."""
+    """A changed index cannot make held requests expire."""
     start(recordings.root)
     in_parquet(recordings)
     rewrite(recordings, "SELECT * REPLACE ('other' AS session_id)")
@@ -474,11 +474,11 @@ def test_a_segment_that_was_changed_is_not_removed(recordings: Recordings) -> No
     with keeping(recordings) as log:
         found, (problem,) = expired_now(recordings, log)
     assert [entry.segment.partition("/w")[2][:3] for entry in found] == ["0-c"]
-    assert "is not as it was sealed" in problem
+    assert "was changed after it was sealed" in problem
 
 
 def in_parquet(recordings: Recordings) -> None:
-    """As housekeeping does, and all of it counts at once."""
+    """Index like housekeeping, but let all rows count at once."""
     indexer = Indexer(recordings)
     indexer.add([segment for _, segment in live.segments(recordings.root)])
     indexer.close()
@@ -488,7 +488,7 @@ def in_parquet(recordings: Recordings) -> None:
 
 
 def rewrite(recordings: Recordings, select: str, where: str = "true") -> None:
-    """Write the rows of each Parquet file of segments anew."""
+    """Rewrite the rows of each Parquet file of segments."""
     for path in recordings.index.glob("a-*.parquet"):
         with duckdb.connect() as connection:
             connection.execute(f"CREATE TABLE t AS {select} FROM read_parquet('{path}') WHERE {where}")
@@ -528,7 +528,7 @@ def test_an_index_that_was_changed_is_found(recordings: Recordings, how: str) ->
 
 
 def pretend(recordings: Recordings, where: str) -> None:
-    """Something that the views read and no worker wrote."""
+    """Plant a file that the views read and that no worker wrote."""
     line = forge(recordings, "c/2027-01-15/w9-b-000001")
     journal = recordings.segments / "c/2027-01-15/w9-b-000001.jsonl"
     if where == "a file in live":
@@ -563,7 +563,7 @@ def test_what_views_would_show_and_no_worker_wrote_is_found_and_cleared(recordin
 
 
 def test_housekeeping_drops_links_to_what_is_not_ours(recordings: Recordings) -> None:
-    """While the gateway runs: SQL shows a planted journal until the next round, and verification names it at once."""
+    """While the gateway runs, SQL shows a planted journal until the next round; verification reports it at once."""
     start(recordings.root)
     forge(recordings, "c/2027-01-15/w9-b-000001", link="w9-0.jsonl")
     (journal,) = recordings.segments.glob("*/*/w0-c-*.jsonl")
@@ -575,7 +575,7 @@ def test_housekeeping_drops_links_to_what_is_not_ours(recordings: Recordings) ->
 
 
 def test_a_journal_that_vanishes_under_a_name_that_was_begun_is_not_filled_by_another(recordings: Recordings) -> None:
-    """A name in the log does not make a file ours: its record says how much of it is."""
+    """A name in the log does not make a file authentic: the head's record states how many lines are."""
     log = Log(recordings, "w0", Signer(recordings))
     segment = "c/2027-01-15/w0-e-000001"
     from weir.recorder.entries import Begun
@@ -598,7 +598,7 @@ HOW = ["flip", "rename", "double", "drop", "reorder", "append", "copy", "forge",
 def test_whatever_is_done_to_the_folder_no_row_appears_that_was_not_written(
     recordings: Recordings, tmp_path: Path, changes: list[tuple[str, int, int]]
 ) -> None:
-    """Random changes by somebody who has seen the format: bytes, lines, copies, links. Then the gateway starts."""
+    """An attacker who knows the format makes random changes: bytes, lines, copies, links. Then the gateway starts."""
     saved, home = tmp_path / "saved", heads.folder(Signer(recordings).folder_id)
     if saved.exists():
         for folder, copy in ((recordings.root, saved / "recordings"), (home, saved / "home")):
@@ -654,7 +654,7 @@ def change(recordings: Recordings, how: str, path: Path, place: int) -> None:
 
 
 def test_a_lock_that_is_replaced_gives_no_worker_away(recordings: Recordings) -> None:
-    """The locks in the recordings can be replaced; the one on the head cannot."""
+    """An attacker can replace the locks in the recordings, but not the lock on the head."""
     signer = Signer(recordings)
     lock, log = claim(recordings, signer)
     segment = "c/2027-01-15/w0-d-000001"
@@ -678,7 +678,7 @@ def test_a_record_that_a_crash_tears_leaves_the_one_before(tmp_path: Path) -> No
     head.put("d/2027-01-15/w0-b-000002", Size(7, b"7" * 32))
     head.close()
     data = path.read_bytes()
-    assert len(data) == 2048  # the record that was dropped is used again
+    assert len(data) == 2048  # the dropped record is used again
     again = heads.Head(path)
     assert again.get("events.jsonl").now == Size(2, b"2" * 32) and again.segments == ["d/2027-01-15/w0-b-000002"]
     again.close()
@@ -695,7 +695,7 @@ def test_a_record_that_a_crash_tears_leaves_the_one_before(tmp_path: Path) -> No
 
 
 def test_what_the_head_cannot_hold_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk under WEIR_HOME: the request is refused, and neither file has more than the head says."""
+    """The disk of WEIR_HOME is full: the request is refused, and no file has more than the head's record."""
     full = False
 
     def pwrite(descriptor: int, data: bytes, offset: int, real: Callable[[int, bytes, int], int] = os.pwrite) -> int:
@@ -739,7 +739,7 @@ def test_quarantined_data_of_a_person_can_be_erased(recordings: Recordings) -> N
 
 
 def test_a_log_folder_cannot_put_words_into_what_is_signed(recordings: Recordings) -> None:
-    """A line feed in its name would make a root of somebody's choice the second line of a signed checkpoint."""
+    """A line feed in a log's name would put an attacker's root into the second line of a signed checkpoint."""
     evil = recordings.root / "log" / "w0\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
     others = [evil, recordings.root / "log" / ("a" * 253), recordings.root / "log" / "w7 1", recordings.log("strange")]
     for path in others:
@@ -758,7 +758,7 @@ def test_a_log_folder_cannot_put_words_into_what_is_signed(recordings: Recording
 
 @pytest.mark.parametrize("folder", ["segments", "live", "log", "quarantine", "index"])
 def test_nothing_is_moved_or_written_through_a_link(recordings: Recordings, tmp_path: Path, folder: str) -> None:
-    """With segments/ leading to WEIR_HOME, what stands there was nobody's segment, and would go to the quarantine."""
+    """If segments/ is a link to WEIR_HOME, its files are not segments, and repair would quarantine them."""
     home, path = tmp_path / "elsewhere", recordings.root / folder
     home.mkdir()
     (home / "evidence.key").write_bytes(b"k")
@@ -797,13 +797,13 @@ def erased_form(path: Path) -> None:
 
 
 def test_what_looks_erased_needs_a_tombstone(recordings: Recordings) -> None:
-    """The hash of a line stands for it where it was erased: not for a hold that stands, nor for what a hold names."""
+    """A hash replaces a line only if a tombstone names it: not for a hold in force, nor for a request under a hold."""
     start(recordings.root)
     a_hold(recordings)
     path = recordings.log(KEEPER) / retention.HOLDS
     before = path.read_bytes()
     erased_form(path)
-    with keeping(recordings) as log, pytest.raises(OSError, match="no tombstone"):
+    with keeping(recordings) as log, pytest.raises(OSError, match="has no tombstone"):
         expired_now(recordings, log)
     path.write_bytes(before)
     for journal in recordings.segments.rglob("*.jsonl"):
@@ -848,7 +848,7 @@ def test_what_stands_in_the_place_of_an_erased_flow_is_found(recordings: Recordi
     assert checked(recordings).findings == []
     journal = recordings.segments / f"{segment}.jsonl"
     *lines, last, _ = journal.read_bytes().split(b"\n")
-    journal.write_bytes(b"\n".join([*lines, last.partition(b",")[0] + b"}", b""]))  # no place, so nothing is looked at
+    journal.write_bytes(b"\n".join([*lines, last.partition(b",")[0] + b"}", b""]))  # without a flow position
     assert checked(recordings).findings
 
 
@@ -857,7 +857,7 @@ def test_a_changed_journal_is_not_proven(recordings: Recordings) -> None:
     (segment,) = (s for s in sealed_segments(recordings) if "w0-b" in s)
     journal = recordings.segments / f"{segment}.jsonl"
     journal.write_bytes(journal.read_bytes().replace(b"alice", b"mallo"))
-    with pytest.raises(NoProofError, match="not what was signed"):
+    with pytest.raises(NoProofError, match="differs from the signed"):
         prove(recordings.root, Signer(recordings).key, "id-0001", segment, "w0")
 
 
@@ -882,7 +882,7 @@ def test_a_head_that_was_lost_vouches_for_no_more_than_before(recordings: Record
 def test_a_folder_is_adopted_once_nobody_writes_any_log_of_it(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the admin process or the housekeeping of an older version writes after heads are made would not be ours."""
+    """Lines that an older version's processes write after heads are made would not be authentic."""
     from weir.recorder.worker import try_claim
 
     monkeypatch.setattr("weir.recorder.adoption._PATIENCE", 0.0)
@@ -892,14 +892,14 @@ def test_a_folder_is_adopted_once_nobody_writes_any_log_of_it(
     for name in ("w3", "admin", KEEPER, "command"):
         busy = try_claim(recordings, name)
         assert busy is not None
-        with pytest.raises(OSError, match="end it"):
+        with pytest.raises(OSError, match="stop it"):
             adopt(recordings, signer)
         busy.release()
     adopt(recordings, signer)
 
 
 def test_an_adoption_that_is_unfinished_keeps_no_second_worker_away(recordings: Recordings) -> None:
-    """The first worker runs, and a log was busy when it adopted the others."""
+    """The first worker runs. One log was busy when it adopted the others."""
     from weir.recorder.worker import try_claim
 
     as_an_older_version_left_it(recordings)
@@ -917,7 +917,7 @@ def test_a_closed_head_writes_nowhere(tmp_path: Path) -> None:
     head = heads.Head(tmp_path / "w0.head")
     head.close()
     head.close()
-    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)  # has its descriptor now
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)  # it has the descriptor of the closed head now
     for write in (lambda: head.put("x", Size(1, EMPTY)), head.sync):
         with pytest.raises(OSError, match="is closed"):
             write()

@@ -1,4 +1,4 @@
-"""The index under readers: through sealing, gathering, tidying, retention and rebuilding nobody sees a row twice or never."""
+"""The index with readers: during sealing, gathering, tidying, retention and rebuilding, each reads every row once."""
 
 import asyncio
 import itertools
@@ -24,14 +24,14 @@ from weir.recorder.journal import encode_line, timestamp
 from weir.recorder.verify import check
 from weir.recorder.writer import Entry
 
-#: How long readers poll; more is asked for with WEIR_TEST_SECONDS=120.
+#: Seconds that readers poll. WEIR_TEST_SECONDS=120 sets another time.
 SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "9"))
 DAY = 86400
 
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> Recordings:
-    """An empty folder with its index."""
+    """Make an empty folder with its index."""
     found = Recordings(tmp_path / "recordings")
     found.identify()
     live.prepare(found)
@@ -47,12 +47,12 @@ def count(
 
 
 def settle() -> None:
-    """Until what was put in place counts."""
+    """Wait until the new rows count."""
     time.sleep(indexer_module.DELAY + 0.1)
 
 
 class Writing:
-    """Writers that go on until they are told to stop: half of what they write is of yesterday."""
+    """Writers that run until `stop`. Half of their lines are from yesterday."""
 
     def __init__(self, root: Path, worker: str) -> None:
         self.written = 0
@@ -73,18 +73,18 @@ class Writing:
                 flow = a_flow(line, b"x")
                 batch.append(Entry(connection, line.request_id, line.time, encode_line(line), lambda flow=flow: flow))
             await asyncio.gather(*map(writer.record, batch))
-            self.written += 2  # those that are kept
+            self.written += 2  # lines that retention keeps
             await asyncio.sleep(0.004)
         await asyncio.to_thread(writer.close)
 
     def stop(self) -> None:
-        """End it, and wait."""
+        """Stop the writers, and wait for them."""
         self._stopping.set()
         self._thread.join(PATIENCE)
 
 
 def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two writers seal several segments a second; a keeper indexes, gathers, tidies and expires; readers poll every view."""
+    """Two writers seal several segments per second; a keeper indexes, gathers and expires; readers poll every view."""
     monkeypatch.setattr("weir.recorder.segment.MAX_LINES", 60)
     monkeypatch.setattr(indexer_module, "GRACE", 4.0)
     monkeypatch.setattr(upkeep, "DAY", 2.0)
@@ -129,7 +129,7 @@ def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monke
 
 
 def sealed(recordings: Recordings, segments: int, lines: int = 5, *, at: float | None = None) -> int:
-    """So many sealed segments; the number of rows."""
+    """Make sealed *segments* with *lines* lines each. Return the number of rows."""
     for number in range(segments):
         begin = time.time() if at is None else at
         fresh = [a_line(number * lines + n, at=begin - number * lines) for n in range(lines)]
@@ -147,7 +147,7 @@ def test_sealed_journals_become_parquet_and_their_links_go(
     assert indexer.add(list(sealed_segments(recordings))) == rows
     assert count(recordings)[0] == rows  # the journals still count
     settle()
-    assert count(recordings)[0] == rows  # and now the Parquet does
+    assert count(recordings)[0] == rows  # now the Parquet rows count
     indexer.tidy()
     assert list(live.segments(recordings.root)) == []
     assert count(recordings)[0] == rows
@@ -184,7 +184,7 @@ def test_slots_are_gathered_and_days_that_are_over_get_files(
     slots = len(list(recordings.index.glob("a-*.parquet")))
     sealed(recordings, 1)
     indexer.add([s for s in sealed_segments(recordings) if s not in indexer.covered()])
-    assert len(list(recordings.index.glob("a-*.parquet"))) == slots  # an empty one is used again
+    assert len(list(recordings.index.glob("a-*.parquet"))) == slots  # empty slots are used again
     indexer.close()
 
 
@@ -192,7 +192,7 @@ def test_slots_are_gathered_and_days_that_are_over_get_files(
 def test_what_a_crash_interrupts_is_put_in_place_by_the_next(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """Killed with some of several files in place: who comes next puts the others there."""
+    """A process is killed with some of several files in place: the next one puts the others in place."""
     indexer = Indexer(recordings)
     rows = 0
     for _ in range(indexer_module.GATHER):
@@ -245,12 +245,12 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
         indexer.close()
     assert set(seen) == {rows} and steps == [4]
     shutil.rmtree(recordings.root / "index")
-    catalog.create(recordings)  # as after an update with other columns: the journals are read meanwhile
+    catalog.create(recordings)  # like an update with other columns: SQL reads the journals meanwhile
     assert count(recordings)[0] == rows
 
 
 def test_a_keeper_holds_others_off_and_waits_for_nobody(recordings: Recordings) -> None:
-    with keeping(recordings), pytest.raises(OSError, match="another process keeps"), keeping(recordings):
+    with keeping(recordings), pytest.raises(OSError, match="another process maintains"), keeping(recordings):
         pass
     with keeping(recordings):
         shutil.rmtree(recordings.root / "index")
@@ -271,15 +271,15 @@ def test_every_view_is_described_and_nothing_else(recordings: Recordings) -> Non
 
 
 @pytest.fixture
-def readme() -> str:
-    return (Path(__file__).resolve().parents[2] / "README.md").read_text()
+def dictionary() -> str:
+    return (Path(__file__).resolve().parents[2] / "docs/reference/data-dictionary.md").read_text()
 
 
-def test_the_readme_has_the_data_dictionary(readme: str) -> None:
+def test_the_documentation_has_the_data_dictionary(dictionary: str) -> None:
     for name, (about, columns) in VIEWS.items():
-        assert f"**`{name}`** — {about}" in readme, name
+        assert f"**`{name}`** — {about}" in dictionary, name
         for column, text in columns.items():
-            assert f"| `{column}` | {text} |" in readme, (name, column)
+            assert f"| `{column}` | {text} |" in dictionary, (name, column)
 
 
 def test_a_torn_segment_is_indexed_after_repair(recordings: Recordings) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints sent elsewhere, to real targets; recordings that a group may read."""
+"""Checkpoints are sent to real targets, and recordings are readable for a group."""
 
 import grp
 import http.server
@@ -31,7 +31,7 @@ def recordings(tmp_path: Path) -> Recordings:
 
 
 class Receiver:
-    """A webhook that keeps what it is sent, or refuses."""
+    """A webhook that keeps the bodies that it receives, or refuses."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
@@ -46,7 +46,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/checkpoints"
@@ -65,9 +65,9 @@ def test_a_webhook_is_sent_each_checkpoint_once(recordings: Recordings, receiver
     target = {"webhook": receiver.url, "seconds": 60}
     assert publish(recordings, [target], 1000.0) == []
     assert receiver.received == list(checkpoints(recordings.root).items())
-    assert publish(recordings, [target], 2000.0) == [] and len(receiver.received) == 1  # nothing is new
+    assert publish(recordings, [target], 2000.0) == [] and len(receiver.received) == 1  # no checkpoint is new
     write_lines(recordings.root, [a_line(9)], boot="c")
-    assert publish(recordings, [target], 1030.0) == [] and len(receiver.received) == 1  # and not before its time
+    assert publish(recordings, [target], 1030.0) == [] and len(receiver.received) == 1  # the target is not due yet
     assert publish(recordings, [target], 1061.0) == [] and len(receiver.received) == 2
     report = check(recordings.root, Signer(recordings).key, [note for _, note in receiver.received])
     assert report.findings == [] and report.kept == 2

@@ -1,4 +1,4 @@
-"""Segments, repair and index on real files: what was acknowledged is there, what is torn goes, readers see it all."""
+"""Segments, repair and index on real files: acknowledged lines stay, torn ones go, and readers see everything."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ from weir.recorder.writer import Entry, RecorderUnavailable
 
 
 def write(root: Path, count: int, worker: str = "w0", boot: str = "b", *, seal: bool = False) -> None:
-    """Write *count* flows; without *seal*, as a process that is killed leaves them."""
+    """Write *count* flows. Without *seal*, leave them like a killed process."""
     write_lines(root, [a_line(n, worker) for n in range(count)], worker, boot, seal=seal)
 
 
@@ -65,7 +65,7 @@ def test_columns_are_the_lines_fields() -> None:
 def test_a_torn_tail_is_quarantined_and_what_was_acknowledged_stays(
     tmp_path: Path, cut_flows: int, cut_lines: int
 ) -> None:
-    """As after kill -9 between the flows' write and the lines': any prefix of what was being written."""
+    """The state after kill -9 between writing the flows and the lines: any prefix of the written bytes."""
     write(tmp_path, 3)
     flows, journal = segment(tmp_path)
     acknowledged, complete = journal.read_bytes(), flows.read_bytes()
@@ -128,7 +128,7 @@ def test_a_removed_segment_is_noticed_and_a_new_one_begun(tmp_path: Path) -> Non
         await writer.record(entry(a_line(0)))
         for path in segment(tmp_path):
             path.unlink()
-        await asyncio.sleep(0.06)  # longer than a look vouches for
+        await asyncio.sleep(0.06)  # longer than `FRESH`, so that the next write checks again
         await writer.record(entry(a_line(1)))
         await asyncio.to_thread(writer.close)
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_encoded_or_written_is_not_acknowledged(tmp_path: Path) -
 
 
 def as_before_evidence(line: JournalLine, flow: bytes, segment: str) -> bytes:
-    """The line that the first version of the format had for *line*: every column, and none of those that came later."""
+    """Return *line* as the first format version wrote it: with all of its columns, and without later ones."""
     later = ("intent", "query_digest", "request_digest", "response_digest")
     columns = {f.encode_name: getattr(line, f.name) for f in msgspec.structs.fields(JournalLine)}
     place = {"segment": segment, "offset": 0, "length": len(flow), "sha256": hashlib.sha256(flow).hexdigest()}
@@ -167,7 +167,7 @@ def as_before_evidence(line: JournalLine, flow: bytes, segment: str) -> bytes:
 
 
 def test_recordings_of_an_earlier_version_are_adopted(tmp_path: Path) -> None:
-    """They had neither links nor logs, and an index whose files lacked columns: all is found, and sealed from now on."""
+    """They have no links, no logs, and an index with fewer columns: all requests are found, and sealed now."""
     segment, line = "c/2026-01-01/w0-b-000001", a_line(1)
     journal = tmp_path / "segments" / f"{segment}.jsonl"
     journal.parent.mkdir(parents=True)
@@ -191,7 +191,7 @@ def test_recordings_of_an_earlier_version_are_adopted(tmp_path: Path) -> None:
 
 
 def test_what_a_newer_version_wrote_is_left_alone(tmp_path: Path) -> None:
-    """A journal of it is neither read nor cut, and a folder of it is not written to."""
+    """A newer journal is neither read nor cut, and a newer folder is not written to."""
     lines = [a_line(n) for n in range(2)]
     for line in lines:
         line.version = SCHEMA_VERSION + 1
@@ -210,7 +210,7 @@ def test_what_a_newer_version_wrote_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_was_let_go_and_has_no_end_is_given_one_that_says_so(tmp_path: Path) -> None:
-    """Killed between sending and recording: the request is in the index at once, and after repair in the flows too."""
+    """A process is killed between sending and recording: the index has the request at once, and repair adds a flow."""
 
     async def run() -> None:
         writer = a_writer(tmp_path, "w0", "b")

@@ -1,4 +1,4 @@
-"""What may be dialled: by what an address is of, whatever it is written as."""
+"""Which addresses may be dialled: the kind of the address decides, not its spelling."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ import pytest
 
 from weir.base.addresses import Addresses, Kind, compile_addresses, kind_of
 from weir.base.mistakes import SettingError
-from weir.routing import dial
+from weir.mitm import resolving
 from weir.routing.dial import FORBIDDEN, Dial, Dialed, Forbidden, refusal
 
 KINDS = {
@@ -60,7 +60,7 @@ PUBLIC = Dial("c", Addresses())
 
 
 def test_only_what_was_judged_is_dialled() -> None:
-    assert refusal("api.example") == "a destination that was not judged"
+    assert refusal("api.example") == "the destination was not judged"
     assert refusal(Dialed("api.example", PUBLIC)) == "" and refusal(Dialed("8.8.8.8", PUBLIC)) == ""
     assert refusal(Dialed("127.0.0.1", PUBLIC)) == FORBIDDEN
     one, same, other = Dialed("h", PUBLIC), Dialed("h", Dial("c", Addresses())), Dialed("h", Dial("d", Addresses()))
@@ -69,7 +69,7 @@ def test_only_what_was_judged_is_dialled() -> None:
 
 
 def test_names_are_dialled_where_they_may_lead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that leads to this machine as well is dialled elsewhere; one that leads only here is not dialled."""
+    """A name that also leads to this machine is dialled elsewhere; a name that leads only here is not dialled."""
     answers: list[str] = []
     asked = 0
 
@@ -82,8 +82,8 @@ def test_names_are_dialled_where_they_may_lead(monkeypatch: pytest.MonkeyPatch) 
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer, port)) for answer in answers]
 
         monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo, raising=False)
-        dial.install(loop)
-        dial.install(loop)
+        resolving.install(loop)
+        resolving.install(loop)
         answers[:] = ["127.0.0.1", "93.184.216.34", "169.254.169.254"]
         found = await loop.getaddrinfo(Dialed("evil.example", PUBLIC), 443)
         assert [entry[4] for entry in found] == [("93.184.216.34", 443)]
@@ -92,7 +92,7 @@ def test_names_are_dialled_where_they_may_lead(monkeypatch: pytest.MonkeyPatch) 
             await loop.getaddrinfo(Dialed("evil.example", PUBLIC), 443)
         before = asked
         pinned = Dialed("evil.example", Dial("c", Addresses(), pinned=tuple(found)))
-        assert await loop.getaddrinfo(pinned, 443) == tuple(found) and asked == before  # nobody is asked again
-        assert len(await loop.getaddrinfo("evil.example", 443)) == 1  # what others dial is their own business
+        assert await loop.getaddrinfo(pinned, 443) == tuple(found) and asked == before  # no second DNS lookup
+        assert len(await loop.getaddrinfo("evil.example", 443)) == 1  # other code's lookups are unchanged
 
     asyncio.run(story())

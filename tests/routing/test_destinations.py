@@ -1,4 +1,4 @@
-"""Where callers of a proxy mean to go."""
+"""The destinations of callers of a proxy."""
 
 from ipaddress import ip_address
 
@@ -81,7 +81,7 @@ def test_addresses_count_for_a_while_after_the_dns_has_told_them() -> None:
     known.learn("other.example", ["198.51.100.2"], 0)
     assert known.hosts(ip_address("198.51.100.2")) == {"api.example", "other.example"}
     known.learn("api.example", ["198.51.100.3"], Known.KEPT)
-    assert known.hosts(ip_address("198.51.100.1")) == {"api.example"}  # a caller may still have it
+    assert known.hosts(ip_address("198.51.100.1")) == {"api.example"}  # a caller may still have it cached
     known.learn("api.example", ["198.51.100.3"], Known.KEPT + 1)
     assert known.hosts(ip_address("198.51.100.1")) == frozenset()
     assert known.hosts(ip_address("198.51.100.3")) == {"api.example"}

@@ -1,4 +1,4 @@
-"""Heads that two servers could read differently are refused; of the rest, only what may pass goes on."""
+"""Heads that two servers could read differently are refused. From the others, only allowed headers are forwarded."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whether a connection goes on: what a request says of it, and what a service's answer does."""
+"""Whether a connection stays open after a caller's request and after a service's answer."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_options_of_a_field(value: bytes, found: list[bytes]) -> None:
 def test_what_a_request_wants(
     version: bytes, proxied: bool, fields: list[tuple[bytes, bytes]], wish: bool | None
 ) -> None:
-    """HTTP/1.1 goes on unless it is closed; HTTP/1.0 only where it asks to, and not at a proxy; any other version ends."""
+    """HTTP/1.1 stays open unless closed; HTTP/1.0 only on request, and not at a proxy; any other version is closed."""
     goes_on = {b"HTTP/1.1": wish is not False, b"HTTP/1.0": wish is True and not proxied}.get(version, False)
     found = of_request(version, fields, proxied=proxied)
     assert (found.persists, found.old) == (goes_on, version != b"HTTP/1.1")

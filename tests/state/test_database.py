@@ -1,4 +1,4 @@
-"""Keys and revocations: shared by processes, never lost, never half made; what cannot be read lets nobody in."""
+"""Keys and revocations: shared by processes, never lost, never half written. If unreadable, access is refused."""
 
 import asyncio
 import sqlite3
@@ -48,7 +48,7 @@ def test_nothing_is_revoked_at_first(database: Database) -> None:
         ("jti", "https://b.example", "t1", None, alice()),
         ("subject", "https://a.example", "alice", alice(NOW - 1), alice(NOW + 1)),
         ("subject", "https://b.example", "alice", None, alice()),
-        ("subject", "https://b.example", "alice", None, alice(-30.0)),  # a token that does not say when it was issued
+        ("subject", "https://b.example", "alice", None, alice(-30.0)),  # a token without its time of issue
         ("session", "", "s1", alice(), alice(sid="s2")),
         ("session", "", "", None, alice(sid="")),
     ],
@@ -111,7 +111,7 @@ def test_files_that_cannot_be_used(content: bytes | None, tmp_path: Path) -> Non
     if content is None:
         Database(path).close()
         path.chmod(0o644)
-        expected = "readable by others; run: chmod 600"
+        expected = "other users can read it; run: chmod 600"
     else:
         path.touch(0o600)
         path.write_bytes(content)
@@ -126,7 +126,7 @@ def test_a_newer_format_is_not_touched(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(HomeError, match="written by a newer weir"):
+    with pytest.raises(HomeError, match="a newer weir wrote it"):
         Database(path)
 
 
@@ -136,7 +136,7 @@ def test_what_was_there_once_is_not_made_anew_by_itself(tmp_path: Path) -> None:
     first.revoke("subject", "https://a.example", "alice", NOW, block=True)
     first.close()
     path.unlink()
-    with pytest.raises(HomeError, match=r"it was removed; to begin anew .* remove .*state\.db\.made too"):
+    with pytest.raises(HomeError, match=r"it was removed; to start .* remove .*state\.db\.made too"):
         Database(path)
     assert not path.exists()
     path.with_name("state.db.made").unlink()
@@ -178,7 +178,7 @@ def test_a_watcher_that_has_read_nothing_lets_nobody_in() -> None:
 
 
 def test_a_file_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
-    """Keys and revocations of before are still there, and stops and windows can be added."""
+    """Earlier keys and revocations are still there, and stops and windows can be added."""
     path = tmp_path / "state.db"
     before = sqlite3.connect(path)
     for statement in _SCHEMA[0].split(";\n"):

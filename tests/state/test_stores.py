@@ -1,4 +1,4 @@
-"""One suite for all that keep shared state: SQLite, and a real Redis."""
+"""One suite for all stores of the shared state: SQLite, and a real Redis."""
 
 import contextlib
 import subprocess
@@ -28,7 +28,7 @@ Open = Callable[[], Store]
 
 
 def start_redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    """A Redis that keeps what it is told, as the README asks for."""
+    """Start a durable Redis, as the README requires."""
     process = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes",
          "--appendfsync", "always", "--save", ""],
@@ -55,7 +55,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Opens the same store again and again."""
+    """Return a function that opens the same store each time."""
     stores: list[Store] = []
     if request.param == "redis":
         from redis import Redis
@@ -151,7 +151,7 @@ def test_one_principal_asks_for_so_many(store: Store) -> None:
     store.add_approval(asked("b-1", requester=person("bob")), 3)
     vote(store, "a-0")
     store.add_approval(asked("a-3"), 3)
-    late = replace(asked("a-4"), asked=NOW + 9999.0)  # by then those before it have expired
+    late = replace(asked("a-4"), asked=NOW + 9999.0)  # by then the earlier ones have expired
     assert store.add_approval(late, 1).id == "a-4"
 
 
@@ -166,7 +166,7 @@ def test_what_is_given_for_a_while_is_in_the_snapshot(store: Store) -> None:
 
 
 def test_two_decide_at_the_same_instant_and_there_is_one_outcome(opened: Open) -> None:
-    """A thousand times: one says yes, another no, each over a connection of their own."""
+    """A thousand times: one approves and another denies, each over its own connection."""
     tries = 1000
     first, second = opened(), opened()
     for n in range(tries):
@@ -263,7 +263,7 @@ def test_others_hear_of_changes(opened: Open) -> None:
     pace = watching.watch(woken.set)
     watching.looks_changed()
     deadline = time.monotonic() + PATIENCE
-    while True:  # Redis's stream is read from when its thread has begun
+    while True:  # Redis's stream delivers only after its thread has started to read
         other.add_approval(asked(f"a-{time.monotonic_ns()}"), 1000)
         if woken.wait(pace) or (isinstance(watching, Database) and watching.looks_changed()):
             break
@@ -289,5 +289,5 @@ def test_machines_with_different_master_keys_do_not_share(
 ) -> None:
     RedisDatabase(f"redis://127.0.0.1:{redis}/3").close()
     monkeypatch.setenv("WEIR_HOME", str(tmp_path / "another"))
-    with pytest.raises(HomeError, match=r"master\.key is another .* copy theirs"):
+    with pytest.raises(HomeError, match=r"master\.key differs .* copy theirs"):
         RedisDatabase(f"redis://127.0.0.1:{redis}/3")

@@ -1,4 +1,4 @@
-"""The gateway's own authority: what clients believe of it, and what they do not."""
+"""The gateway's own authority: which of its certificates clients accept, and which they do not."""
 
 import datetime
 import ssl
@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trusted(authority: ca.Authority, host: str, leaves: Leaves | None = None) -> str:
-    """What Python's TLS says of a certificate of *authority* for *host*; empty where it is believed."""
+    """Return the error of Python's TLS for a certificate of *authority* for *host*; empty if it is accepted."""
     server = SSL.Connection((leaves or Leaves(authority)).context(host))
     server.set_accept_state()
     context = ssl.create_default_context(cadata=authority.pem.decode())
@@ -88,7 +88,7 @@ def test_keys_are_the_owners_alone(home: Path) -> None:
     found = ca.current()
     assert found is not None and found.hosts == ("api.example",)
     (home / "ca" / "ca.key").chmod(0o640)
-    with pytest.raises(HomeError, match="readable by others"):
+    with pytest.raises(HomeError, match="other users can read it"):
         ca.current()
     (home / "ca" / "ca.key").chmod(0o600)
     other = ca.make(["other.example"]).key.private_bytes(
@@ -125,7 +125,7 @@ def test_the_commands(tmp_path: Path, home: Path) -> None:
     assert "0 warnings" in weir("check", *at)
     assert "api.example, 10.0.0.1" in weir("ca", "show") and first in weir("ca", "show", "--json")
     (folder / "three.yaml").write_text(POLICIES["one.yaml"].replace("one", "three").replace("api", "other"))
-    assert "may not speak for other.example; run: weir ca rotate" in weir("check", *at, code=2)
+    assert "is not valid for other.example; run: weir ca rotate" in weir("check", *at, code=2)
     assert "run first" in weir("ca", "rotate", "--finish", code=1)
     second = weir("ca", "rotate", *at).splitlines()[0]
     assert "--finish, or make another with --force" in weir("ca", "rotate", *at, code=1)  # callers may trust it already

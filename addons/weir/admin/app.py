@@ -1,8 +1,8 @@
-"""The HTTP API of ``weir admin``: JSON in, JSON out, described at ``/openapi.json``.
+"""The HTTP API of ``weir admin``: JSON requests and responses, described at ``/openapi.json``.
 
-Whoever calls shows a token in ``Authorization: Bearer``, of the issuers that the gateway trusts. There is no cookie
-and nothing else that a browser would send by itself, so no other site can act for a reviewer; what comes from
-another site is refused all the same. Refusals are the gateway's own problem types.
+Every request needs a token of a trusted issuer in ``Authorization: Bearer``. The API uses no cookie, and nothing else
+that a browser sends automatically, so no other site can act for a reviewer. Requests from other sites are refused as
+well. Refusals use the gateway's own problem types.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from weir.state.database import TooManyOpen
 from weir.state.watcher import StateUnavailable, Watcher
 
 LARGEST_BODY = 16_384
-#: Seconds that a list waits for a change, at most.
+#: Maximum seconds that a list waits for a change.
 LONGEST_WAIT = 30
 _STATES = get_args(State)
 
@@ -40,14 +40,14 @@ Endpoint = Callable[[Request, Person], Awaitable[Any]]
 
 
 class Decision(msgspec.Struct, forbid_unknown_fields=True):
-    """A yes or no. A no, and breaking the glass, need a reason."""
+    """A decision's reason. Denying and breaking the glass need one."""
 
     reason: Annotated[str, msgspec.Meta(max_length=2000)] = ""
     break_glass: bool = False
 
 
 class AccessRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Access to a connection for so many seconds."""
+    """A request for access to a connection for a number of seconds."""
 
     connection: str
     seconds: int
@@ -55,7 +55,7 @@ class AccessRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Api:
-    """The endpoints. *policies* gives those of now."""
+    """The endpoints. *policies* returns the present policies."""
 
     def __init__(self, policies: Callable[[], PolicySet], state: Watcher, desk: Desk) -> None:
         self._policies = policies
@@ -66,17 +66,17 @@ class Api:
         self._closing = False
 
     def changed(self, approvals: list[Approval]) -> None:
-        """These have changed: whoever waits for that is answered."""
+        """Answer the requests that wait for a change, because *approvals* have changed."""
         news, self._news = self._news, asyncio.Event()
         news.set()
 
     def close(self) -> None:
-        """Answer those who wait for a change: there is none to wait for any more."""
+        """Answer the requests that wait for a change, because the process ends."""
         self._closing = True
         self._news.set()
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         return Starlette(
             routes=[
                 Route("/healthz", self._health),
@@ -106,7 +106,7 @@ class Api:
     async def _list(self, request: Request, person: Person) -> Any:
         state = request.query_params.get("state", "")
         if state and state not in _STATES:
-            raise Refusal(Kind.MALFORMED_REQUEST, f"state is one of {', '.join(_STATES)}.")
+            raise Refusal(Kind.MALFORMED_REQUEST, f"The parameter state must be one of {', '.join(_STATES)}.")
         after, wait = _number(request, "after"), min(_number(request, "wait"), LONGEST_WAIT)
         news = self._news
         if wait and not self._closing and after >= await self._state.run(lambda store: store.last_change()):
@@ -136,7 +136,7 @@ class Api:
         decision = await _body(request, Decision)
         policies = self._policies()
         if len(request.path_params["id"]) < 36:
-            raise NotFound("decisions name the whole id of an approval")
+            raise NotFound("a decision needs the whole id of the approval")
         after = await self._desk.decide(
             policies, person, request.path_params["id"], yes=yes, reason=decision.reason,
             break_glass=decision.break_glass,
@@ -154,7 +154,7 @@ class Api:
         approval = await self._desk.ask_access(policies, person, asked.connection, asked.seconds, asked.reason)
         return await self._desk.shown(policies, approval, person, differences=False)
 
-    # Who calls, and what is refused.
+    # Authentication and refusals.
 
     def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def call(request: Request) -> Response:
@@ -206,7 +206,7 @@ class Api:
         if snapshot.revoked(principal, ""):
             raise Refusal(Kind.REVOKED, "This token, its subject or its session has been revoked.", headers=challenge)
         if (stop := snapshot.personally_stopped(principal.key, (principal.sid,))) is not None:
-            raise Refusal(Kind.STOPPED, f"What you may do here was stopped by its operator: {stop.reason}")
+            raise Refusal(Kind.STOPPED, f"The operator has stopped your access: {stop.reason}")
         return await self._desk.person(principal)
 
 
@@ -227,19 +227,19 @@ async def _body[T](request: Request, kind: type[T]) -> T:
 def _number(request: Request, name: str) -> int:
     text = request.query_params.get(name, "0")
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
-        raise Refusal(Kind.MALFORMED_REQUEST, f"{name} is a whole number.")
+        raise Refusal(Kind.MALFORMED_REQUEST, f"The parameter {name} must be a whole number.")
     return int(text)
 
 
 async def _page(request: Request) -> Response:
-    """Where links in messages lead: how to decide. It shows nothing, since nobody has said who they are."""
+    """Return the page that links in messages lead to. It only explains how to decide, because it needs no token."""
     approval_id = request.path_params["id"]
     if not (len(approval_id) == 36 and all(c in "0123456789abcdef-" for c in approval_id)):
-        return PlainTextResponse("There is no approval of that id.\n", 404, _HEADERS)
+        return PlainTextResponse("There is no approval with that id.\n", 404, _HEADERS)
     text = (
-        f"See it:      weir approvals show {approval_id}\n"
-        f"Say yes:     weir approvals approve {approval_id}\n"
-        f"Say no:      weir approvals deny {approval_id} --reason '…'\n"
+        f"Show:     weir approvals show {approval_id}\n"
+        f"Approve:  weir approvals approve {approval_id}\n"
+        f"Deny:     weir approvals deny {approval_id} --reason '…'\n"
     )
     return PlainTextResponse(text, 200, _HEADERS)
 
@@ -266,11 +266,11 @@ def _sentence(error: Exception) -> str:
 
 
 def description(url: str) -> dict[str, Any]:
-    """The OpenAPI description of all this."""
+    """Return the OpenAPI description of the API."""
     (decision, access), components = msgspec.json.schema_components(
         [Decision, AccessRequest], ref_template="#/components/schemas/{name}"
     )
-    approval = {"type": "object", "description": "An approval; `shown` is masked, inert text, of which `cut` names what is shown in part."}  # fmt: skip  # noqa: E501
+    approval = {"type": "object", "description": "An approval. `shown` is masked, inert text; `cut` names shortened members."}  # fmt: skip  # noqa: E501
     answers = {
         "200": {"description": "Done.", "content": {"application/json": {"schema": approval}}},
         "default": {
@@ -290,23 +290,25 @@ def description(url: str) -> dict[str, Any]:
         }
 
     listing = [
-        query("state", "string", f"One of {', '.join(_STATES)}; all, without it."),
-        query("after", "integer", "The `cursor` of an earlier answer: only what has changed since."),
+        query("state", "string", f"One of {', '.join(_STATES)}. Default: all."),
+        query("after", "integer", "The `cursor` of an earlier answer. Lists only approvals that have changed since."),
         query("wait", "integer", f"Seconds to wait for a change, at most {LONGEST_WAIT}."),
     ]
-    showing = [*one, query("changes", "boolean", "Ask the service what a write would change.")]
+    showing = [*one, query("changes", "boolean", "Ask the service for the stored data that a write would change.")]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Weir admin", "version": "1", "description": "Approvals and access windows."},
         "servers": [{"url": url}],
         "security": [{"token": []}],
         "paths": {
-            "/v1/approvals": {"get": {"summary": "List.", "parameters": listing, "responses": answers}},
-            "/v1/approvals/{id}": {"get": {"summary": "Show one.", "parameters": showing, "responses": answers}},
-            "/v1/approvals/{id}/approve": post("Say yes.", decision, one),
-            "/v1/approvals/{id}/deny": post("Say no.", decision, one),
-            "/v1/approvals/{id}/revoke": post("End what it gives for a while.", None, one),
-            "/v1/access": post("Ask for access to a connection.", access, []),
+            "/v1/approvals": {"get": {"summary": "List approvals.", "parameters": listing, "responses": answers}},
+            "/v1/approvals/{id}": {
+                "get": {"summary": "Show an approval.", "parameters": showing, "responses": answers}
+            },
+            "/v1/approvals/{id}/approve": post("Approve.", decision, one),
+            "/v1/approvals/{id}/deny": post("Deny.", decision, one),
+            "/v1/approvals/{id}/revoke": post("End a reusable approval or an access window.", None, one),
+            "/v1/access": post("Request access to a connection.", access, []),
         },
         "components": {
             "schemas": components,

@@ -1,6 +1,6 @@
-"""What reviewers and requesters do with approvals: seen, decided, asked for, revoked. HTTP knows nothing of this.
+"""The actions of reviewers and requesters on approvals, without HTTP: list, show, decide, request and revoke.
 
-Who may see an approval: whoever may decide it now, whoever asked for it, and whoever has decided it. To anybody else
+An approval is visible to people who may decide it now, to its requester, and to people who voted on it. For all others
 it does not exist.
 """
 
@@ -27,30 +27,30 @@ from weir.policyset.model import PolicySet
 from weir.state.store import Store
 from weir.state.watcher import Watcher
 
-#: Windows that one person may have asked for and that are not decided.
+#: Maximum number of undecided access requests per person.
 MOST_OPEN_WINDOWS = 10
-#: Characters of an approval's id that name it.
+#: Minimum number of last characters that identify an approval.
 SHORTEST_ID = 6
-#: Approvals in one answer about what has changed.
+#: Maximum number of approvals in one answer about changes.
 MOST_LISTED = 1000
 
 
 class NotFound(Exception):
-    """There is no such thing for this person."""
+    """The object does not exist, or this person may not see it."""
 
 
 class Desk:
-    """Approvals as people handle them. *record* writes what became of one."""
+    """Handles the actions of people. *record* writes an approval's new state, *tell* an administrative event."""
 
     def __init__(self, state: Watcher, record: Callable[[Approval], None], tell: Callable[..., None]) -> None:
         self._state = state
         self._record = record
-        self._tell = tell  # an administrative event
+        self._tell = tell
         self._known: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
         self._new_id = Uuid7()
 
     async def person(self, principal: Principal) -> Person:
-        """*principal* with the groups that their newest token gave them: a former group counts no more."""
+        """Return *principal* with the groups of their newest token, so that former groups do not count."""
         person = Person.of(principal)
         if self._known.get(person.key) == (person.issued, person.groups):
             known = await self._state.run(lambda store: store.known_groups(person.key))
@@ -60,9 +60,9 @@ class Desk:
         return person.keeping(known)
 
     async def list(self, policies: PolicySet, person: Person, state: State | None, after: int = 0) -> list[Approval]:
-        """Approvals that *person* may see, oldest first; all that are kept where no *state* is named.
+        """Return the approvals that *person* may see, oldest first, optionally only those in *state*.
 
-        With *after*, those that have changed since that change.
+        *after* is a change number; it selects the approvals that have changed since.
         """
         states: tuple[State, ...] = (state,) if state else ("pending", "approved", "denied", "used", "expired",
                                                            "withdrawn", "void", "revoked")  # fmt: skip
@@ -78,9 +78,9 @@ class Desk:
         return sorted(seen, key=lambda a: a.asked)
 
     async def get(self, policies: PolicySet, person: Person, approval_id: str) -> Approval:
-        """One approval, by its id or by so many of its last characters as no other has. Raises `NotFound`."""
+        """Return the approval with this id, or with these unique last characters of an id. Raises `NotFound`."""
         if len(approval_id) < SHORTEST_ID:
-            raise NotFound(f"an approval is named by {SHORTEST_ID} of its last characters at least")
+            raise NotFound(f"give at least the last {SHORTEST_ID} characters of the approval's id")
         if len(approval_id) < 36:
             found = [a for a in await self.list(policies, person, None) if a.id.endswith(approval_id)]
             if len(found) == 1:
@@ -88,7 +88,7 @@ class Desk:
             raise NotFound(f"{len(found) or 'no'} approvals that you may see end in {inert(approval_id)!r}")
         approval = await self._state.run(lambda store: store.approval(approval_id))
         if approval is None or not self._may_see(policies, approval, person):
-            raise NotFound("there is no approval of that id that you may see")
+            raise NotFound("there is no approval with that id that you may see")
         return _as_of(approval, time.time())
 
     async def decide(
@@ -101,13 +101,13 @@ class Desk:
         reason: str,
         break_glass: bool = False,
     ) -> Approval:
-        """Say yes or no. Raises `NotFound` or `NotPossible`."""
+        """Approve or deny. Raises `NotFound` or `NotPossible`."""
         approval = await self.get(policies, person, approval_id)
         if not approval.digests <= _digests(policies, approval.connection):
-            raise NotPossible("what asks for it has changed in the policies, so it has to be asked for again")
+            raise NotPossible("the policies that required this approval have changed, so it must be requested again")
         reason = _reason(reason)
         if not yes and not reason:
-            raise NotPossible("say why: the caller is told")
+            raise NotPossible("give a reason; the caller sees it")
         people = policies.directory
 
         def work(store: Store) -> Approval:
@@ -127,7 +127,7 @@ class Desk:
     async def ask_access(
         self, policies: PolicySet, person: Person, connection: str, seconds: int, reason: str
     ) -> Approval:
-        """Ask for access to a connection for a while. Raises `NotFound` or `NotPossible`."""
+        """Request access to a connection for *seconds*. Raises `NotFound` or `NotPossible`."""
         offered = {c.name: c for c in policies.connections if c.on_request is not None}
         found = offered.get(connection)
         if found is None or found.on_request is None:
@@ -139,7 +139,7 @@ class Desk:
             raise NotPossible(f"access to {found.name} is given for at most {duration(found.on_request.at_most)}")
         reason = _reason(reason)
         if not reason:
-            raise NotPossible("say why: reviewers are shown it")
+            raise NotPossible("give a reason; reviewers see it")
         now = time.time()
         terms = found.on_request.terms
         what = f"Access to {found.name} for {duration(seconds)}."
@@ -161,7 +161,10 @@ class Desk:
         return added
 
     async def revoke(self, policies: PolicySet, person: Person, approval_id: str) -> Approval:
-        """End what an approval gives for a while, by one who could give it or who has it. May raise as `decide`."""
+        """End a reusable approval or access window. Its reviewers and its requester may do so.
+
+        Raises `NotFound` or `NotPossible`.
+        """
         approval = await self.get(policies, person, approval_id)
         people = policies.directory
         if person.key != approval.requester.key and not self._may_decide(approval, person, people, time.time()):
@@ -176,7 +179,7 @@ class Desk:
     async def shown(
         self, policies: PolicySet, approval: Approval, person: Person, *, differences: bool
     ) -> dict[str, Any]:
-        """*approval* as a document; with what it would change, where *person* may decide it and asks for that."""
+        """Return *approval* as a document. *differences* adds the changes of a write, if *person* may decide it."""
         now, people = time.time(), policies.directory
         mine = people.same(person.key, approval.requester.key)
         document: dict[str, Any] = msgspec.to_builtins(approval)
@@ -226,12 +229,12 @@ class Desk:
 def _connection(policies: PolicySet, approval: Approval) -> Connection:
     found = next((c for c in policies.connections if c.name == approval.connection), None)
     if found is None:
-        raise NotTold("there is no such connection any more")
+        raise NotTold("the connection does not exist any more")
     return found
 
 
 def _digests(policies: PolicySet, connection: str) -> frozenset[str]:
-    """What may ask for approvals of that connection now."""
+    """Return the digests of all rules and access terms that can require approvals of *connection* now."""
     found = {
         rule.digest
         for c in policies.connections
@@ -243,7 +246,7 @@ def _digests(policies: PolicySet, connection: str) -> frozenset[str]:
 
 
 def _as_of(approval: Approval, now: float) -> Approval:
-    """*approval*, which may have run out without anybody having noticed."""
+    """Return *approval* with the state that it has at *now*, because it may have expired since it was stored."""
     return lifecycle.expire(approval, now) or approval
 
 

@@ -1,8 +1,9 @@
-"""Telling people of approvals: webhooks, chat, mail, commands. Never in the way of traffic: it is the admin's work.
+"""Notifies people of approvals by webhook, chat, mail or command. The admin process does this, so traffic never waits.
 
-What is to be told is first posted in the shared state, each thing once; then it is tried, again and later each time,
-until it is sent or given up as a dead letter. Messages say who asks for what by which rule, and where to decide;
-nothing of what the caller wrote but what reviewers see, masked. Decisions are made after logging in, not in the chat.
+Each notification is stored once in the shared state as a letter. The notifier tries to send it, with growing pauses,
+until it is sent or becomes a dead letter. A message has the requester, the request, the rule and the link for the
+decision. Of the caller's data it contains only the masked texts that reviewers see. Reviewers decide after a login, not
+in the chat.
 """
 
 import asyncio
@@ -31,39 +32,39 @@ from weir.state.store import Store
 from weir.state.watcher import StateUnavailable, Watcher
 
 TIMEOUT = 10.0
-#: Seconds to the next try: twice as many each time, at most an hour; how often in all.
+#: Seconds to the second try, which double with each try; their maximum; and the maximum number of tries.
 RETRY = 2.0
 RETRY_MOST = 3600.0
 TRIES = 12
-#: Seconds for which a letter that is being sent is nobody else's.
+#: Seconds that a letter is reserved for the process that sends it.
 LEASE = 60.0
-#: Seconds between two looks for letters that are due, and for what has been escalated.
+#: Seconds between two checks for due letters, and between two checks for escalations.
 INTERVAL = 1.0
 LOOK = 5.0
-#: Letters that are being sent at once.
+#: Maximum number of letters that are sent at the same time.
 MOST_SENDING = 100
 
 
 class NotSent(Exception):
-    """A letter could not be sent; the message says why, and neither where to nor with which secret."""
+    """A letter could not be sent. The message gives the reason, without the address or a secret."""
 
 
 class Notifier:
-    """Posts what is to be told, and sends what is due."""
+    """Stores letters for changed approvals, and sends due letters."""
 
     def __init__(self, policies: Callable[[], PolicySet], state: Watcher) -> None:
         self._policies = policies
         self._state = state
-        self._news: list[Approval] = []  # of which nothing has been posted yet
-        self._looked = 0.0  # for what has been escalated (Unix time)
+        self._news: list[Approval] = []  # changed approvals without a letter yet
+        self._looked = 0.0  # Unix time of the last check for escalations
         self._sending: set[asyncio.Task[None]] = set()
 
     def changed(self, approvals: list[Approval]) -> None:
-        """These have changed."""
+        """Note that *approvals* have changed."""
         self._news += approvals
 
     async def run(self) -> None:
-        """Post and send for ever."""
+        """Store and send letters until cancelled."""
         try:
             async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
                 while True:
@@ -71,9 +72,9 @@ class Notifier:
                         await self._post()
                         await self._send(client)
                     except StateUnavailable:
-                        pass  # what is to be told is kept until it can be posted
-                    except Exception as error:  # whatever it is, others are to be told still
-                        alarm("notify_failed", f"telling people of approvals failed: {type(error).__name__}")
+                        pass  # the changes are kept until they can be stored
+                    except Exception as error:  # other letters must still be sent
+                        alarm("notify_failed", f"sending notifications of approvals failed: {type(error).__name__}")
                     await asyncio.sleep(INTERVAL)
         finally:
             for task in self._sending:
@@ -81,7 +82,7 @@ class Notifier:
             await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _post(self) -> None:
-        """Post what has changed, and what has been escalated since the last look."""
+        """Store letters for changes, and for escalations since the last check."""
         news, hooks, now = list(self._news), self._policies().admin.hooks, time.time()
         told = [(approval, event) for approval in news for event in events(approval)]
         looks = now - self._looked >= LOOK and any("escalated" in hook.on for hook in hooks)
@@ -96,11 +97,11 @@ class Notifier:
         ]
         if letters:
             await self._state.run(lambda store: store.post(letters))
-        del self._news[: len(news)]  # only now: what could not be posted is posted the next time
+        del self._news[: len(news)]  # only now, so that letters that could not be stored are stored the next time
         self._looked = now if looks else self._looked
 
     async def _send(self, client: httpx.AsyncClient) -> None:
-        """Begin to send what is due; nobody waits for another's answer."""
+        """Start a task for each due letter, so that no letter waits for another."""
         policies = self._policies()
         hooks = {hook.name: hook for hook in policies.admin.hooks}
         if not hooks or len(self._sending) >= MOST_SENDING:
@@ -123,10 +124,10 @@ class Notifier:
         approval: Approval | None,
         policies: PolicySet,
     ) -> None:
-        """Try one letter, and keep how that went."""
+        """Try to send one letter, and store the result."""
         error = ""
         if hook is None or approval is None:
-            error = "there is no such hook, or approval, any more"
+            error = "the hook or the approval does not exist any more"
         else:
             try:
                 async with asyncio.timeout(TIMEOUT * 2):
@@ -134,25 +135,25 @@ class Notifier:
             except NotSent as failed:
                 error = str(failed)
             except TimeoutError:
-                error = "it did not end in time"
+                error = "sending took too long"
             except Exception as failed:
-                error = f"it failed ({type(failed).__name__})"
+                error = f"sending failed ({type(failed).__name__})"
         again = error and hook is not None and approval is not None and letter.attempts + 1 < TRIES
         due = time.time() + min(RETRY * 2**letter.attempts, RETRY_MOST) if again else None
         dead = bool(error) and not again
         if dead:
-            alarm("dead_letter", f"{letter.hook} was not told of {letter.event} {letter.approval}: {error}")
-        with contextlib.suppress(StateUnavailable):  # then it is tried again when its lease ends
+            alarm("dead_letter", f"{letter.hook} was not notified of {letter.event} {letter.approval}: {error}")
+        with contextlib.suppress(StateUnavailable):  # the letter is tried again when its lease ends
             await self._state.run(lambda store: store.letter_tried(letter, due, error, dead=dead))
 
 
 def escalations(approval: Approval) -> list[float]:
-    """When *approval* is escalated, as Unix times."""
+    """Return the Unix times at which *approval* is escalated."""
     return [approval.asked + d.terms.escalate_after for d in approval.demands if d.terms.escalate_after]
 
 
 def events(approval: Approval) -> list[str]:
-    """What there is to tell of *approval*, but for its escalation, which nobody causes."""
+    """Return the events of the present state of *approval*. Escalations are not among them; they come with time."""
     found = {"pending": ["asked"], "approved": ["approved"], "denied": ["denied"]}.get(approval.state, [])
     if approval.state == "used":
         found = ["approved"]
@@ -178,7 +179,7 @@ async def _deliver(
             headers |= signature(hook.secret.reveal(), letter.id, int(time.time()), body)
         try:
             async with client.stream("POST", hook.url.reveal(), content=body, headers=headers) as response:
-                status = response.status_code  # whatever it says besides, is not read
+                status = response.status_code  # the body is not read
         except (httpx.HTTPError, OSError) as error:
             raise NotSent(f"it cannot be reached ({type(error).__name__})") from None
         if not 200 <= status < 300:
@@ -186,7 +187,7 @@ async def _deliver(
 
 
 def signature(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
-    """The headers of a signed webhook (https://www.standardwebhooks.com): an HMAC-SHA256 over id, time and body."""
+    """Return the headers of a signed webhook (https://www.standardwebhooks.com): HMAC-SHA256 over id, time and body."""
     name = message_id.replace(" ", ".")
     digest = hmac.digest(signing_key(secret), f"{name}.{at}.".encode() + body, "sha256")
     return {
@@ -197,7 +198,7 @@ def signature(secret: str, message_id: str, at: int, body: bytes) -> dict[str, s
 
 
 def message_of(event: str, approval: Approval, url: str, missing: str = "") -> dict[str, Any]:
-    """What is told: enough to know whether to look, and where."""
+    """Return the message: enough to decide whether to look at the approval, and the link to it."""
     shown = approval.shown
     to = [who(d.terms.escalate_to) for d in approval.demands if d.terms.escalate_after]
     escalated_to = "; ".join(to) if event == "escalated" else ""
@@ -254,7 +255,7 @@ def _facts(message: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _slack(message: dict[str, Any]) -> dict[str, Any]:
-    """Blocks; texts are plain, so that nothing in them is a link, a mention or markup."""
+    """Return Slack blocks. Texts are plain, so that no part of them becomes a link, a mention or markup."""
 
     def plain(text: str) -> dict[str, Any]:
         return {"type": "plain_text", "text": text, "emoji": False}
@@ -272,12 +273,12 @@ def _slack(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _escaped(text: str) -> str:
-    """As Slack wants a message's text: https://docs.slack.dev/messaging/formatting-message-text#escaping"""
+    """Escape a message's text: https://docs.slack.dev/messaging/formatting-message-text#escaping"""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _teams(message: dict[str, Any]) -> dict[str, Any]:
-    """An Adaptive Card as a Teams workflow takes it. Facts are Markdown there, so its characters are escaped."""
+    """Return an Adaptive Card for a Teams workflow. Facts are Markdown there, so its characters are escaped."""
 
     def literal(text: str) -> str:
         return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|<>~" else c for c in text)
@@ -328,7 +329,10 @@ def _mail(hook: Hook, letter: Letter, message: dict[str, Any]) -> None:
 
 
 async def _run(hook: Hook, message: dict[str, Any]) -> None:
-    """The message on standard input. Nothing that a caller wrote is in the arguments or the environment."""
+    """Run the command with the message on standard input.
+
+    Arguments and environment contain no text of the caller. Raises `NotSent`.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *hook.command,
@@ -348,4 +352,4 @@ async def _run(hook: Hook, message: dict[str, Any]) -> None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise NotSent(f"the command ended with {process.returncode}")
+        raise NotSent(f"the command ended with exit code {process.returncode}")

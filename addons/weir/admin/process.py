@@ -1,6 +1,6 @@
-"""``weir admin``, the process: reads the policies and the shared state as a worker does, and serves reviewers.
+"""The process of ``weir admin``: reads the policies and the shared state like a worker, and serves reviewers.
 
-It holds nothing that a worker needs: while it is down, requests wait, and nothing is decided.
+Workers do not depend on it. While it is down, held requests wait, and no decisions are possible.
 """
 
 import asyncio
@@ -33,20 +33,20 @@ from weir.state.watcher import StateUnavailable, Watcher
 
 logger = logging.getLogger("weir")
 
-#: The folder below ``log`` of what this process writes.
+#: The folder below ``log`` that this process writes to.
 WORKER = "admin"
-#: Seconds between two looks for approvals that have run out.
+#: Seconds between two checks for expired approvals.
 SWEEP = 2.0
-#: Seconds for which those that are over are kept in the shared state. The recordings keep them longer.
+#: Seconds that finished approvals stay in the shared state. The recordings keep them longer.
 KEEP = 7 * 86400.0
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, without its own signal handlers: they would end the process before what waits is written."""
+    """uvicorn without its own signal handlers, which would end the process before queued lines are written."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to this process."""
+        """Do nothing, because `Admin.run` handles the signals."""
         yield
 
 
@@ -62,7 +62,7 @@ class Admin:
         adopt(recordings, signer)
         self._lock = claim_soon(recordings, WORKER)
         if self._lock is None:
-            raise OSError(f"another weir admin writes to {recordings.root}; end it first")
+            raise OSError(f"another weir admin writes to {recordings.root}; stop it first")
         self._log = EventLog(Log(recordings, WORKER, signer), signs=True)
         self._desk = Desk(self._state, self._log.approval, self._log.add)
         self._api = Api(lambda: self._policies, self._state, self._desk)
@@ -70,7 +70,7 @@ class Admin:
         self._refreshing = Refreshing()
 
     async def run(self) -> None:
-        """Serve until a signal comes. Raises `HomeError` or OSError where it cannot begin."""
+        """Serve until a signal arrives. Raises `HomeError` or OSError if the start fails."""
         self._state.start(lambda: None, self._changed, self._policies.state)
         await self._catch_up()
         await self._refreshing.begin(self._policies.issuers)
@@ -107,7 +107,7 @@ class Admin:
         self._notifier.changed(approvals)
 
     async def _catch_up(self) -> None:
-        """Write, and tell, what was decided and not written because the process ended."""
+        """Write and announce the changes that were not written before the last process ended."""
         path = self._policies.recordings / "log" / WORKER / lines.FILE
         try:
             written = (await asyncio.to_thread(path.read_bytes)).splitlines()
@@ -130,9 +130,9 @@ class Admin:
                     forgotten = time.monotonic()
                     await self._state.run(lambda store: store.forget_approvals(time.time() - KEEP))
             except StateUnavailable:
-                pass  # the thread that has it says so
-            except Exception as error:  # it must go on
-                alarm("admin_failed", f"looking for what has run out failed: {type(error).__name__}")
+                pass  # the watcher's thread raises the alarm
+            except Exception as error:  # the sweep must go on
+                alarm("admin_failed", f"the check for expired approvals failed: {type(error).__name__}")
             await asyncio.sleep(SWEEP)
 
     async def _reload(self, by: str) -> None:
@@ -141,7 +141,7 @@ class Admin:
         if isinstance(found, PolicySet) and found.admin.listener != old.admin.listener:
             found = reload.Refused(("admin.listen: changes only with a restart",))
         if isinstance(found, reload.Refused):
-            alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
+            alarm("reload_refused", f"the policies were not reloaded, so the old ones stay: {found.mistakes[0]}")
             return
         await self._refreshing.begin(found.issuers)
         self._policies = found
@@ -151,7 +151,7 @@ class Admin:
 
 
 def _run_out(store: Store) -> list[Approval]:
-    """Mark what was not decided, or not used, in time; those that this has marked."""
+    """Mark approvals that were not decided or not used in time as expired. Return the newly expired ones."""
     now, found = time.time(), []
     for approval in (*store.approvals_in("pending"), *store.approvals_in("approved")):
         if lifecycle.expire(approval, now) is not None:

@@ -1,7 +1,7 @@
-"""What a write would change: what the service has stored now, against what would be stored. Asked only when opened.
+"""The changes that a write would make: compares the stored document with the new one, when a reviewer asks for it.
 
-Both sides are masked by the connection's rules before they are compared, so that a difference in what is hidden shows
-as one only where the mask tells equal from unequal (``hash``).
+Both documents are masked by the connection's masks before the comparison. So a difference in masked values is visible
+only with a mask that distinguishes values (``hash``).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One place at which both differ: a JSONPath, and what stands there; None on the side where nothing does."""
+    """One difference: its JSONPath, and the value on both sides; None on a side without a value."""
 
     path: str
     before: str | None
@@ -38,15 +38,15 @@ class Change:
 
 
 class NotTold(Exception):
-    """What a write would change cannot be told; the message says why."""
+    """The changes of a write cannot be determined; the message gives the reason."""
 
 
 async def changes(approval: Approval, connection: Connection) -> list[Change]:
-    """What the write that is asked for would change. Raises `NotTold`."""
+    """Return the changes that the requested write would make. Raises `NotTold`."""
     shown = approval.shown
     found = connection.profile.paths.find(shown.method, shown.path)
     if found is None or found.operation.stored is None:
-        raise NotTold("the profile does not say where what this would change is stored")
+        raise NotTold("the profile does not state where this operation stores its data")
     stored = found.operation.stored
     new: Any = _ABSENT
     if stored.new is not None:
@@ -55,7 +55,7 @@ async def changes(approval: Approval, connection: Connection) -> list[Change]:
         except ContentError:
             raise NotTold("the request is too long to be shown whole") from None
         if new is _ABSENT:
-            raise NotTold("the request does not say what would stand there; it may be computed")
+            raise NotTold("the request does not contain the new data; the service may compute it")
     old = await _fetch(connection, fill(stored.path, found.variables), stored)
     if old is not _ABSENT:
         old = _masked(connection, old)
@@ -67,7 +67,7 @@ async def changes(approval: Approval, connection: Connection) -> list[Change]:
 
 
 async def _fetch(connection: Connection, path: str, stored: Stored) -> Any:
-    """What is stored at *path*, as the service says with the connection's own credential."""
+    """Fetch the document at *path* from the service with the connection's credential. Raises `NotTold`."""
     origin, credential = connection.upstream.origin, connection.credential
     headers, target = {"Accept": "application/json", "Accept-Encoding": "identity"}, path
     if credential is not None:
@@ -86,33 +86,33 @@ async def _fetch(connection: Connection, path: str, stored: Stored) -> Any:
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > LARGEST:
-                    raise NotTold("what is stored there is too long to be shown")
+                    raise NotTold("the stored data is too long to be shown")
     except (httpx.HTTPError, TimeoutError, OSError):
-        raise NotTold("the service cannot be asked what is stored there now") from None
+        raise NotTold("the service cannot be asked for the stored data now") from None
     if response.status_code == httpx.codes.NOT_FOUND:
         return _ABSENT
     if response.status_code != httpx.codes.OK:
-        raise NotTold(f"the service answered {response.status_code} when asked what is stored there")
+        raise NotTold(f"the service answered {response.status_code} when asked for the stored data")
     data = bytes(body)
     if credential is not None:
         data = Scrubber(spellings(credential.secret))(data)
     try:
         document = parse(data)
     except ContentError:
-        raise NotTold("what the service says is stored there cannot be read") from None
+        raise NotTold("the stored data that the service returned cannot be read") from None
     return stored.found.first(_masked(connection, document), _ABSENT)
 
 
 def _masked(connection: Connection, document: Any) -> Any:
-    """Masks name fields of requests, and this is what one of them would send."""
+    """Mask *document* like a request, because masks name fields of requests. Raises `NotTold`."""
     try:
         return mask_document(connection.masks.record("request"), document)
     except MaskingError:
-        raise NotTold("what is stored there cannot be masked") from None
+        raise NotTold("the stored data cannot be masked") from None
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """What a partial update leaves: objects are merged, all else is replaced."""
+    """Return the result of a partial update: objects are merged, all other values replaced."""
     merged = dict(old)
     for name, value in new.items():
         before = merged.get(name)
@@ -122,7 +122,7 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any) -> list[Change]:
-    """Every place at which *old* and *new* differ, at most `MOST_CHANGES`."""
+    """Return the differences between *old* and *new*, at most `MOST_CHANGES`."""
     found: list[Change] = []
     _compare("$", old, new, found)
     return found[:MOST_CHANGES]

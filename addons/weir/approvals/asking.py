@@ -1,4 +1,4 @@
-"""Asking for approvals and using them, in a store: each function is one piece of work for the thread that has it."""
+"""Ask for approvals and use them, in a store. Each function is one task for the store's thread."""
 
 import contextlib
 from collections.abc import Callable
@@ -12,16 +12,17 @@ from weir.state.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An approval, if there is one; and those that were made void on the way, for the record."""
+    """An approval, if there is one; and the approvals that became void in the same step, for the record."""
 
     approval: Approval | None
     void: tuple[Approval, ...] = ()
 
 
 def attach(store: Store, wanted: Approval, mine: str, now: float) -> Found:
-    """Wait for what stands for the same request as *wanted* already, or for the denial of it; nothing, if nothing does.
+    """Attach the request to an open approval of the same request, or return its denial; return nothing if none exists.
 
-    *mine* is the approval that this request waited for before the policies changed; it is void if it is not enough.
+    *mine* is the approval that this request waited for before the policies changed. It becomes void if it no longer
+    suffices.
     """
     void: list[Approval] = []
     if mine:
@@ -51,9 +52,9 @@ def take(
     current: Callable[[Vote], Vote | None],
     tried: list[str],
 ) -> Found:
-    """Use up an approval of the same request and rules as *wanted*: *mine*, where one was waited for.
+    """Use an approval of the same request and rules as *wanted*: *mine*, if the request waited for one.
 
-    *tried* is given the id of each before it is: whoever does not hear the answer can look.
+    The id of each approval is added to *tried* before use, so that a caller without the answer can look it up.
     """
     void: list[Approval] = []
     own = store.approval(mine) if mine else None
@@ -75,5 +76,5 @@ def take(
 
 
 def give_back(store: Store, approval_id: str, request_id: str) -> Approval:
-    """What *request_id* used up and did not send can be used again. Raises KeyError."""
+    """Make the approval that *request_id* used, but did not send, usable again. Raises KeyError."""
     return store.change_approval(approval_id, lambda a: lifecycle.give_back(a, request_id))

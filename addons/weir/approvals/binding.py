@@ -1,6 +1,6 @@
-"""What an approval is bound to: keyed digests of exactly what was reviewed. Pure.
+"""Keyed digests that bind an approval to the exact content that was reviewed. Pure.
 
-Keyed, so that whoever sees one cannot guess what it is of.
+They are keyed so that their content cannot be guessed from a digest.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def request_binding(
     content_encoding: bytes,
     body: bytes,
 ) -> str:
-    """The digest of one exact request as its caller sent it, and of where it goes."""
+    """Return the digest of one exact request as its caller sent it, and of its destination."""
     upstream = f"{to.origin.scheme}://{to.origin.authority}{to.base_path}"
     parts: list[str | bytes] = [
         b"request", principal.iss, principal.sub, connection, upstream, method, target, content_type,
@@ -38,17 +38,17 @@ def request_binding(
 
 
 def content_digest(key: bytes, status: int, content_type: str, body: bytes) -> str:
-    """The digest of one response."""
+    """Return the digest of one response."""
     return _digest(key, [b"response", str(status), content_type, hashlib.sha256(body).digest()])
 
 
 def keyed(key: bytes, name: str) -> str:
-    """The digest of a *name*."""
+    """Return the digest of *name*."""
     return _digest(key, [b"name", name])
 
 
 def demands(key: bytes, rules: Iterable[Rule], principal: Principal, connection: str, facts: Facts) -> list[Demand]:
-    """What *rules* ask of reviewers for a request with these *facts*."""
+    """Return the demands of *rules* on reviewers, for a request with *facts*."""
     found = []
     for rule in rules:
         covers = ""
@@ -76,6 +76,6 @@ def _value(name: str, facts: Facts) -> object:
 
 
 def _digest(key: bytes, parts: Sequence[str | bytes]) -> str:
-    """Each part with its length, so that no two lists of parts are one text."""
+    """Join *parts*, each with its length, so that different lists have different digests."""
     data = [part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in parts]
     return hmac.digest(key, b"".join(b"%d:%b" % (len(part), part) for part in data), "sha256").hex()

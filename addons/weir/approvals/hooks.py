@@ -1,4 +1,4 @@
-"""Who is told of approvals, compiled from ``notify:`` in gateway.yaml. Pure, but for secrets that are read."""
+"""Compile ``notify:`` of gateway.yaml to hooks for approval notifications. Pure, except for reading secrets."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ _KINDS: tuple[HookKind, ...] = ("webhook", "slack", "teams", "email", "command")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Mail:
-    """How mail is sent, and to whom."""
+    """The server, sender and recipients of mail."""
 
     host: str
     port: int
@@ -35,9 +35,9 @@ class Mail:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Hook:
-    """One who is told: where (a URL, for most), of what, and of which connections (of all, if empty)."""
+    """One receiver of notifications: its address (usually a URL), its events, and its connections (empty: all)."""
 
-    name: str  # says which it is, in the log and in what is stored, without saying where
+    name: str  # identifies the hook in the log and the store, without its address
     kind: HookKind
     on: frozenset[str]
     connections: frozenset[str]
@@ -50,7 +50,7 @@ class Hook:
 def compile_hook(
     settings: HookSettings, folder: Path, environment: Mapping[str, str], connections: Collection[str]
 ) -> Hook:
-    """A hook. Paths are relative to *folder*. Raises `SettingError`."""
+    """Compile a hook. Paths are relative to *folder*. Raises `SettingError`."""
     kinds = [kind for kind in _KINDS if getattr(settings, kind) is not None]
     if len(kinds) != 1:
         raise SettingError(f"name one of {', '.join(_KINDS)}")
@@ -92,17 +92,17 @@ def compile_hook(
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of a webhook's *secret*, which may be Base64 behind ``whsec_``. Raises `SettingError`."""
+    """Return the key of a webhook's *secret*, which may be Base64 after ``whsec_``. Raises `SettingError`."""
     if not secret.startswith("whsec_"):
         return secret.encode()
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise SettingError("after whsec_ stands Base64, and this is none") from None
+        raise SettingError("the part after whsec_ is not Base64") from None
 
 
 def _url(text: str, folder: Path, environment: Mapping[str, str], *, secret: bool) -> Secret:
-    """A URL; one that is a *secret* itself, as chat services' are, must be referred to."""
+    """Return a URL. A URL that is a *secret* itself, as for chat services, must be a reference."""
     value = resolve(text, folder, environment)[0] if secret or "${" in text else Secret(text)
     try:
         check_url(value.reveal())
@@ -120,7 +120,7 @@ def _mail(settings: EmailSettings, folder: Path, environment: Mapping[str, str])
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.username or parts.path not in ("", "/"):
         raise SettingError(f"{settings.server!r} is not a mail server; write e.g. smtp://mail.example:587", "server")
     if (settings.user is None) != (settings.password is None):
-        raise SettingError("a user and a password go together", "user")
+        raise SettingError("a user and a password go together; add the missing one", "user")
     password = _NONE
     if settings.password is not None:
         with placed("password"):

@@ -1,7 +1,7 @@
-"""What can become of an approval, step by step. Pure: an approval in, the next one out, or why not.
+"""The life cycle of an approval, step by step. Pure: each step takes an approval and returns the next one, or raises.
 
-A store applies each step to what stands in it at that moment, atomically; so two who decide at once, or two
-workers that would send the same request, have one outcome.
+A store applies each step atomically to its current state. So if two people decide at once, or two workers would send
+the same request, there is only one outcome.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,33 +11,33 @@ from msgspec.structs import replace
 
 from weir.approvals.model import OPEN, Approval, Person, Reviewers, Shown, Terms, Vote
 
-#: Characters of a reason.
+#: Maximum characters of a reason.
 LONGEST_REASON = 500
 
 
 class NotPossible(Exception):
-    """This step cannot be taken; the message tells a person why."""
+    """The step is not possible; the message is for people."""
 
 
 class Undecided(NotPossible):
-    """The approval is approved no more: the rights of those who said yes have changed."""
+    """The approval no longer holds, because the rights of its reviewers have changed."""
 
 
 class People(Protocol):
-    """Who is who, as the current policies say."""
+    """The identities of people, by the current policies."""
 
     def same(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
-        """Whether two principals, (iss, sub), are one human."""
+        """True if two principals, (iss, sub), are one human."""
 
     def human(self, iss: str) -> bool:
-        """Whether an issuer's principals are people: only they decide."""
+        """True if an issuer's principals are people. Only people decide."""
 
     def on_call(self, schedule: str, at: float) -> str:
-        """Who is on call at Unix time *at* (``issuer/sub``); empty where there is no such schedule."""
+        """Return the user on call at Unix time *at* (``issuer/sub``); empty if there is no such schedule."""
 
 
 def may_review(person: Person, reviewers: Reviewers, at: float, people: People) -> bool:
-    """Whether *person* is one of *reviewers* at Unix time *at*."""
+    """True if *person* is one of *reviewers* at Unix time *at*."""
     return (
         not set(reviewers.groups).isdisjoint(person.groups)
         or person.name in reviewers.users
@@ -46,7 +46,7 @@ def may_review(person: Person, reviewers: Reviewers, at: float, people: People) 
 
 
 def counts(vote: Vote, terms: Terms, asked: float, people: People) -> bool:
-    """Whether *vote* is one of those whom *terms* want, of an approval that was asked for at *asked*."""
+    """True if *terms* accept *vote*, for an approval that was requested at *asked*."""
     person, at = vote.by, vote.at
     if vote.break_glass:
         return not set(terms.break_glass).isdisjoint(person.groups)
@@ -58,7 +58,7 @@ def counts(vote: Vote, terms: Terms, asked: float, people: People) -> bool:
 
 
 def met(approval: Approval, people: People) -> bool:
-    """Whether the votes are all that every demand wants."""
+    """True if the votes satisfy every demand."""
     return all(_met(demand.terms, approval, people) for demand in approval.demands)
 
 
@@ -71,7 +71,7 @@ def _met(terms: Terms, approval: Approval, people: People) -> bool:
 
 
 def _counting(terms: Terms, approval: Approval, people: People) -> list[Vote]:
-    """The yeses that count: of people, and not of whoever asks, as identities are linked now."""
+    """Return the yes votes that count: of people other than the requester, by the currently linked identities."""
     return [
         vote
         for vote in approval.votes
@@ -83,7 +83,7 @@ def _counting(terms: Terms, approval: Approval, people: People) -> list[Vote]:
 
 
 def _enough(terms: Terms, approval: Approval, humans: Sequence[list[Vote]], people: People) -> int:
-    """How many of the reviewers are missing; those of ``all_of`` do not stand in for them."""
+    """Return the number of missing reviewers. Votes for ``all_of`` do not replace them."""
     if not terms.reviewers:
         return max(0, terms.count - len(humans))
     reviewers = [
@@ -98,7 +98,7 @@ def _enough(terms: Terms, approval: Approval, humans: Sequence[list[Vote]], peop
 
 
 def _distinct(votes: Iterable[Vote], people: People) -> list[list[Vote]]:
-    """The votes of each human."""
+    """Group the votes by human."""
     humans: list[list[Vote]] = []
     for vote in votes:
         same = next((h for h in humans if people.same(h[0].by.key, vote.by.key)), None)
@@ -110,7 +110,7 @@ def _distinct(votes: Iterable[Vote], people: People) -> list[list[Vote]]:
 
 
 def _one_of_each(terms: Terms, humans: Sequence[list[Vote]], approval: Approval, people: People) -> bool:
-    """Whether every group of ``all_of`` has a human of its own. Groups are few: all ways are tried."""
+    """True if every group of ``all_of`` has a human of its own. There are few groups, so all assignments are tried."""
 
     def place(groups: tuple[str, ...], free: frozenset[int]) -> bool:
         if not groups:
@@ -125,13 +125,13 @@ def _one_of_each(terms: Terms, humans: Sequence[list[Vote]], approval: Approval,
 
 
 def _escalated(terms: Terms, asked: float, vote: Vote, people: People) -> bool:
-    """Whether *vote* is of one to whom what was asked for at *asked* has been escalated by then."""
+    """True if the voter was an escalation reviewer when they voted; the approval was requested at *asked*."""
     late = terms.escalate_after > 0 and vote.at >= asked + terms.escalate_after
     return late and may_review(vote.by, terms.escalate_to, vote.at, people)
 
 
 def decide(approval: Approval, vote: Vote, people: People, now: float) -> Approval:
-    """*approval* with *vote*. Raises `NotPossible` where it may not be cast."""
+    """Add *vote* to *approval*. Raises `NotPossible` if the vote is not allowed."""
     approval = expire(approval, now) or approval
     if approval.state != "pending":
         who = approval.decided_by()
@@ -142,12 +142,12 @@ def decide(approval: Approval, vote: Vote, people: People, now: float) -> Approv
     if people.same(person.key, approval.requester.key):
         raise NotPossible("nobody decides their own request")
     if vote.break_glass and not (vote.yes and vote.reason):
-        raise NotPossible("breaking the glass is a yes, with a reason")
+        raise NotPossible("break-glass needs a yes, with a reason")
     if not any(counts(vote, demand.terms, approval.asked, people) for demand in approval.demands):
         raise NotPossible("you are not one of its reviewers")
     said = [(v.yes, v.break_glass) for v in approval.votes if people.same(v.by.key, person.key)]
     if (vote.yes, vote.break_glass) in said:
-        raise NotPossible("you have said so already")
+        raise NotPossible("you have already cast this vote")
     voted = replace(approval, votes=(*approval.votes, vote))
     if not vote.yes:
         return replace(voted, state="denied", decided=now)
@@ -165,7 +165,7 @@ def decide(approval: Approval, vote: Vote, people: People, now: float) -> Approv
 
 
 def needs(approval: Approval, people: People) -> str:
-    """What is still missing, in words."""
+    """Return the missing votes, in words."""
     missing = []
     for demand in approval.demands:
         terms = demand.terms
@@ -180,39 +180,39 @@ def needs(approval: Approval, people: People) -> str:
 
 
 def who(reviewers: Reviewers) -> str:
-    """*reviewers* in words."""
-    on_call = (f"whoever is on call for {reviewers.on_call}",) if reviewers.on_call else ()
+    """Return *reviewers* in words."""
+    on_call = (f"the person on call for {reviewers.on_call}",) if reviewers.on_call else ()
     return ", ".join((*reviewers.groups, *reviewers.users, *on_call)) or "nobody"
 
 
 def hold(approval: Approval, request_id: str, until: float, now: float) -> Approval:
-    """*request_id* waits for it. Raises `NotPossible` where another does."""
+    """Let *request_id* wait for the approval. Raises `NotPossible` if another request does."""
     if approval.state not in OPEN or now >= approval.expires:
-        raise NotPossible("it is over")
+        raise NotPossible("it is closed, or it has expired")
     if held(approval, now) and approval.holder != request_id:
         raise NotPossible("another request waits for it")
     return replace(approval, holder=request_id, held_until=until)
 
 
 def held(approval: Approval, now: float) -> bool:
-    """Whether a request waits for it."""
+    """True if a request waits for the approval."""
     return bool(approval.holder) and now < approval.held_until
 
 
 def let_go(approval: Approval, request_id: str) -> Approval | None:
-    """*request_id* waits no longer; the same request sent again can take its place. None where it did not wait."""
+    """Stop the wait of *request_id*, so that the same request can take its place. None if it did not wait."""
     return replace(approval, holder="", held_until=0.0) if approval.holder == request_id else None
 
 
 def withdraw(approval: Approval, request_id: str, now: float) -> Approval | None:
-    """The caller who waited has left. None where nothing of it is open, or another waits."""
+    """Withdraw the approval because its caller has left. None if it is not open, or if another request waits."""
     if approval.state not in OPEN or approval.holder != request_id:
         return None
     return replace(approval, state="withdrawn", ended=now, holder="", held_until=0.0, shown=brief(approval.shown))
 
 
 def make_void(approval: Approval, now: float) -> Approval | None:
-    """The policy asks for something else now."""
+    """Make the approval void because the policy has changed. None if it is not open."""
     ended = replace(approval, state="void", ended=now, shown=brief(approval.shown))
     return ended if approval.state in OPEN else None
 
@@ -226,9 +226,9 @@ def take(
     people: People,
     current: Callable[[Vote], Vote | None],
 ) -> Approval:
-    """Use it for *request_id*: once. *digests* are the rules that ask now. Raises `NotPossible`.
+    """Use the approval once, for *request_id*. *digests* are the rules that require it now. Raises `NotPossible`.
 
-    *current* gives each vote with the groups that its reviewer still has; None where it counts no more.
+    *current* returns each vote with its reviewer's current groups, or None if it no longer counts.
     """
     if approval.state != "approved":
         raise NotPossible(f"it is {approval.state}")
@@ -237,34 +237,34 @@ def take(
     if held(approval, now) and approval.holder != request_id:
         raise NotPossible("another request waits for it")
     if not digests <= approval.digests:
-        raise NotPossible("the rule that asks for it is another now")
+        raise NotPossible("the rule that requires it has changed")
     if approval.content != content:
-        raise NotPossible("it is of another response")
+        raise NotPossible("it belongs to another response")
     if not stands(approval, digests, people, current):
-        raise Undecided("those who approved it may not any more")
+        raise Undecided("its reviewers may no longer approve it")
     return replace(approval, state="used", used_by=request_id, used=now, ended=now, holder="", held_until=0.0)
 
 
 def brief(shown: Shown) -> Shown:
-    """What is kept of what nobody decided: callers can ask for much, and leave."""
+    """Return the part of *shown* that is kept without a decision, because callers can ask for much and leave."""
     return Shown(operation=shown.operation, method=shown.method, path=shown.path[:200], documents=shown.documents)
 
 
 def stands(approval: Approval, digests: frozenset[str], people: People, current: Callable[[Vote], Vote | None]) -> bool:
-    """Whether the yes holds still: for these rules, and by people who still may."""
+    """True if the approval still holds: for these rules, and by people who may still approve."""
     votes = tuple(vote for vote in map(current, approval.votes) if vote is not None)
     return digests <= approval.digests and met(replace(approval, votes=votes), people)
 
 
 def give_back(approval: Approval, request_id: str) -> Approval | None:
-    """*request_id* could not be sent at all: what it used can be used again."""
+    """Make the approval usable again because *request_id* could not be sent. None if *request_id* did not use it."""
     if approval.state != "used" or approval.used_by != request_id:
         return None
     return replace(approval, state="approved", used_by="", used=0.0, ended=0.0)
 
 
 def expire(approval: Approval, now: float) -> Approval | None:
-    """It was not decided, or not used, in time. None where there is time; what it gives for a while has its own end."""
+    """Expire the approval if it was not decided or used in time, else None. Windows and reuse end separately."""
     given = approval.state == "approved" and (approval.kind == "access" or now < approval.until)
     if approval.state not in OPEN or now < approval.expires or given:
         return None
@@ -272,7 +272,7 @@ def expire(approval: Approval, now: float) -> Approval | None:
 
 
 def revoke(approval: Approval, now: float) -> Approval:
-    """What it gave for a while ends now. Raises `NotPossible`."""
+    """End temporary access or reuse now. Raises `NotPossible`."""
     if approval.state not in ("approved", "used") or now >= approval.until:
-        raise NotPossible("it gives nothing that could be revoked")
+        raise NotPossible("it gives no access that could be revoked")
     return replace(approval, state="revoked", ended=now, until=min(approval.until, now))

@@ -1,7 +1,7 @@
-"""An approval, as a value: what is asked, by whom, what it would need, who said what, and what became of it.
+"""An approval, as a value: the request, the requester, the required votes, the given votes, and the outcome.
 
-These are stored and sent as JSON. Everything that a caller wrote stands in `Shown`, masked, inert and cut.
-Times are Unix seconds, durations seconds.
+Approvals are stored and sent as JSON. All text from a caller is in `Shown`: masked, inert and shortened. Times are Unix
+seconds, durations are seconds.
 """
 
 from collections.abc import Collection
@@ -12,16 +12,16 @@ import msgspec
 
 from weir.base.principal import Principal
 
-#: What is to be approved: a request before it is sent, a response before it is delivered, access for a while.
+#: The object of an approval: a request before it is sent, a response before it is delivered, or temporary access.
 ApprovalKind = Literal["request", "response", "access"]
-#: ``used``: what was approved has been sent or delivered. ``void``: the policy that asked for it is another now.
+#: ``used``: the approved request was sent, or the response delivered. ``void``: the policy has changed since.
 State = Literal["pending", "approved", "denied", "withdrawn", "expired", "void", "used", "revoked"]
-#: Those that still may change.
+#: States that may still change.
 OPEN: frozenset[State] = frozenset(("pending", "approved"))
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A principal as kept with an approval: who, and what their token said at that moment."""
+    """A principal as stored with an approval: the identity, and the token's data at that time."""
 
     issuer: str
     iss: str
@@ -33,23 +33,23 @@ class Person(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies them."""
+        """The identity: (iss, sub)."""
         return (self.iss, self.sub)
 
     @property
     def name(self) -> str:
-        """As policies name a user: the issuer's name and the subject."""
+        """The name of the user in policies: the issuer's name and the subject."""
         return f"{self.issuer}/{self.sub}"
 
     def keeping(self, known: Collection[str] | None) -> "Person":
-        """The same, with only those groups that are *known* of them still; with all, where nothing is known."""
+        """Return the person with only those groups that are still *known*; with all groups if *known* is None."""
         if known is None:
             return self
         return msgspec.structs.replace(self, groups=tuple(group for group in self.groups if group in known))
 
     @classmethod
     def of(cls, principal: Principal) -> "Person":
-        """*principal* now."""
+        """Return *principal* as a person."""
         return cls(
             principal.issuer,
             principal.iss,
@@ -62,7 +62,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Reviewers(msgspec.Struct, frozen=True):
-    """Who may decide: members of groups, users (both as ``issuer/name``), and whoever is on call."""
+    """The principals that may decide: members of groups, users (both as ``issuer/name``), and the person on call."""
 
     groups: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
@@ -73,11 +73,11 @@ class Reviewers(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What a rule asks of reviewers.
+    """The votes that a rule requires.
 
-    ``count`` people of ``reviewers`` must say yes, and one of each group of ``all_of``, of whom no two are the same.
-    ``hold`` is how long a request waits for that, ``expires`` how long reviewers have, and after them the caller.
-    ``reuse`` is for how long a yes covers later requests, 0 for none.
+    ``count`` people of ``reviewers`` must say yes, and one person of each group in ``all_of``; all of them must be
+    different people. ``hold`` is how long a request waits for the votes. ``expires`` is how long reviewers may decide,
+    and then how long the caller may use the approval. ``reuse`` is how long a yes covers later requests; 0 for none.
     """
 
     reviewers: Reviewers = Reviewers()
@@ -93,7 +93,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     @property
     def somebody(self) -> bool:
-        """Whether there is anybody who could say yes."""
+        """True if there are people who could say yes."""
         return bool(self.reviewers or self.all_of)
 
 
@@ -101,17 +101,17 @@ NO_TERMS = Terms()
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """One rule that asks for approval: by its digest, so that another text of it is another rule."""
+    """One rule that requires approval. A change of the rule's text changes its digest, so it becomes another demand."""
 
     rule: str
     digest: str
     message: str
     terms: Terms
-    covers: str = ""  # keyed digest of requester, connection, rule and facts, where the terms have a reuse
+    covers: str = ""  # keyed digest of requester, connection, rule and facts, if the terms have a reuse
 
 
 class Vote(msgspec.Struct, frozen=True):
-    """What one reviewer said."""
+    """The vote of one reviewer."""
 
     by: Person
     yes: bool
@@ -121,7 +121,7 @@ class Vote(msgspec.Struct, frozen=True):
 
 
 class Ranked(msgspec.Struct, frozen=True):
-    """One result of a held response: where it stands, where its document stood in the request, and its text."""
+    """One result of a held response: its rank, its document's index in the request, and its text."""
 
     rank: int
     index: int | None
@@ -130,7 +130,7 @@ class Ranked(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """What reviewers see of a request or response. ``cut`` names what is shown in part only, and how much there is."""
+    """The view of a request or response for reviewers. ``cut`` lists the shortened parts, with their full size."""
 
     operation: str = ""
     method: str = ""
@@ -153,10 +153,11 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """One approval.
 
-    ``binding`` is a keyed digest of the exact request as its caller sent it; ``content`` one of the held response.
-    ``holder`` is the request that waits for it now, until ``held_until`` at the latest; without one, the same
-    request sent again takes its place. ``expires`` ends what is pending, and then what is approved and not used.
-    ``seconds`` is the length of an access window; ``until`` is when it, or the reuse of the approval, ends.
+    ``binding`` is a keyed digest of the exact request as its caller sent it; ``content`` is one of the held response.
+    ``holder`` is the request that waits for the approval, until ``held_until`` at the latest; without a holder, the
+    same request can take its place when it is sent again. ``expires`` ends a pending approval, and then one that is
+    approved but not used. ``seconds`` is the length of an access window; ``until`` is the end of the window or
+    of the reuse.
     """
 
     id: str
@@ -168,11 +169,11 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     connection: str
     binding: str = ""
     content: str = ""
-    keeper: str = ""  # the worker that keeps the response
+    keeper: str = ""  # the worker that stores the response
     request_id: str = ""
     demands: tuple[Demand, ...]
     shown: Shown = Shown()
-    reason: str = ""  # the requester's
+    reason: str = ""  # given by the requester
     holder: str = ""
     held_until: float = 0.0
     votes: tuple[Vote, ...] = ()
@@ -183,39 +184,39 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int = 0
     since: float = 0.0
     until: float = 0.0
-    changed: int = 0  # a number that grows with every change of any approval; the store's
+    changed: int = 0  # set by the store; it grows with every change of any approval
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The rules that ask."""
+        """The names of the rules that require it."""
         return tuple(demand.rule for demand in self.demands)
 
     @property
     def digests(self) -> frozenset[str]:
-        """Those rules, as they were written."""
+        """The digests of these rules."""
         return frozenset(demand.digest for demand in self.demands)
 
     @property
     def decisive(self) -> tuple[Vote, ...]:
-        """The votes that decided: the yes that carried it, or the no."""
+        """The votes that decided: the yes votes, or the no."""
         return tuple(vote for vote in self.votes if vote.yes == (self.state != "denied"))
 
     @property
     def break_glass(self) -> bool:
-        """Whether it was decided by breaking the glass."""
+        """True if it was approved by break-glass."""
         return any(vote.break_glass for vote in self.votes)
 
     @property
     def standing(self) -> bool:
-        """Whether it lets more pass than one request: an access window, or an approval that can be used again."""
+        """True if it covers more than one request: an access window, or an approval that can be reused."""
         return self.kind == "access" or any(demand.terms.reuse for demand in self.demands)
 
     def decided_by(self) -> str:
-        """The names of those who decided."""
+        """Return the names of the people who decided."""
         return " and ".join(vote.by.name for vote in self.decisive)
 
     def decided_why(self) -> str:
-        """What they said."""
+        """Return their reasons."""
         return "; ".join(vote.reason for vote in self.decisive if vote.reason)
 
 
@@ -224,18 +225,18 @@ _decoder = msgspec.json.Decoder(Approval)
 
 
 def encode_approval(approval: Approval) -> bytes:
-    """*approval* as it is stored."""
+    """Encode *approval* for the store."""
     return _encoder.encode(approval)
 
 
 def decode_approval(data: bytes, changed: int) -> Approval:
-    """The reverse, with the store's number of its latest change."""
+    """Decode an approval; *changed* is the store's number of its latest change."""
     return msgspec.structs.replace(_decoder.decode(data), changed=changed)
 
 
 @dataclass(frozen=True, slots=True)
 class OnRequest:
-    """Who may give others access for a while, and for how many seconds at most; other terms are another digest."""
+    """The reviewers of temporary access, and its maximum length in seconds. Other terms have another digest."""
 
     terms: Terms
     at_most: int

@@ -1,4 +1,4 @@
-"""Who is who among reviewers: linked identities, machines, and whoever is on call. Compiled from the policies."""
+"""The identities of reviewers: linked identities, machines, and people on call. Compiled from the policies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _WEEK = timedelta(weeks=1)
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Local times, from the first until before the second."""
+    """A substitute on call, from *since* until before *until* in local time."""
 
     since: datetime
     until: datetime
@@ -31,9 +31,9 @@ class Schedule:
     overrides: tuple[Override, ...] = ()
 
     def on_call(self, at: float) -> str:
-        """Who is on call at Unix time *at*; nobody before it starts."""
+        """Return the user on call at Unix time *at*; empty before the start."""
         local = datetime.fromtimestamp(at, self.timezone).replace(tzinfo=None)
-        for override in reversed(self.overrides):  # the last one written counts
+        for override in reversed(self.overrides):  # the last one in the file wins
             if override.since <= local < override.until:
                 return override.user
         if local < self.starts:
@@ -43,28 +43,28 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """As `lifecycle.People`."""
+    """Implements `lifecycle.People`."""
 
-    humans: Mapping[tuple[str, str], int] = field(default_factory=dict)  # linked identities: one number each
-    machines: frozenset[str] = frozenset()  # `iss` whose principals are no people
+    humans: Mapping[tuple[str, str], int] = field(default_factory=dict)  # linked identities have the same number
+    machines: frozenset[str] = frozenset()  # `iss` of principals that are not people
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     def same(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
-        """As in `People`."""
+        """See `People`."""
         return one == other or self.humans.get(one, -1) == self.humans.get(other, -2)
 
     def human(self, iss: str) -> bool:
-        """As in `People`."""
+        """See `People`."""
         return iss not in self.machines
 
     def on_call(self, schedule: str, at: float) -> str:
-        """As in `People`."""
+        """See `People`."""
         known = self.schedules.get(schedule)
         return known.on_call(at) if known else ""
 
 
 def compile_schedule(settings: ScheduleSettings, resolve: Any) -> Schedule:
-    """A schedule whose users are named as policies name them. Raises `SettingError`."""
+    """Compile a schedule; users have the names that policies use. Raises `SettingError`."""
     try:
         timezone = ZoneInfo(settings.timezone)
     except (ValueError, OSError, KeyError):
@@ -88,5 +88,5 @@ def _moment(text: str, *location: str | int) -> datetime:
     except ValueError:
         raise SettingError(f"{text!r} is not a time; write e.g. 2026-01-05 09:00", *location) from None
     if moment.tzinfo is not None:
-        raise SettingError("write it in local time, without an offset; `timezone` says which", *location)
+        raise SettingError("write it in local time, without an offset; `timezone` sets the zone", *location)
     return moment

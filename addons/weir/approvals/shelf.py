@@ -1,19 +1,16 @@
-"""Responses that wait for their approval, in this worker's memory, bounded: what the repeated request receives."""
+"""Responses that wait for approval, in this worker's memory, with limits, until their request is repeated."""
 
-import time
 from dataclasses import dataclass
-
-from mitmproxy import http
 
 from weir.config.model import HeldSettings
 
-#: The part of the room that one principal's responses may take.
+#: One principal's responses may use this fraction (1/n) of the room.
 _SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A response as it came, until when it is kept (Unix time), and whose it is."""
+    """A response as received, the end of its storage (Unix time), and its owner."""
 
     status: int
     fields: tuple[tuple[bytes, bytes], ...]
@@ -24,18 +21,18 @@ class Kept:
 
 
 class Shelf:
-    """By the binding of the request that each answers."""
+    """Kept responses by the binding of their request."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Kept] = {}
 
     def find(self, binding: str, now: float) -> Kept | None:
-        """The response to that request."""
+        """Return the response to the request with *binding*."""
         found = self._kept.get(binding)
         return found if found is not None and now < found.until else None
 
     def put(self, binding: str, kept: Kept, limits: HeldSettings, now: float) -> bool:
-        """Keep a response; whether there was room for it."""
+        """Keep a response. Return False if there is no room."""
         for over in [b for b, k in self._kept.items() if now >= k.until]:
             del self._kept[over]
         room = limits.megabytes << 20
@@ -49,24 +46,10 @@ class Shelf:
         return True
 
     def drop(self, approval: str) -> None:
-        """The response that waits for that approval is not kept any longer."""
+        """Drop the response that waits for *approval*."""
         for binding in [b for b, k in self._kept.items() if k.approval == approval]:
             del self._kept[binding]
 
 
 def _size(kept: list[Kept]) -> int:
     return sum(len(k.content) for k in kept)
-
-
-def respond(flow: http.HTTPFlow, kept: Kept) -> None:
-    """Let *kept* be what the service answered."""
-    flow.response = http.Response(
-        http_version=b"HTTP/1.1",
-        status_code=kept.status,
-        reason=b"",
-        headers=http.Headers(kept.fields),
-        content=kept.content,
-        trailers=None,
-        timestamp_start=time.time(),
-        timestamp_end=time.time(),
-    )

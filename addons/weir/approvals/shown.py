@@ -1,4 +1,4 @@
-"""What reviewers see of a request or a response: masked as the record is, inert, and cut where it is long. Pure."""
+"""The view of a request or a response for reviewers: masked like the record, inert, and shortened. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -17,19 +17,19 @@ MOST_DOCUMENTS = 5
 MOST_RESULTS = 50
 MOST_NAMES = 20
 
-#: Takes secrets out of bytes.
+#: Removes secrets from bytes.
 Scrub = Callable[[bytes], bytes]
 
 
 class _Cutter:
-    """Makes texts inert, and keeps count of what it cuts."""
+    """Makes texts inert, and notes the texts that it shortens."""
 
     def __init__(self, scrub: Scrub) -> None:
         self._scrub = scrub
         self.cut: list[str] = []
 
     def text(self, name: str, text: str, longest: int = LONGEST_TEXT) -> str:
-        # Cut before it is worked on, since it can be as long as a body; with room, so that no half of a secret stays.
+        # Cut before processing, since it can be as long as a body; with a margin, so that no half of a secret remains.
         scrubbed = self._scrub(text[: longest * 2 + 20_000].encode("utf-8", "replace")).decode("utf-8", "replace")
         shown = inert(scrubbed[:longest])
         if max(len(text), len(scrubbed), len(shown)) > longest:
@@ -47,9 +47,9 @@ class _Cutter:
 def shown_request(
     method: str, path: str, parameters: str, call: Call, body: Any, elsewhere: Collection[str], scrub: Scrub
 ) -> Shown:
-    """A request whose *call* and *body* have been masked. *elsewhere* are members of the body that *call* shows whole.
+    """Return the view of a request; *call* and *body* are masked. *elsewhere* are body members that *call* shows whole.
 
-    Nothing of the body is left out without being shown elsewhere, or named as cut.
+    Every part of the body is shown, or listed as shortened.
     """
     cutter = _Cutter(scrub)
     found = call.documents
@@ -85,7 +85,7 @@ def shown_response(
     document: Any,
     scrub: Scrub,
 ) -> Shown:
-    """A response to *request*, masked: its ranking as it came, or its body. *texts* gives those of one result."""
+    """Return the view of a response to *request*, masked: its ranking or its body. *texts* returns a result's texts."""
     cutter = _Cutter(scrub)
     ranked = tuple(
         Ranked(

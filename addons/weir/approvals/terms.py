@@ -1,4 +1,4 @@
-"""A rule's terms of approval, compiled: its own settings, and below them its connection's. Pure."""
+"""Compile a rule's terms of approval: its own settings, else the connection's. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -9,7 +9,7 @@ from weir.config.model import ApprovalSettings, OnRequestSettings, ReviewersSett
 
 Resolve = Callable[[str], str]
 
-#: Seconds: a held request keeps its place in limits for no longer.
+#: Maximum seconds that a request is held, because it occupies a place in limits.
 MOST_HOLD = 600
 _MOST_EXPIRES = 7 * 86400
 
@@ -22,9 +22,9 @@ def compile_terms(
     facts: Iterable[str],
     known_facts: Collection[str],
 ) -> Terms:
-    """What *own* says, else *common*, else the defaults; *facts* are those that the rule names.
+    """Merge *own* with *common* and the defaults, and compile them; *facts* are the facts that the rule names.
 
-    Raises `SettingError`, placed in *own*: the connection's own part has been compiled, and so checked, before.
+    Raises `SettingError`, placed in *own*, because *common* was compiled before and has no mistakes.
     """
     settings = ApprovalSettings(**{
         name: getattr(level, name)
@@ -48,7 +48,7 @@ def compile_terms(
             with placed("to"):
                 to = compile_reviewers(settings.escalate.to, resolve, schedules)
         if after >= expires:
-            raise SettingError("it is over by then: `expires` is sooner", "escalate", "after")
+            raise SettingError("must be shorter than `expires`", "escalate", "after")
     reuse = 0
     same: tuple[str, ...] = ()
     if settings.reuse is not None:
@@ -72,14 +72,14 @@ def compile_terms(
 
 
 def compile_window(settings: OnRequestSettings, resolve: Resolve, schedules: Collection[str]) -> Terms:
-    """Who may give access for a while. Raises `SettingError`."""
+    """Compile the reviewers of temporary access. Raises `SettingError`."""
     with placed("reviewers"):
         reviewers = compile_reviewers(settings.reviewers, resolve, schedules)
     return Terms(reviewers=reviewers, count=settings.count, expires=86400)
 
 
 def compile_reviewers(settings: ReviewersSettings, resolve: Resolve, schedules: Collection[str]) -> Reviewers:
-    """*settings*, with every name complete. Raises `SettingError`."""
+    """Compile *settings*, with complete names. Raises `SettingError`."""
     if settings.on_call is not None and settings.on_call not in schedules:
         known = f"; there are {', '.join(sorted(schedules))}" if schedules else ""
         message = f"there is no schedules/{settings.on_call}.yaml beside the connections{known}"

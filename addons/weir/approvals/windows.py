@@ -1,4 +1,4 @@
-"""Access for a while: the approval that lets a principal in, if there is one now. Pure."""
+"""Temporary access: find the approval that currently admits a principal. Pure."""
 
 from weir.approvals import lifecycle
 from weir.approvals.lifecycle import People
@@ -10,7 +10,7 @@ from weir.state.model import Snapshot
 def open_window(
     people: People, snapshot: Snapshot, principal: Principal, connection: str, on_request: OnRequest | None, now: float
 ) -> Approval | None:
-    """What gives *principal* access to *connection* at Unix time *now*: by its rules of now, and by who still may."""
+    """Return the approval that gives *principal* access to *connection* at Unix time *now*, by the current policies."""
     if on_request is None:
         return None
     wanted = frozenset((on_request.digest,))

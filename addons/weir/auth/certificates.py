@@ -1,7 +1,7 @@
-"""Callers who are known by their client certificate, or, weakly, by where they come from. Pure.
+"""Identify callers by their client certificate or, as a weaker identity, by their network address. Pure.
 
-mitmproxy asks for certificates and verifies nothing of them but that their holder has the key. Chain, purpose and
-dates are verified here, for each request, so that a certificate that expires ends a connection that outlives it.
+mitmproxy asks for certificates and verifies only that the caller holds the private key. This module verifies chain,
+purpose and dates for each request, so an expired certificate loses access even on a connection that stays open.
 """
 
 import base64
@@ -26,21 +26,21 @@ from weir.base.principal import CERTIFICATE_BOUND, Principal
 from weir.config.model import CertificateIssuerSettings, NetworkIssuerSettings
 from weir.tls.files import read_certificates, read_file
 
-#: Seconds for which a verified chain is believed without another look at it; its own dates count at each request.
+#: Seconds that a verified chain is cached. The dates of its certificates are still checked for each request.
 REMEMBERED = 60.0
 _MOST_REMEMBERED = 1024
 _LONGEST = 512
 
 
 def thumbprint(certificate: x509.Certificate) -> str:
-    """What a token that is bound to *certificate* names (RFC 8705, 3.1)."""
+    """Return the thumbprint that names *certificate* in a token bound to it (RFC 8705, 3.1)."""
     digest = certificate.fingerprint(hashes.SHA256())
     return CERTIFICATE_BOUND + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateIssuer:
-    """Authorities whose certificates are believed, and what a holder's name makes of them."""
+    """Trusted authorities, and the rules that turn a certificate's name into a principal."""
 
     name: str
     authorities: Sequence[x509.Certificate]
@@ -51,11 +51,11 @@ class CertificateIssuer:
 
     @property
     def iss(self) -> str:
-        """Its principals' issuer."""
+        """The ``iss`` of this issuer's principals."""
         return f"mtls:{self.name}"
 
     def principal(self, chain: Sequence[x509.Certificate], now: float) -> Principal:
-        """The holder of *chain* (their own certificate first) at Unix time *now*. Raises `TokenError`."""
+        """Return the holder of *chain* (leaf certificate first) at Unix time *now*. Raises `TokenError`."""
         leaf = chain[0]
         _check_use(leaf)
         verifier = PolicyBuilder().store(Store(list(self.authorities))).time(datetime.fromtimestamp(now, UTC))
@@ -63,10 +63,10 @@ class CertificateIssuer:
             verified = verifier.build_client_verifier().verify(leaf, list(chain[1:]))
         except (VerificationError, ValueError) as error:
             reason = str(error).partition("(")[0].strip()[:200]
-            raise TokenError(f"the client certificate is not one of {self.name!r}: {reason}") from None
+            raise TokenError(f"issuer {self.name!r} does not accept the client certificate: {reason}") from None
         subject = _subject(leaf, self.kinds)
         if self.subjects and not any(pattern.fullmatch(subject) for pattern in self.subjects):
-            raise TokenError("the client certificate's name is not one that is trusted here")
+            raise TokenError("the name in the client certificate is not trusted here")
         groups = {g for pattern, names in self.groups if pattern.fullmatch(subject) for g in names}
         until = min(certificate.not_valid_after_utc.timestamp() for certificate in verified.chain)
         return Principal(
@@ -82,7 +82,7 @@ class CertificateIssuer:
 
 @dataclass(frozen=True, slots=True)
 class NetworkIssuer:
-    """Networks whose callers are believed to be whoever has their address."""
+    """Networks that identify callers by their source address alone."""
 
     name: str
     sources: tuple[Network, ...]
@@ -90,11 +90,11 @@ class NetworkIssuer:
 
     @property
     def iss(self) -> str:
-        """Its principals' issuer."""
+        """The ``iss`` of this issuer's principals."""
         return f"network:{self.name}"
 
     def principal(self, address: str) -> Principal | None:
-        """Whoever calls from *address*; None where that is elsewhere."""
+        """Return the principal for *address*; None if the address is outside these networks."""
         try:
             here = ip_address(address.partition("%")[0])
         except ValueError:
@@ -106,7 +106,7 @@ class NetworkIssuer:
 
 
 class Presenters:
-    """Everybody who is known without a token."""
+    """All issuers that identify callers without a token."""
 
     def __init__(self, certificates: Sequence[CertificateIssuer] = (), networks: Sequence[NetworkIssuer] = ()) -> None:
         self.certificates = tuple(certificates)
@@ -114,7 +114,7 @@ class Presenters:
         self._remembered: dict[bytes, tuple[Principal, float]] = {}
 
     def holder(self, chain: Sequence[x509.Certificate], now: float) -> Principal:
-        """Whoever holds *chain*, at Unix time *now*. Raises `TokenError`."""
+        """Return the holder of *chain* at Unix time *now*. Raises `TokenError`."""
         fingerprint = b"".join(certificate.fingerprint(hashes.SHA256()) for certificate in chain)
         remembered = self._remembered.get(fingerprint)
         if remembered is not None and 0 <= now - remembered[1] < REMEMBERED and now < remembered[0].expires:
@@ -133,7 +133,7 @@ class Presenters:
         raise TokenError("; ".join(reasons) or "client certificates are not accepted here")
 
     def neighbour(self, address: str) -> Principal | None:
-        """Whoever calls from *address*, where that says who they are."""
+        """Return the principal for *address*; None if no network issuer covers it."""
         return next((p for issuer in self.networks if (p := issuer.principal(address)) is not None), None)
 
 
@@ -141,17 +141,20 @@ def _check_use(leaf: x509.Certificate) -> None:
     try:
         usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except (x509.ExtensionNotFound, ValueError):
-        raise TokenError("the client certificate does not say that it is for clients") from None
+        raise TokenError("the client certificate lacks the extended key usage clientAuth") from None
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
-        raise TokenError("the client certificate is not for clients")
+        raise TokenError("the client certificate is not for clients: its extended key usage lacks clientAuth")
 
 
 def _subject(leaf: x509.Certificate, kinds: tuple[str, ...]) -> str:
-    """``spiffe://…``, ``dns:…`` or ``email:…``: no pattern for the one must take the other."""
+    """Return ``spiffe://…``, ``dns:…`` or ``email:…``. The prefix keeps a pattern for one kind from matching another.
+
+    Raises `TokenError` if the certificate has no name of these kinds, or several of the first kind that it has.
+    """
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
-        raise TokenError("the client certificate names nobody") from None
+        raise TokenError("the client certificate has no subject alternative name") from None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     found = {
         "spiffe": [uri for uri in uris if uri.startswith("spiffe://")],
@@ -161,16 +164,16 @@ def _subject(leaf: x509.Certificate, kinds: tuple[str, ...]) -> str:
     for kind in kinds:
         values = found[kind]
         if len(values) > 1 or (kind == "spiffe" and values and len(uris) > 1):
-            raise TokenError("the client certificate has several names of one kind: whose is it?")
+            raise TokenError(f"the client certificate has several {kind} names; it must have exactly one")
         if values:
             if not 0 < len(values[0]) <= _LONGEST or not values[0].isprintable():
-                raise TokenError("the client certificate's name is not one")
+                raise TokenError(f"the client certificate's {kind} name is empty, too long or not printable")
             return values[0] if kind == "spiffe" else f"{kind}:{values[0]}"
-    raise TokenError(f"the client certificate has no name that is {' or '.join(kinds)}")
+    raise TokenError(f"the client certificate has no name of type {' or '.join(kinds)}")
 
 
 def compile_certificates(settings: CertificateIssuerSettings, folder: Path) -> CertificateIssuer:
-    """Raises `SettingError`; the file is relative to *folder*."""
+    """Compile an issuer of client certificates. Its CA file is relative to *folder*. Raises `SettingError`."""
     authorities = read_certificates(read_file(folder, settings.ca, "ca"), settings.ca, "ca")
     for authority in authorities:
         _check_authority(authority, settings.ca)
@@ -187,7 +190,7 @@ def compile_certificates(settings: CertificateIssuerSettings, folder: Path) -> C
 
 
 def _check_authority(authority: x509.Certificate, file: str) -> None:
-    """What RFC 5280 asks of an authority and verifiers insist on, said before the first caller comes."""
+    """Check what RFC 5280 and verifiers require of an authority, so a bad CA file fails at load, not at a request."""
     missing = []
     with contextlib.suppress(ValueError):
         extensions = {type(extension.value): extension.value for extension in authority.extensions}
@@ -198,14 +201,14 @@ def _check_authority(authority: x509.Certificate, file: str) -> None:
             missing.append("keyUsage=critical,keyCertSign")
     if missing:
         raise SettingError(
-            f"{file}: {authority.subject.rfc4514_string() or 'the certificate'} is no authority that can be verified "
-            f"against; make it again with: openssl req -x509 … -addext {' -addext '.join(missing)}",
+            f"{file}: {authority.subject.rfc4514_string() or 'the certificate'} is not usable as an authority; "
+            f"create it again with: openssl req -x509 … -addext {' -addext '.join(missing)}",
             "ca",
         )
 
 
 def compile_network(settings: NetworkIssuerSettings) -> NetworkIssuer:
-    """Raises `SettingError`."""
+    """Compile an issuer that trusts networks. Raises `SettingError`."""
     networks = []
     for i, text in enumerate(settings.sources):
         try:

@@ -1,7 +1,6 @@
-"""DPoP proofs (RFC 9449): whoever sends a token that is bound to a key proves, for each request, to hold that key.
+"""Check DPoP proofs (RFC 9449): for each request, the caller proves possession of the key that its token is bound to.
 
-Pure. Whether a proof was seen before is for whoever keeps them (`weir.state.proofs`): this says under which
-digest, and until when it has to be kept.
+Pure. `weir.state.proofs` detects repeated proofs. This module returns the digest to store and how long to keep it.
 """
 
 import base64
@@ -16,18 +15,18 @@ import msgspec
 from weir.auth.jws import Jws, TokenError, check_form, read_proof
 from weir.auth.keys import KeySetError, read_public_key
 
-#: Seconds for which a proof is good after it was made, and by which its maker's clock may be ahead.
+#: Seconds that a proof is valid after its ``iat``, and seconds that the caller's clock may be ahead.
 LIFETIME = 60.0
 AHEAD = 10.0
 
-#: The members of a JWK that its thumbprint is taken of (RFC 7638, 3.2), in their order.
+#: The members of a JWK that its thumbprint covers (RFC 7638, 3.2), in their order.
 _THUMBPRINT = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof: its key's thumbprint, the digest that makes it unique, and the Unix time until which it counts."""
+    """A proof: its key's thumbprint, the digest that identifies it, and the Unix time at which it expires."""
 
     thumbprint: str
     digest: bytes
@@ -36,7 +35,10 @@ class Proof:
     jwk: dict[str, Any]
 
     def verify(self) -> None:
-        """Raise `TokenError` unless the key that it brings did sign it. For once the token is known to be good."""
+        """Raise `TokenError` unless the key in the proof signed it.
+
+        Call this after the token is verified, because it is the expensive part.
+        """
         try:
             key = read_public_key(self.jwk)
         except KeySetError:
@@ -45,23 +47,23 @@ class Proof:
 
 
 def read(proof: str, token: str, method: str, url: str, now: float) -> Proof:
-    """*proof*, if it is for a request of *method* to *url* with *token* at Unix time *now* (RFC 9449, 4.3).
+    """Parse *proof* for a request of *method* to *url* with *token* at Unix time *now* (RFC 9449, 4.3).
 
-    Its signature is still to be verified. Raises `TokenError`.
+    Does not verify the signature; call `Proof.verify`. Raises `TokenError`.
     """
     check_form(proof)
     jws, jwk = read_proof(proof)
     claims = jws.claims
     if claims.get("htm") != method:
-        raise TokenError("the DPoP proof is for another method")
+        raise TokenError("the DPoP proof is for another HTTP method")
     if not isinstance(claims.get("htu"), str) or _address(claims["htu"]) != _address(url):
         raise TokenError(f"the DPoP proof is for another URL than {url.partition('?')[0]}")
     made = claims.get("iat")
     if isinstance(made, bool) or not isinstance(made, int | float) or not now - LIFETIME <= made <= now + AHEAD:
-        raise TokenError("the DPoP proof is not of now")
+        raise TokenError("the DPoP proof is too old, or its `iat` is in the future")
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= 256:
-        raise TokenError("the DPoP proof names no id")
+        raise TokenError("the DPoP proof has no usable id (`jti`, 1 to 256 characters)")
     digest = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=")
     if not hmac.compare_digest(str(claims.get("ath", "")).encode(), digest):
         raise TokenError("the DPoP proof is for another token")
@@ -78,9 +80,9 @@ def _thumbprint(jwk: dict[str, Any]) -> str:
 
 
 def _address(url: str) -> tuple[str, str, int | None, str]:
-    """What of a URL the proof is for: all but query and fragment, normalised."""
+    """Return the normalised parts of a URL that a proof covers: everything but query and fragment."""
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme), parts.path or "/"
     except ValueError:
-        raise TokenError("the DPoP proof's URL is not one") from None
+        raise TokenError("the DPoP proof's URL is not valid") from None

@@ -1,4 +1,4 @@
-"""From a token to whose it is: a configured issuer's, or an API key. For whoever has a token and no request."""
+"""Resolve a bare token to its principal: the token of a configured issuer, or an API key."""
 
 import math
 
@@ -12,7 +12,10 @@ from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey, Snapshot
 async def holder(
     verifier: Verifier, trusts_keys: bool, snapshot: Snapshot, token: str, now: float, thumbprint: str = ""
 ) -> Principal:
-    """Whose *token* is, at Unix time *now*. May ask a provider. Raises `TokenError` or `KeysUnavailable`."""
+    """Return the principal of *token* at Unix time *now*. May ask a provider.
+
+    Raises `TokenError` or `KeysUnavailable`.
+    """
     if token.startswith(KEY_PREFIX):
         return key_holder(trusts_keys, snapshot, token, now)[1]
     try:
@@ -22,7 +25,7 @@ async def holder(
 
 
 def key_holder(trusts_keys: bool, snapshot: Snapshot, token: str, now: float) -> tuple[ApiKey, Principal]:
-    """The API key *token*, and its principal. Raises `TokenError`."""
+    """Return the API key that *token* is, and its principal. Raises `TokenError`."""
     if not trusts_keys:
         raise TokenError("API keys are not accepted here")
     key = snapshot.keys.get(key_digest(token))

@@ -1,7 +1,7 @@
-"""Opaque tokens: what their provider says of them (RFC 7662), remembered briefly under a digest.
+"""Ask the provider about opaque tokens (RFC 7662), and cache its answers briefly by the token's digest.
 
-Only a response in which ``active`` is literally true, and whose claims hold, makes a principal. A
-provider that does not answer in time denies, and its silence is not remembered.
+A token is accepted only if the response has ``active: true`` and valid claims. If a provider does not answer in
+time, the token is refused, and nothing is cached.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from weir.base.alarms import alarm
 from weir.base.principal import Principal
 from weir.base.secret import Secret
 
-#: Seconds for which an active token (at most until it expires) and one that is not are remembered.
+#: Seconds that an active token (until its expiry at most) and an inactive token stay in the cache.
 POSITIVE = 60.0
 NEGATIVE = 10.0
-#: Tokens that are remembered.
+#: Maximum tokens in the cache.
 MAX_REMEMBERED = 4096
-#: Questions asked at once; tokens that may be asked about or wait for it; seconds that one waits for its turn.
+#: Concurrent questions; maximum tokens being asked about or waiting; seconds that a token waits for its turn.
 MAX_ASKING = 16
 MAX_WAITING = 256
 LONGEST_WAIT = 1.0
 
-#: The principal of an active token, or why there is none.
+#: The principal of an active token, or the reason why the token is refused.
 Verdict = Principal | str
 
 
 class Introspector:
-    """Asks one issuer about opaque tokens."""
+    """Asks one issuer's provider about opaque tokens."""
 
     def __init__(self, rules: ClaimRules, provider: Provider, audience_required: bool) -> None:
         self._rules = rules
@@ -42,12 +42,15 @@ class Introspector:
         self._turns = asyncio.Semaphore(MAX_ASKING)
 
     def remembered(self, digest: bytes, now: float) -> Verdict | None:
-        """The verdict on the token of that *digest* at Unix time *now*; None where there is none."""
+        """Return the cached verdict on the token with this *digest* at Unix time *now*; None if none exists."""
         verdict, until = self._verdicts.get(digest, ("", 0.0))
         return verdict if now < until else None
 
     async def ask(self, token: Secret, digest: bytes, now: float) -> Verdict:
-        """The verdict on *token*. Raises `KeysUnavailable`. Requests with the same token share one question."""
+        """Return the verdict on *token*. Requests with the same token share one question.
+
+        Raises `KeysUnavailable`.
+        """
         verdict = self.remembered(digest, now)
         if verdict is not None:
             return verdict
@@ -65,10 +68,10 @@ class Introspector:
     def _asked(self, digest: bytes, task: asyncio.Task[Verdict]) -> None:
         del self._asking[digest]
         if not task.cancelled():
-            task.exception()  # seen, even where nobody waits any more
+            task.exception()  # mark the exception as retrieved, even if no request waits for it any more
 
     async def _introspect(self, token: Secret, digest: bytes, now: float) -> Verdict:
-        async with asyncio.timeout(LONGEST_WAIT):  # nothing stays queued after those who asked have left
+        async with asyncio.timeout(LONGEST_WAIT):  # no question stays queued after the callers have left
             await self._turns.acquire()
         try:
             claims = await self._provider.introspect(token)
@@ -77,7 +80,7 @@ class Introspector:
             raise
         finally:
             self._turns.release()
-        verdict: Verdict = f"{self._rules.name} does not say that it is active"
+        verdict: Verdict = f"issuer {self._rules.name!r} does not report the token as active"
         if claims.get("active") is True:
             try:
                 verdict = read_introspected(claims, self._rules, now, audience_required=self._audience_required)

@@ -1,4 +1,4 @@
-"""One trusted issuer: its claim rules, the snapshot of its keys, and, where they are fetched, who keeps them fresh."""
+"""One trusted issuer: its claim rules, a snapshot of its keys, and the refresher of keys that are fetched."""
 
 import hashlib
 import re
@@ -28,7 +28,10 @@ MOST_LEEWAY = 300
 
 
 class Issuer:
-    """Keys from a file stand for ever; those of a provider until *max_stale* seconds after they were last confirmed."""
+    """A trusted issuer.
+
+    Keys from a file never expire. Keys from a provider expire *max_stale* seconds after they were last confirmed.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Issuer:
                 self.introspector = Introspector(rules, provider, provider.source.introspection.audience_required)
 
     def keys(self) -> KeySet:
-        """The keys to verify with now. Raises `KeysUnavailable`."""
+        """Return the keys for verifying now. Raises `KeysUnavailable`."""
         if self.refresher is not None:
             return self.refresher.keys()
         if self._keys is None:
@@ -63,7 +66,7 @@ class Issuer:
 
 
 def local_issuer() -> Issuer:
-    """The built-in development issuer. Raises `SettingError` where its key cannot be used."""
+    """Return the built-in development issuer. Raises `SettingError` if its key cannot be used."""
     audiences = frozenset((local.AUDIENCE,))
     rules = ClaimRules(local.NAME, local.ISSUER, audiences, compile_path("$.groups"), profile="access")
     try:
@@ -73,21 +76,21 @@ def local_issuer() -> Issuer:
 
 
 def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[str, str]) -> Issuer:
-    """An issuer of gateway.yaml; paths are relative to *folder*. Raises `SettingError`."""
+    """Compile an issuer of gateway.yaml; paths are relative to *folder*. Raises `SettingError`."""
     if settings.name in (local.NAME, "keys"):
-        raise SettingError(f"{settings.name!r} is the name of a built-in issuer", "name")
+        raise SettingError(f"{settings.name!r} is the name of a built-in issuer; choose another name", "name")
     settings = with_preset(settings)
     if settings.issuer is None:
-        raise SettingError("'issuer' is missing: the exact `iss` of its tokens")
+        raise SettingError("'issuer' is missing: write the exact `iss` of its tokens")
     if "/.well-known/" in settings.issuer:
-        raise SettingError("the issuer is the URL before /.well-known/…, exactly as the tokens' `iss`", "issuer")
+        raise SettingError("write the URL without /.well-known/…, exactly as the `iss` of its tokens", "issuer")
     rules = _rules(settings, settings.issuer)
     max_stale = _duration(settings.max_stale, "max_stale")
     introspection = _introspection(settings.introspection, folder, environment)
     keys = None
     jwks = settings.jwks
     if jwks is None:
-        _check(settings.issuer, "issuer", "; discovery needs a URL, or name `jwks`")
+        _check(settings.issuer, "issuer", "; discovery needs such a URL; or set `jwks`")
     elif "://" in jwks:
         _check(jwks, "jwks")
     else:
@@ -95,7 +98,7 @@ def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[
     provider = None
     if keys is None or introspection is not None:
         if introspection is not None and introspection.endpoint is None and jwks is not None:
-            _check(settings.issuer, "issuer", "; without discovery, name `introspection.endpoint`")
+            _check(settings.issuer, "issuer", "; discovery needs such a URL; or set `introspection.endpoint`")
         provider = Provider(
             Source(
                 settings.issuer,
@@ -110,12 +113,12 @@ def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[
             try:
                 ssl.create_default_context(cafile=str(provider.source.ca))
             except (ssl.SSLError, OSError):
-                raise SettingError(f"{settings.tls.ca} holds no certificate in PEM", "tls", "ca") from None
+                raise SettingError(f"{settings.tls.ca} has no certificate in PEM format", "tls", "ca") from None
     return Issuer(rules, keys, provider, max_stale, login=settings.login, made_of=_made_of(settings, folder, provider))
 
 
 def _made_of(settings: IssuerSettings, folder: Path, provider: Provider | None) -> str:
-    """A digest of all that an issuer is made of: its settings, and the files and secrets that they name."""
+    """Return a digest of everything an issuer depends on: its settings, and the files and secrets that they name."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
     local_keys = settings.jwks if settings.jwks and "://" not in settings.jwks else None
     for name in (local_keys, settings.tls.ca if settings.tls else None):
@@ -134,7 +137,7 @@ def _rules(settings: IssuerSettings, iss: str) -> ClaimRules:
             raise SettingError(message, "algorithms", i)
     leeway = 0 if settings.leeway == "0s" else _duration(settings.leeway, "leeway")
     if leeway > MOST_LEEWAY:
-        raise SettingError(f"a leeway is at most {MOST_LEEWAY} s", "leeway")
+        raise SettingError(f"the leeway may be at most {MOST_LEEWAY} s", "leeway")
     for i, group in enumerate(settings.add_groups):
         if not group or "/" in group:
             raise SettingError(f"{group!r}: write the group's bare name; it becomes {settings.name}/…", "add_groups", i)
@@ -157,7 +160,10 @@ def _rules(settings: IssuerSettings, iss: str) -> ClaimRules:
 
 
 def compile_subject(pattern: str) -> re.Pattern[str]:
-    """``*`` is any run of characters but ``:`` and ``/``, ``**`` any at all; the whole subject must match."""
+    """Compile a pattern that must match the whole subject.
+
+    ``*`` matches any characters except ``:`` and ``/``; ``**`` matches any characters.
+    """
     parts = re.split(r"(\*+)", pattern)
     meanings = {"": "", "*": "[^:/]*"}
     return re.compile("".join(meanings.get(p, "(?s:.*)") if p.strip("*") == "" else re.escape(p) for p in parts))
@@ -199,7 +205,7 @@ def _path(text: str, *location: str) -> JsonPath:
 
 
 def _claim(name: str) -> JsonPath:
-    """A claim by its name, or by a JSONPath where the name begins with ``$``."""
+    """Compile the path of a claim: its name, or a JSONPath if it begins with ``$``."""
     return _path(name if name.startswith("$") else f"$['{name}']", "require", name)
 
 
@@ -207,9 +213,7 @@ def _keys_in(path: Path, shown: str, uses: tuple[str, ...]) -> KeySet:
     try:
         return read_key_set(path.read_bytes(), uses)
     except OSError as error:
-        raise SettingError(
-            f"{shown} cannot be read ({error.strerror}); check the path, or give a URL", "jwks"
-        ) from None
+        raise SettingError(f"{shown} cannot be read ({error.strerror}); check the path, or use a URL", "jwks") from None
     except KeySetError as error:
         raise SettingError(str(error), "jwks") from None
 
@@ -226,7 +230,7 @@ def _readable(folder: Path, name: str, *location: str) -> Path:
 
 
 def authorization_server(issuer: Issuer) -> str | None:
-    """The issuer as an authorization server that clients can discover (RFC 9728); None for built-in ones."""
+    """Return the issuer's URL as an authorization server (RFC 9728); None for built-in issuers."""
     try:
         check_url(issuer.rules.iss)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Step one of two: a compact JWS read strictly (RFC 7515), before any claim is believed.
+"""Parse a compact JWS strictly (RFC 7515), before any claim is trusted (step one of two; `claims` is step two).
 
-Refuses what libraries tolerate: other than three segments, padding, non-canonical base64url,
-duplicate members, critical or key-carrying header parameters. Pure.
+Refuses forms that libraries tolerate: a number of segments other than three, padding, non-canonical base64url,
+duplicate members, and header parameters that are critical or carry keys. Pure.
 """
 
 import base64
@@ -11,26 +11,26 @@ from typing import Any
 
 from weir.base.content import ContentError, parse
 
-#: Characters; longer tokens are not looked at.
+#: Maximum characters of a token; longer tokens are refused unread.
 MAX_TOKEN = 16 * 1024
 
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
-#: Header parameters that would have us fetch, trust or reinterpret something.
+#: Header parameters that ask the verifier to fetch a key, trust a key or reinterpret the token.
 _FORBIDDEN = ("crit", "b64", "zip", "enc", "jku", "jwk", "x5u")
-#: Never others: a logout, DPoP or security event token is signed by the same keys.
+#: Accepted types. Other types are refused: issuers sign logout, DPoP and security event tokens with the same keys.
 _TYPES = frozenset(("", "jwt", "jose", "at+jwt"))
 
 
 class TokenError(ValueError):
-    """A token that is not accepted. The text names the reason and nothing of the token."""
+    """A token is refused. The text gives the reason and contains nothing of the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jws:
-    """A well-formed, unverified token. ``claims`` mean nothing until ``signature`` is checked.
+    """A well-formed but unverified token. Do not use ``claims`` before ``signature`` is verified.
 
-    ``kind`` is the header's ``typ`` in lower case without ``application/``; empty where there is none.
+    ``kind`` is the header's ``typ`` in lower case without ``application/``; empty if the header has none.
     """
 
     algorithm: str
@@ -42,27 +42,27 @@ class Jws:
 
 
 def is_jose(token: str) -> bool:
-    """Whether *token* means to be a JWS or JWE, and so is never an opaque one."""
+    """True if *token* looks like a JWS or JWE. Such a token is never treated as opaque."""
     return token.startswith("eyJ") or token.count(".") >= 2
 
 
 def check_form(token: str) -> None:
-    """Raise `TokenError` for what is not worth reading, hashing or remembering."""
+    """Raise `TokenError` for a token that is too long or has invalid characters, before it is read or hashed."""
     if len(token) > MAX_TOKEN or not _TOKEN68.fullmatch(token):
-        raise TokenError("it is too long, or has characters that no token has")
+        raise TokenError("the token is too long, or has characters that tokens cannot have")
 
 
 def read_jws(token: str) -> Jws:
-    """Read *token*. Raises `TokenError` for whatever is not exactly a compact JWS with a JSON object."""
+    """Parse *token*. Raises `TokenError` unless it is a compact JWS with a JSON object as payload."""
     jws, _ = _read(token, _FORBIDDEN, _TYPES)
     return jws
 
 
 def read_proof(proof: str) -> tuple[Jws, dict[str, Any]]:
-    """A DPoP proof (RFC 9449, 4.2), and the public key that it brings itself. Raises `TokenError`."""
+    """Parse a DPoP proof (RFC 9449, 4.2). Return it and the public key in its header. Raises `TokenError`."""
     jws, header = _read(proof, tuple(name for name in _FORBIDDEN if name != "jwk"), frozenset(("dpop+jwt",)))
     if not isinstance(header.get("jwk"), dict):
-        raise TokenError("the DPoP proof brings no key")
+        raise TokenError("the DPoP proof has no key (`jwk`) in its header")
     return jws, header["jwk"]
 
 
@@ -75,23 +75,23 @@ def _read(token: str, forbidden: tuple[str, ...], kinds: frozenset[str]) -> tupl
     signature = _bytes(segments[2])
     for name in forbidden:
         if name in header:
-            raise TokenError(f"the token's header has {name!r}")
+            raise TokenError(f"the token's header has {name!r}, which is not accepted")
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
     if not isinstance(algorithm, str):
-        raise TokenError("the token names no algorithm")
+        raise TokenError("the token's header has no algorithm (`alg`)")
     if not (key_id is None or (isinstance(key_id, str) and 0 < len(key_id) <= 256)):
-        raise TokenError("the token's key id is not a text")
+        raise TokenError("the token's key id (`kid`) is not a string of 1 to 256 characters")
     if kind is not None and not (isinstance(kind, str) and kind):
-        raise TokenError("the token's type is not a text")
+        raise TokenError("the token's type (`typ`) is not a string")
     kind = (kind or "").lower().removeprefix("application/")
     if kind not in kinds:
-        raise TokenError("the token is not of a type that is accepted here")
+        raise TokenError("the token's type (`typ`) is not accepted here")
     return Jws(algorithm, key_id, kind, claims, f"{segments[0]}.{segments[1]}".encode(), signature), header
 
 
 def _bytes(segment: str) -> bytes:
     if not _SEGMENT.fullmatch(segment) or len(segment) % 4 == 1:
-        raise TokenError("the token is not base64url")
+        raise TokenError("the token is not valid base64url")
     data = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     if base64.urlsafe_b64encode(data).rstrip(b"=") != segment.encode():
         raise TokenError("the token is not canonical base64url")
@@ -104,5 +104,5 @@ def _object(data: bytes, part: str) -> dict[str, Any]:
     except ContentError:
         raise TokenError(f"the token's {part} is not unambiguous JSON") from None
     if not isinstance(value, dict):
-        raise TokenError(f"the token's {part} is not an object")
+        raise TokenError(f"the token's {part} is not a JSON object")
     return value

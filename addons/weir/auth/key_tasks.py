@@ -1,4 +1,4 @@
-"""The tasks that keep issuers' keys fresh, for as long as the policies name those issuers."""
+"""Run one key refresher per issuer, as long as the policies name that issuer."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 from weir.auth.issuer import Issuer
 from weir.auth.provider import Provider
 
-#: Seconds that a process waits for issuers' keys before it goes on without them.
+#: Seconds that a process waits at start for issuers' keys before it continues without them.
 FIRST_KEYS = 3.0
-#: Seconds for which a provider that is no longer used may still be asked.
+#: Seconds before the client of a removed provider is closed, so requests that use it can finish.
 LEAVING = 10.0
 
 
 class Refreshing:
-    """One refreshing task an issuer, by what the issuer is made of."""
+    """The refreshing tasks, one per issuer, by the digest of the issuer's settings."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def begin(self, issuers: Mapping[str, Issuer]) -> None:
-        """Have keys fetched from now on, and wait a little for the first, so that nobody's first request has to."""
+        """Start refreshing keys, and wait up to `FIRST_KEYS` for the first ones, so first requests do not wait."""
         started = []
         for made_of, issuer in issuers.items():
             if issuer.provider is not None:
@@ -34,7 +34,7 @@ class Refreshing:
                 task.cancel()
 
     def keep(self, issuers: Mapping[str, Issuer], dropped: Iterable[Issuer] = ()) -> None:
-        """Fetch only those of *issuers* from now on; the providers of *dropped* are closed once nobody asks them."""
+        """Keep only the tasks of *issuers*. Close the providers of *dropped* after `LEAVING` seconds."""
         for made_of in self._tasks.keys() - issuers.keys():
             self._tasks.pop(made_of).cancel()
         providers = [issuer.provider for issuer in dropped if issuer.provider is not None]
@@ -44,7 +44,7 @@ class Refreshing:
             task.add_done_callback(self._retiring.discard)
 
     async def stop(self) -> None:
-        """Fetch nothing any more."""
+        """Stop all tasks."""
         tasks = [*self._tasks.values(), *self._retiring]
         self._tasks.clear()
         for task in tasks:

@@ -1,7 +1,7 @@
-"""An issuer's public keys (RFC 7517), checked as a whole, and signature verification with them. Pure.
+"""Parse an issuer's public keys (RFC 7517) and verify signatures with them. Pure.
 
-A set that holds private or symmetric keys, or one key id twice, is refused whole: whoever publishes
-that cannot be trusted with the rest.
+A set with a private key, a symmetric key or a duplicate key id is refused completely: an issuer that publishes
+such a set cannot be trusted with the other keys.
 """
 
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ _ALGORITHMS: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("EC", "P-256"): ("ES256",),
     ("EC", "P-384"): ("ES384",),
     ("EC", "P-521"): ("ES512",),
-    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),  # the same, by its older and its newer name (RFC 9864)
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),  # two names of one algorithm (RFC 9864)
 }
-#: Every algorithm that is supported: asymmetric ones only.
+#: Every supported algorithm. All are asymmetric.
 ALGORITHMS = frozenset(name for names in _ALGORITHMS.values() for name in names)
 _PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _VERIFIERS = get_default_algorithms()
@@ -38,12 +38,12 @@ _ROCA = {p: frozenset(pow(65537, i, p) for i in range(p)) for p in _ROCA_PRIMES}
 
 
 class KeySetError(ValueError):
-    """A key set that is refused whole."""
+    """A key set is refused completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One public key, and the algorithms it may verify."""
+    """One public key and the algorithms that it may verify."""
 
     key_id: str | None
     algorithms: tuple[str, ...]
@@ -64,25 +64,25 @@ class KeySet:
     keys: tuple[Key, ...]
 
     def knows(self, key_id: str | None) -> bool:
-        """Whether a token that names *key_id* can be checked with these keys."""
+        """True if these keys can verify a token with *key_id*; None means that the token names no key."""
         return len(self.keys) == 1 if key_id is None else any(key.key_id == key_id for key in self.keys)
 
     def verify(self, jws: Jws) -> None:
-        """Raise `TokenError` unless one of these keys, and the named one, signed *jws*."""
+        """Raise `TokenError` unless the key that *jws* names signed it. If it names none, the set must have one key."""
         if jws.key_id is None:
             if len(self.keys) != 1:
-                raise TokenError("the token names no key")
+                raise TokenError("the token has no key id (`kid`), and its issuer has several keys")
             key = self.keys[0]
         else:
             found = next((k for k in self.keys if k.key_id == jws.key_id), None)
             if found is None:
-                raise TokenError("the token's key is not one of the issuer's")
+                raise TokenError("the issuer has no key with the token's key id (`kid`)")
             key = found
         key.verify(jws)
 
 
 def read_public_key(member: dict[str, Any]) -> Key:
-    """One public signing key as a JWK. Raises `KeySetError`, also where it is for something else, weak or private."""
+    """Parse a JWK as a public signing key. Raises `KeySetError` if it is private, weak or for another use."""
     key = _key(member, frozenset(("sig",)))
     if key is None:
         raise KeySetError("the key cannot verify a signature here")
@@ -90,7 +90,7 @@ def read_public_key(member: dict[str, Any]) -> Key:
 
 
 def read_key_set(data: bytes, uses: Iterable[str] = ("sig",)) -> KeySet:
-    """A JWKS document as a `KeySet`; keys with a ``use`` other than *uses* are skipped. Raises `KeySetError`."""
+    """Parse a JWKS document. Skip keys with a ``use`` other than *uses*. Raises `KeySetError`."""
     if len(data) > MAX_SET:
         raise KeySetError(f"the key set is larger than {MAX_SET} bytes")
     try:
@@ -104,18 +104,18 @@ def read_key_set(data: bytes, uses: Iterable[str] = ("sig",)) -> KeySet:
     keys = [key for member in members if (key := _key(member, allowed)) is not None]
     ids = [key.key_id for key in keys]
     if len(set(ids)) != len(ids):
-        raise KeySetError("the key set holds a key id twice")
+        raise KeySetError("two keys of the key set have the same key id (`kid`)")
     if not keys:
-        raise KeySetError("the key set holds no key that can verify a signature")
+        raise KeySetError("the key set has no key that can verify a signature")
     return KeySet(tuple(keys))
 
 
 def _key(member: Any, uses: frozenset[str]) -> Key | None:
-    """A usable key, or None for one that is for something else."""
+    """Parse one key; None if it is for another use or not supported. Raises `KeySetError`."""
     if not isinstance(member, dict) or not isinstance(member.get("kty"), str):
-        raise KeySetError("the key set holds something that is not a key")
+        raise KeySetError("the key set has a member that is not a key")
     if member["kty"] == "oct" or not _PRIVATE_MEMBERS.isdisjoint(member):
-        raise KeySetError("the key set publishes a private or symmetric key; the issuer must replace it")
+        raise KeySetError("the key set contains a private or symmetric key; the issuer must replace that key")
     use, operations = member.get("use"), member.get("key_ops")
     if "use" in member and not (isinstance(use, str) and use in uses):
         return None
@@ -123,7 +123,7 @@ def _key(member: Any, uses: frozenset[str]) -> Key | None:
         return None
     key_id = member.get("kid")
     if not (key_id is None or isinstance(key_id, str)):
-        raise KeySetError("a key id is not a text")
+        raise KeySetError("a key id (`kid`) is not a string")
     curve = None if member["kty"] == "RSA" else str(member.get("crv"))
     algorithms = _ALGORITHMS.get((member["kty"], curve), ())
     if "alg" in member:
@@ -133,14 +133,14 @@ def _key(member: Any, uses: frozenset[str]) -> Key | None:
     try:
         public = jwt.PyJWK(member, algorithm="EdDSA" if algorithms[0] == "Ed25519" else algorithms[0]).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-        raise KeySetError("the key set holds a key that cannot be read") from None
+        raise KeySetError("the key set has a key that cannot be parsed") from None
     if isinstance(public, rsa.RSAPublicKey) and not _is_strong(public):
         return None
     return Key(key_id, algorithms, public)
 
 
 def _is_strong(key: rsa.RSAPublicKey) -> bool:
-    """Neither too short nor too long, without an exponent that makes verifying slow, and not of the ROCA kind."""
+    """True if the key has 2048 to 8192 bits, a small exponent (large ones verify slowly) and no ROCA weakness."""
     numbers = key.public_numbers()
     if not 2048 <= key.key_size <= 8192 or numbers.e >= 2**32:
         return False

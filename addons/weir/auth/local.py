@@ -1,7 +1,7 @@
-"""The local issuer: lets a developer mint tokens on this machine without an identity provider.
+"""The local issuer: developers mint tokens on this machine without an identity provider.
 
-Trusted only where gateway.yaml names ``local`` among its issuers, and only while every listener is on
-loopback. Its key is made on first use in the gateway's home folder.
+It is trusted only if gateway.yaml lists ``local`` among its issuers, and only while every listener is on loopback.
+Its key is created on first use in the gateway's home folder.
 """
 
 import json
@@ -30,18 +30,18 @@ def _key() -> ec.EllipticCurvePrivateKey:
     )
     key = serialization.load_pem_private_key(key_file(KEY_FILE, fresh), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{KEY_FILE} in WEIR_HOME is not an EC key; remove it to have a new one made")
+        raise ValueError(f"{KEY_FILE} in WEIR_HOME is not an EC key; remove the file, and a new key is created")
     return key
 
 
 def key_set() -> KeySet:
-    """The public half, as any issuer would publish it."""
+    """Return the public key as a key set, in the form that an issuer publishes."""
     public = ECAlgorithm.to_jwk(_key().public_key(), as_dict=True)
     return read_key_set(json.dumps({"keys": [{**public, "kid": KEY_ID, "alg": "ES256", "use": "sig"}]}).encode())
 
 
 def mint(user: str, groups: list[str], seconds: float, now: float | None = None) -> Secret:
-    """A token for *user* in *groups* that lives *seconds*."""
+    """Return a token for *user* in *groups* that expires after *seconds*."""
     issued = int(time.time() if now is None else now)
     claims = {
         "iss": ISSUER,

@@ -1,4 +1,4 @@
-"""Where in a request's head its token stands. Two of them are one too many, wherever they stand. Pure."""
+"""Find the token in a request's header fields. Two credentials are an error, in any two places. Pure."""
 
 import base64
 import binascii
@@ -12,21 +12,21 @@ _HEADERS = frozenset((b"api-key", b"x-api-key", b"x-goog-api-key"))
 
 
 class TwoCredentials(ValueError):
-    """More than one credential: which of them would be judged?"""
+    """The request has more than one credential, so it is ambiguous which one counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A token as the caller sent it, and how: ``bearer``, ``dpop``, another scheme, or a header's name."""
+    """A token as the caller sent it. ``place`` is ``bearer``, ``dpop``, another scheme, or a header name."""
 
     token: str
     place: str
 
 
 def find_token(fields: Iterable[tuple[bytes, bytes]], places: frozenset[str]) -> Presented | None:
-    """The token among the header *fields*; None where there is none in an allowed place. Raises `TwoCredentials`.
+    """Return the token in the header *fields*; None if no allowed place has one. Raises `TwoCredentials`.
 
-    *places* are those allowed besides ``Authorization: Bearer`` (and ``DPoP``).
+    *places* are the allowed places in addition to ``Authorization: Bearer`` and ``Authorization: DPoP``.
     """
     found: list[Presented | None] = []
     for raw_name, value in fields:
@@ -36,19 +36,20 @@ def find_token(fields: Iterable[tuple[bytes, bytes]], places: frozenset[str]) ->
         elif name in _HEADERS and (place := name.decode()) in places:
             found.append(Presented(value.decode("latin-1").strip(), place))
     if len(found) > 1:
-        raise TwoCredentials("send one credential: one Authorization header, or one header with a key")
+        raise TwoCredentials("send one credential only: one Authorization header or one API key header")
     presented = found[0] if found else None
     return presented if presented and presented.token else None
 
 
 def find_proxy_token(fields: Iterable[tuple[bytes, bytes]]) -> Presented | None:
-    """The token that a proxy is sent: Bearer, or as the password of Basic, which ``http://user:token@host`` becomes.
+    """Return the token in ``Proxy-Authorization``; None if none exists. Raises `TwoCredentials`.
 
-    A user name alone is taken for it, too. None where there is none. Raises `TwoCredentials`.
+    Accepts Bearer, and Basic with the token as password (clients send this for ``http://user:token@host``). If the
+    password is empty, the user name is the token.
     """
     values = [value.decode("latin-1") for name, value in fields if name.lower() == b"proxy-authorization"]
     if len(values) > 1:
-        raise TwoCredentials("send one Proxy-Authorization header")
+        raise TwoCredentials("send only one Proxy-Authorization header")
     scheme, _, token = (values[0] if values else "").partition(" ")
     word = scheme.lower()
     if word not in ("bearer", "basic"):
@@ -69,7 +70,7 @@ def _authorization(value: str, places: frozenset[str]) -> Presented | None:
 
 
 def _password(credentials: str) -> str:
-    """The password of Basic credentials (RFC 7617); empty where they are none. The user name says nothing here."""
+    """Return the password of Basic credentials (RFC 7617); empty if they are malformed. The user name is ignored."""
     return _basic(credentials).partition(":")[2]
 
 

@@ -1,4 +1,4 @@
-"""Issuers of machines whose tokens always look alike: what need not be written for them, and what must be."""
+"""Presets for machine issuers with a fixed token format: default settings, and settings that must be present."""
 
 from typing import Any
 
@@ -19,17 +19,17 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "subjects": ["system:serviceaccount:*:*"],
     },
 }
-#: Anyone on GitHub can have a token made for any audience; names of owners and repositories can change hands.
+#: GitHub issues a token for any audience to anyone, and names of owners and repositories can change hands.
 _GITHUB_IDENTITIES = ("repository_id", "repository_owner_id", "enterprise_id")
 
 
 def preset_issuer(settings: IssuerSettings) -> str:
-    """The `iss` that the preset of *settings* brings; empty where it brings none."""
+    """Return the ``iss`` that the preset of *settings* provides; empty if it provides none."""
     return str(_PRESETS.get(settings.preset or "", {}).get("issuer", ""))
 
 
 def with_preset(settings: IssuerSettings) -> IssuerSettings:
-    """*settings* with what its preset says where the file does not. Raises `SettingError`."""
+    """Return *settings* with the preset's values for keys that the file does not set. Raises `SettingError`."""
     if settings.preset is None:
         return settings
     preset = _PRESETS[settings.preset]
@@ -37,12 +37,12 @@ def with_preset(settings: IssuerSettings) -> IssuerSettings:
         named = [name for name in _GITHUB_IDENTITIES if name in settings.require]
         if not named:
             raise SettingError(
-                "anyone on GitHub can have a token made for your audience: require one of "
-                f"{', '.join(_GITHUB_IDENTITIES)} (the numeric ids; names can change hands)",
+                "anyone on GitHub can get a token for your audience: require one of "
+                f"{', '.join(_GITHUB_IDENTITIES)} (numeric ids, because names can change hands)",
                 "require",
             )
         for name in named:
             values = settings.require[name]
             if not all(isinstance(value, str) for value in (values if isinstance(values, list) else [values])):
-                raise SettingError("GitHub's ids are texts in its tokens; put the number into quotes", "require", name)
+                raise SettingError("GitHub's ids are strings in its tokens; put the number in quotes", "require", name)
     return settings.model_copy(update={k: v for k, v in preset.items() if k not in settings.model_fields_set})

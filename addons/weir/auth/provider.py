@@ -1,8 +1,8 @@
-"""An identity provider over the network: its discovery document, its keys, its word on an opaque token.
+"""HTTP client of an identity provider: fetches its discovery document and keys, and introspects opaque tokens.
 
-https only, but for loopback; no redirects, no environment proxies, no compression; bounded in size and
-time. A provider that drips, floods or never answers costs its own requests and nobody else's: each
-piece that arrives gives the event loop back. Used by background tasks and by requests that may wait.
+Uses https only (http on loopback), no redirects, no environment proxies and no compression, and limits size and
+time. A provider that is slow, floods or never answers delays only its own requests: the event loop runs other
+tasks after each piece that arrives. Background tasks use it, and requests that may wait.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ from weir.base.content import ContentError, parse
 from weir.base.secret import Secret
 from weir.routing.model import is_loopback
 
-#: Seconds for a whole key refresh, and for one introspection.
+#: Time limits in seconds for a whole key refresh, and for one introspection.
 TIMEOUT = 10.0
 INTROSPECTION_TIMEOUT = 5.0
-#: Seconds for which a discovery document is believed.
+#: Seconds that a discovery document is cached.
 DISCOVERY = 3600.0
 
-#: Values in an answer: a key set of 64 keys, or a token's thousand groups, have far fewer. Parsing must not take long.
+#: Maximum JSON values in an answer, so that parsing stays fast. 64 keys, or a token with 1,000 groups, have far fewer.
 MAX_VALUES = 5_000
 
 _URL = re.compile(r"[\x21-\x7e]+")
 
 
 class ProviderError(Exception):
-    """The provider did not answer, or not as it should. The text is safe to log."""
+    """The provider did not answer, or its answer is unusable. The text is safe to log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """How tokens are asked about (RFC 7662): the endpoint (None: as discovered), and who asks."""
+    """How to introspect tokens (RFC 7662): the endpoint (None: from discovery) and the gateway's client credentials."""
 
     endpoint: str | None
     client_id: str
@@ -49,10 +49,10 @@ class Introspection:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an issuer's keys are read: *jwks*, or, where that is None, what the discovery document of *issuer* names.
+    """Where to fetch an issuer's keys: from *jwks*, or from discovery for *issuer* if *jwks* is None.
 
-    *ca* is a PEM file that is trusted instead of the usual authorities. *token_file* holds a bearer
-    token for the provider itself, read anew at each fetch (Kubernetes rotates it).
+    *ca* is a PEM file that replaces the system's authorities. *token_file* contains a bearer token for the provider;
+    it is read again for each fetch, because Kubernetes rotates it.
     """
 
     issuer: str
@@ -66,17 +66,17 @@ class Source:
 def check_url(url: str, *, allow_loopback: bool = True) -> None:
     """Raise `ValueError` unless *url* may be fetched: https, or http on loopback."""
     if not _URL.fullmatch(url):
-        raise ValueError("a URL has only printable ASCII characters")
+        raise ValueError("a URL may have only printable ASCII characters")
     parts = urlsplit(url)
     secure = parts.scheme == "https" or (
         allow_loopback and parts.scheme == "http" and is_loopback(parts.hostname or "")
     )
     if not secure or not parts.hostname or parts.username is not None or parts.fragment:
-        raise ValueError("a provider is asked over https only (http on loopback)")
+        raise ValueError("a provider's URL must be https (http only on loopback), without user name and fragment")
 
 
 def discovery_url(issuer: str) -> str:
-    """Where the discovery document of *issuer* is (OpenID Connect Discovery 1.0, 4)."""
+    """Return the URL of the discovery document of *issuer* (OpenID Connect Discovery 1.0, 4)."""
     return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
@@ -90,9 +90,9 @@ class Provider:
         self._discovered_until = 0.0
 
     def open(self) -> None:
-        """Make the client, once. Reading certificate authorities takes tens of milliseconds: not for the event loop.
+        """Create the HTTP client once. Call it in a thread: reading certificate authorities takes tens of milliseconds.
 
-        Raises OSError or ssl.SSLError where the ``tls.ca`` file cannot be used.
+        Raises OSError or ssl.SSLError if the ``tls.ca`` file cannot be used.
         """
         if self._client is not None:
             return
@@ -102,12 +102,12 @@ class Provider:
         self._client = httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=TIMEOUT, verify=verify)
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close the HTTP client."""
         if self._client is not None:
             await self._client.aclose()
 
     async def keys(self) -> KeySet:
-        """The issuer's keys as they are now. Raises `ProviderError` or `KeySetError`."""
+        """Fetch the issuer's current keys. Raises `ProviderError` or `KeySetError`."""
         try:
             async with asyncio.timeout(TIMEOUT):
                 url = self.source.jwks or await self._endpoint("jwks_uri")
@@ -115,13 +115,13 @@ class Provider:
                 try:
                     return read_key_set(await self._send("GET", url, headers), self.source.uses)
                 except (ProviderError, KeySetError):
-                    self._discovered_until = 0.0  # the keys may have moved
+                    self._discovered_until = 0.0  # the URL of the keys may have changed
                     raise
         except TimeoutError:
             raise ProviderError(f"no answer within {TIMEOUT:.0f} s") from None
 
     async def introspect(self, token: Secret) -> dict[str, Any]:
-        """What the provider says of *token*, as it said it. Raises `ProviderError`."""
+        """Return the provider's introspection response for *token*, unchanged. Raises `ProviderError`."""
         introspection = self.source.introspection
         assert introspection is not None
         try:
@@ -138,23 +138,23 @@ class Provider:
         return _object(body)
 
     async def _endpoint(self, name: str) -> str:
-        """The URL that the discovery document (OpenID Connect Discovery 1.0, 4) gives as *name*."""
+        """Return URL *name* of the discovery document (OpenID Connect Discovery 1.0, 4). Raises `ProviderError`."""
         if time.monotonic() >= self._discovered_until:
             url = discovery_url(self.source.issuer)
             headers = {"Accept": "application/json", **await self._own_token()}
             document = _object(await self._send("GET", url, headers))
             if document.get("issuer") != self.source.issuer:
                 raise ProviderError(
-                    f"{url} is another issuer's document (its `issuer` must be exactly the configured one)"
+                    f"{url} is the document of another issuer (its `issuer` must equal the configured one exactly)"
                 )
             self._discovered, self._discovered_until = document, time.monotonic() + DISCOVERY
         found = self._discovered.get(name)
         if not isinstance(found, str):
-            raise ProviderError(f"the discovery document names no {name}")
+            raise ProviderError(f"the discovery document has no {name}")
         try:
             check_url(found, allow_loopback=self.source.issuer.startswith("http://"))
         except ValueError as error:
-            raise ProviderError(f"the discovery document's {name} is refused: {error}") from None
+            raise ProviderError(f"{name} in the discovery document is refused: {error}") from None
         return found
 
     async def _own_token(self) -> dict[str, str]:
@@ -174,7 +174,7 @@ class Provider:
         content: bytes | None = None,
         auth: httpx.Auth | None = None,
     ) -> bytes:
-        assert self._client is not None, "open() comes first"
+        assert self._client is not None, "call open() first"
         body = bytearray()
         headers = {**headers, "Accept-Encoding": "identity"}
         try:
@@ -187,16 +187,16 @@ class Provider:
                     )
                     raise ProviderError(f"{url} answered {response.status_code}{hint}")
                 if response.headers.get("content-encoding", "identity").lower() != "identity":
-                    raise ProviderError(f"{url} answered compressed, which was not asked for")
+                    raise ProviderError(f"{url} sent a compressed answer, although none was requested")
                 async for piece in response.aiter_raw():
                     body += piece
                     if len(body) > MAX_SET:
                         raise ProviderError(f"{url} sent more than {MAX_SET} bytes")
-                    await asyncio.sleep(0)  # a thousand tiny pieces may have arrived at once
+                    await asyncio.sleep(0)  # let other tasks run: a thousand tiny pieces may have arrived at once
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-            raise ProviderError(f"{url} cannot be read: {type(error).__name__}") from None
+            raise ProviderError(f"the request to {url} failed: {type(error).__name__}") from None
         if body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_VALUES:
             raise ProviderError(f"{url} sent more than {MAX_VALUES} values")
         return bytes(body)
@@ -208,5 +208,5 @@ def _object(body: bytes) -> dict[str, Any]:
     except ContentError:
         raise ProviderError("the provider's answer is not unambiguous JSON") from None
     if not isinstance(document, dict):
-        raise ProviderError("the provider's answer is not an object")
+        raise ProviderError("the provider's answer is not a JSON object")
     return document

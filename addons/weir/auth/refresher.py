@@ -1,10 +1,9 @@
-"""Keeps the keys of one issuer fresh, so that no good caller ever waits for its provider.
+"""Refresh the keys of one issuer in the background, so that callers with valid tokens do not wait for the provider.
 
-The request path reads `keys`, a snapshot. `run` replaces it every `REFRESH` seconds; while the provider
-fails or publishes what is refused, the last good set stays, with an alarm, until it is ``max_stale``
-seconds old. A key id that is not in the set waits for one refresh that all such requests share, begun
-at most once per `COOLDOWN`; ids that were looked for in vain are remembered. A flood of made-up ids
-costs one fetch per cooldown.
+The request path reads the snapshot `keys`. `run` replaces it every `REFRESH` seconds. If the provider fails or
+publishes a set that is refused, the last good set stays in use, with an alarm, until it is ``max_stale`` seconds old.
+A request with an unknown key id waits for one refresh, which all such requests share. Such a refresh starts at most
+once per `COOLDOWN`, and ids that were not found are remembered. A flood of invented ids costs one fetch per cooldown.
 """
 
 import asyncio
@@ -20,29 +19,29 @@ from weir.auth.keys import KeySet, KeySetError
 from weir.auth.provider import ProviderError
 from weir.base.alarms import alarm
 
-#: Seconds between refreshes (a third of ``max_stale`` where that is less). After a failure: the first is retried
-#: after `RETRY`, each further one after twice as long, at most `RETRY_MOST`.
+#: Seconds between refreshes (a third of ``max_stale`` if that is less). After a failure, the next refresh starts
+#: after `RETRY` seconds; the delay doubles with each further failure, up to `RETRY_MOST`.
 REFRESH = 300.0
 RETRY = 5.0
 RETRY_MOST = 60.0
-#: Seconds between two refreshes that unknown key ids ask for.
+#: Minimum seconds between two refreshes for unknown key ids.
 COOLDOWN = 5.0
-#: Seconds for which a key id that was not found is not looked for again, and how many are remembered.
+#: Seconds that an id which was not found is refused without a refresh, and how many such ids are remembered.
 ABSENT = 60.0
 MAX_ABSENT = 1024
-#: With so many ids not found lately, an unknown one does not wait for a cooldown to end: it is refused at once.
+#: If this many ids were not found lately, an unknown id does not wait for the cooldown: it is refused at once.
 FLOOD = 8
-#: Requests that may wait for a refresh at once, and for how long (seconds).
+#: Maximum requests that wait for a refresh, and seconds that each waits.
 MAX_WAITING = 256
 LONGEST_WAIT = 20.0
 
 
 class KeysUnavailable(Exception):
-    """The issuer is configured, but whether the token is good cannot be told now: not the caller's fault."""
+    """The issuer is configured, but the token cannot be checked now. This is not the caller's fault."""
 
 
 class KeyRefresher:
-    """The snapshot of one issuer's keys, and the task that replaces it whole."""
+    """The snapshot of one issuer's keys, and the task that replaces it as a whole."""
 
     def __init__(
         self,
@@ -56,32 +55,32 @@ class KeyRefresher:
         self._max_stale = max_stale
         self._clock = clock
         self._keys: KeySet | None = None
-        self._confirmed = -inf  # when the snapshot was last seen at its provider
-        self._begun = self._ended = 0  # refreshes
+        self._confirmed = -inf  # when the provider last published this snapshot
+        self._begun = self._ended = 0  # number of refreshes
         self._failures = 0
         self._cool_until = -inf
         self._wanted = asyncio.Event()
-        self._turn = asyncio.Event()  # set, and replaced, whenever a refresh has ended
+        self._turn = asyncio.Event()  # set and replaced when a refresh ends
         self._waiting = 0
         self._absent: OrderedDict[str, float] = OrderedDict()
 
     @property
     def starting(self) -> bool:
-        """Whether the first refresh has not ended yet."""
+        """True until the first refresh ends."""
         return self._ended == 0
 
     def keys(self) -> KeySet:
-        """The snapshot. Raises `KeysUnavailable` where there is none, or it is too old."""
+        """Return the snapshot. Raises `KeysUnavailable` if absent or too old."""
         if self._keys is None or self._clock() - self._confirmed > self._max_stale:
             raise KeysUnavailable(self._name)
         return self._keys
 
     async def run(self) -> None:
-        """Refresh for ever. Ends only by cancellation."""
+        """Refresh until cancelled."""
         pause = 0.0
         while True:
             await self._until(self._clock() + pause)
-            if self._wanted.is_set():  # what begins now serves whoever asked before now
+            if self._wanted.is_set():  # this refresh serves every request that asked before it starts
                 self._wanted.clear()
                 self._cool_until = self._clock() + COOLDOWN
             self._begun += 1
@@ -96,7 +95,7 @@ class KeyRefresher:
             pause *= random.uniform(0.9, 1.0)  # noqa: S311  # workers must not all ask at once
 
     async def _until(self, due: float) -> None:
-        """Wait until *due*, or until a key id is asked for and no cooldown is left."""
+        """Wait until *due*, or until a request asks for an unknown key id and the cooldown is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, due - self._clock())):
                 await self._wanted.wait()
@@ -107,36 +106,36 @@ class KeyRefresher:
             keys = await self._fetch()
         except (ProviderError, KeySetError) as error:
             reason = str(error)
-        except Exception as error:  # whatever it is, the task must live
+        except Exception as error:  # any error: the task must survive
             reason = type(error).__name__
         else:
-            if keys != self._keys:  # tokens are remembered for as long as the very same snapshot stands
+            if keys != self._keys:  # else keep the same object: verified tokens stay cached as long as it does
                 self._keys = keys
                 self._absent.clear()
             self._confirmed = self._clock()
             return True
         age = self._clock() - self._confirmed
         if self._keys is None:
-            standing = "none of its tokens can be verified"
+            standing = "no token of this issuer can be verified"
         elif age > self._max_stale:
-            standing = f"the last good ones are {age:.0f} s old and no longer used"
+            standing = f"the last good keys are {age:.0f} s old and no longer used"
         else:
-            standing = f"the last good ones, {age:.0f} s old, are used"
+            standing = f"the last good keys, {age:.0f} s old, stay in use"
         message = f"the keys of issuer {self._name!r} were not refreshed: {reason}; {standing}"
         alarm("keys_not_refreshed", message, level=logging.WARNING if self.starting else logging.ERROR)
         return False
 
     def given_up(self, key_id: str) -> bool:
-        """Whether *key_id*, which the snapshot does not have, is refused without another look."""
+        """True if *key_id*, which is not in the snapshot, is refused without a refresh."""
         now = self._clock()
         while self._absent and now - next(iter(self._absent.values())) > ABSENT:
             self._absent.popitem(last=False)
         return key_id in self._absent or (now < self._cool_until and len(self._absent) >= FLOOD)
 
     async def look_for(self, key_id: str) -> None:
-        """Return once it is known whether *key_id* is the issuer's: the snapshot then has it, or it is not.
+        """Wait for a refresh that shows whether the issuer has *key_id*. Afterwards, `keys` has it, or it is refused.
 
-        Raises `KeysUnavailable` where that cannot be found out now.
+        Raises `KeysUnavailable` if the refresh fails or does not end in time.
         """
         await self._next_refresh(lambda: self._keys is not None and self._keys.knows(key_id))
         if self._keys is None or self._failures:
@@ -148,11 +147,11 @@ class KeyRefresher:
                 self._absent.popitem(last=False)
 
     async def first(self) -> None:
-        """Wait for the first refresh to end. Raises `KeysUnavailable` where too many wait already, or too long."""
+        """Wait for the first refresh to end. Raises `KeysUnavailable` if too many wait, or after `LONGEST_WAIT`."""
         await self._wait(lambda: not self.starting)
 
     async def _next_refresh(self, satisfied: Callable[[], bool]) -> None:
-        """Ask for a refresh that begins after now, and wait until it has ended, or one before *satisfied*."""
+        """Request a refresh, and wait until one that starts after this call ends, or an earlier one is *satisfied*."""
         target = self._begun + 1
         self._wanted.set()
         await self._wait(lambda: self._ended >= target or satisfied())

@@ -1,4 +1,4 @@
-"""Sessions: which of a principal's requests belong together. Pure but for the clock that it is given."""
+"""Group a principal's requests into sessions. Pure, except for the clock that it receives."""
 
 import hashlib
 import time
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from weir.base.identifiers import Uuid7
 from weir.base.principal import Principal
 
-#: A session without its own id ends this long after its last request (seconds).
+#: Seconds after its last request at which a session without the caller's own id ends.
 IDLE = 30 * 60
 _MOST = 10_000
 
 
 class Sessions:
-    """Gives each request a session id, in bounded memory."""
+    """Assigns a session id to each request, in bounded memory."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -22,7 +22,12 @@ class Sessions:
         self._new_id = Uuid7()
 
     def session(self, principal: Principal, connection: str, named: str) -> str:
-        """The caller's own id *named*, made this principal's; else one for as long as requests keep coming."""
+        """Return the session id of a request.
+
+        If the caller sends an id (*named*), add a digest of the principal to it, so that callers cannot share a
+        session. Otherwise, return a generated id for this principal and connection. It ends after `IDLE` seconds
+        without requests.
+        """
         if 0 < len(named) <= 128 and named.isprintable() and named.isascii():
             whose = hashlib.sha256(repr(principal.key).encode()).hexdigest()[:8]
             return f"{named}~{whose}"

@@ -1,7 +1,7 @@
-"""From a token to a principal: reads snapshots, and waits for a provider only where only it can tell.
+"""Resolve a token to its principal. Reads snapshots of keys; asks a provider only if nothing else can decide.
 
-`Verifier.verify` never waits. Where it raises `Undecided`, `Verifier.settle` may be awaited instead. A
-verified token's principal is remembered under its SHA-256 until it expires or its issuer's keys change.
+`Verifier.verify` never waits. If it raises `Undecided`, await `Verifier.settle` instead. The principal of a verified
+token is cached under the token's SHA-256 digest until the token expires or the keys of its issuer change.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ _UNKNOWN_ISSUER = "the token's issuer is not trusted here"
 
 
 class Undecided(Exception):
-    """Only the token's provider can tell; `Verifier.settle` asks it."""
+    """Only the token's provider can decide; await `Verifier.settle` to ask it."""
 
 
 class Verifier:
-    """Verifies tokens of some issuers."""
+    """Verifies tokens of a set of issuers."""
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
         self.issuers = {issuer.rules.iss: issuer for issuer in issuers}
@@ -34,19 +34,21 @@ class Verifier:
         self._turnstile = asyncio.Lock()
 
     def verify(self, token: str, now: float, thumbprint: str = "") -> Principal:
-        """The principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`.
+        """Return the principal of *token* at Unix time *now*. Raises `TokenError`, `KeysUnavailable` or `Undecided`.
 
-        *thumbprint* is that of the key or certificate that the caller has proved to hold; empty where the token came
-        alone.
+        *thumbprint* belongs to the key or certificate that the caller proved to hold; empty if there is no such proof.
         """
         return _of_holder(self._verify(token, now), thumbprint)
 
     async def settle(self, token: str, now: float, thumbprint: str = "") -> Principal:
-        """As `verify`, after asking whom it takes. Raises `TokenError` or `KeysUnavailable`."""
+        """Like `verify`, but asks the provider if needed. Raises `TokenError` or `KeysUnavailable`."""
         return _of_holder(await self._settle(token, now), thumbprint)
 
     def recognises(self, token: str) -> bool:
-        """Whether *token* may be of these issuers, good or not: else it is the service's own, and nobody's here."""
+        """True if *token*, valid or not, may belong to one of these issuers.
+
+        Any other token is the service's own credential and does not identify the caller to the gateway.
+        """
         if not is_jose(token):
             return bool(self._introspectors)
         try:
@@ -71,7 +73,7 @@ class Verifier:
             raise Undecided
         keys = issuer.keys()
         if jws.key_id is not None and not keys.knows(jws.key_id) and issuer.refresher is not None:
-            read_principal(jws.claims, issuer.rules, now, jws.kind)  # nobody is asked about a token that fails anyway
+            read_principal(jws.claims, issuer.rules, now, jws.kind)  # do not ask about a token that fails anyway
             if not issuer.refresher.given_up(jws.key_id):
                 raise Undecided
         return self._verified(jws, issuer, keys, digest, now)
@@ -87,7 +89,7 @@ class Verifier:
                 await issuer.refresher.first()
             if jws.key_id is not None and not issuer.keys().knows(jws.key_id):
                 await issuer.refresher.look_for(jws.key_id)
-        finally:  # hundreds may have waited for the same answer: each goes on in a turn of the event loop of its own
+        finally:  # hundreds may wait for the same answer: each continues in its own turn of the event loop
             async with self._turnstile:
                 await asyncio.sleep(0)
         return self._verified(jws, issuer, issuer.keys(), digest, now)
@@ -99,7 +101,7 @@ class Verifier:
         if issuer is None:
             raise TokenError(_UNKNOWN_ISSUER)
         if issuer.rules.algorithms is not None and jws.algorithm not in issuer.rules.algorithms:
-            raise TokenError("the token's algorithm is not one that its issuer is trusted for")
+            raise TokenError("the token's algorithm is not accepted from its issuer")
         return jws, issuer
 
     def _verified(self, jws: Jws, issuer: Issuer, keys: KeySet, digest: bytes, now: float) -> Principal:
@@ -111,14 +113,14 @@ class Verifier:
         return principal
 
     def _introspected(self, digest: bytes, now: float) -> Principal:
-        """The remembered verdict on an opaque token."""
+        """Return the principal of an opaque token from cached verdicts. Raises `TokenError` or `Undecided`."""
         verdicts = [introspector.remembered(digest, now) for introspector in self._introspectors]
         if any(isinstance(verdict, Principal) for verdict in verdicts) or None not in verdicts:
             return _one_of(verdicts)
         raise Undecided
 
     async def _ask(self, token: str, digest: bytes, now: float) -> Principal:
-        """Every issuer that can be asked, at once: one that is down must not hide another's word."""
+        """Ask every issuer that introspects, concurrently: if one is down, another may still know the token."""
         questions = (introspector.ask(Secret(token), digest, now) for introspector in self._introspectors)
         answers = await asyncio.gather(*questions, return_exceptions=True)
         verdicts = [answer for answer in answers if isinstance(answer, Principal | str)]
@@ -129,7 +131,7 @@ class Verifier:
 
 
 def _one_of(verdicts: Iterable[Verdict | None]) -> Principal:
-    """The principal among the *verdicts* of several issuers on one token; their reasons where there is none."""
+    """Return the principal among the *verdicts* of issuers on one token. Raises `TokenError` if none exists."""
     reasons = []
     for verdict in verdicts:
         if isinstance(verdict, Principal):
@@ -139,16 +141,16 @@ def _one_of(verdicts: Iterable[Verdict | None]) -> Principal:
 
 
 def _of_holder(principal: Principal, thumbprint: str) -> Principal:
-    """*principal*, if the token is bound to the key with that *thumbprint*, or is bound to none and there is none.
+    """Return *principal* if the token's binding fits *thumbprint*: the same key or certificate, or both have none.
 
-    A caller may have a certificate and send a token that is not bound to it.
+    A caller with a client certificate may also send a token without any binding. Otherwise raises `TokenError`.
     """
     if principal.key_thumbprint == thumbprint:
         return principal
     if principal.key_thumbprint.startswith(CERTIFICATE_BOUND):
-        raise TokenError("the token is bound to another client certificate than this connection's")
+        raise TokenError("the token is bound to a client certificate that this connection did not present")
     if thumbprint.startswith(CERTIFICATE_BOUND) and not principal.key_thumbprint:
         return principal
     if not thumbprint or thumbprint.startswith(CERTIFICATE_BOUND):
-        raise TokenError("the token is bound to a key and cannot be sent as a plain Bearer")
+        raise TokenError("the token is bound to a key; send it with a DPoP proof, not as a plain Bearer token")
     raise TokenError("the token is not bound to the key of the DPoP proof")

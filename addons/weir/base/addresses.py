@@ -1,7 +1,7 @@
-"""Which addresses of a network may be dialled. Pure.
+"""Decide which network addresses may be dialled. Pure.
 
-A name says nothing of where it leads: whoever controls its DNS can point it at this machine, at the cloud's
-metadata service or at a neighbour. So each address is judged by itself, and the one that was judged is dialled.
+A name does not show where it leads: the owner of its DNS zone can point it at this machine, at the cloud's metadata
+service or at a neighbour. So each resolved address is judged, and exactly the judged address is dialled.
 """
 
 from collections.abc import Iterable
@@ -14,19 +14,19 @@ from weir.base.mistakes import SettingError, did_you_mean
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: Where clouds answer whoever asks with credentials of the machine.
+#: Metadata services of clouds: they give the machine's credentials to any process that asks.
 _METADATA = frozenset(map(ip_address, (
     "169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
     "100.100.100.200", "168.63.129.16", "192.0.0.192",
 )))  # fmt: skip
-_SHARED = ip_network("100.64.0.0/10")  # RFC 6598: of providers, and of clouds' inner networks
-#: Once of sites and of relays, now of nobody (RFC 3879, RFC 7526), and not what Python calls reserved.
+_SHARED = ip_network("100.64.0.0/10")  # RFC 6598: internal networks of providers and clouds
+#: Deprecated site-local and relay addresses (RFC 3879, RFC 7526), which Python does not count as reserved.
 _DEPRECATED = (ip_network("fec0::/10"), ip_network("192.88.99.0/24"))
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
 
 
 class Kind(StrEnum):
-    """What an address is of."""
+    """The kind of network that an address belongs to."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -36,12 +36,12 @@ class Kind(StrEnum):
     RESERVED = "reserved"
 
 
-#: Those that a policy file can name. The others are reached only where their very address is named.
+#: Kinds that a policy file can name. An address of another kind must be listed itself.
 WORDS = (Kind.PUBLIC, Kind.PRIVATE, Kind.LOOPBACK)
 
 
 def plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64), or *address* itself."""
+    """Return the IPv4 address that an IPv6 address embeds (mapped, 6to4, NAT64), or *address* itself."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -54,7 +54,7 @@ def plain(address: Address) -> Address:
 
 
 def kind_of(address: Address) -> Kind:
-    """What *address* is of; what it stands for counts."""
+    """Return the kind of *address*. An embedded IPv4 address counts."""
     address = plain(address)
     if address in _METADATA:
         return Kind.METADATA
@@ -76,13 +76,13 @@ def kind_of(address: Address) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What may be dialled: kinds of addresses, and networks."""
+    """The addresses that may be dialled: kinds and networks."""
 
     kinds: frozenset[Kind] = frozenset((Kind.PUBLIC,))
     networks: tuple[Network, ...] = ()
 
     def permits(self, address: Address) -> bool:
-        """Whether *address* may be dialled. Metadata services only where their own address is named, alone."""
+        """True if *address* may be dialled. A metadata service must be listed by its single address."""
         kind, address = kind_of(address), plain(address)
         named = [network for network in self.networks if address in network]
         if kind is Kind.METADATA:
@@ -91,7 +91,7 @@ class Addresses:
 
 
 def literal(host: str) -> Address | None:
-    """*host* as an address, where it is one in its usual form."""
+    """Return *host* as an address, or None if it is not one in its usual form."""
     try:
         return ip_address(host.strip("[]"))
     except ValueError:
@@ -99,9 +99,9 @@ def literal(host: str) -> Address | None:
 
 
 def compile_addresses(words: Iterable[str] | None, host: str) -> Addresses:
-    """What the upstream *host* may resolve to. Raises `SettingError`.
+    """Compile the addresses that the upstream *host* may resolve to. Raises `SettingError`.
 
-    Where nothing is said: the address that is written, this machine for ``localhost``, public ones for names.
+    Default: the address itself if *host* is an address, loopback for ``localhost``, public addresses for other names.
     """
     address = literal(host)
     own = (ip_network(address),) if address is not None else ()

@@ -1,6 +1,6 @@
-"""Alarms and counters: what an operator must hear of, said once in the log and counted.
+"""Alarms and counters for operators: each alarm is logged and counted.
 
-Never pass a secret, a token or a body: messages are written to logs as they are.
+Never pass a secret, a token or a body: messages are logged unchanged.
 """
 
 import logging
@@ -12,18 +12,21 @@ from weir.base.text import inert
 
 logger = logging.getLogger("weir")
 
-#: How often each alarm was raised and each kind of answer given, in this process.
+#: How often this process raised each alarm and gave each kind of answer.
 counters: Counter[str] = Counter()
 
 
 class Told:
-    """Who else hears of alarms; the recorder, once it runs. It must neither wait nor raise."""
+    """The additional receiver of alarms: the recorder, while it runs. It must neither wait nor raise."""
 
     by: Callable[[str, str], None] | None = None
 
 
 def alarm(name: str, message: str, *, level: int = logging.ERROR) -> None:
-    """Log *message* and count it under *name*. mitmdump exits at an ERROR before it has started: then use WARNING."""
+    """Log *message* and count it under *name*.
+
+    mitmdump exits if an ERROR is logged before it has started; use WARNING until then.
+    """
     counters[name] += 1
     logger.log(level, inert(f"weir: {message}"))
     if Told.by is not None:
@@ -31,7 +34,7 @@ def alarm(name: str, message: str, *, level: int = logging.ERROR) -> None:
 
 
 def place(error: BaseException) -> str:
-    """Where in our code *error* was raised: nothing of what was worked on is quoted."""
+    """Return file and line of our code where *error* was raised, without any processed data."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next

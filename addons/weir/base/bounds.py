@@ -1,6 +1,7 @@
-"""How much callers may send, how long they may take, and how many of them there may be at once, in one worker.
+"""Limits of one worker for callers: sizes, times, and numbers of connections and requests.
 
-`current` is what counts now: what reads heads and bodies is built before the policies are known, and outlives them.
+`current` returns the limits in force. The readers of heads and bodies are created before the policies are loaded and
+survive reloads, so they look the limits up each time.
 """
 
 from dataclasses import dataclass
@@ -13,20 +14,20 @@ class Bounds:
     target: int = 8 << 10  # of the request line
     head: int = 64 << 10
     fields: int = 200
-    body: int = 32 << 20  # as it is sent
+    body: int = 32 << 20  # as sent
     decoded: int = 32 << 20
-    ratio: int = 50  # of decoded to sent, beyond the first MiB
-    answer: int = 32 << 20  # of a service's answer, as sent and decoded
-    bodies: int = 512 << 20  # of all requests and responses that are under way
-    unread: int = 16 << 20  # of answers that one caller does not take
+    ratio: int = 50  # decoded size to sent size, beyond the first MiB
+    answer: int = 32 << 20  # a service's answer, both as sent and decoded
+    bodies: int = 512 << 20  # all requests and responses in progress
+    unread: int = 16 << 20  # answers that one caller does not read
     first_byte: int = 10  # of a connection, TLS included
-    head_time: int = 10  # until it is whole
+    head_time: int = 10  # until the head is complete
     body_time: int = 120
-    send_time: int = 60  # for which a caller may take nothing of an answer
+    send_time: int = 60  # during which a caller reads nothing of an answer
     idle: int = 75  # between two requests
     connections: int = 4096
     per_address: int = 1024
-    requests: int = 100_000  # by one connection
+    requests: int = 100_000  # on one connection
     resets: int = 100  # HTTP/2 streams that are reset before their answers begin
 
 
@@ -35,10 +36,10 @@ class _Current:
 
 
 def current() -> Bounds:
-    """The bounds of now."""
+    """Return the limits in force."""
     return _Current.bounds
 
 
 def use(bounds: Bounds) -> None:
-    """From now on, *bounds* count."""
+    """Put *bounds* in force."""
     _Current.bounds = bounds

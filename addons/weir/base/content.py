@@ -1,8 +1,8 @@
-"""Bodies: decoded within bounds, parsed strictly and once, encoded back without loss.
+"""Decode bodies within limits, parse them once and strictly, and encode them again without loss.
 
-`decode` and `parse` raise `ContentError` for anything that two parsers could read differently:
-duplicate members, NaN, infinities, several values, other encodings than those listed, truncated or
-padded compression. Nothing here knows mitmproxy.
+`decode` and `parse` raise `ContentError` for anything that two parsers could read differently: duplicate members, NaN,
+infinities, several values, unlisted encodings, and truncated or padded compression. This module does not know
+mitmproxy.
 """
 
 import re
@@ -18,26 +18,26 @@ import zstandard
 
 from weir.base.bounds import current
 
-#: Bytes to which every body may decode, however few it was sent as.
+#: Bytes that every body may decode to, regardless of `Bounds.ratio`.
 FREE = 1024 * 1024
-#: Values in one document: a million take about 0.1 s to parse.
+#: Maximum values in one document: a million take about 0.1 s to parse.
 MAX_VALUES = 1_000_000
-#: Lists and objects in one document: every walk over them costs about a microsecond each.
+#: Maximum lists and objects in one document: every walk takes about a microsecond for each.
 MAX_CONTAINERS = 100_000
 
 _CHUNK = 1 << 20
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _FEED = 1 << 14
-#: Bytes of zstd's window, as browsers take them (RFC 9659).
+#: zstd's window in bytes, as in browsers (RFC 9659).
 _WINDOW = 8 << 20
 
 
 class ContentError(ValueError):
-    """A body that cannot be read unambiguously; the text says why and is safe to show."""
+    """A body cannot be read unambiguously. The text gives the reason and is safe to show."""
 
 
 def decode(body: bytes, encoding: str, limit: int | None = None, *, answer: bool = False) -> bytes:
-    """Undo *encoding* (the Content-Encoding value; ``""`` and ``identity`` are none).
+    """Decode *body* from *encoding* (the Content-Encoding value; ``""`` and ``identity`` mean none).
 
     Memory stays under *limit* bytes (`Bounds.decoded`, or `Bounds.answer` for the *answer* of a service) plus one chunk
     (two for brotli), regardless of the sizes that the body claims. `Bounds.ratio` applies to callers only.
@@ -56,7 +56,7 @@ def decode(body: bytes, encoding: str, limit: int | None = None, *, answer: bool
     for piece in pieces(body):
         output += piece
         if len(output) > limit or (not answer and len(output) > FREE + bounds.ratio * len(body)):
-            raise ContentError("the body decodes to far more than it may")
+            raise ContentError("the body decodes to more bytes than allowed")
     return bytes(output)
 
 
@@ -76,11 +76,11 @@ def _zlib(body: bytes, wbits: int, name: str, members: bool) -> Iterator[bytes]:
             raise ContentError(f"the {name} body is truncated")
         rest = member.unused_data
         if rest and not members:
-            raise ContentError(f"the {name} body goes on after its end")
+            raise ContentError(f"the {name} body continues after its end")
 
 
 def _deflate(body: bytes) -> Iterator[bytes]:
-    """With zlib's head, as it should be, or without, as it is often sent."""
+    """Decode deflate with a zlib header, as the standard requires, or without, as some clients send it."""
     zlib_head = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
     return _zlib(body, 15 if zlib_head else -15, "deflate", members=False)
 
@@ -104,7 +104,7 @@ def _zstd(body: bytes) -> Iterator[bytes]:
         with decoder.stream_reader(body, read_across_frames=True) as reader:
             while piece := reader.read(_CHUNK):
                 yield piece
-        # The reader does not tell a frame that was cut from one that has ended.
+        # The reader does not distinguish a truncated frame from a complete one.
         if not _ends_with_a_frame(body):
             raise ContentError("the zstd body is truncated")
     except zstandard.ZstdError:
@@ -125,7 +125,7 @@ def _ends_with_a_frame(body: bytes) -> bool:
     return True
 
 
-#: The encodings that are read, each as pieces of what it decodes to.
+#: The accepted encodings. Each function yields the decoded pieces.
 _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
     "gzip": lambda body: _zlib(body, 31, "gzip", members=True),
     "br": _brotli,
@@ -135,19 +135,22 @@ _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
 
 
 def parse(body: bytes) -> Any:
-    """The one JSON value in *body*, read so that every conforming parser agrees on it."""
+    """Parse the single JSON value in *body*, so that every conforming parser agrees on it. Raises `ContentError`."""
     value = _value(body)
     _refuse_infinity([[value]], MAX_CONTAINERS)  # 1e400 parses to infinity
     return value
 
 
 def parse_answer(body: bytes) -> Any:
-    """The same of a response: read once and written never, so that a number out of range is only infinite."""
+    """Parse a response like `parse`, but accept numbers out of range: a response is read once and never written."""
     return _value(body)
 
 
 def parse_lines(body: bytes) -> list[Any]:
-    """The values of NDJSON: one a line, each as strict as `parse`; no blank lines, no bare carriage returns."""
+    """Parse NDJSON: one value per line, each as strict as in `parse`.
+
+    Raises `ContentError`, also for blank lines and bare carriage returns.
+    """
     lines = body.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -155,7 +158,7 @@ def parse_lines(body: bytes) -> list[Any]:
     for number, line in enumerate(lines, 1):
         text = line[:-1] if line.endswith(b"\r") else line
         if not text.strip(b" \t") or b"\r" in text:
-            raise ContentError(f"line {number} of the NDJSON body is blank or has a carriage return in it")
+            raise ContentError(f"line {number} of the NDJSON body is blank or contains a carriage return")
         try:
             value = _value(text)
             left = _refuse_infinity([[value]], left)
@@ -167,16 +170,16 @@ def parse_lines(body: bytes) -> list[Any]:
 
 def _value(body: bytes) -> Any:
     if len(body) > MAX_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
-        raise ContentError(f"the body holds more than {MAX_VALUES} values")
+        raise ContentError(f"the body contains more than {MAX_VALUES} values")
     try:
         return jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, partial_mode=False)
     except ValueError as error:
-        said = _QUOTED.sub("…", str(error))[:120]  # not what it quotes
+        said = _QUOTED.sub("…", str(error))[:120]  # without the data that it quotes
         raise ContentError(f"the body is not unambiguous JSON: {said}") from None
 
 
 def leaf_texts(value: Any) -> list[str]:
-    """Every text within *value*, in document order; a text alone is itself."""
+    """Return every text in *value*, in document order. A plain text is returned itself."""
     if type(value) is str:
         return [value]
     texts: list[str] = []
@@ -186,7 +189,7 @@ def leaf_texts(value: Any) -> list[str]:
 
 
 def _collect(container: Any, texts: list[str]) -> None:
-    """Recurses no deeper than the parser does."""
+    """Add the texts in *container* to *texts*. Recurses no deeper than the parser."""
     for value in container if type(container) is list else container.values():
         kind = type(value)
         if kind is str:
@@ -196,7 +199,7 @@ def _collect(container: Any, texts: list[str]) -> None:
 
 
 def parse_parameters(query: str) -> dict[str, list[str]]:
-    """The parameters of a URL's query, unescaped. Raises `ContentError` where servers could read others."""
+    """Parse and unescape a URL's query. Raises `ContentError` if servers could read other parameters."""
     if ";" in query or _BAD_ESCAPE.search(query):
         raise ContentError("the query can be read in two ways: escape ';' and '%'")
     found: dict[str, list[str]] = {}
@@ -208,7 +211,10 @@ def parse_parameters(query: str) -> dict[str, list[str]]:
 
 
 def _refuse_infinity(nodes: list[Any], most: int) -> int:
-    """How many of *most* lists and objects are left, below *nodes*. Level by level, which is the fastest walk."""
+    """Raise `ContentError` for infinite numbers or more than *most* containers below *nodes*. Return how many remain.
+
+    Walks level by level, which is fastest.
+    """
     while nodes:
         values: list[Any] = []
         for node in nodes:
@@ -218,31 +224,31 @@ def _refuse_infinity(nodes: list[Any], most: int) -> int:
         nodes = [v for v in values if type(v) is dict or type(v) is list]
         most -= len(nodes)
         if most < 0:
-            raise ContentError(f"the body holds more than {MAX_CONTAINERS} lists and objects")
+            raise ContentError(f"the body contains more than {MAX_CONTAINERS} lists and objects")
     return most
 
 
 def encode(value: Any) -> bytes:
-    """*value* as JSON."""
+    """Encode *value* as JSON."""
     return msgspec.json.encode(value)
 
 
 def encode_lines(values: list[Any]) -> bytes:
-    """*values* as NDJSON."""
+    """Encode *values* as NDJSON."""
     return b"".join(msgspec.json.encode(value) + b"\n" for value in values)
 
 
 def is_ndjson(content_type: str) -> bool:
-    """As `is_json`, of newline-delimited JSON, which some services take under a JSON type as well."""
+    """True if a Content-Type means newline-delimited JSON. Accepts JSON types too, because some services do."""
     media, semicolon, parameters = content_type.lower().partition(";")
     media = re.sub(r"(?:x-)?ndjson$", "json", media.strip(" "))
     return is_json(f"{media}{semicolon}{parameters}")
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type says JSON in UTF-8 (RFC 8259, 8.1; ``+json`` of RFC 6839), in its exact grammar.
+    """True if a Content-Type means JSON in UTF-8 (RFC 8259, 8.1; ``+json`` of RFC 6839), in its exact grammar.
 
-    A parameter that some servers would read and others not (spaces round ``=``, ``charset*``) is a no.
+    False if it has a parameter that only some servers read (spaces around ``=``, ``charset*``).
     """
     media, *parameters = content_type.lower().split(";")
     if not _JSON_MEDIA.fullmatch(media.strip(" ")):

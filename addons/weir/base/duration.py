@@ -1,4 +1,4 @@
-"""Durations as people write them."""
+"""Parse and format durations such as ``15m``."""
 
 import re
 
@@ -6,7 +6,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def duration(length: int) -> str:
-    """*length* in seconds, as people write it: the reverse of `seconds`."""
+    """Format *length* in seconds: the reverse of `seconds`."""
     for unit, size in reversed(_UNITS.items()):
         if length and length % size == 0:
             return f"{length // size}{unit}"
@@ -14,7 +14,7 @@ def duration(length: int) -> str:
 
 
 def seconds(text: str) -> int:
-    """``90s``, ``15m``, ``1h``, ``30d`` as seconds. Raises ValueError."""
+    """Parse ``90s``, ``15m``, ``1h`` or ``30d`` to seconds. Raises ValueError."""
     match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write e.g. 90s, 15m, 1h or 30d")

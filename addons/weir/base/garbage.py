@@ -1,23 +1,23 @@
-"""Full garbage collections look at every object there is and stop the event loop meanwhile: with a thousand requests
-held, for a fifth of a second. What waits is therefore frozen: collections pass over it.
+"""Keep full garbage collections short by freezing waiting requests, so that collections skip them.
 
-What was frozen and is part of a reference cycle, as mitmproxy's connections are, is not given back by itself when it
-ends. So once enough of it has ended, or nothing is under way any more, all is thawed, collected and frozen again.
+A full collection visits every object and stops the event loop meanwhile: for a fifth of a second with a thousand held
+requests. Frozen objects in reference cycles, such as mitmproxy's connections, are not freed when they end. So once
+enough of them have ended, or no request is in progress, everything is thawed, collected and frozen again.
 """
 
 import asyncio
 import gc
 from collections.abc import Callable
 
-#: Seconds after which what has begun to wait is frozen, with all that did so meanwhile.
+#: Seconds after a request begins to wait until it is frozen, together with others that began meanwhile.
 SETTLE = 0.5
-#: Of what was frozen and has ended: how many, or how many bytes of bodies, are collected at the latest.
+#: How many frozen requests, or how many bytes of their bodies, may have ended before a collection is forced.
 MOST_ENDED = 5000
 MOST_BYTES = 128 << 20
 
 
 class Garbage:
-    """What is frozen in this process. *idle* tells whether nothing is under way."""
+    """The frozen objects of this process. *idle* returns True if no request is in progress."""
 
     def __init__(self, idle: Callable[[], bool]) -> None:
         self._idle = idle
@@ -26,24 +26,24 @@ class Garbage:
         self._tidying: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Freeze all that there is: it stays."""
+        """Freeze all existing objects, because they stay for the process's lifetime."""
         gc.collect()
         gc.freeze()
 
     def stop(self) -> None:
-        """Thaw everything; the interpreter wants to find it when it ends."""
+        """Thaw everything, because the interpreter needs to find the objects when it exits."""
         for timer in (self._settling, self._tidying):
             if timer is not None:
                 timer.cancel()
         gc.unfreeze()
 
     def waits(self) -> None:
-        """Something has begun to wait, for long."""
+        """Note that a request has begun a long wait."""
         if self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(SETTLE, self._settle)
 
     def ended(self, size: int) -> None:
-        """Something that waited has ended; its bodies had so many bytes."""
+        """Note that a waiting request has ended; its bodies had *size* bytes."""
         self._ended += 1
         self._bytes += size
         if self._tidying is None:

@@ -1,7 +1,7 @@
-"""The gateway's own folder (``WEIR_HOME``): keys that never lie beside policies or recordings.
+"""The gateway's own folder (``WEIR_HOME``) for keys. Keys are never stored beside policies or recordings.
 
-Created 0700; each key is made on first use, 0600, by creating it whole under another name and
-linking it into place, so that two processes starting at once end up with one key.
+The folder has mode 0700. Each key is created on first use with mode 0600: written completely under another name, then
+linked into place, so that two processes that start together use the same key.
 """
 
 import getpass
@@ -15,11 +15,11 @@ import platformdirs
 
 
 class HomeError(OSError):
-    """The folder or a key in it cannot be used; the message says which and what to do."""
+    """The folder or a key in it cannot be used. The message names it and the next action."""
 
 
 def operator_name() -> str:
-    """Who runs this process, for records of who did what; a number where the system has no name for them."""
+    """Return the user of this process, for audit records; the numeric id if the system has no name for it."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -27,17 +27,17 @@ def operator_name() -> str:
 
 
 def home() -> Path:
-    """``WEIR_HOME``, or the platform's state folder for ``weir``; made if absent."""
+    """Return ``WEIR_HOME``, or the platform's state folder for ``weir``. Create it if absent. Raises `HomeError`."""
     path = Path(os.environ.get("WEIR_HOME") or platformdirs.user_state_dir("weir"))
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise HomeError(f"{path}: cannot be created ({error.strerror}); set WEIR_HOME elsewhere") from None
+        raise HomeError(f"{path}: cannot be created ({error.strerror}); set WEIR_HOME to another folder") from None
     return path
 
 
 def key_file(name: str, make: bytes) -> bytes:
-    """The content of *name* in the home folder, which becomes *make* if it does not exist yet."""
+    """Return the content of *name* in the home folder. Create the file with *make* if absent. Raises `HomeError`."""
     path = home() / name
     try:
         if not path.exists():
@@ -49,11 +49,11 @@ def key_file(name: str, make: bytes) -> bytes:
             try:
                 os.link(fresh, path)
             except FileExistsError:
-                pass  # another process was first: its key counts
+                pass  # another process was first; use its key
             finally:
                 fresh.unlink()
         if path.stat().st_mode & 0o077:
-            raise HomeError(f"{path}: readable by others; run: chmod 600 {path}")
+            raise HomeError(f"{path}: other users can read it; run: chmod 600 {path}")
         return path.read_bytes()
     except HomeError:
         raise
@@ -62,8 +62,8 @@ def key_file(name: str, make: bytes) -> bytes:
 
 
 def derived_key(purpose: str) -> bytes:
-    """A 32 byte key for *purpose* (masking, replay), derived from one master key of this gateway."""
+    """Return a 32-byte key for *purpose* (masking, replay), derived from this gateway's master key."""
     master = key_file("master.key", secrets.token_bytes(32))
     if len(master) < 32:
-        raise HomeError(f"{home() / 'master.key'}: shorter than 32 bytes; restore it or remove it to start anew")
+        raise HomeError(f"{home() / 'master.key'}: shorter than 32 bytes; restore it, or remove it to create a new one")
     return hmac.digest(master, b"weir/" + purpose.encode(), hashlib.sha256)

@@ -1,7 +1,7 @@
-"""Request and decision identifiers: UUIDv7 that never go backwards within a process.
+"""Generate request and decision identifiers: UUIDv7 that never decrease within a process.
 
-Time order makes a lookup by id prune to a few row groups; the order must hold when the clock jumps
-back, which library generators do not promise.
+With time order, a lookup by id reads only a few row groups. The order must also hold if the clock jumps back, which
+library generators do not guarantee.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""JSONPath as policies may use it: parsed by jsonpath-ng at load, walked by our own closures.
+"""JSONPath for policies: jsonpath-ng parses it at load, our own closures evaluate it.
 
 Supported, with the meaning of RFC 9535: ``$``, ``.name``, ``['name']``, ``['a','b']``, ``[0]``,
-``[-1]``, ``[1:3]``, ``[*]``, ``.*``, ``..`` and filters like ``[?@.type == 'email' && @.verified]``. Whatever
-else jsonpath-ng would accept (arithmetic, sorting, regular expressions) it reads otherwise than the RFC, or runs
-slowly, or fails to update; it is refused at load with the reason. jsonpath-ng's own ``update`` is never called.
+``[-1]``, ``[1:3]``, ``[*]``, ``.*``, ``..`` and filters like ``[?@.type == 'email' && @.verified]``. Everything else
+that jsonpath-ng accepts (arithmetic, sorting, regular expressions) is refused at load with the reason, because it
+differs from the RFC, runs slowly or fails to update. jsonpath-ng's own ``update`` is never called.
 """
 
 import operator
@@ -29,13 +29,13 @@ _Keys = Callable[[Json], Iterable[Any]]
 class _Step(NamedTuple):
     """One selector: the keys that it selects in a node (for writing), and the values in many nodes at once (fast).
 
-    *name* is its normalised spelling: two steps of one name select the same.
+    *name* is its normalised spelling: two steps with the same name select the same values.
     """
 
     name: str
     keys: _Keys
     values: _Select
-    member: str | None = None  # the one that it selects, where it is a member's name
+    member: str | None = None  # the member name, if it selects a single member
 
 
 _WHOLE_SLICE = re.compile(r"\[\s*:\s*:?\s*\]")
@@ -49,8 +49,8 @@ class PathError(ValueError):
 class Path:
     """A compiled expression.
 
-    `find` gives the values that it selects, `slots` the places they stand in (for writing); both in
-    document order. Selecting in a value of another type selects nothing and raises nothing.
+    `find` returns the selected values, `slots` their places (for writing); both in document order. Selecting in a value
+    of another type returns nothing and does not raise.
     """
 
     __slots__ = ("_among", "_inner", "_last", "names", "steps", "text")
@@ -65,9 +65,9 @@ class Path:
         steps: tuple[tuple[bool, _Step], ...] = (),
     ) -> None:
         self.text = text
-        self.steps = steps  # each with whether it selects from all descendants
-        self._among = among  # of a path that begins with a descent: the rest of it, from all nodes
-        self.names = names  # of a path that is nothing but member names
+        self.steps = steps  # each with True if it selects from all descendants
+        self._among = among  # for a path that begins with a descent: the remaining steps, applied to all nodes
+        self.names = names  # for a path that consists of member names only
         self._inner = inner
         self._last = last
 
@@ -75,14 +75,14 @@ class Path:
         return f"Path({self.text!r})"
 
     def slots(self, document: Json) -> list[Slot]:
-        """Every (container, key) that the expression selects; none for ``$`` alone."""
+        """Return every (container, key) that the expression selects; none for ``$`` alone."""
         if self._last is None:
             return []
         keys = self._last.keys
         return [(node, key) for node in self._inner([document]) for key in keys(node)]
 
     def find(self, document: Json, nodes: list[Json] | None = None) -> list[Json]:
-        """Every value that the expression selects; *nodes* are the document's `descendants`, where they are known."""
+        """Return every selected value. Pass *nodes*, the document's `descendants`, if they are known."""
         if nodes is not None and self._among is not None:
             return self._among(nodes)
         inner = self._inner([document])
@@ -90,11 +90,11 @@ class Path:
 
     @property
     def descends(self) -> bool:
-        """Whether it begins with ``..``: then it can share a walk with others."""
+        """True if it begins with ``..``, so that it can share a walk with other paths."""
         return self._among is not None
 
     def first(self, document: Json, default: Json = None) -> Json:
-        """The first value that the expression selects, or *default*."""
+        """Return the first selected value, or *default*."""
         if self.names is not None:
             for name in self.names:
                 if type(document) is not dict or name not in document:
@@ -105,24 +105,24 @@ class Path:
 
     @property
     def selects_document(self) -> bool:
-        """True for ``$``: there is no container to write into."""
+        """True for ``$``, which has no container to write into."""
         return self._last is None
 
 
 def compile_path(text: str) -> Path:
-    """Compile *text*. Raises `PathError` with the reason where it cannot mean what RFC 9535 says."""
+    """Compile *text*. Raises `PathError` with the reason if it cannot have the meaning of RFC 9535."""
     if not isinstance(text, str) or not text.startswith("$"):
         raise PathError(f"{text!r} is not a JSONPath: it must start with '$'")
     for forbidden, why in (
-        ("\\", "escapes in names are read differently by different libraries"),
-        ("'*'", "a member named '*' cannot be told from the wildcard"),
-        ('"*"', "a member named '*' cannot be told from the wildcard"),
+        ("\\", "libraries read escapes in names differently"),
+        ("'*'", "a member named '*' cannot be distinguished from the wildcard"),
+        ('"*"', "a member named '*' cannot be distinguished from the wildcard"),
     ):
         if forbidden in text:
             raise PathError(f"{text!r}: {why}")
     if _WHOLE_SLICE.search(text):
-        raise PathError(f"{text!r}: a slice of everything cannot be told from the wildcard; write [*]")
-    hint = "a name with other characters than letters, digits and _ is written ['name']"
+        raise PathError(f"{text!r}: a slice of everything cannot be distinguished from the wildcard; write [*]")
+    hint = "write a name with characters other than letters, digits and _ as ['name']"
     try:
         jsonpath_rfc9535.compile(text)
     except jsonpath_rfc9535.JSONPathError as error:
@@ -147,12 +147,12 @@ def compile_path(text: str) -> Path:
 
 
 class Paths:
-    """Many expressions as one walk: what they begin with in common is walked once."""
+    """Evaluates many expressions in one walk. Their common prefixes are walked once."""
 
     __slots__ = ("_roots",)
 
     def __init__(self, paths: Iterable[tuple[Path, int]]) -> None:
-        """*paths*, each with the number by which `slots` names it."""
+        """*paths*: each path, with the number that `slots` returns for it."""
         self._roots: list[_Branch] = []
         for path, number in paths:
             branches = self._roots
@@ -166,7 +166,7 @@ class Paths:
                 branches = branch.branches
 
     def slots(self, document: Json) -> list[tuple[int, Any, Any]]:
-        """Every (number of the expression, container, key), as `Path.slots` gives them for each alone, in any order."""
+        """Return every (number of the path, container, key): the results of `Path.slots` of all paths, in any order."""
         found: list[tuple[int, Any, Any]] = []
         self._walk(self._roots, [document], found)
         return found
@@ -194,19 +194,19 @@ class Paths:
 
 
 class _Branch:
-    """One step of several paths that have all before it in common."""
+    """One step that several paths share, together with all steps before it."""
 
     __slots__ = ("branches", "descend", "ends", "step")
 
     def __init__(self, descend: bool, step: _Step) -> None:
         self.descend = descend
         self.step = step
-        self.ends: list[int] = []  # the paths that end here
+        self.ends: list[int] = []  # the numbers of the paths that end here
         self.branches: list[_Branch] = []
 
 
 def _containers(nodes: list[Json]) -> list[Json]:
-    """Every object and list at or below *nodes*, level by level, which is faster than in document order."""
+    """Return every object and list at or below *nodes*, level by level, which is faster than document order."""
     found: list[Json] = []
     level = [node for node in nodes if type(node) is dict or type(node) is list]
     while level:
@@ -219,12 +219,12 @@ def _containers(nodes: list[Json]) -> list[Json]:
 
 
 def descendants(document: Json) -> list[Json]:
-    """Every object and list of *document*, itself too, in document order."""
+    """Return every object and list of *document*, including itself, in document order."""
     return _descending(lambda nodes: nodes)([document])
 
 
 def _names(node: tree.JSONPath) -> tuple[str, ...] | None:
-    """The member names of a path that is nothing but them, like ``$.a.b``: the common case, made fast."""
+    """Return the member names of a path that has only such steps, like ``$.a.b``. It is the common case, made fast."""
     if isinstance(node, tree.Root):
         return ()
     if isinstance(node, tree.Child) and isinstance(node.right, tree.Fields) and len(node.right.fields) == 1:
@@ -234,7 +234,7 @@ def _names(node: tree.JSONPath) -> tuple[str, ...] | None:
 
 
 def _steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Step]]:
-    """The path as (from all descendants?, selector) steps."""
+    """Convert the path to steps: (True if from all descendants, selector)."""
     if isinstance(node, tree.Root):
         return []
     if isinstance(node, tree.Child):
@@ -350,7 +350,7 @@ def _slice(part: slice) -> _Keys:
     return keys
 
 
-# Filters (RFC 9535, 2.3.5): a condition says yes or no of one candidate.
+# Filters (RFC 9535, 2.3.5): a condition is true or false for one candidate.
 
 _Condition = Callable[[Json], bool]
 _NOTHING = object()
@@ -373,7 +373,7 @@ def _all_of(conditions: list[_Condition]) -> _Condition:
 
 
 def _condition(text: str, node: Any) -> _Condition:
-    """One part of a filter. Raises `PathError` for what jsonpath-ng and the RFC do not mean alike."""
+    """Compile one part of a filter. Raises `PathError` if jsonpath-ng and the RFC differ on its meaning."""
     if isinstance(node, filters.And):
         return _all_of([_condition(text, operand) for operand in node.operands])
     if isinstance(node, filters.Or):
@@ -407,12 +407,12 @@ def _literal(value: Any) -> Callable[[Json], Any]:
 
 
 def _relative(text: str, node: tree.JSONPath) -> _Select:
-    """A query from the candidate, ``@``, on."""
+    """Compile a query that starts at the candidate, ``@``."""
     left = node
     while isinstance(left, tree.Child | tree.Descendants):
         left = left.left
     if not isinstance(left, tree.This):
-        raise PathError(f"{text!r}: in a filter, write the query that begins with @ first, and none that begins with $")
+        raise PathError(f"{text!r}: in a filter, write the query with @ on the left, and no query with $")
     select: _Select = lambda nodes: nodes  # noqa: E731
     for descend, step in _relative_steps(text, node):
         select = _then(step.values, _descending(select) if descend else select)
@@ -429,7 +429,7 @@ def _relative_steps(text: str, node: tree.JSONPath) -> list[tuple[bool, _Step]]:
 
 
 def _singular(text: str, node: tree.JSONPath) -> Callable[[Json], Any]:
-    """A query that selects one value at most; `_NOTHING` where it selects none."""
+    """Compile a query that selects at most one value; `_NOTHING` if it selects none."""
     find = _relative(text, node)
 
     def value(candidate: Json) -> Any:
@@ -444,7 +444,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Equality of JSON values: True is not 1, and nothing equals only nothing."""
+    """Compare JSON values: True is not 1, and `_NOTHING` equals only itself."""
     if _is_number(a) and _is_number(b):
         return bool(a == b)
     if type(a) is not type(b):

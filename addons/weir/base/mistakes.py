@@ -1,16 +1,16 @@
-"""Mistakes in a policy file, each with its place, all of them reported at once."""
+"""Mistakes in policy files. Each has its place, and all are reported at once."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-#: Where in a document something stands: keys and indexes from the root.
+#: A place in a document: keys and indexes from the root.
 Location = tuple[str | int, ...]
 
 
 class SettingError(ValueError):
-    """One setting that cannot be used: what is wrong with it, and where it stands."""
+    """A setting cannot be used: the reason and the setting's place."""
 
     def __init__(self, message: str, *location: str | int) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class SettingError(ValueError):
 
 @contextmanager
 def placed(*location: str | int) -> Iterator[None]:
-    """What the block raises stands below *location*."""
+    """Place every `SettingError` of the block below *location*."""
     try:
         yield
     except SettingError as error:
@@ -29,7 +29,7 @@ def placed(*location: str | int) -> Iterator[None]:
 
 @contextmanager
 def at(errors: list[SettingError], *location: str | int) -> Iterator[None]:
-    """Collect what the block raises into *errors*, placed below *location*, and go on."""
+    """Collect a `SettingError` of the block into *errors*, placed below *location*, and continue after the block."""
     try:
         with placed(*location):
             yield
@@ -51,7 +51,7 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The policies folder cannot be used. ``str()`` is one line a mistake."""
+    """The policies folder cannot be used. ``str()`` has one line per mistake."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(sorted(mistakes))
@@ -59,7 +59,7 @@ class ConfigError(Exception):
 
 
 def path_text(location: Location) -> str:
-    """``rules[2].effect`` for ``("rules", 2, "effect")``."""
+    """Format ``("rules", 2, "effect")`` as ``rules[2].effect``."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -67,7 +67,7 @@ def path_text(location: Location) -> str:
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """A sentence that names the word in *words* nearest to *word*, or nothing."""
+    """Return a sentence that suggests the word in *words* nearest to *word*, or an empty text."""
     word, words = str(word), list(words)
     close = [w for w in words if len(word) > 2 and w.startswith(word)] or difflib.get_close_matches(word, words, 1)
     return f". Did you mean {close[0]!r}?" if close else ""

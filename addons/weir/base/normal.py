@@ -1,8 +1,8 @@
-"""Read a text in one spelling, with a map back to places in the original.
+"""Convert a text to one plain spelling, with a map back to places in the original.
 
-Two texts that a person takes for the same are the same here: digits of every script are ASCII digits, every space is a
-space, every dash is a hyphen, compatibility forms are their plain forms (Unicode Annex 15, NFKC), characters without a
-glyph are left out, and escapes of HTML, URLs and Markdown are undone. A text that needs none of it costs one search.
+Texts that look the same to a person become equal: digits of every script become ASCII digits, every space a space,
+every dash a hyphen, compatibility forms their plain forms (Unicode Annex 15, NFKC); characters without a glyph are
+removed, and escapes of HTML, URLs and Markdown are undone. A text that is plain already costs one search.
 """
 
 import html
@@ -16,31 +16,32 @@ from typing import Any
 
 import re2
 
-#: Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 16.0, which `unicodedata` does not have.
-#: Format characters that a later Unicode adds are left out too, by their category.
+#: Default_Ignorable_Code_Point, from DerivedCoreProperties.txt of Unicode 16.0; `unicodedata` lacks this property.
+#: Format characters that a later Unicode adds are removed too, by their category.
 IGNORABLE = (
     (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
     (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
     (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-#: Blocks between these hold ideographs and syllables only, each in its plain form, and surrogates.
+#: Code points to examine. The blocks in between have only ideographs and syllables in plain form, and surrogates.
 _SEARCHED = (
     (0x80, 0x3400), (0xA000, 0xAC00), (0xD780, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA40), (0xE0000, 0xE1000),
 )  # fmt: skip
-#: Categories in which only NFKC or a digit's value makes another form.
+#: A character of these categories has another plain form only if NFKC changes it or it has a digit value.
 _USUALLY_PLAIN = frozenset((
     "Lo", "Ll", "Lu", "Lt", "Lm", "So", "Sm", "Sc", "Sk", "Po", "Ps", "Pe", "Pi", "Pf", "Pc", "Nl", "No", "Cn", "Co",
 ))  # fmt: skip
 _BREAKS = "\x0b\x0c\x85\u2028\u2029"
-#: Drawn as a dash, and of another category than Pd.
+#: Drawn as a dash, but not in category Pd.
 _DASHES = "\u02d7\u2043\u2212\u2500\u2501\u2796"
-#: Drawn as a space, and of another category than Zs.
+#: Drawn as a space, but not in category Zs.
 _SPACES = "\u2800"
-#: A full stop in a domain (IDNA 2003, RFC 3490 section 3.1), a dash in Japanese numbers: only between ASCII characters.
+#: A full stop in a domain (IDNA 2003, RFC 3490 section 3.1), and a dash in Japanese numbers. Both are read so only
+#: between ASCII characters.
 _DOTS, _LONG = "\u3002\uff61", "\u30fc\uff70"
-#: Levels of escapes within escapes that are undone: `&amp;#64;`, `%2540`.
+#: Maximum levels of nested escapes that are undone: `&amp;#64;`, `%2540`.
 _DEEPEST = 3
-#: Characters around a place to be normalised within which a detector may need to read.
+#: Characters before and after a changed place that a detector may need to read.
 _BEFORE, _AFTER = 1600, 400
 
 #: Combining classes of marks that are part of a letter in scripts of India and South-East Asia, and in Japanese
@@ -52,14 +53,14 @@ _ENTITY = r"&(?:#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[A-Za-z][A-Za-z0-9]{1,31
 _CONTINUED = "%[89abAB][0-9a-fA-F]"
 _LONGER = rf"[cCdD][0-9a-fA-F]{_CONTINUED}|[eE][0-9a-fA-F](?:{_CONTINUED}){{2}}|[fF][0-4](?:{_CONTINUED}){{3}}"
 _PERCENT = f"%(?:0[9aAdD]|[2-7][0-9a-fA-F]|{_LONGER})"
-#: Any ASCII punctuation may stand after a backslash (CommonMark 0.31, section 2.4); quotes are JSON's, and read there.
+#: A backslash can escape any ASCII punctuation (CommonMark 0.31, section 2.4). Quotes are left to the JSON parser.
 _MARKDOWN = r"\\[!#-.:-@\[\]-`{-~]"
 _TAG = r"<(?:wbr|br) {0,3}/?>|<!--[ -]{0,5}-->"
 _ESCAPES = re.compile(rf"{_ENTITY}|{_PERCENT}|{_MARKDOWN}|{_TAG}")
 
 
 class _Classes:
-    """The characters of each kind, as `unicodedata` has them, each kind as ranges."""
+    """The characters of each kind, from `unicodedata`."""
 
     def __init__(self) -> None:
         gone, spaces, dashes, marks, others = set[int](), set[int](), set[int](), set[int](), set[int]()
@@ -82,7 +83,7 @@ class _Classes:
 
 
 def _candidates() -> Iterator[int]:
-    """Code points that may have another plain form; blocks in which none has are passed over."""
+    """Yield code points that may have another plain form. Skips blocks that have none."""
     yield from (p for p in (*range(0x20), 0x7F) if p not in (0x09, 0x0A, 0x0D))
     for first, last in _SEARCHED:
         for start in range(first, last, 64):
@@ -105,7 +106,7 @@ def _is_ignorable(char: str, category: str) -> bool:
 
 
 def _is_of_prose(char: str) -> bool:
-    """Whether ordinary text has *char* often: it only counts where it may stand within a value."""
+    """True if *char* is common in ordinary text. It then counts only where it may be inside a value."""
     point = ord(char)
     if char in "\uff20\uff0b":  # at, plus
         return False
@@ -119,7 +120,7 @@ def _is_of_prose(char: str) -> bool:
 
 @lru_cache(1 << 14)
 def plain_character(char: str) -> str:
-    """The plain form of one character; empty where it has no glyph of its own."""
+    """Return the plain form of one character; empty if it has no glyph of its own."""
     category = unicodedata.category(char)
     if _is_ignorable(char, category):
         return ""
@@ -161,7 +162,7 @@ class _Patterns:
             return _ranges(set().union(*sets), lambda p: f"\\x{{{p:x}}}")
 
         singles = classes.dashes | classes.prose | classes.others | set(map(ord, _BREAKS))
-        #: Characters with another reading: their replacement, or the function that reads on from them.
+        #: Characters with another reading: the replacement, or the function that reads from there.
         self.reads: dict[str, str | _Reader] = {chr(p): plain_character(chr(p)) for p in singles}
         self.reads |= dict.fromkeys("&%\\<", _escape)
         self.reads |= dict.fromkeys(map(chr, classes.spaces | classes.gone | {9}), _space)
@@ -172,7 +173,7 @@ class _Patterns:
         def python(points: set[int]) -> str:
             return _ranges(points, lambda p: f"\\U{p:08x}")
 
-        # One small set: `re` looks up characters beyond the first plane one range after another.
+        # One small set: `re` checks characters beyond the first plane one range after another.
         self.starts = re.compile(f"[{python({p for p in map(ord, self.reads) if p < 0x10000})}\U00010000-\U0010ffff]")
         self.space_run = re.compile(f"[\t {python(classes.spaces | classes.gone)}]+")
         self.mark_run = re.compile(f"[{python(classes.marks)}]+")
@@ -186,12 +187,12 @@ class _Patterns:
         names = {name.rstrip(";") for name in html.entities.html5}.difference(common.split("|"))
         rare = "|".join(sorted(names))
         near = r"0-9A-Za-z@._+%():/\-"
-        #: Any place at all where something may have another plain form.
+        #: Any place where a text may have another plain form.
         self.somewhere = (
             rf"[{g}{s}{d}{m}{p}{o}{_BREAKS}{_DOTS}{_LONG}]"
             rf"|&[#A-Za-z]|{_PERCENT}|{_MARKDOWN}|<(?:wbr|br|!--)|[0-9)]\t[0-9(+]"
         )
-        #: Those of them that may be part of a value.
+        #: Such places that may be part of a value.
         self.relevant = re2.compile(
             "|".join((
                 f"[{o}]",
@@ -229,22 +230,22 @@ def _patterns() -> _Patterns:
 
 
 def somewhere() -> str:
-    """An RE2 pattern, cheap to search for. It matches every text that is `is_relevant`."""
+    """Return an RE2 pattern that is cheap to search for and matches every text that `is_relevant`."""
     return _patterns().somewhere
 
 
 def is_relevant(text: bytes) -> bool:
-    """Whether *text*, UTF-8, has another plain form where a value may stand."""
+    """True if *text* (UTF-8) has another plain form where a value may be."""
     return _patterns().relevant.search(text) is not None
 
 
 def is_special(text: str) -> bool:
-    """The same of a text that is decoded."""
+    """Like `is_relevant`, for decoded text."""
     return is_relevant(text.encode("utf-8", "replace"))
 
 
 def relevant_parts(text: bytes) -> list[str]:
-    """The plain forms of the parts of *text*, UTF-8, that have another one; each part with some text on both sides."""
+    """Return the plain forms of the parts of *text* (UTF-8) that have another form, with some text around each."""
     parts: list[str] = []
     start = end = -1
     for match in _patterns().relevant.finditer(text):
@@ -262,13 +263,13 @@ def _read(part: bytes) -> list[str]:
     return [reading.text for reading in readings(part.decode("utf-8", "ignore"))]
 
 
-#: A part of a text, from its first character to the one after its last, and its reading.
+#: A part of a text: start, end (exclusive), and its reading.
 _Unit = tuple[int, int, str]
 _Reader = Callable[["_Seen", int], int]
 
 
 class _Map:
-    """From places in a text to those in the text from which one pass made it."""
+    """Maps places in the result of one pass to places in its input."""
 
     __slots__ = ("_ends", "_from", "_starts", "_to")
 
@@ -285,14 +286,14 @@ class _Map:
             shift += len(new) - (end - start)
 
     def start(self, place: int) -> int:
-        """Where the character at *place* began, without removed characters before it."""
+        """Return where the character at *place* began, without removed characters before it."""
         i = bisect_right(self._from, place) - 1
         if i < 0:
             return place
         return self._starts[i] if place < self._to[i] else self._ends[i] + place - self._to[i]
 
     def end(self, place: int) -> int:
-        """Where the character before *place* ended."""
+        """Return where the character before *place* ended."""
         i = bisect_right(self._from, place - 1) - 1
         if i < 0:
             return place
@@ -300,7 +301,7 @@ class _Map:
 
 
 class Normal:
-    """A text in its plain form, and where each of its characters stood."""
+    """A text in its plain form, and the original place of each character."""
 
     __slots__ = ("_length", "_maps", "text")
 
@@ -310,30 +311,30 @@ class Normal:
         self._maps = maps
 
     def __bool__(self) -> bool:
-        """Whether it differs from the original."""
+        """True if it differs from the original."""
         return bool(self._maps)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the original that reads as the part from *start* to *end*, which is not empty.
+        """Return the part of the original that reads as the part from *start* to *end*, which must not be empty.
 
-        What has no glyph belongs to it where it stands between two of its characters, and not at its edges.
+        A character without a glyph belongs to it only between two of its characters, not at its edges.
         """
         for step in reversed(self._maps):
             start, end = step.start(start), step.end(end)
         return start, end
 
     def place(self, place: int) -> int:
-        """Where the character at *place* stood in the original; the original's end for the end."""
+        """Return the place in the original of the character at *place*; the original's end for the end."""
         if place == 0 or place == len(self.text):
             return self._length if place else 0
         return self.span(place, place + 1)[0]
 
 
 def readings(text: str) -> list[Normal]:
-    """The plain forms of *text* that differ from it: most often none or one.
+    """Return the plain forms of *text* that differ from it: most often none or one.
 
-    Some writers end words with characters that have no glyph. In a second form they are spaces where they stand between
-    a letter and a digit.
+    Some writers end words with characters that have no glyph. A second form has spaces for those between a letter and a
+    digit.
     """
     first = normal(text)
     if not first:
@@ -343,12 +344,12 @@ def readings(text: str) -> list[Normal]:
 
 
 def normal(text: str) -> Normal:
-    """The plain form of *text*; false where *text* has it already."""
+    """Return the plain form of *text*. It is false if *text* is plain already."""
     return Normal(text, len(text)) if is_plain(text) else _normal(text, apart=False)
 
 
 def is_plain(text: str) -> bool:
-    """Whether *text* is certainly in its plain form: it has no character that may be read otherwise."""
+    """True if *text* is certainly plain: no character in it may have another reading."""
     if text.isascii():
         return _PLAIN.fullmatch(text) is not None
     return _patterns().starts.search(text) is None
@@ -372,9 +373,9 @@ def _normal(text: str, apart: bool) -> Normal:
     return Normal(text, length, tuple(maps))
 
 
-#: ASCII in which nothing is an escape.
+#: ASCII without escapes.
 _PLAIN = re.compile(r"[\n\r !-$'-;=-\[\]-~]*")
-#: What an escape within an escape leaves behind.
+#: The remains of an escape within an escape.
 _ESCAPED = re.compile(rf"[&%\\<]|[0-9A-Za-z][{_DOTS}][0-9A-Za-z]|[0-9][{_LONG}][0-9]")
 
 
@@ -384,7 +385,7 @@ def _units(text: str, apart: bool) -> list[_Unit]:
     position = 0
     for match in patterns.starts.finditer(text):
         start = match.start()
-        if start < position:  # read already
+        if start < position:  # already read
             continue
         new = reads.get(match[0])
         if new is None:
@@ -405,16 +406,16 @@ class _Seen:
         self.text = text
         self.apart = apart
         self.units: list[_Unit] = []
-        self._tail = ""  # the last character that is read up to the last unit's end
+        self._tail = ""  # the last character read before the last unit's end
         self.in_table = _tables(text) if "\t" in text else None
 
     def last(self, place: int) -> str:
-        """The character that is read before *place*; empty at the beginning."""
+        """Return the character that is read before *place*; empty at the beginning."""
         adjacent = self.units and self.units[-1][1] == place
         return self._tail if adjacent else self.text[place - 1 : place]
 
     def put(self, start: int, end: int, new: str) -> int:
-        """Note the reading of a part of the text. Returns the end of the part."""
+        """Note the reading of a part of the text. Return the end of the part."""
         if new != self.text[start:end]:
             self._tail = new[-1:] or self.last(start)
             self.units.append((start, end, new))
@@ -427,7 +428,7 @@ def _escape(seen: _Seen, start: int) -> int:
 
 
 def _jamo(seen: _Seen, start: int) -> int:
-    """Compose the letters of Korean syllables, also if characters without a glyph stand between them."""
+    """Compose the letters of Korean syllables, even with characters without a glyph between them."""
     patterns = _patterns()
     match = patterns.jamo_run.match(seen.text, start)
     assert match is not None
@@ -450,16 +451,16 @@ def _space(seen: _Seen, start: int) -> int:
 
 
 def _mark(seen: _Seen, start: int) -> int:
-    """Join marks with their letter where Unicode has a letter for both; leave out those that only decorate it."""
+    """Join marks with their letter if Unicode has a letter for both. Remove marks that only decorate it."""
     match = _patterns().mark_run.match(seen.text, start)
     assert match is not None
     marks, end = match[0], match.end()
     base = seen.last(start)
-    if not seen.units or seen.units[-1][1] != start:  # the letter stands for itself
+    if not seen.units or seen.units[-1][1] != start:  # the letter was not replaced
         return seen.put(start - len(base), end, _with_marks(base, marks))
     before, _, old = seen.units[-1]
     new = _with_marks(base, marks)
-    if not old:  # something without a glyph is between them
+    if not old:  # characters without a glyph are between them
         return seen.put(start, end, new[1:] if new[:1] == base else "")
     if new != base + marks:
         seen.units.pop()
@@ -504,9 +505,9 @@ def _unescaped(old: str) -> str:
 
 
 def _tables(text: str) -> Callable[[int], bool]:
-    """Whether a place stands in a table: its line has tabs, and so has the one above it or below it."""
+    """Return a function: True if a place is in a table. Its line has tabs, and so has the line above or below."""
 
-    line = range(0)  # the last question and its answer
+    line = range(0)  # the last line that was checked, and the answer for it
     answer = False
 
     def tabbed(start: int, end: int) -> bool:

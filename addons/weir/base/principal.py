@@ -1,8 +1,8 @@
-"""Who is calling, as a value."""
+"""The authenticated caller as a value."""
 
 from dataclasses import dataclass
 
-#: What stands before the thumbprint of a client certificate (RFC 8705), to tell it from a key's (RFC 9449).
+#: Prefix for the thumbprint of a client certificate (RFC 8705), to distinguish it from a key's (RFC 9449).
 CERTIFICATE_BOUND = "x5t#S256:"
 
 
@@ -10,12 +10,12 @@ CERTIFICATE_BOUND = "x5t#S256:"
 class Principal:
     """An authenticated caller: the pair (iss, sub), never an e-mail address.
 
-    ``groups`` are namespaced by the issuer's configured name (``acme/search``), so that no issuer can
-    speak for another's groups; where they could not be known there are none, and ``groups_unknown``
-    says why. ``expires`` and ``issued`` are Unix times in seconds; ``issued`` is the earliest that the
-    token can have been, clocks differing as they may. ``token_id`` is the token's ``jti`` (an API key's
-    id), ``sid`` the identity provider's session, ``key_thumbprint`` that of the key (RFC 7638) or certificate
-    (RFC 8705, with `CERTIFICATE_BOUND` before it) to which the token is bound; each is empty where there is none.
+    ``groups`` have the issuer's configured name as prefix (``acme/search``), so no issuer can assign another issuer's
+    groups. If the groups could not be determined, there are none, and ``groups_unknown`` has the reason. ``expires``
+    and ``issued`` are Unix times in seconds; ``issued`` is the earliest possible time, given the allowed clock
+    difference. ``token_id`` is the token's ``jti`` (or an API key's id), ``sid`` the identity provider's session.
+    ``key_thumbprint`` belongs to the key (RFC 7638) or certificate (RFC 8705, with the prefix `CERTIFICATE_BOUND`) that
+    the token is bound to. Each of these three is empty if absent.
     """
 
     issuer: str
@@ -31,5 +31,5 @@ class Principal:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies this caller in limits and sessions."""
+        """The identity of this caller in limits and sessions."""
         return (self.iss, self.sub)

@@ -1,7 +1,7 @@
-"""Every refusal that Weir gives, each an RFC 9457 problem type. Nothing else may refuse.
+"""Every refusal that Weir sends, each with an RFC 9457 problem type. No other code may refuse.
 
-A problem names what was wrong and what to do, and never the upstream's address, a credential or a
-token. `Refusal` is how a room says no: Stack turns it into the answer.
+A problem states the mistake and the next action. It never contains the upstream's address, a credential or a token. A
+room raises `Refusal`; Stack turns it into the answer.
 """
 
 from dataclasses import dataclass, field, replace
@@ -53,6 +53,7 @@ class Kind(Enum):
     CIRCUIT_OPEN = (503, "Circuit open")
     GATEWAY_NOT_READY = (503, "Gateway not ready")
     GATEWAY_ERROR = (503, "Gateway error")
+    MASK_CHANGES_FACT = (503, "Mask changes a judged fact")
     IDENTITY_UNAVAILABLE = (503, "Identity provider unavailable")
     STATE_UNAVAILABLE = (503, "State unavailable")
     APPROVALS_FULL = (503, "Approvals full")
@@ -65,20 +66,20 @@ class Kind(Enum):
 
     @property
     def slug(self) -> str:
-        """The name as it stands in the type's URI: ``access-denied``."""
+        """The name in the type's URI: ``access-denied``."""
         return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One refusal: its kind, what a caller can do about it, and the rule that asked for it."""
+    """One refusal: its kind, the next action for the caller, and the rule that caused it."""
 
     kind: Kind
     detail: str
     rule: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=())
     members: tuple[tuple[str, str], ...] = field(default=())  # more of the document (RFC 9457, 3.2)
-    proxied: bool = False  # it is a proxy's: what would be 401 is 407
+    proxied: bool = False  # sent by an explicit proxy: 401 becomes 407
 
     @property
     def status(self) -> int:
@@ -86,10 +87,10 @@ class Problem:
         return 407 if self.proxied and self.kind.status == 401 else self.kind.status
 
     def body(self, request_id: str, decision_id: str = "") -> bytes:
-        """The ``application/problem+json`` document.
+        """Return the ``application/problem+json`` document.
 
-        ``message`` and ``error`` repeat the detail where vendors' SDKs look for it (Cohere reads
-        ``message``, OpenAI's shape is ``error.message``).
+        ``message`` and ``error`` repeat the detail where vendors' SDKs look for it (Cohere reads ``message``, OpenAI's
+        shape is ``error.message``).
         """
         document: dict[str, object] = {
             "type": f"urn:weir:problem:{self.kind.slug}",
@@ -108,7 +109,7 @@ class Problem:
         return msgspec.json.encode(document)
 
     def response(self, request_id: str, decision_id: str = "") -> http.Response:
-        """The answer as mitmproxy sends it."""
+        """Return the problem as mitmproxy's response."""
         response = http.Response.make(self.status, self.body(request_id, decision_id), http.Headers())
         response.headers["Content-Type"] = "application/problem+json"
         response.headers["Cache-Control"] = "no-store"
@@ -118,12 +119,12 @@ class Problem:
         return response
 
     def with_headers(self, *headers: tuple[str, str]) -> "Problem":
-        """The same problem, with more response headers."""
+        """Return the same problem with additional response headers."""
         return replace(self, headers=(*self.headers, *headers))
 
 
 class Refusal(Exception):
-    """Raised by a room that refuses the exchange at hand."""
+    """A room refuses the current exchange."""
 
     def __init__(
         self,
@@ -140,16 +141,16 @@ class Refusal(Exception):
 
     @classmethod
     def of(cls, problem: Problem) -> "Refusal":
-        """The refusal with *problem* as it is."""
+        """Return a refusal with exactly *problem*."""
         refusal = cls(problem.kind, problem.detail)
         refusal.problem = problem
         return refusal
 
 
 def gateway_error() -> Problem:
-    """What a caller learns when a part of the gateway failed: that, and nothing of why."""
+    """Return the problem for a failure inside the gateway. It does not give the caller the reason."""
     return Problem(
         Kind.GATEWAY_ERROR,
         "The gateway failed while handling this request and refused it. "
-        "Tell its operator the request id; the log says more.",
+        "Give the request id to the gateway's operator; the log has details.",
     )

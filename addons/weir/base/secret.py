@@ -1,6 +1,6 @@
-"""A value that must not be shown: printing, logging or formatting it gives ``***``.
+"""A secret value: printing, logging or formatting it gives ``***``.
 
-The only way to the text is `reveal`, which a reviewer can search for.
+Only `reveal` returns the text, so a reviewer can search for its calls.
 """
 
 import base64
@@ -16,7 +16,7 @@ _WORD = re.compile(rb"[A-Za-z0-9_.-]{20,}")
 
 
 class Secret:
-    """A secret text. Comparing two secrets is deliberately not offered."""
+    """A secret text. It has no comparison, on purpose."""
 
     __slots__ = ("_text",)
 
@@ -24,7 +24,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the one place that has to send or check it."""
+        """Return the text, for the one place that sends or checks it."""
         return self._text
 
     def __bool__(self) -> bool:
@@ -39,22 +39,22 @@ class Secret:
         return "***"
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not serialised")
+        raise TypeError("a Secret cannot be serialised")
 
 
 _ESCAPED = re.compile("%[0-9A-F]{2}")
 _PUNCTUATION = re.compile(r"[^A-Za-z0-9_.\-]")
 
-#: Shorter secrets are not looked for: they would be found in unrelated text.
+#: Shorter secrets are not searched for, because they would match unrelated text.
 _SHORTEST_SCRUBBED = 6
 
 
 def spellings(secret: Secret) -> tuple[bytes, ...]:
-    """Every form in which *secret* may come back, longest first.
+    """Return every form in which *secret* may occur in an answer, longest first.
 
-    Plain, percent-encoded, in HTML entities, JSON-escaped, hexadecimal, and base64 (both alphabets). A base64 text that
-    merely contains the secret encodes it at one of three offsets; the part that does not depend on
-    its neighbours is what is searched for.
+    Plain, percent-encoded, in HTML entities, JSON-escaped, hexadecimal, and base64 (both alphabets). Base64 of a longer
+    text that contains the secret depends on the secret's offset (one of three), so the search uses the part that does
+    not depend on the surrounding bytes.
     """
     text = secret.reveal()
     if len(text) < _SHORTEST_SCRUBBED:
@@ -87,11 +87,11 @@ class Scrubber:
         self._spellings = found
 
     def with_plain(self, text: str) -> "Scrubber":
-        """One that also replaces *text* where it stands as it is."""
+        """Return a scrubber that also replaces the plain *text*."""
         return self if len(text) < _SHORTEST_SCRUBBED else Scrubber((*self._spellings, text.encode()))
 
     def __call__(self, data: bytes) -> bytes:
-        """*data* itself where nothing was found, so that ``is`` tells whether it was changed."""
+        """Return *data* scrubbed. It is the same object if nothing was found, so that ``is`` detects a change."""
         for spelling in self._spellings:
             if spelling in data:
                 data = data.replace(spelling, b"***")
@@ -99,11 +99,11 @@ class Scrubber:
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest spelling."""
+        """Length in bytes of the longest spelling."""
         return max(map(len, self._spellings), default=0)
 
     def unbroken(self, data: bytes, end: int) -> int:
-        """The last place up to *end* at which *data* can be cut without cutting a spelling in two."""
+        """Return the last place up to *end* where *data* can be cut without splitting a spelling."""
         for spelling in self._spellings:
             place = data.find(spelling, max(0, end - len(spelling) + 1), end + len(spelling) - 1)
             if 0 <= place < end:
@@ -111,7 +111,7 @@ class Scrubber:
         return end
 
     def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The same for the values of header fields: the list itself where nothing was found."""
+        """Scrub the values of header fields. Return the same list if nothing was found."""
         joined = b"\n".join([value for _, value in fields])
         return fields if self(joined) is joined else [(name, self(value)) for name, value in fields]
 
@@ -120,12 +120,12 @@ _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)*|weir_[A-Za-z0-9
 
 
 def without_tokens(text: str) -> str:
-    """*text* that a person wrote, without the tokens and API keys that they may have pasted into it."""
+    """Return *text*, written by a person, without tokens and API keys that were pasted into it."""
     return _TOKEN.sub("***", text)
 
 
 def without_keys(data: bytes) -> bytes:
-    """*data* of a head without keys in its query and without anything that looks like a JWT. Linear in its length."""
+    """Return *data* of a head without keys in its query and without text that looks like a JWT. Runs in linear time."""
     if b"?" in data:
         data = _KEYS_IN_QUERY.sub(rb"\1=***", data)
     return _WORD.sub(_hide_jwt, data) if b"eyJ" in data else data

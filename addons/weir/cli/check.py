@@ -55,7 +55,7 @@ def check(
             warnings.append(Mistake(*_place(path, "mode: "), text))
         for connection in loaded.connections:
             says_writes = "writes" in files[connection.name].settings.model_fields_set
-            found = review(connection, says_writes=says_writes)
+            found = review(connection, files[connection.name].line, says_writes=says_writes)
             warnings += [Mistake(connection.file, oddity.line, 1, str(oddity)) for oddity in found]
     except ConfigError as error:
         mistakes += error.mistakes

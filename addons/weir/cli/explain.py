@@ -91,9 +91,9 @@ def explain(
 
 def _clauses(outcome: Outcome) -> Iterator[dict[str, Any]]:
     """Each clause as the record has it. A clause on texts also lists the places that it read and its matches."""
-    places = Places(outcome.exchange)
+    places = Places(outcome)
     judged = [entry for entry in outcome.clauses() if isinstance(entry.node, Clause)]
-    for entry, line in zip(judged, lines(judged, outcome.exchange.facts), strict=False):
+    for entry, line in zip(judged, lines(judged, outcome.facts), strict=False):
         shown: dict[str, Any] = msgspec.to_builtins(line)
         if isinstance(entry.node, Clause) and entry.node.looks:
             found = places.found(entry.node) if entry.outcome is True else []

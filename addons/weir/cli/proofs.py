@@ -122,7 +122,7 @@ def prove(
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Write a small file that shows that one request is on record as it is; the README has the page that checks it.
+    """Write a small file that shows that one request is on record unchanged; docs/evidence/check_proof.py checks it.
 
     It holds the request's journal line, not its body: the line has the body's flow's SHA-256.
 

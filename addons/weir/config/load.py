@@ -1,7 +1,7 @@
-"""The policies folder as typed settings. Nothing is used unless all of it is valid.
+"""Load the policies folder as typed settings. Nothing is used unless all of it is valid.
 
-YAML 1.2 without duplicate keys; every mistake is found in one pass and named with file, line and
-column, and with the nearest valid word where one was probably meant.
+Files are YAML 1.2 without duplicate keys. One pass finds every mistake and reports it with file, line and column, and
+suggests the nearest valid word.
 """
 
 import copy
@@ -27,23 +27,23 @@ GATEWAY_FILE = "gateway.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Document[S: BaseModel]:
-    """One valid file: its settings, and where in its text each of them stands."""
+    """One valid file: its settings and their places in the text."""
 
     file: str
     settings: S
     root: Node | None
-    faulty: tuple[Location, ...] = ()  # where its shape was wrong
+    faulty: tuple[Location, ...] = ()  # places with a wrong shape
 
     def line(self, *location: str | int) -> int:
-        """The line (from 1) at which the setting at *location* stands."""
+        """Return the line (from 1) of the setting at *location*."""
         return _mark(self.root, location)[0]
 
     def mistakes(self, errors: Iterable[SettingError]) -> list[Mistake]:
-        """*errors* as lines of the report, but for those that only follow from a wrong shape."""
+        """Convert *errors* to mistakes. Skip errors that only follow from a wrong shape."""
         return [self.mistake(e) for e in errors if not any(f[: len(e.location)] == e.location for f in self.faulty)]
 
     def mistake(self, error: SettingError) -> Mistake:
-        """*error* as a line of the report."""
+        """Convert *error* to a mistake with its line and column."""
         line, column = _mark(self.root, error.location)
         where = path_text(error.location)
         return Mistake(self.file, line, column, f"{where}: {error.message}" if where else error.message)
@@ -51,7 +51,7 @@ class Document[S: BaseModel]:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A policies folder: the files that are valid, and the mistakes in those that are not."""
+    """A policies folder: its valid files, and the mistakes in the others."""
 
     path: Path
     gateway: Document[GatewaySettings]
@@ -64,7 +64,7 @@ class Folder:
 def load_folder(path: Path) -> Folder:
     """Read ``gateway.yaml`` and every other ``*.yaml`` in *path*.
 
-    Raises `ConfigError` where there is no usable gateway.yaml; other files' mistakes are in the result.
+    Raises `ConfigError` if gateway.yaml is missing or unusable; the result lists mistakes in other files.
     """
     shown = _shown(path)
     if not path.is_dir():
@@ -74,7 +74,7 @@ def load_folder(path: Path) -> Folder:
                     shown,
                     1,
                     1,
-                    f"there is no such folder ({path.absolute()}); create it, or name another with --policies, "
+                    f"there is no such folder ({path.absolute()}); create it, or set another one with --policies, "
                     "--set weir_policies=DIR or WEIR_POLICIES",
                 )
             ]
@@ -92,7 +92,7 @@ def load_folder(path: Path) -> Folder:
                 _shown(gateway_path),
                 1,
                 1,
-                "there is no such file; it says where the gateway listens and whom it trusts",
+                "there is no such file; create it: it sets where the gateway listens and which issuers it trusts",
             )
         )
     connections: list[Document[ConnectionSettings]] = [
@@ -112,14 +112,14 @@ def load_folder(path: Path) -> Folder:
     ]
     for place in ("*.yml", "profiles/*.yml", "schedules/*.yml", "tests/*.yml"):
         others = sorted(path.glob(place))
-        mistakes += [Mistake(_shown(file), 1, 1, f"is not read; call it {file.stem}.yaml") for file in others]
+        mistakes += [Mistake(_shown(file), 1, 1, f"is not read; rename it to {file.stem}.yaml") for file in others]
     if not mistakes and not connections:
         mistakes.append(Mistake(shown, 1, 1, "no connection is configured; add a file for the first one"))
     seen: dict[str, str] = {}
     for document in connections:
         name = document.settings.connection
         if name in seen:
-            error = SettingError(f"{name!r} is already the name of the one in {seen[name]}", "connection")
+            error = SettingError(f"{name!r} is already the name of the connection in {seen[name]}", "connection")
             mistakes.append(document.mistake(error))
         seen.setdefault(name, document.file)
     if gateway is None:
@@ -128,9 +128,9 @@ def load_folder(path: Path) -> Folder:
 
 
 def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mistake]) -> Document[S] | None:
-    """The file as *model*; more *mistakes* where it is not valid.
+    """Load the file as *model*. Add to *mistakes* if it is not valid.
 
-    Then it is None, or as much of it as can be looked at for further mistakes; nothing that has any is ever used.
+    Then return None, or a document with the valid part, to find further mistakes in it. It must never be used.
     """
     shown = _shown(file)
     try:
@@ -150,7 +150,7 @@ def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mista
         message = (error.problem or error.context or "not valid YAML").strip().splitlines()[0]
         if message.startswith(("expected", "mapping values", "could not find", "while")):
             message += (
-                "; check the indentation and the brackets, and put texts that have : # { [ or , into single quotes"
+                "; check the indentation and the brackets, and quote texts that contain : # { [ or , with single quotes"
             )
         mistakes.append(Mistake(shown, line, column, message))
         return None
@@ -161,7 +161,7 @@ def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mista
         return Document(shown, model.model_validate(data), root)
     except pydantic.ValidationError as error:
         found: dict[object, Mistake] = {}
-        for details in error.errors():  # of the alternatives of a union, the first speaks
+        for details in error.errors():  # report only the first alternative of a union
             mistake = _mistake(shown, root, model, details)
             found.setdefault((mistake.line, mistake.column, details["type"] == "missing" and mistake.message), mistake)
         mistakes.extend(found.values())
@@ -171,7 +171,10 @@ def load_document[S: BaseModel](file: Path, model: type[S], mistakes: list[Mista
 
 
 def _without[S: BaseModel](error: pydantic.ValidationError, data: Any, model: type[S]) -> S | None:
-    """*data* without its mistakes of shape, so that others in it are found in the same pass; None where too much is."""
+    """Return *data* without its shape errors, so that one pass finds its other mistakes too.
+
+    Return None if what remains is not valid.
+    """
     rest = copy.deepcopy(data)
     for details in error.errors():
         node = rest
@@ -219,7 +222,7 @@ def _mistake(shown: str, root: Node | None, model: type[BaseModel], error: Any) 
     return Mistake(shown, line, column, f"{where}: {message}" if where else message)
 
 
-#: pydantic's errors of shape, in the words of someone who writes YAML.
+#: pydantic's shape errors, in terms that YAML authors know.
 _SHAPES = {
     "model_type": "a mapping of settings",
     "model_attributes_type": "a mapping of settings",
@@ -232,7 +235,7 @@ _SHAPES = {
 
 
 def _field_names(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
-    """The settings that may stand at *location* below *model*."""
+    """Return the names of the settings that may occur at *location* below *model*."""
     current: Any = _settings_in(model.model_fields["root"].annotation) if issubclass(model, RootModel) else model
     for part in location:
         if isinstance(part, int) or not isinstance(current, type) or not issubclass(current, Settings):
@@ -263,7 +266,7 @@ def _child(node: Node | None, part: str | int) -> Node | None:
 
 
 def _known_part(root: Node | None, location: Location) -> Location:
-    """*location* without the parts that pydantic adds for unions and validators."""
+    """Return *location* without the parts that pydantic adds for unions and validators."""
     known: list[str | int] = []
     node = root
     for part in location:
@@ -275,7 +278,7 @@ def _known_part(root: Node | None, location: Location) -> Location:
 
 
 def _mark(root: Node | None, location: Location) -> tuple[int, int]:
-    """Line and column, from 1, of the deepest part of *location* that stands in the text."""
+    """Return line and column, from 1, of the deepest part of *location* that exists in the text."""
     node, mark = root, root.start_mark if root is not None else None
     for part in location:
         if isinstance(node, MappingNode):
@@ -292,7 +295,7 @@ def _mark(root: Node | None, location: Location) -> tuple[int, int]:
 
 
 def _shown(path: Path) -> str:
-    """*path* as a user would write it: relative to here where that is shorter."""
+    """Return *path* for messages: relative to the current folder if it is inside."""
     try:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except ValueError:

@@ -1,6 +1,6 @@
-"""What may stand in the policies folder: the schema of gateway.yaml and of a connection's file.
+"""The schema of the policies folder: gateway.yaml and connection files.
 
-Only shapes are checked here; each room compiles its own part and finds what a shape cannot say.
+This module checks shapes only. Each room compiles its own part and checks the rest.
 """
 
 from typing import Annotated, Any, Literal
@@ -19,12 +19,12 @@ from pydantic import (
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
 
 
-#: As kinds are written: ``employee_id``.
+#: The form of a detector's name: ``employee_id``.
 DetectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
 class Settings(BaseModel):
-    """Every settings object: unknown keys are mistakes, and nothing changes after loading."""
+    """Base of all settings. Unknown keys are mistakes, and values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -35,7 +35,7 @@ def as_list(value: Any) -> Any:
 
 def _with_unit(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} of what? Write e.g. {value}s, {value}m or {value}h")
+        raise ValueError(f"{value} has no unit; write e.g. {value}s, {value}m or {value}h")
     return value
 
 
@@ -44,18 +44,18 @@ Duration = Annotated[str, BeforeValidator(_with_unit)]
 Strings = Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
 
 
-#: Where a token may stand besides ``Authorization: Bearer``: a header of that name, or another scheme of Authorization.
+#: Places of a token besides ``Authorization: Bearer``: a header's name, or another scheme of ``Authorization``.
 TokenPlace = Literal["api-key", "x-api-key", "x-goog-api-key", "token", "apikey", "basic"]
 
 
 class TlsSettings(Settings):
-    """``ca``: a PEM file, trusted instead of the usual authorities."""
+    """``ca``: a PEM file with authorities that replace the usual ones."""
 
     ca: str
 
 
 class IntrospectionSettings(Settings):
-    """Opaque tokens (RFC 7662): who asks, and where; by default at the discovered endpoint."""
+    """Introspection of opaque tokens (RFC 7662): the client credentials, and the endpoint (default: from discovery)."""
 
     client_id: Annotated[str, StringConstraints(min_length=1)]
     client_secret: str
@@ -64,15 +64,15 @@ class IntrospectionSettings(Settings):
 
 
 class LoginSettings(Settings):
-    """How people log in with ``weir login``: a public client of the issuer's."""
+    """How people log in with ``weir login``: a public client of the issuer."""
 
     client_id: Annotated[str, StringConstraints(min_length=1)]
     scopes: list[str] = ["openid", "offline_access"]
-    resource: str | None = None  # RFC 8707, for issuers that give tokens for a named resource
+    resource: str | None = None  # RFC 8707, for issuers that issue tokens for a named resource
 
 
 class IssuerSettings(Settings):
-    """A token issuer that is trusted. Keys come from its discovery document or from ``jwks``, and from nowhere else."""
+    """A trusted token issuer. Its keys come only from its discovery document or from ``jwks``."""
 
     name: Name
     preset: Literal["github-actions", "kubernetes"] | None = None
@@ -96,11 +96,11 @@ class IssuerSettings(Settings):
 
 
 class CertificateIssuerSettings(Settings):
-    """Client certificates as identity: those of the authorities in the file ``ca``.
+    """Client certificates as identity, signed by an authority in the file ``ca``.
 
-    ``subject`` says which name of a certificate is its holder's, by kind: of the first kind that it has, it must have
-    one. Names are ``spiffe://…``, ``dns:…`` and ``email:…``; ``groups`` are of holders whose name matches,
-    ``add_groups`` of all.
+    ``subject`` lists the kinds of names that identify a holder, in order: the first kind that the certificate has
+    counts, and it must have exactly one name of it. Names are ``spiffe://…``, ``dns:…`` and ``email:…``. ``groups``
+    maps patterns of names to groups; every holder gets ``add_groups``.
     """
 
     name: Name = "mtls"
@@ -112,7 +112,10 @@ class CertificateIssuerSettings(Settings):
 
 
 class NetworkIssuerSettings(Settings):
-    """The address that a transparent caller has, as identity. Weak: whoever can send from there is one of them."""
+    """The source address of a transparent caller as identity.
+
+    This is weak: any sender with access to such an address counts as one of these callers.
+    """
 
     name: Name = "network"
     sources: Annotated[Strings, Field(min_length=1)]
@@ -149,16 +152,16 @@ IssuerEntry = Annotated[
 
 
 class CategorySettings(Settings):
-    """A named list of terms: here, or in a file with one a line. Rules ask for it by name."""
+    """A named list of terms: here, or in a file with one term per line. Rules refer to it by name."""
 
     terms: list[Annotated[str, StringConstraints(min_length=1)]] = []
     file: str | None = None
 
 
 class DetectorSettings(Settings):
-    """Values that masks can name: a ``pattern`` (RE2), or a list of ``terms`` here or in a ``file`` with one a line.
+    """A kind of value that masks can name: a ``pattern`` (RE2), ``terms``, or a ``file`` with one term per line.
 
-    With ``context``, one of these words must stand near before the value or be its name. ``checksum`` names a check
+    With ``context``, one of these words must occur shortly before the value or be its name. ``checksum`` names a check
     that the value's own digits must pass.
     """
 
@@ -170,9 +173,9 @@ class DetectorSettings(Settings):
 
 
 class HookSettings(Settings):
-    """Somebody who is told of approvals: one of ``webhook``, ``slack``, ``teams``, ``email``, ``command``.
+    """A receiver of approval notifications: one of ``webhook``, ``slack``, ``teams``, ``email``, ``command``.
 
-    ``secret`` signs a webhook's bodies. ``on`` names what is told, ``connections`` of which (all of them, if empty).
+    ``secret`` signs a webhook's bodies. ``on`` lists the events to send, ``connections`` the connections (empty: all).
     """
 
     webhook: str | None = None
@@ -190,7 +193,7 @@ class HookSettings(Settings):
 
 
 class EmailSettings(Settings):
-    """Mail by SMTP: ``smtp://host:587`` (with STARTTLS, but for loopback) or ``smtps://host:465``."""
+    """Mail by SMTP: ``smtp://host:587`` (with STARTTLS, except on loopback) or ``smtps://host:465``."""
 
     server: str
     sender: str
@@ -200,16 +203,16 @@ class EmailSettings(Settings):
 
 
 class AdminSettings(Settings):
-    """Where ``weir admin`` listens, and the URL under which reviewers reach it, where that is another."""
+    """Where ``weir admin`` listens, and the URL that reviewers use if it differs."""
 
     listen: str = "http://127.0.0.1:8081"
     url: str | None = None
 
 
 class HeldSettings(Settings):
-    """How much may wait for reviewers in one worker: requests in all and of one principal, and bytes of bodies.
+    """How much may wait for reviewers in one worker: requests in total and per principal, and megabytes of bodies.
 
-    ``open`` is how many undecided approvals one principal may have asked for, on all workers.
+    ``open`` limits the undecided approvals of one principal, over all workers.
     """
 
     requests: Annotated[int, Field(ge=1)] = 2000
@@ -219,13 +222,13 @@ class HeldSettings(Settings):
 
 
 class KeepSettings(Settings):
-    """For how long recordings are kept where a connection does not say, and those of requests to no connection."""
+    """How long to keep recordings if their connection does not set it, and recordings of requests to no connection."""
 
     keep: Duration | None = None
 
 
 class PublishSettings(Settings):
-    """Where checkpoints are sent, so that a changed or shortened log is noticed: one of the three.
+    """Where to send checkpoints, so that changes to the log are noticed. Exactly one of three targets.
 
     ``git`` is a remote that this machine can push to, ``store`` a URL of an object store (``s3://bucket/prefix``).
     """
@@ -239,12 +242,12 @@ class PublishSettings(Settings):
     @model_validator(mode="after")
     def _one(self) -> "PublishSettings":
         if sum(target is not None for target in (self.webhook, self.git, self.store)) != 1:
-            raise ValueError("name one of webhook, git and store")
+            raise ValueError("set exactly one of webhook, git and store")
         return self
 
 
 class ListenerTlsSettings(Settings):
-    """A certificate with its chain, and its key, in PEM. ``client_certificates`` asks callers for theirs."""
+    """A certificate with its chain, and its key, in PEM. ``client_certificates`` requests certificates from callers."""
 
     certificate: str
     key: str
@@ -252,7 +255,7 @@ class ListenerTlsSettings(Settings):
 
 
 class ListenerSettings(Settings):
-    """Where the gateway listens: as the endpoint (``reverse``), as a proxy (``explicit``), or on the way."""
+    """One address to listen on: as endpoint (``reverse``), as proxy (``explicit``) or in the path (``transparent``)."""
 
     url: str
     mode: Literal["reverse", "explicit", "transparent"] = "reverse"
@@ -266,9 +269,9 @@ ListenerEntry = Annotated[
 
 
 class PassSettings(Settings):
-    """A destination whose TLS is let through as it is: ``host:port``, or ``network:port`` as in ``203.0.113.0/24:443``.
+    """A destination to which TLS is tunnelled unread: ``host:port``, or ``network:port`` as in ``203.0.113.0/24:443``.
 
-    ``addresses`` is what its name may resolve to.
+    ``addresses`` lists the addresses that its name may resolve to.
     """
 
     to: str
@@ -282,7 +285,7 @@ PassEntry = Annotated[
 
 
 class UpstreamProxySettings(Settings):
-    """The proxy through which the gateway goes out, but for upstreams whose host is in ``except``."""
+    """The proxy that the gateway uses for upstreams, except for the hosts in ``except``."""
 
     url: str
     user: str | None = None
@@ -292,7 +295,7 @@ class UpstreamProxySettings(Settings):
 
 
 class BoundsSettings(Settings):
-    """How much callers may send, how long they may take, and how many there may be: of one worker.
+    """Limits of one worker for callers: sizes, times and counts.
 
     Sizes are written ``64KiB`` or ``32MiB``, times ``10s``.
     """
@@ -318,7 +321,7 @@ class BoundsSettings(Settings):
 
 
 class GatewaySettings(Settings):
-    """``gateway.yaml``: what the gateway trusts and where it listens and records."""
+    """``gateway.yaml``: where the gateway listens and records, and which issuers it trusts."""
 
     version: Literal[1]
     listen: Annotated[list[ListenerEntry], Field(min_length=1)]
@@ -343,7 +346,7 @@ class GatewaySettings(Settings):
 
 
 class MatchSettings(Settings):
-    """Which requests are a connection's; all that is named must hold."""
+    """The requests that belong to a connection. All settings given must match."""
 
     path: str | None = None
     host: str | None = None
@@ -351,9 +354,9 @@ class MatchSettings(Settings):
 
 
 class UpstreamTlsSettings(Settings):
-    """TLS to an upstream: ``ca`` is trusted instead of the usual authorities; ``certificate`` and ``key`` are Weir's.
+    """TLS to an upstream. ``ca`` replaces the usual authorities; ``certificate`` and ``key`` authenticate Weir.
 
-    Files in PEM.
+    All are PEM files.
     """
 
     ca: str | None = None
@@ -362,7 +365,7 @@ class UpstreamTlsSettings(Settings):
 
 
 class CredentialSettings(Settings):
-    """How the upstream knows the gateway: one header or one query parameter."""
+    """The gateway's credential at the upstream: one header or one query parameter."""
 
     header: str | None = None
     query: str | None = None
@@ -370,7 +373,10 @@ class CredentialSettings(Settings):
 
 
 class ReviewersSettings(Settings):
-    """Who may decide: groups, users, and whoever is on call by the schedule of that name. A list alone is of groups."""
+    """Who may decide: members of groups, users, and the person on call by the schedule with that name.
+
+    A plain list names groups.
+    """
 
     groups: Strings = []
     users: Strings = []
@@ -379,7 +385,7 @@ class ReviewersSettings(Settings):
     @model_validator(mode="after")
     def _somebody(self) -> "ReviewersSettings":
         if not (self.groups or self.users or self.on_call):
-            raise ValueError("name somebody: groups, users or on_call")
+            raise ValueError("name at least one of groups, users or on_call")
         return self
 
 
@@ -393,7 +399,7 @@ Reviewers = Annotated[
 
 
 class OnRequestSettings(Settings):
-    """Access for a while, which ``count`` of the ``reviewers`` may give, for no longer than ``at_most``."""
+    """Temporary access: ``count`` of the ``reviewers`` may grant it for up to ``at_most``."""
 
     reviewers: Reviewers
     count: Annotated[int, Field(ge=1, le=10)] = 1
@@ -401,16 +407,16 @@ class OnRequestSettings(Settings):
 
 
 class AccessSettings(Settings):
-    """Who may use a connection at all, always or on request."""
+    """Who may use a connection: always, or on request."""
 
     groups: list[str] = []
     on_request: OnRequestSettings | None = None
 
 
 class LimitSettings(Settings):
-    """``rate`` is ``<number>/<second|minute|hour|day>``; ``burst`` is how many may come at once.
+    """``rate`` is ``<number>/<second|minute|hour|day>``; ``burst`` is how many may arrive at once.
 
-    ``concurrent`` is how many may be under way, instead. ``per`` is user, group, connection or a fact.
+    ``concurrent`` limits requests in progress instead. ``per`` is user, group, connection or a fact.
     """
 
     rate: str | None = None
@@ -421,16 +427,16 @@ class LimitSettings(Settings):
 
 
 class EscalateSettings(Settings):
-    """Who else may decide once a request has waited for ``after``."""
+    """Additional reviewers after a request has waited for ``after``."""
 
     after: Duration
     to: Reviewers
 
 
 class ReuseSettings(Settings):
-    """For how long an approval covers its requester's later requests that match the same rule.
+    """How long an approval covers its requester's later requests that match the same rule.
 
-    ``same`` are facts that must then be as they were; without it, all that the rule's ``when`` names.
+    ``same`` lists facts that must have the same values; without it, all facts in the rule's ``when``.
     """
 
     for_: Annotated[Duration, Field(alias="for")]
@@ -438,7 +444,7 @@ class ReuseSettings(Settings):
 
 
 class ApprovalSettings(Settings):
-    """Who must say yes, and how long is waited for them. A rule's own settings come before its connection's."""
+    """Who must approve, and how long a request waits. A rule's own settings override those of its connection."""
 
     reviewers: Reviewers | None = None
     count: Annotated[int, Field(ge=1, le=10)] | None = None
@@ -459,7 +465,7 @@ class ApprovalSettings(Settings):
 
 
 class TripSettings(Settings):
-    """The circuit breaker: the share of errors at which the connection is closed for a while."""
+    """The circuit breaker: the share of errors that closes the connection temporarily."""
 
     errors: str
     over: Duration = "1m"
@@ -467,7 +473,7 @@ class TripSettings(Settings):
 
 
 class RuleSettings(Settings):
-    """One rule: when its facts hold, its effect counts."""
+    """One rule: its effect applies if its facts hold."""
 
     name: Name
     on: Literal["request", "response"] = "request"
@@ -479,16 +485,16 @@ class RuleSettings(Settings):
 
 
 class RevealSettings(Settings):
-    """Groups whose members see what others do not. The record stays masked."""
+    """The members of these groups see the unmasked value. The record stays masked."""
 
     groups: Annotated[Strings, Field(min_length=1)]
 
 
 class MaskSettings(Settings):
-    """What must not be seen, what stands in its place, and from whom it is hidden.
+    """A mask: the values to hide, their replacement, and the parties to hide them from.
 
-    ``fields``, ``headers`` and ``query`` name places, ``detect`` kinds of values wherever they stand; with ``fields``
-    as well, only there. All bytes that are not masked are kept, which ``preserve: exact`` may say.
+    ``fields``, ``headers`` and ``query`` name places. ``detect`` names kinds of values in any place; with
+    ``fields``, only there. All bytes that are not masked stay the same; ``preserve: exact`` states this explicitly.
     """
 
     fields: list[str] = []
@@ -510,11 +516,11 @@ class MaskSettings(Settings):
 
 
 class RecordSettings(Settings):
-    """What is written of a connection's exchanges, when it counts as written, and for how long it is kept.
+    """What to record of a connection's exchanges, when a record counts as written, and how long to keep it.
 
-    ``enabled: false`` leaves out what was let through; refusals are always recorded. ``digest`` writes keyed digests
-    in the place of bodies. ``synced`` acknowledges only what the disk has. With an intent, a line is written before
-    the request is sent: ``needed`` is for writes, for what was approved, and before a stream's first byte.
+    ``enabled: false`` omits exchanges that were allowed; refusals are always recorded. ``digest`` writes keyed digests
+    instead of bodies. ``synced`` acknowledges a record only after it is on the disk. An intent is a line written before
+    the request is sent: ``needed`` writes it for writes, for approved requests, and before a stream's first byte.
     """
 
     enabled: bool = True
@@ -525,7 +531,7 @@ class RecordSettings(Settings):
 
 
 class ConnectionSettings(Settings):
-    """One connection, top to bottom in the order in which a request meets it."""
+    """One connection. Its settings are in the order in which a request meets them."""
 
     version: Literal[1]
     connection: Name
@@ -549,14 +555,14 @@ class ConnectionSettings(Settings):
 
 
 def _as_text(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML's own dates
+    return value.isoformat() if hasattr(value, "isoformat") else value  # YAML parses dates itself
 
 
 _LocalTime = Annotated[str, BeforeValidator(_as_text)]
 
 
 class OverrideSettings(Settings):
-    """Somebody else than the rotation says, for a while. Local times."""
+    """Replaces the rotation for a period. Times are local."""
 
     from_: Annotated[_LocalTime, Field(alias="from")]
     until: _LocalTime
@@ -564,7 +570,7 @@ class OverrideSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    """``schedules/NAME.yaml``: who is on call. Each of ``rotation`` for a week, from ``starts`` on (local time)."""
+    """``schedules/NAME.yaml``: who is on call. Each member of ``rotation`` serves one week, from ``starts`` (local)."""
 
     version: Literal[1]
     timezone: str

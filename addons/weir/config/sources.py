@@ -1,6 +1,6 @@
-"""Where an upstream's credential comes from: ``${env:NAME}`` and ``${file:path}`` inside a value.
+"""Resolve an upstream's credential from ``${env:NAME}`` and ``${file:path}`` inside a value.
 
-Resolved at load, so that a missing one is a mistake in the policy file and not a failed request.
+This happens at load, so a missing credential is a mistake in the policy file and not a failed request.
 """
 
 import re
@@ -14,7 +14,7 @@ _REFERENCE = re.compile(r"\$\{([a-z]+):([^}]*)\}")
 
 
 def resolve(template: str, folder: Path, environment: Mapping[str, str]) -> tuple[Secret, Secret]:
-    """The whole value, and the secret within it. Paths are relative to *folder*. Raises `SettingError`."""
+    """Return the whole value, and the secret inside it. Paths are relative to *folder*. Raises `SettingError`."""
     parts: list[str] = []
 
     def fetch(match: re.Match[str]) -> str:
@@ -25,12 +25,12 @@ def resolve(template: str, folder: Path, environment: Mapping[str, str]) -> tupl
     value = _REFERENCE.sub(fetch, template)
     if not parts:
         raise SettingError(
-            "a credential is never written into a policy file; refer to it with ${env:NAME} or ${file:path}", "value"
+            "a policy file must not contain a credential; refer to it with ${env:NAME} or ${file:path}", "value"
         )
     if len(parts) > 1:
-        raise SettingError("a credential has one secret part; put the whole value into one variable or file", "value")
+        raise SettingError("a credential has one secret part; put the whole value in one variable or file", "value")
     if any(ord(c) < 0x20 or ord(c) > 0x7E for c in value):
-        raise SettingError("the credential has characters that a header cannot carry", "value")
+        raise SettingError("the credential has characters that headers do not allow; use printable ASCII", "value")
     return Secret(value), Secret(parts[0])
 
 
@@ -48,6 +48,6 @@ def _fetch(source: str, name: str, folder: Path, environment: Mapping[str, str])
             reason = getattr(error, "strerror", None) or "it is not text"
             raise SettingError(f"{name} cannot be read ({reason}); check the path and its owner", "value") from None
         if not text:
-            raise SettingError(f"{name} is empty", "value")
+            raise SettingError(f"{name} is empty; write the credential into it", "value")
         return text
-    raise SettingError(f"there is no source {source!r}; use ${{env:NAME}} or ${{file:path}}", "value")
+    raise SettingError(f"{source!r} is not a source; use ${{env:NAME}} or ${{file:path}}", "value")

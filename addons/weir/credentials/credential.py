@@ -1,4 +1,4 @@
-"""The upstream's credential: one header or query parameter, for one origin and no other. Pure."""
+"""The upstream's credential: one header or query parameter, sent to one origin only. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ _PARAMETER = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class WrongOrigin(Exception):
-    """A request was about to carry a credential to another origin than its own."""
+    """A request would have carried a credential to an origin other than its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What is injected, where, and the one origin that may receive it."""
+    """The value to inject, its place, and the one origin that may receive it."""
 
     origin: Origin
     header: str | None
     query: str | None
     value: Secret
-    secret: Secret  # the part of the value that is secret, without what is written around it
+    secret: Secret  # the secret part of the value, without the text around it
 
     def check(self, origin: Origin) -> None:
         """Raise `WrongOrigin` unless *origin* is this credential's own."""
@@ -36,7 +36,7 @@ class Credential:
             raise WrongOrigin(f"the credential of {self.origin.host} was not sent to {origin.host}")
 
     def target(self, target: str) -> str:
-        """The request *target* with the credential as its query parameter, replacing the caller's own."""
+        """Return the request *target* with the credential as query parameter, in place of the caller's own."""
         if self.query is None:
             return target
         path, _, query = target.partition("?")
@@ -47,12 +47,12 @@ class Credential:
 def compile_credential(
     settings: CredentialSettings, origin: Origin, folder: Path, environment: Mapping[str, str]
 ) -> Credential:
-    """A resolved credential. Raises `SettingError`."""
+    """Compile a credential and resolve its secret. Raises `SettingError`."""
     if (settings.header is None) == (settings.query is None):
-        raise SettingError("name either a header or a query parameter")
+        raise SettingError("set either `header` or `query`, not both")
     if settings.header is not None and not _HEADER.fullmatch(settings.header):
-        raise SettingError(f"{settings.header!r} is not a header's name", "header")
+        raise SettingError(f"{settings.header!r} is not a valid header name", "header")
     if settings.query is not None and not _PARAMETER.fullmatch(settings.query):
-        raise SettingError(f"{settings.query!r} is not a parameter's name", "query")
+        raise SettingError(f"{settings.query!r} is not a valid parameter name", "query")
     value, secret = resolve(settings.value, folder, environment)
     return Credential(origin, settings.header, settings.query, value, secret)

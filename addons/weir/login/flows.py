@@ -1,4 +1,4 @@
-"""How a person becomes a token: authorization code with PKCE on a loopback port, or a code typed elsewhere.
+"""Log a person in and get a token: authorization code with PKCE on a loopback port, or a code for another device.
 
 Sources: RFC 7636 (PKCE, S256 only), RFC 8252 (loopback redirect), RFC 9207 (`iss` in the response),
 RFC 8628 (device flow), RFC 8707 (`resource`).
@@ -18,16 +18,16 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from weir.auth.jws import TokenError, read_jws
 from weir.login.server import LoginError, Option, Provider, failure, post
 
-#: Seconds that a person has.
+#: Seconds to wait for the person to log in.
 PATIENCE = 300.0
 _CALLBACK = "/callback"
 _DONE = "<!doctype html><meta charset=utf-8><title>Weir</title><p>{}</p><p>You can close this window.</p>"
 
 
 def authorization_code(option: Option, provider: Provider, show: Callable[[str], None]) -> dict[str, Any]:
-    """The token response after the person agreed in a browser; *show* is given the URL to open there.
+    """Return the token response after the person agreed in a browser; *show* receives the URL to open there.
 
-    Raises `LoginError`, also after `PATIENCE`.
+    Raises `LoginError`, also after `PATIENCE` seconds.
     """
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -44,15 +44,15 @@ def authorization_code(option: Option, provider: Provider, show: Callable[[str],
             "code_challenge_method": "S256",
         }
         if "offline_access" in option.scopes:
-            query["prompt"] = "consent"  # OpenID Connect Core, 11: else there may be no refresh token
+            query["prompt"] = "consent"  # OpenID Connect Core, 11: without it, there may be no refresh token
         separator = "&" if "?" in provider.authorization else "?"
         show(f"{provider.authorization}{separator}{urlencode(query)}")
         answer = listener.wait(PATIENCE)
     if answer is None:
-        raise LoginError(f"nobody logged in within {PATIENCE / 60:.0f} minutes; run it again")
+        raise LoginError(f"no login within {PATIENCE / 60:.0f} minutes; run the command again")
     issuer = answer.get("iss")
     if issuer != provider.issuer and (issuer is not None or provider.names_itself):
-        raise LoginError("the answer came from another identity provider; nothing was sent to it")
+        raise LoginError("the answer came from another identity provider; nothing was sent to it; log in again")
     if "code" not in answer:
         raise LoginError(f"the identity provider refused: {failure(answer)}")
     form = {**_client(option), "grant_type": "authorization_code", "code": answer["code"]}
@@ -62,7 +62,7 @@ def authorization_code(option: Option, provider: Provider, show: Callable[[str],
 
 
 def device(option: Option, provider: Provider, show: Callable[[str, str], None]) -> dict[str, Any]:
-    """The token response after the person typed a code on another device; *show* is given the URL and the code.
+    """Return the token response after the person typed a code on another device; *show* receives the URL and the code.
 
     Raises `LoginError`.
     """
@@ -82,11 +82,11 @@ def device(option: Option, provider: Provider, show: Callable[[str, str], None])
         if status == 200 or error not in ("authorization_pending", "slow_down"):
             return _tokens((status, answer))
         interval += 5 if error == "slow_down" else 0
-    raise LoginError("the code was not confirmed in time; run it again")
+    raise LoginError("the code was not confirmed in time; run the command again")
 
 
 def refresh(option: Option, provider: Provider, refresh_token: str) -> dict[str, Any]:
-    """The token response for *refresh_token*. Raises `LoginError`."""
+    """Return the token response for *refresh_token*. Raises `LoginError`."""
     form = {**_client(option), "grant_type": "refresh_token", "refresh_token": refresh_token}
     status, answer = post(provider.token, form)
     if status != 200:
@@ -102,7 +102,7 @@ def _tokens(response: tuple[int, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _check_nonce(tokens: dict[str, Any], nonce: str) -> None:
-    """An ID token must be the answer to this very request (OpenID Connect Core, 3.1.3.7)."""
+    """Raise `LoginError` unless an ID token in *tokens* answers this request (OpenID Connect Core, 3.1.3.7)."""
     if "id_token" not in tokens:
         return
     try:
@@ -110,21 +110,21 @@ def _check_nonce(tokens: dict[str, Any], nonce: str) -> None:
     except TokenError as error:
         raise LoginError(f"the identity provider's ID token cannot be read: {error}") from None
     if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
-        raise LoginError("the ID token is not the answer to this login")
+        raise LoginError("the ID token does not belong to this login (its nonce differs); run the command again")
 
 
 def _client(option: Option) -> dict[str, str]:
-    """Who asks, and for what; a public client has no secret."""
+    """Return the form fields of the client and its resource. A public client has no secret."""
     return {"client_id": option.client_id, **({"resource": option.resource} if option.resource else {})}
 
 
 def seconds(value: object, otherwise: float) -> float:
-    """*value* of a response where it is a number of seconds, else *otherwise*."""
+    """Return *value* if it is a positive number of seconds, else *otherwise*."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else otherwise
 
 
-class _Listener(TCPServer):  # HTTPServer would look its own name up in the DNS
-    """Takes one answer on loopback: the one that carries our state. Anything else is refused and waited past."""
+class _Listener(TCPServer):  # HTTPServer would look up its own name in the DNS
+    """Accepts one answer on loopback: the one with our state. Refuses any other request and keeps waiting."""
 
     def __init__(self, state: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -133,11 +133,11 @@ class _Listener(TCPServer):  # HTTPServer would look its own name up in the DNS
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that the listener is bound to."""
         return int(self.server_address[1])
 
     def wait(self, patience: float) -> dict[str, str] | None:
-        """The parameters of the answer; None where none came within *patience* seconds."""
+        """Return the parameters of the answer; None if none came within *patience* seconds."""
         deadline = time.monotonic() + patience
         while self._answer is None and (left := deadline - time.monotonic()) > 0:
             self.timeout = min(left, 1.0)
@@ -145,7 +145,7 @@ class _Listener(TCPServer):  # HTTPServer would look its own name up in the DNS
         return self._answer
 
     def take(self, target: str) -> bool:
-        """Keep the answer in a request for *target*; False where it is not for us."""
+        """Store the parameters of a request for *target*. Return False if it is not the answer to this login."""
         parts = urlsplit(target)
         parameters = parse_qs(parts.query)
         given = parameters.get("state", [])
@@ -156,17 +156,17 @@ class _Listener(TCPServer):  # HTTPServer would look its own name up in the DNS
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke off is not worth a traceback."""
+        """Do not print a traceback for a connection that broke off."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = 5  # of a connection that says nothing
+    timeout = 5  # seconds until a silent connection is closed
 
     def do_GET(self) -> None:
-        """The browser, coming back."""
+        """Answer the browser that returns from the identity provider."""
         assert isinstance(self.server, _Listener)
         taken = self.server.take(self.path)
-        body = _DONE.format("Done." if taken else "This is not the answer that Weir waits for.").encode()
+        body = _DONE.format("Done." if taken else "This is not the answer to the login that is waiting.").encode()
         self.send_response(200 if taken else 400)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -175,4 +175,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the request line holds the code."""
+        """Log nothing: the request line contains the code."""

@@ -1,7 +1,7 @@
-"""What a person's machine asks over HTTP: the gateway how to log in, and its identity provider for tokens.
+"""HTTP requests of the login command: to the gateway for its login options, to the identity provider for tokens.
 
-https only, but for loopback; redirects are never followed. Every mistake is a `LoginError` whose text says
-what to do, and holds no token.
+Uses https only (http on loopback) and never follows redirects. Every error is a `LoginError`; its text states the next
+action and contains no token.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from weir.auth.provider import check_url, discovery_url
-from weir.path.documents import PROTECTED_RESOURCE, WHOAMI
+from weir.base.well_known import PROTECTED_RESOURCE, WHOAMI
 from weir.routing.model import is_loopback
 
 TIMEOUT = 15.0
@@ -20,35 +20,35 @@ _LONGEST = 200
 
 
 class LoginError(Exception):
-    """Logging in, or staying so, did not work out."""
+    """Logging in, or refreshing a login, failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to log in that a gateway offers: a public client of an issuer whose tokens it accepts."""
+    """One way to log in that a gateway offers: a public client of an issuer that the gateway trusts."""
 
     name: str
     issuer: str
     client_id: str
     scopes: tuple[str, ...]
     resource: str | None
-    token: str  # which of the tokens goes to the gateway: access_token or id_token
+    token: str  # the token that goes to the gateway: access_token or id_token
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The endpoints of an identity provider, from its discovery document; empty where it has none."""
+    """The endpoints of an identity provider, from its discovery document; empty strings for missing ones."""
 
     issuer: str
     authorization: str
     token: str
     device: str
     revocation: str
-    names_itself: bool  # RFC 9207: responses carry `iss`
+    names_itself: bool  # responses carry `iss` (RFC 9207)
 
 
 def gateway_url(text: str) -> str:
-    """*text* as a gateway's URL, without a slash at its end. Raises `LoginError`."""
+    """Return *text* as a gateway's URL without a trailing slash. Raises `LoginError`."""
     url = text.rstrip("/")
     try:
         check_url(url)
@@ -58,29 +58,29 @@ def gateway_url(text: str) -> str:
 
 
 def options(gateway: str) -> list[Option]:
-    """The ways to log in that the gateway at *gateway* offers (RFC 9728). Raises `LoginError`."""
+    """Return the ways to log in that the gateway at *gateway* offers (RFC 9728). Raises `LoginError`."""
     parts = urlsplit(gateway)
     document = _get(f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE}{parts.path}")
     if document.get("resource") != gateway:
-        raise LoginError(f"the gateway calls itself {_shown(document.get('resource'))}; log in with that URL")
+        raise LoginError(f"the gateway's own URL is {_shown(document.get('resource'))}; log in with that URL")
     try:
         found = msgspec.convert(document.get("weir_login", []), list[Option])
     except msgspec.ValidationError:
-        raise LoginError("the gateway's metadata cannot be read; is it a Weir of this version?") from None
+        raise LoginError("the gateway's metadata cannot be read; check that it runs this version of Weir") from None
     if not found:
-        raise LoginError("the gateway names no way to log in; its operator adds `login:` to an issuer in gateway.yaml")
+        raise LoginError("the gateway offers no login; its operator must add `login:` to an issuer in gateway.yaml")
     return found
 
 
 def provider(issuer: str) -> Provider:
-    """The endpoints of *issuer* (OpenID Connect Discovery). Raises `LoginError`."""
+    """Return the endpoints of *issuer* (OpenID Connect Discovery). Raises `LoginError`."""
     try:
         check_url(issuer)
     except ValueError:
-        raise LoginError(f"the gateway names an identity provider that is not https: {_shown(issuer)}") from None
+        raise LoginError(f"the gateway's identity provider has no https URL: {_shown(issuer)}") from None
     document = _get(discovery_url(issuer))
     if document.get("issuer") != issuer:
-        raise LoginError(f"the discovery document of {issuer} is another issuer's")
+        raise LoginError(f"the discovery document of {issuer} belongs to another issuer")
     endpoints = {}
     for name in ("authorization", "token", "device_authorization", "revocation"):
         url = document.get(f"{name}_endpoint", "")
@@ -95,13 +95,13 @@ def provider(issuer: str) -> Provider:
 
 
 def whoami(gateway: str, token: str) -> dict[str, Any]:
-    """Who the gateway takes the holder of *token* for. Raises `LoginError`."""
+    """Return the gateway's answer about the principal of *token*. Raises `LoginError`."""
     parts = urlsplit(gateway)
     return _get(f"{parts.scheme}://{parts.netloc}{WHOAMI}", {"Authorization": f"Bearer {token}"})
 
 
 def post(url: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    """The status and JSON answer to *form*. Raises `LoginError` where there is none."""
+    """Send *form* and return the status and the JSON answer. Raises `LoginError` if none exists."""
     try:
         with client_of(url) as client:
             response = client.post(url, data=form, headers={"Accept": "application/json"})
@@ -111,8 +111,8 @@ def post(url: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
 
 
 def failure(answer: dict[str, Any]) -> str:
-    """What an OAuth error response says, made safe to print."""
-    said = f"{answer.get('error', 'it answered without a reason')}"
+    """Return the error of an OAuth response, made safe to print."""
+    said = f"{answer.get('error', 'it gave no reason')}"
     description = answer.get("error_description")
     return _shown(f"{said}: {description}" if description else said)
 
@@ -132,9 +132,9 @@ def _get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 def client_of(url: str, timeout: float = TIMEOUT) -> httpx.Client:
-    """A client that sends tokens to *url*; *timeout* is in seconds.
+    """Return an HTTP client that sends tokens to *url*; *timeout* is in seconds.
 
-    On loopback it ignores HTTP_PROXY and its like: a proxy would read the token, and has another loopback.
+    On loopback it ignores HTTP_PROXY and similar variables: a proxy could read the token, and its loopback is another.
     """
     direct = dict.fromkeys(("http://", "https://", "all://")) if is_loopback(urlsplit(url).hostname or "") else None
     return httpx.Client(timeout=timeout, follow_redirects=False, mounts=direct)
@@ -150,7 +150,7 @@ def _object(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise LoginError(f"{response.url} answered {response.status_code} and no JSON object; is the URL right?")
+        raise LoginError(f"{response.url} answered {response.status_code} without a JSON object; check the URL")
     return document
 
 

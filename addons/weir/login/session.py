@@ -1,4 +1,4 @@
-"""The token that a command needs now: the login's, refreshed where it is about to expire."""
+"""Provide the token for a command: the token of the login, refreshed shortly before it expires."""
 
 import os
 import time
@@ -9,37 +9,37 @@ from weir.login import flows, server, store
 from weir.login.server import LoginError, Option
 from weir.login.store import Login
 
-#: Seconds before its end at which a token is refreshed.
+#: Seconds before its expiry at which a token is refreshed.
 EARLY = 60.0
 
 
 def which(gateway: str) -> str:
-    """The gateway that is meant: *gateway*, else WEIR_URL, else that of the latest login. Raises `LoginError`."""
+    """Return the URL of *gateway*, else of WEIR_URL, else of the latest login. Raises `LoginError`."""
     given = gateway or os.environ.get("WEIR_URL", "")
     if given:
         return server.gateway_url(given)
     known = store.gateways()
     if not known:
         if os.environ.get("WEIR_TOKEN"):
-            raise LoginError("WEIR_TOKEN is set, but at which gateway? Set WEIR_URL too, or name it")
+            raise LoginError("WEIR_TOKEN is set, but no gateway; set WEIR_URL too, or give the gateway's URL")
         raise LoginError("not logged in; run: weir login https://your-gateway")
     return known[-1]
 
 
 def login_from(gateway: str, option: Option, tokens: dict[str, Any], refresh_token: str = "") -> Login:
-    """The login that a token response makes. Raises `LoginError` where it lacks the token that the gateway wants."""
+    """Build the login from a token response. Raises `LoginError` if it lacks the token that the gateway requires."""
     token = tokens.get(option.token)
     if not isinstance(token, str):
-        raise LoginError(f"the identity provider gave no {option.token}, which the gateway wants")
+        raise LoginError(f"the identity provider gave no {option.token}, which the gateway requires")
     refreshed = tokens.get("refresh_token")
     kept = refreshed if isinstance(refreshed, str) else refresh_token
     return Login(gateway, option, token, _expires(token, tokens), kept)
 
 
 def token(gateway: str) -> str:
-    """A token for *gateway* that is good for `EARLY` seconds at least. Raises `LoginError`.
+    """Return a token for *gateway* that is valid for at least `EARLY` seconds. Raises `LoginError`.
 
-    ``WEIR_TOKEN`` comes before any login. Where ``WEIR_URL`` stands beside it, it is for that gateway and no other.
+    ``WEIR_TOKEN`` takes precedence over any login. If ``WEIR_URL`` is set too, the token is for that gateway only.
     """
     if given := os.environ.get("WEIR_TOKEN", ""):
         issued_for = os.environ.get("WEIR_URL", "")
@@ -67,7 +67,7 @@ def token(gateway: str) -> str:
 
 
 def _expires(token: str, tokens: dict[str, Any]) -> float:
-    """When *token* ends: as it says itself, else as the response says of the access token, else in five minutes."""
+    """Return when *token* expires: by its own claim, else by the response's `expires_in`, else in five minutes."""
     try:
         expires = read_jws(token).claims.get("exp")
     except TokenError:

@@ -1,8 +1,7 @@
-"""Logins on a person's machine: one per gateway, in ``logins.json`` in WEIR_HOME (0600).
+"""Store logins on a person's machine: one per gateway, in ``logins.json`` in WEIR_HOME (mode 0600).
 
-Where the ``keyring`` package is installed and the system has a keyring, the refresh token is kept there
-instead. A lock file makes refreshing exclusive: providers that rotate refresh tokens end a login in which
-one is used twice.
+If the package ``keyring`` is installed and the system has a keyring, the refresh token is stored there instead. A lock
+file makes refreshing exclusive, because providers that rotate refresh tokens end a login if one is used twice.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ _SERVICE = "weir"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One login. ``expires`` is Unix time in seconds; ``refresh_token`` is empty where there is none."""
+    """One login. ``expires`` is Unix time in seconds; ``refresh_token`` is empty if none exists."""
 
     gateway: str
     option: Option
@@ -36,7 +35,7 @@ class Login:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Nobody else reads and writes logins within the block; waits for its turn."""
+    """Lock the logins against other processes within the block. Waits for the lock."""
     descriptor = os.open(home() / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -46,12 +45,12 @@ def locked() -> Iterator[None]:
 
 
 def gateways() -> list[str]:
-    """The gateways that there is a login for, the latest last."""
+    """Return the gateways with a login, latest login last."""
     return list(_read())
 
 
 def load(gateway: str) -> Login | None:
-    """The login at *gateway*."""
+    """Return the login at *gateway*, or None."""
     entry = _read().get(gateway)
     if entry is None:
         return None
@@ -59,7 +58,7 @@ def load(gateway: str) -> Login | None:
         option = Option(**{**entry["option"], "scopes": tuple(entry["option"]["scopes"])})
         login = Login(**{**entry, "option": option})
     except (KeyError, TypeError):
-        raise HomeError(f"{home() / _FILE}: not as this version writes it; remove it and log in again") from None
+        raise HomeError(f"{home() / _FILE}: unknown format; remove the file and log in again") from None
     if login.in_keyring:
         keyring = _keyring()
         stored = keyring.get_password(_SERVICE, gateway) if keyring is not None else None
@@ -68,13 +67,13 @@ def load(gateway: str) -> Login | None:
 
 
 def save(login: Login) -> None:
-    """Keep *login*, in place of an earlier one at its gateway. To be called within `locked`."""
+    """Store *login* and replace an earlier one at its gateway. Call this within `locked`."""
     entries = _read()
     entries.pop(login.gateway, None)
     in_keyring = False
     keyring = _keyring() if login.refresh_token else None
     if keyring is not None:
-        with contextlib.suppress(Exception):  # a keyring that is locked or full: the file does it
+        with contextlib.suppress(Exception):  # if the keyring is locked or full, the file holds the token
             keyring.set_password(_SERVICE, login.gateway, login.refresh_token)
             in_keyring = True
     kept = {**_fields(login), "in_keyring": in_keyring, "refresh_token": "" if in_keyring else login.refresh_token}
@@ -83,7 +82,7 @@ def save(login: Login) -> None:
 
 
 def forget(gateway: str) -> None:
-    """Remove the login at *gateway*, wherever it is kept. To be called within `locked`."""
+    """Remove the login at *gateway* from the file and the keyring. Call this within `locked`."""
     entries = _read()
     entry = entries.pop(gateway, None)
     if entry and entry.get("in_keyring") and (keyring := _keyring()) is not None:
@@ -100,14 +99,14 @@ def _read() -> dict[str, Any]:
     path = home() / _FILE
     try:
         if path.stat().st_mode & 0o077:
-            raise HomeError(f"{path}: readable by others; run: chmod 600 {path}")
+            raise HomeError(f"{path}: other users can read it; run: chmod 600 {path}")
         entries = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError:
         entries = None
     if not isinstance(entries, dict):
-        raise HomeError(f"{path}: not as this version writes it; remove it and log in again")
+        raise HomeError(f"{path}: unknown format; remove the file and log in again")
     return entries
 
 
@@ -122,9 +121,9 @@ def _write(entries: dict[str, Any]) -> None:
 
 
 def _keyring() -> Any:
-    """The system's keyring, or None where there is none that keeps anything."""
+    """Return the system's keyring, or None if it has none that stores secrets."""
     try:
-        import keyring  # noqa: PLC0415  # an extra; and slow to import
+        import keyring  # noqa: PLC0415  # an extra, and slow to import
         from keyring.backends import fail, null  # noqa: PLC0415
     except ImportError:
         return None

@@ -1,4 +1,4 @@
-"""Which form a body has, and how a body of each is masked."""
+"""Find the form of a body, and mask a body of each form."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from weir.masking.streams import EventMasker, LineMasker, PieceMasker, PlainMask
 from weir.masking.walk import MaskingError, Report
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
-#: Media types that are text and are looked into as such.
+#: Text media types that are searched for values.
 _TEXT = re.compile(
     r"text/[a-z0-9.+-]+|application/(?:[a-z0-9.+-]+\+)?(?:xml|javascript|yaml|x-yaml|graphql|toml|sql|problem\+xml)|image/svg\+xml"
 )
@@ -23,12 +23,12 @@ _CHARSETS = {
 
 
 class UnknownForm(Exception):
-    """A body whose values cannot be told apart. The text says what it is, without quoting it."""
+    """The values in a body cannot be separated. The message describes the body without quoting it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """``json`` with its document, ``lines`` with those of its lines, ``events``, ``text`` or ``form`` in a charset."""
+    """The form of a body, with its parsed *document* (``json``, ``lines``) or its *charset* (``text``, ``form``)."""
 
     name: Literal["json", "lines", "events", "text", "form"]
     document: Any = None
@@ -36,21 +36,21 @@ class Form:
 
 
 def media_and_charset(content_type: str) -> tuple[str, str]:
-    """The media type of a Content-Type, and Python's name for its charset. Raises `UnknownForm`."""
+    """Return the media type of a Content-Type, and Python's name for its charset. Raises `UnknownForm`."""
     media, *parameters = content_type.lower().split(";")
     named = [
         part.partition("=")[2].strip().strip('"') for part in parameters if part.partition("=")[0].strip() == "charset"
     ]
     charset = _CHARSETS.get(named[0] if named else "")
     if charset is None or len(named) > 1:
-        raise UnknownForm("text in a charset that is not read")
+        raise UnknownForm("text in a charset that is not supported")
     return media.strip(), charset
 
 
 def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
-    """The form of *body*, whose JSON *document* is known if it is JSON. Raises `UnknownForm`.
+    """Return the form of *body*. *document* is its parsed JSON, or None. Raises `UnknownForm`.
 
-    What looks like JSON is JSON, whatever it says it is: clients sniff.
+    A body that looks like JSON is treated as JSON, with any Content-Type, because clients sniff.
     """
     if document is not None:
         return _of_json(view, document)
@@ -70,7 +70,7 @@ def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
     if media == "application/json" or media.endswith("+json"):
         raise UnknownForm("it is not unambiguous JSON")
     if view.named:
-        raise UnknownForm("it is not JSON, in which fields have names")
+        raise UnknownForm("masks name fields, but it is not JSON")
     if media == "application/x-www-form-urlencoded":
         return Form("form", charset=charset)
     if _TEXT.fullmatch(media):
@@ -80,14 +80,14 @@ def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
 
 def _of_json(view: View, document: Any) -> Form:
     if view.named and not isinstance(document, dict | list):
-        raise UnknownForm("a value without fields")
+        raise UnknownForm("masks name fields, but it is a JSON value without fields")
     return Form("json", document)
 
 
 def mask_body(view: View, form: Form, body: bytes, report: Report, framing: Framing = UNKNOWN_FRAMING) -> bytes:
-    """*body*, masked; the same object where nothing is found. Raises `MaskingError`.
+    """Mask *body*. Return the same object if nothing changes. Raises `MaskingError`.
 
-    *framing* says how the documents of a stream belong together.
+    *framing* describes how the documents of a stream belong together.
     """
     if not view or not body:
         return body
@@ -108,7 +108,7 @@ def mask_body(view: View, form: Form, body: bytes, report: Report, framing: Fram
 
 
 def piece_masker(view: View, content_type: str, report: Report, framing: Framing) -> PieceMasker | None:
-    """What masks a body of *content_type* while it comes; None for what has to be looked at whole."""
+    """Return the masker that streams a body of *content_type*; None if the body must be buffered."""
     try:
         media, charset = media_and_charset(content_type)
     except UnknownForm:
@@ -123,5 +123,5 @@ def piece_masker(view: View, content_type: str, report: Report, framing: Framing
 
 
 def is_lines(content_type: str, media: str) -> bool:
-    """Whether it is newline-delimited JSON by name."""
+    """True if the type names newline-delimited JSON."""
     return media in _LINES or ("ndjson" in media and is_ndjson(content_type))

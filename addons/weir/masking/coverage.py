@@ -1,6 +1,6 @@
-"""What masks left: recordings read again with every detector, and what a body looks like before and after.
+"""Search recordings for values that masks have left, and compare a body before and after masking.
 
-Masked field coverage is the share of all values recognised in recordings, masked or not, that are masked there.
+Masked field coverage is the share of masked values among all values recognised in recordings.
 """
 
 from collections import Counter
@@ -25,25 +25,25 @@ _ABSENT = object()
 
 
 def every_detector(own: Mapping[str, tuple[Detector, ...]], keys: Iterable[bytes] = ()) -> View:
-    """A view in which everything that can be recognised is redacted; tokens under *keys* count as masked."""
+    """Return a view that redacts every recognisable value; tokens under *keys* count as masked."""
     everything = MaskSettings.model_validate({"detect": ["all"], "with": "redact"})
     return compile_masks([everything], Tokens(tuple(keys)), own=own).record("response")
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Values of one kind that stand unmasked in one place of one recorded flow."""
+    """The number of unmasked values of one kind in one part of one recorded flow."""
 
     request_id: str
     connection: str
-    part: str  # request body, request target, request headers; the same of the response
+    part: str  # "request body", "request target", "request headers"; likewise for the response
     kind: str
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A part of a recorded flow that could not be looked at, and why."""
+    """A part of a recorded flow that could not be searched, and the reason."""
 
     request_id: str
     connection: str
@@ -52,12 +52,12 @@ class Unread:
 
 
 def segments(recordings: Path) -> list[Path]:
-    """Every flow file below *recordings*, the oldest first."""
+    """Return every flow file below *recordings*, the oldest first."""
     return sorted((recordings / "segments").glob("*/*/*.mitm"), key=lambda path: path.name)
 
 
 def scan(path: Path, view: View) -> Iterator[Left | Unread]:
-    """What is left in the flows of one file; a torn tail ends it, as in every reader."""
+    """Yield the unmasked values in the flows of one file. An incomplete last flow ends the scan, as in every reader."""
     connection = path.parts[-3]
     with path.open("rb") as file:
         try:
@@ -106,7 +106,7 @@ def _left(flow: HTTPFlow, connection: str, part: str, report: Report) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """One place that a mask changed: as JSON or text before and after; None where it is gone."""
+    """One place that a mask changed: its JSON or text before and after; *after* is None if the place was removed."""
 
     rule: str
     place: str
@@ -116,7 +116,7 @@ class Acted:
 
 
 def tried(masks: Iterable[Mask], view: View, body: bytes, content_type: str) -> Iterator[Acted]:
-    """What each of *masks* does by itself to *body*. Raises `UnknownForm` and `MaskingError`."""
+    """Yield the changes that each of *masks* makes to *body* when alone. Raises `UnknownForm`, `MaskingError`."""
     document = _document(body, content_type)
     for mask in masks:
         alone = view.only(mask)
@@ -139,7 +139,7 @@ def tried(masks: Iterable[Mask], view: View, body: bytes, content_type: str) -> 
 
 
 def _document(body: bytes, content_type: str) -> Any:
-    """The parsed *body*; `_ABSENT` where it is no JSON."""
+    """Return the parsed *body*, or `_ABSENT` if it is not JSON."""
     try:
         return parse_lines(body) if is_lines(content_type, content_type) else parse(body)
     except ContentError:
@@ -147,7 +147,7 @@ def _document(body: bytes, content_type: str) -> Any:
 
 
 def differences(old: Any, new: Any, place: str = "$") -> Iterator[tuple[str, Any, Any]]:
-    """Every place at which a document and its masked form differ."""
+    """Yield each place where a document and its masked form differ: (path, old, new)."""
     if isinstance(old, dict) and isinstance(new, dict):
         if len(old) != len(new):  # members were dropped
             pairs = [(name, value, name, new.get(name, _ABSENT)) for name, value in old.items()]

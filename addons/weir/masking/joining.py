@@ -1,136 +1,54 @@
-"""Texts that come in pieces, in one document after another, whatever the members are called that they stand in.
+"""Mask texts that arrive in pieces, in one document after another, whatever the names of the members that hold them.
 
-A stream is a sequence of units: events, lines or messages. Each string in a unit is a leaf. A leaf may be a text of its
-own, or a piece of a text that leaves of other units go on with. What it is, only the service knows, so every leaf is
-read in several ways: alone, and joined with its neighbours in some readings. A value that any reading finds is masked.
+A stream is a sequence of units: events, lines or messages. Each string in a unit is a leaf. A leaf may be a complete
+text, or a piece of a text that continues in leaves of other units. Only the service knows which, so every leaf is read
+in several ways: alone, and joined with its neighbours in some readings. A value that any reading finds is masked.
 
-A unit is held, whole, while one of its leaves has a part that may still become a value in some reading. It is passed on
-with the bytes that it came with, unless a value stands in it. Of a value that several leaves share, the mask stands in
-the leaf where the value begins; the parts in the others are removed.
+A unit is held, whole, while a part of one of its leaves may still become a value in some reading. It is passed on with
+its original bytes, unless it contains a value. If several leaves share a value, the mask is written in the leaf where
+the value begins; the parts in the other leaves are removed.
 
-The readings of a leaf are:
-
-- the text that the profile declares at its place, and then no other;
-- all leaves at the same path;
-- of these, the leaves that have the same values beside them (an ``index``, an ``id``), for each member that tells
-  leaves apart, and for all such members together;
-- where a path takes another path's place from one unit to the next, the leaves of both.
-
-A reading releases leaves early where its strings are evidently no text: names and identifiers that recur, or a reading
-that has not gone on for many units. If it does go on, and a value has begun in what was passed on, the stream is cut.
+`Documents` is the queue of units; `Readings` decides which leaves are read together.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-import msgspec
-
-from weir.base.content import ContentError, encode, parse_answer
+from weir.base.content import encode, parse_answer
 from weir.masking.detectors.engine import DetectorError
-from weir.masking.leaves import Collector, Keys, Place
 from weir.masking.masker import mask_json, mask_line
-from weir.masking.masks import Mask, View
-from weir.masking.neighbours import MOST_TEXTS, AtPath, Pair
+from weir.masking.masks import View
+from weir.masking.readings import Readings
 from weir.masking.spelling import Change
-from weir.masking.units import (
-    NAME,
-    PATIENCE,
-    REMEDY,
-    Frame,
-    Leaf,
-    Path,
-    Reading,
-    Siblings,
-    Told,
-    Unit,
-    begins,
-    between,
-    ends,
-)
-from weir.masking.walk import Joined, Known, MaskingError, Part, Report, Value, applied, changes_of, words_of
-from weir.masking.window import Window
-from weir.profiles.framing import UNKNOWN_FRAMING, Framing, Identity, Text
+from weir.masking.units import REMEDY, Frame, Unit, between
+from weir.masking.walk import Joined, Known, MaskingError, Part, Report, applied, changes_of
+from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
-#: Bytes of one unit, and of those that are held; units that are held for one value.
+#: Maximum bytes of one unit, and of all held units; maximum number of held units.
 LARGEST_EVENT = 8 << 20
 MOST_UNITS = 512
-#: Paths that are told apart. Leaves at others are read as if they were at one path.
-_MOST_PATHS = 256
-#: Leaves at one path in one unit that are read in groups as well.
-_MOST_BESIDE = 32
-#: Pairs of paths that are read together; paths that may go on with a text, and that a text may come from.
-_MOST_PAIRS = 64
-_MOST_NEW = 12
-_MOST_LEFT = 10
-#: Leaves of a path with which a pair begins.
-_SEEDS = 24
-#: Units in which no path has taken another's place after which a pair holds nothing.
-_MOVED = 2
-#: Units that differ only in a piece of one text, which services send one after another.
-_MOST_FRAMES = 4
-
-
-class _Together:
-    """Texts that one declaration tells apart, read as one: a service may name one otherwise in each unit, or not."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._seen: dict[Any, int] = {}  # of each text, how many leaves it has had
-        self._recent: deque[Leaf] = deque(maxlen=_SEEDS)
-        self.reading: Reading | None = None
-
-    def note(self, leaf: Leaf) -> list[Leaf]:
-        """Note one *leaf* more. Returns those before it."""
-        before = list(self._recent)
-        self._recent.append(leaf)
-        if leaf.siblings in self._seen or len(self._seen) < MOST_TEXTS:
-            self._seen[leaf.siblings] = self._seen.get(leaf.siblings, 0) + 1
-        return before
-
-    @property
-    def several(self) -> bool:
-        """Whether there have been leaves of several texts."""
-        return len(self._seen) > 1
-
-    def accepts(self, value: Value, told: Told) -> bool:
-        """Whether *value* counts. Texts that have had several leaves share none that one of them has alone."""
-        (first, before), (last, after) = told[0], told[-1]
-        if first.siblings == last.siblings or max(self._seen.values()) == 1:
-            return True
-        return not begins(self._view, value.kind, before) and not ends(self._view, value.kind, after)
 
 
 class Documents[T]:
-    """The units of one stream, those that are held and those that may be passed on. `T` is what is passed on."""
+    """The units of one stream: those that are held and those that may be passed on. `T` is the type passed on."""
 
     def __init__(self, view: View, report: Report, framing: Framing = UNKNOWN_FRAMING, *, lines: bool = False) -> None:
         self._view = view
         self._report = report
-        self._framing = framing
         self._mask = mask_line if lines else mask_json
         self._units: deque[Unit] = deque()
         self._size = 0  # bytes of these
-        self._number = 0
-        self._declared: dict[tuple[int, Identity], Reading] = {}
-        self._paths: dict[Path, AtPath] = {}
-        self._pairs: list[Pair] = []
-        self._seen: dict[Path, int] = {}  # by path: the last unit with a new leaf
-        self._before: set[Path] = set()  # the paths of the last unit
-        self._holding: set[Reading] = set()
-        self._together: dict[int, _Together] = {}  # of declared texts with the same number
-        self._frames: list[Frame] = []  # the last ones, the latest first
-        self._joins = framing.mode != "records"
-        self.reads_text = False  # all units so far were text, and no JSON
+        self._readings = Readings(view, framing)
+        self.reads_text = False  # all units so far were text, not JSON
 
     def add(self, body: bytes, written: Callable[[bytes | None], T], event: str = "") -> None:
-        """Take a unit whose data is the JSON text *body*; *event* is its name.
+        """Take a unit with the JSON text *body* as its data; *event* is its name.
 
-        Raises `MaskingError`, and `ContentError` where *body* is not unambiguous JSON.
+        Raises `MaskingError`, and `ContentError` if *body* is not unambiguous JSON.
         """
-        self._number += 1
-        unit = self._framed(body, written, event)
+        self._readings.number += 1
+        unit = self._readings.framed(body, written, event)
         if unit is None:
             unit = Unit(body, written)
             unit.document = parse_answer(body)
@@ -138,51 +56,45 @@ class Documents[T]:
             if type(unit.document) is str:
                 unit.body, unit.document, unit.wrapped = b"[%s]" % body, [unit.document], True
             if self._view.recognises:
-                self._read(unit, unit.document, event)
+                self._readings.read(unit, unit.document, event)
         self._take(unit)
 
     def add_like_before(self, body: bytes, before: bytes, after: bytes) -> bool:
-        """Take a unit that is *before*, a JSON text and *after*, if it is like one before. Returns whether it is."""
-        self._number += 1
-        unit = self._framed(body, partial(between, before, body, after), "")
+        """Take the unit *before* + *body* + *after* if it matches a frame. Return False if it does not."""
+        self._readings.number += 1
+        unit = self._readings.framed(body, partial(between, before, body, after), "")
         if unit is None:
-            self._number -= 1
+            self._readings.number -= 1
             return False
         self._take(unit)
         return True
 
     def add_text(self, text: str, written: Callable[[bytes | None], T], event: str = "") -> None:
-        """Take a unit whose data is *text*, which is no JSON."""
-        self._number += 1
-        self.reads_text = self.reads_text or self._number == 1
+        """Take a unit with *text*, which is not JSON, as its data."""
+        self._readings.number += 1
+        self.reads_text = self.reads_text or self._readings.number == 1
         unit = Unit(text.encode(), written)
         unit.document = text
         if self._view.recognises and text:
-            leaf = Leaf(unit, None, None, text, (((-1, "event"), event),))
-            unit.leaves = (leaf,)
-            if self._joins:
-                self._feed({(): [leaf]}, {(): ("", self._view.strategy_of)})
+            self._readings.read_text(unit, text, event)
         self._take(unit)
 
     def add_other(self, passed: T) -> None:
-        """Take what has no text in it. It keeps its place."""
-        self._number += 1
+        """Take a unit without text. It keeps its position in the stream."""
+        self._readings.number += 1
         self._take(Unit(b"", lambda _: passed))
 
     def _take(self, unit: Unit) -> None:
-        units, number = self._units, self._number
+        units = self._units
         units.append(unit)
         self._size += len(unit.body)
-        over = [reading for reading in self._holding if not reading.holds or number - reading.number > reading.patience]
-        for reading in over:
-            reading.settle()
-            self._holding.discard(reading)
+        self._readings.release()
         if (len(units) > MOST_UNITS or self._size > LARGEST_EVENT + len(unit.body)) and units[0].holds:
-            paths = [reading.path for reading in self._holding if reading.holds_unit(units[0])]
-            raise MaskingError(f"{len(units)} documents are held for what may become a value in {paths[0]}; {REMEDY}")
+            path = self._readings.holder(units[0]).path
+            raise MaskingError(f"{len(units)} documents are held for a possible value in {path}; {REMEDY}")
 
     def ready(self) -> list[T]:
-        """The units that may be passed on now, in order."""
+        """Return the units that may be passed on now, in order."""
         out = []
         units = self._units
         while units and not units[0].holds:
@@ -197,293 +109,29 @@ class Documents[T]:
         return out
 
     def settle(self) -> None:
-        """Hold nothing: the service says that all texts have ended, or that for now nothing more comes."""
-        for reading in list(self._holding):
-            reading.settle()
-        self._holding.clear()
+        """Release everything: the service signals that all texts have ended, or that no more data comes for now."""
+        self._readings.settle()
 
     def end(self) -> list[T]:
-        """All that is held."""
+        """Release and return all remaining units."""
         self.settle()
         return self.ready()
 
     @property
     def holds(self) -> bool:
-        """Whether any unit is held."""
+        """True if any unit is held."""
         return bool(self._units) and self._units[0].holds > 0
 
     def idle(self, *, long: bool = False) -> None:
-        """Hold less, as nothing has come for a while, or for a *long* one.
+        """Hold less after a silence, or a *long* one.
 
-        After a while, only texts are held that have gone on already; after a long one, nothing is. With the framing
-        ``pieces``, all is held until more comes.
+        After a short silence, only texts that already have several pieces are held; after a long one, nothing is. With
+        the framing ``pieces``, everything is held until more data comes.
         """
-        if self._framing.mode != "pieces":
-            for reading in [r for r in self._holding if long or (not r.exact and r.fed < 2)]:
-                reading.settle()
-                reading.fed = 0  # what comes after silence most often is no piece of what was before
-            self._holding = {reading for reading in self._holding if reading.holds}
-
-    # What is read.
-
-    def _read(self, unit: Unit, document: Any, event: str) -> None:
-        named = self._named(document)
-        taken: set[tuple[int, Any]] = set()
-        ended: list[tuple[int, Identity]] = []
-        exact: list[Leaf] = []
-        unit.exact = exact
-        for number, text in enumerate(self._framing.texts):
-            for place in text.places(document):
-                if place.over:
-                    ended.append((number, place.identity))
-                slot = (id(place.container), place.key)
-                if place.container is None or slot in taken:
-                    continue
-                taken.add(slot)
-                strategies = named.get(slot, self._view.strategy_of)
-                if strategies is None or not strategies:
-                    continue
-                leaf = Leaf(unit, place.container, place.key, place.text, place.identity)
-                exact.append(leaf)
-                if place.text:
-                    reading = self._declared_reading(number, text, place.identity, str(place.key), strategies)
-                    reading.feed_piece(leaf, self._number)
-                    self._read_together(number, leaf, reading.path, strategies)
-        for number, identity in ended:
-            for key, reading in self._declared.items():
-                if key[0] == number and self._framing.texts[number].ends(identity, key[1]):
-                    reading.settle()
-            if (together := self._together.get(number)) is not None and together.reading is not None:
-                together.reading.settle()
-        self._holding.update(r for r in self._declared.values() if r.holds)
-        if self._joins:
-            for path in self._framing.records:
-                taken.update((id(container), key) for container, key in path.slots(document))
-            found: dict[Path, list[Leaf]] = {}
-            keys: Keys = {}
-            siblings: Siblings = (((-1, "event"), event),) if event else ()
-            collect = Collector(unit, named, taken, found, keys, self._paths)
-            if type(document) is dict or type(document) is list:
-                collect.value(document, Place((), siblings, "", "", self._view.strategy_of))
-            if found:
-                self._feed(found, keys)
-        self._remember(unit, event)
-
-    def _declared_reading(
-        self, number: int, text: Text, identity: Identity, name: str, strategies: dict[str, Mask]
-    ) -> Reading:
-        reading = self._declared.get((number, identity))
-        if reading is None:
-            if len(self._declared) >= MOST_TEXTS:
-                over = next((key for key, r in self._declared.items() if not r.holds), None)
-                if over is None:
-                    raise MaskingError("more texts are told at once than may be")
-                del self._declared[over]
-            path = "$" + "".join("[*]" if step is None else f".{step}" for step in text.ways[0])
-            window = Window(self._view, words_of(name), strategies)
-            reading = self._declared[number, identity] = Reading(window, path, exact=True, patience=PATIENCE)
-        return reading
-
-    def _read_together(self, number: int, leaf: Leaf, path: str, strategies: dict[str, Mask]) -> None:
-        """Read a *leaf* of a declared text with those of the others there, in case what tells them apart does not."""
-        together = self._together.get(number)
-        if together is None:
-            together = self._together[number] = _Together(self._view)
-        seeds = together.note(leaf)
-        if together.reading is None and together.several:
-            reading = Reading(Window(self._view, "", strategies), path, exact=True, patience=PATIENCE)
-            reading.accepts = together.accepts
-            reading.seed(seeds, self._number)
-            together.reading = reading
-            self._frames.clear()
-        if together.reading is not None:
-            together.reading.feed_piece(leaf, self._number)
-            self._holding.add(together.reading)
-
-    def _named(self, document: Any) -> dict[tuple[int, Any], dict[str, Mask] | None]:
-        """For places that masks name: what is looked for there; None where all of it is replaced."""
-        if not self._view.named:
-            return {}
-        found: dict[tuple[int, Any], dict[str, Mask] | None] = {}
-        for number, container, key in self._view.slots(document):
-            mask, _ = self._view.named[number]
-            known = found.get((id(container), key), self._view.strategy_of)
-            found[id(container), key] = None if known is None or not mask.kinds else known | self._view.within[number]
-        return found
-
-    def _feed(self, found: dict[Path, list[Leaf]], keys: Keys) -> None:
-        """Read the leaves of one unit, by their paths, in all ways."""
-        work: dict[Reading, list[Leaf]] = {}
-        new: list[Path] = []
-        same: set[Path] = set()
-        for path, leaves in found.items():
-            at = self._paths.get(path) or self._at(path, *keys[path])
-            changed = False
-            for leaf in leaves:
-                changed = at.note(leaf.siblings) or changed
-            if changed and at.regroup(self._number):
-                self._frames.clear()
-            if len(leaves) > _MOST_BESIDE:
-                work[at.whole] = leaves
-            else:
-                for leaf in leaves:
-                    for reading in at.readings(leaf, self._number):
-                        work.setdefault(reading, []).append(leaf)
-            if changed:
-                self._holding.update(at.groups.values())
-            if not at.recent or at.recent[-1].text != leaves[-1].text:
-                new.append(path)
-            elif len(leaves[-1].text) >= NAME:
-                same.add(path)
-            at.remember(leaves)
-        self._move(found, new)
-        for pair in list(self._pairs):
-            here = [path for path in found if path in pair.paths]
-            if len(here) > 1 or not same.isdisjoint(pair.paths):  # neither goes on with the other
-                pair.reading.settle()
-                self._pairs.remove(pair)
-            elif here:
-                pair.reads(here[0])
-                work[pair.reading] = found[here[0]]
-        for reading, leaves in work.items():
-            reading.feed(leaves, self._number)
-            if reading.holds:
-                self._holding.add(reading)
-        for pair in [p for p in self._pairs if p.stayed > 2]:
-            pair.reading.settle()
-            self._pairs.remove(pair)
-
-    def _at(self, path: Path, key: str, strategies: dict[str, Mask]) -> AtPath:
-        if len(self._paths) >= _MOST_PATHS:
-            path = ("*",)
-            if path in self._paths:
-                return self._paths[path]
-        at = self._paths[path] = AtPath(self._view, path, key, strategies)
-        return at
-
-    def _move(self, found: dict[Path, list[Leaf]], new: list[Path]) -> None:
-        """Read paths as one where one has taken another's place."""
-        left = [path for path, number in self._seen.items() if path not in found and self._number - number <= PATIENCE]
-        if left:
-            left.sort(key=lambda path: -self._seen[path])
-            for path in new[-_MOST_NEW:]:
-                # One that was there in the last unit takes the place only of what has left since.
-                last = self._number - 2 if path in self._before else self._seen.get(path, 0)
-                for before in [p for p in left[:_MOST_LEFT] if self._seen[p] > last]:
-                    self._pair(before, path)
-        for path in new:
-            self._seen.pop(path, None)
-            self._seen[path] = self._number
-        while len(self._seen) > _MOST_PATHS:
-            del self._seen[next(iter(self._seen))]
-        self._before = set(found)
-
-    def _pair(self, before: Path, path: Path) -> None:
-        if any(path in pair.paths and pair.last == before for pair in self._pairs):
-            return
-        self._frames.clear()
-        for pair in self._pairs:
-            if pair.last == before and pair.grown < self._number and len(pair.paths) < _MOST_PATHS:
-                pair.paths.add(path)
-                pair.grown = self._number
-                return
-        if len(self._pairs) >= _MOST_PAIRS:
-            self._pairs.pop(0).reading.settle()
-        at = self._paths.get(before) or self._paths[("*",)]
-        reading = Reading(
-            at.new_window(named=False), f"{at.name}, where another member goes on with it", patience=_MOVED
-        )
-        pair = Pair(self._view, reading, {before, path}, before)
-        pair.grown = self._number
-        reading.seed(list(at.recent)[-_SEEDS:], self._number)
-        self._holding.add(reading)
-        self._pairs.append(pair)
-
-    # Units like one before.
-
-    def _framed(self, body: bytes, written: Callable[[bytes | None], Any], event: str) -> Unit | None:
-        """A unit like one before, but for its piece of a text; None where it is none."""
-        for frame in self._frames:
-            if body.startswith(frame.before) and body.endswith(frame.after) and frame.event == event:
-                text = _string(body[len(frame.before) : len(body) - len(frame.after)])
-                if text is None or (not frame.exact and frame.path not in self._before):
-                    continue
-                if not frame.exact:
-                    if frame is not self._frames[0] and self._tells_otherwise(frame):
-                        return None
-                    # Those in which this text stands still are out of date.
-                    others = [other for other in self._frames if other.path == frame.path and other is not frame]
-                    self._frames = [frame, *others]
-                unit = Unit(body, written, frame)
-                if text:
-                    leaf = Leaf(unit, None, None, text, frame.siblings, frame.path)
-                    if frame.exact:
-                        unit.exact = (leaf,)
-                    else:
-                        unit.leaves = (leaf,)
-                    for reading in frame.readings:
-                        reading.feed((leaf,), self._number)
-                        if reading.holds:
-                            self._holding.add(reading)
-                    if not frame.exact:
-                        self._paths[frame.path].remember([leaf])
-                        self._seen[frame.path] = self._number
-                return unit
-        return None
-
-    def _tells_otherwise(self, frame: Frame) -> bool:
-        """Whether what stands beside the text of *frame* tells leaves apart otherwise now. Then there are no frames."""
-        at = self._paths[frame.path]
-        if at.note(frame.siblings) and at.regroup(self._number):
-            self._frames.clear()
-            self._holding.update(at.groups.values())
-            return True
-        return False
-
-    def _remember(self, unit: Unit, event: str) -> None:
-        """Make a frame of *unit*, where all but one piece of a text is clean and held by nothing."""
-        new = [leaf for leaf in unit.leaves if leaf.constants < leaf.reads or not leaf.reads]
-        if new:
-            paths = {leaf.path for leaf in new}
-            self._frames = [frame for frame in self._frames if not frame.exact and paths == {frame.path}]
-        texts = [*unit.exact, *new]
-        if len(texts) != 1 or self._view.named or unit.inner or unit.wrapped:
-            return
-        (leaf,) = texts
-        spelt = encode(leaf.text)
-        if not leaf.text or unit.body.count(spelt) != 1:
-            return
-        before, _, after = unit.body.partition(spelt)
-        if any((frame.event, frame.before, frame.after) == (event, before, after) for frame in self._frames):
-            return
-        empty = b"".join((before, b'""', after))
-        document = unit.document
-        leaf.container[leaf.key] = ""
-        try:
-            if not _is_spelling(empty, document) or mask_json(self._view, empty, document, Report()) is not empty:
-                return
-        finally:
-            leaf.container[leaf.key] = leaf.text
-        readings = tuple(self._readings_of(leaf, bool(unit.exact)))
-        if readings:
-            frame = Frame(event, before, after, readings, bool(unit.exact), leaf.path, leaf.siblings)
-            self._frames = [frame, *self._frames[: _MOST_FRAMES - 1]]
-            unit.frame = frame  # all around the text is clean
-
-    def _readings_of(self, leaf: Leaf, exact: bool) -> list[Reading]:
-        """The readings of a leaf; none where it is read together with another path."""
-        if exact:
-            together = [t.reading for t in self._together.values() if t.reading is not None]
-            return [reading for reading in (*self._declared.values(), *together) if reading.has(leaf)]
-        at = self._paths.get(leaf.path)
-        if at is None or any(leaf.path in pair.paths for pair in self._pairs):
-            return []
-        return at.readings(leaf, self._number)
-
-    # What is passed on.
+        self._readings.idle(long=long)
 
     def _passed(self, unit: Unit) -> T:
-        """What is passed on of *unit*, which nothing holds any more."""
+        """Return the masked form of *unit*, which no reading holds any more."""
         unit.passed = True
         try:
             masked = self._masked(unit)
@@ -497,7 +145,7 @@ class Documents[T]:
         return passed
 
     def _masked(self, unit: Unit) -> bytes | None:
-        """The body of *unit* with masks; None where nothing in it is masked."""
+        """Return the masked body of *unit*; None if nothing in it is masked."""
         if unit.frame is not None:
             return self._masked_frame(unit, unit.frame)
         document = unit.document
@@ -530,7 +178,7 @@ class Documents[T]:
             if frame.exact:
                 changes = changes_of(self._view, leaf.text, [], {}, self._report, leaf.parts) if leaf.parts else []
             else:
-                changes = self._changes(leaf.text, self._paths[frame.path].key, leaf.parts)
+                changes = self._changes(leaf.text, self._readings.key(frame.path), leaf.parts)
             if changes:
                 return b"".join((frame.before, encode(applied(leaf.text, changes)), frame.after))
         return None
@@ -540,25 +188,9 @@ class Documents[T]:
         return applied(text, changes).encode() if changes else None
 
     def _changes(self, text: str, key: str, parts: Sequence[Part]) -> list[Change]:
-        """What is masked in a *text* that may be one of its own, and has *parts* of values."""
+        """Return the changes to *text*, which may be a complete text and also contain *parts* of longer values."""
         try:
             spans = self._view.detectors.find(text, key)
         except DetectorError as error:
             raise MaskingError(str(error)) from None
         return changes_of(self._view, text, spans, self._view.strategy_of, self._report, parts)
-
-
-def _is_spelling(body: bytes, document: Any) -> bool:
-    """Whether *body* spells *document*: the text that was taken out of it was the piece, and nothing like it."""
-    try:
-        return bool(parse_answer(body) == document)
-    except ContentError:
-        return False
-
-
-def _string(literal: bytes) -> str | None:
-    """The text that one JSON string is; None where *literal* is anything else or more."""
-    try:
-        return msgspec.json.decode(literal, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None

@@ -1,7 +1,7 @@
-"""The keys of ``hash``: in the gateway's own folder, never beside recordings, and rotated with overlap.
+"""The keys of the ``hash`` strategy. They are stored in the gateway's folder, never beside recordings.
 
-Each connection's key is derived from these, so that tokens of one say nothing of another's. New tokens are made under
-the newest key; those of the ones before are recognised for as long as these are kept.
+Each connection has its own key, derived from these, so tokens of one connection reveal nothing about another. The
+newest key makes new tokens. Tokens of older keys are recognised while those keys are kept.
 """
 
 import base64
@@ -20,24 +20,24 @@ FILE = "masking.json"
 
 @dataclass(frozen=True, slots=True)
 class MaskingKey:
-    """One key: when it was made (Unix seconds), and its 32 bytes."""
+    """One key: its creation time (Unix seconds) and its 32 bytes."""
 
     made: float
     secret: bytes
 
 
 def keys() -> list[MaskingKey]:
-    """Every key that is kept, the newest first. Raises `HomeError`."""
+    """Return all stored keys, the newest first. Raises `HomeError`."""
     return _read()
 
 
 def connection_key(secret: bytes, connection: str) -> bytes:
-    """The key of one connection's tokens."""
+    """Derive the key for one connection's tokens."""
     return hmac.digest(secret, connection.encode(), "sha256")
 
 
 def rotate(keep: float, now: float | None = None) -> list[MaskingKey]:
-    """Make a new key; forget those that were replaced more than *keep* seconds ago. The keys, the newest first."""
+    """Add a new key and delete keys that were replaced over *keep* seconds ago. Return the keys, the newest first."""
     moment = time.time() if now is None else now
     keys = [MaskingKey(moment, secrets.token_bytes(32)), *_read()]
     kept = [key for i, key in enumerate(keys) if i == 0 or moment - keys[i - 1].made < keep]
@@ -54,7 +54,7 @@ def _read() -> list[MaskingKey]:
             raise ValueError("no keys, or short ones")
         return keys
     except (ValueError, KeyError, TypeError):
-        raise HomeError(f"{home() / FILE}: is not readable as keys; restore it, or remove it to begin anew") from None
+        raise HomeError(f"{home() / FILE}: not a valid key file; restore it, or delete it to create new keys") from None
 
 
 def _write(keys: list[MaskingKey]) -> None:

@@ -1,4 +1,4 @@
-"""Collects the strings of one document, with their paths and siblings."""
+"""Collect the strings of one document, with their paths and siblings."""
 
 import re
 from collections.abc import Container, Iterator
@@ -9,39 +9,39 @@ from weir.masking.masks import Mask
 from weir.masking.units import Leaf, Path, Siblings, Slot, Unit
 from weir.masking.walk import labels_around, named_under, words_of
 
-#: Documents within strings of documents that are read.
+#: Maximum depth of JSON documents inside strings.
 _DEEPEST = 2
 #: Longest sibling, in characters, that can identify a text.
 _SHORT = 80
-#: Siblings per depth, and the longest list that is treated as a tuple.
+#: Maximum number of siblings per depth, and the longest list that is treated as a tuple.
 _MOST_SIBLINGS = 40
 _MOST_TOLD = 4
-#: Types of values that are leaves or have some.
+#: Types of values that are leaves or contain leaves.
 _LEAVES = (str, dict, list, int)
-#: Names that tell items apart, as indexes do: with digits, or long ones.
+#: Names treated like list indexes, because they differ per item: names with digits, and long names.
 _DIGIT = re.compile(r"\d")
 _LONG_NAME = 24
 
-#: By path: the names under which its leaves stand, and the mask of each kind.
+#: By path: the names around its leaves, and the mask of each kind.
 Keys = dict[Path, tuple[str, dict[str, Mask]]]
 
 
 def _is_short(value: Any) -> bool:
-    """Whether *value* may be what tells leaves apart."""
+    """True if *value* can identify a text."""
     return value is None or type(value) in (int, bool, float) or (type(value) is str and len(value) <= _SHORT)
 
 
 def _beside(depth: int, before: str, value: dict[str, Any]) -> Iterator[tuple[Slot, Any]]:
-    """The members of the object *value* that may tell leaves apart."""
+    """Yield the members of the object *value* that can identify a text."""
     for name, item in value.items():
         if _is_short(item):
             yield (depth, before + name), item
 
 
 class Place(NamedTuple):
-    """Where a value stands: its path, siblings, member name, the names around it, its masks by kind.
+    """The position of a value: its path, siblings, member name, the names around it, its masks by kind.
 
-    *depth* counts the documents around its own.
+    *depth* is the number of documents that enclose the value's own document.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Collector:
         keys: dict[Path, tuple[str, dict[str, Mask]]],
         known: Container[Path],
     ) -> None:
-        self._known = known  # paths at which there have been strings
+        self._known = known  # paths that have had strings
         self._unit = unit
         self._leaves: list[Leaf] = []
         unit.leaves = self._leaves
@@ -74,7 +74,7 @@ class Collector:
         self._keys = keys
 
     def value(self, value: Any, at: Place) -> None:
-        """The leaves of a dict or list *value* that stands at *at*."""
+        """Collect the leaves of the dict or list *value* at the place *at*."""
         path, siblings = at.path, at.siblings
         if type(value) is dict:
             beside = list(_beside(len(path), "", value))
@@ -94,7 +94,7 @@ class Collector:
                     step, more = "*", (*siblings, ((len(path), "{}"), name))
                 self._item(value, name, item, at._replace(path=(*path, step), siblings=more, key=name))
         else:
-            if len(value) <= _MOST_TOLD:  # a tuple: one object may identify the text in another
+            if len(value) <= _MOST_TOLD:  # a tuple: one object may identify the text in another one
                 for i, item in enumerate(value):
                     if type(item) is dict:
                         siblings = (*siblings, *_beside(len(path), f"{i}.", item))
@@ -110,7 +110,7 @@ class Collector:
                 return
             at = at._replace(strategies=chosen)
         if type(item) is int:
-            if at.path in self._known:  # digits of a text
+            if at.path in self._known:  # a text may arrive as a number if a piece has only digits
                 self._leaf(container, index, str(item), at)
         elif type(item) is not str:
             self.value(item, at)
@@ -128,7 +128,7 @@ class Collector:
         self._found[at.path].append(leaf)
 
     def _inner(self, container: Any, index: Any, item: str, at: Place) -> None:
-        """The leaves of *item*, if it is a document."""
+        """Collect the leaves of *item* if it is a JSON document."""
         try:
             inner = parse_answer(item.encode())
         except (ContentError, UnicodeEncodeError):

@@ -1,7 +1,7 @@
-"""Masking of whole bodies, targets and headers, each by one view of a connection's masks.
+"""Mask whole bodies, targets and headers with one view of a connection's masks.
 
-A body in which nothing is found is given back as the same object. Whatever cannot be looked at to its end raises
-`MaskingError`: what comes out of here has been masked, or does not come out.
+A body without findings is returned as the same object. If a body cannot be searched completely, `MaskingError` is
+raised. So every result of these functions is masked.
 """
 
 from collections.abc import Iterable
@@ -30,13 +30,13 @@ def mask_json(
     known: Known | None = None,
     more: list[tuple[int, Any, Any]] | None = None,
 ) -> bytes:
-    """*body*, whose parsed form is *document*, masked; what need not change keeps its bytes.
+    """Mask *body*; *document* is its parsed form. Parts that need no change keep their bytes.
 
-    *known* says of texts in it which parts of longer values they have; it is given where the document is one of a
-    stream. *more* are further slots in it.
+    *known* is given for documents of a stream: for texts in the document, the parts of longer values that they contain.
+    *more* are additional slots.
 
-    Log-probabilities show the text beside them token by token, so they are removed; in a stream, only from documents in
-    which a value stands.
+    Log-probabilities repeat the text beside them token by token, so they are removed; in a stream, only from documents
+    that contain a value.
     """
     try:
         fired: tuple[Detector, ...] = ()
@@ -45,7 +45,7 @@ def mask_json(
             for text in escaped_levels(body, document):
                 here, names = view.detectors.fired_and_present(text)
                 fired += tuple(d for d in here if d not in fired)
-                present = names if present is None else present  # names stand in the first
+                present = names if present is None else present  # the first level contains the names
         slots = [*view.slots(document, present), *(more or ())]
         parts = known is not None and any(j.parts or j.instead is not None for j in known.values())
         logprobs = known is None and view.recognises and _LOGPROBS.search(body) is not None
@@ -60,14 +60,14 @@ def mask_json(
 
 
 def mask_lines(view: View, body: bytes, documents: list[Any], report: Report) -> bytes:
-    """NDJSON: each line by itself, the ends of lines as they are."""
+    """Mask NDJSON, each line separately; line ends are kept."""
     lines = body.split(b"\n")
     masked = [mask_line(view, line, document, report) for line, document in zip(lines, documents, strict=False)]
     return b"\n".join([*masked, *lines[len(masked) :]])
 
 
 def mask_line(view: View, line: bytes, document: Any, report: Report, known: Known | None = None) -> bytes:
-    """One line of NDJSON. A path may begin with the line, ``$.a``, or with the list of all, ``$[*].a``."""
+    """Mask one line of NDJSON. A path may begin with the line, ``$.a``, or with the list of all lines, ``$[*].a``."""
     if not view.named:
         return mask_json(view, line, document, report, known)
     lines = [document]
@@ -82,7 +82,7 @@ def mask_line(view: View, line: bytes, document: Any, report: Report, known: Kno
 
 
 def mask_text(view: View, text: str, report: Report, key: str = "") -> str:
-    """A text that has no fields: what is recognised in it is replaced."""
+    """Mask the values recognised in *text*, which has no fields."""
     if not view.recognises or not text:
         return text
     try:
@@ -94,14 +94,14 @@ def mask_text(view: View, text: str, report: Report, key: str = "") -> str:
 
 
 def mask_document(view: View, document: Any) -> Any:
-    """A parsed *document*, masked into a new one; the same one where nothing is found."""
+    """Mask a parsed *document* into a new one; return the same object if nothing changes."""
     body = encode(document)
     masked = mask_json(view, body, document, Report())
     return document if masked is body else parse(masked)
 
 
 def mask_target(view: View, target: bytes, report: Report) -> bytes:
-    """A request's target: named parameters, and what is recognised in values of parameters and parts of the path."""
+    """Mask a request target: named parameters, and values recognised in parameters and in segments of the path."""
     if not view.parameters and not view.recognises:
         return target
     path, mark, query = target.decode("utf-8", "surrogateescape").partition("?")
@@ -113,7 +113,7 @@ def mask_target(view: View, target: bytes, report: Report) -> bytes:
 
 
 def mask_form(view: View, body: str, report: Report) -> str:
-    """A body of application/x-www-form-urlencoded, whose parameters are those of a query."""
+    """Mask a body of application/x-www-form-urlencoded; its parameters are treated like those of a query."""
     return "&".join(_parameter(view, part, report) for part in body.split("&"))
 
 
@@ -135,7 +135,7 @@ def _parameter(view: View, part: str, report: Report) -> str:
 
 
 def _masked_part(view: View, part: str, report: Report, key: str = "") -> str:
-    """A part of a target, in which only what is found is written anew."""
+    """Mask one segment or parameter; only changed text is quoted again."""
     spaced = part.replace("+", " ")
     masked = mask_text(view, spaced, report, key)
     if masked is spaced or masked == spaced:
@@ -148,7 +148,7 @@ def _quoted(value: Any) -> str:
     return quote_plus(value if isinstance(value, str) else encode(value).decode())
 
 
-#: Headers in which no person's value stands, and numbers that look like one may.
+#: Headers that hold no personal values, but may hold numbers that look like one.
 _STRUCTURAL = frozenset((
     b"host", b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"date", b"expires",
     b"etag", b"last-modified", b"server", b"accept", b"accept-encoding", b"accept-language",
@@ -159,7 +159,7 @@ _STRUCTURAL = frozenset((
 
 
 def mask_headers(view: View, fields: Iterable[tuple[bytes, bytes]], report: Report) -> _Fields:
-    """Headers by name, and what is recognised in the values of others."""
+    """Mask headers: those that masks name, and values recognised in the others."""
     masked: _Fields = []
     for name, value in fields:
         lower = name.lower()

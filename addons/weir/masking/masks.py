@@ -1,4 +1,4 @@
-"""The masks of a connection, compiled: which of them act on what is shown to whom."""
+"""The compiled masks of a connection: which of them apply to the record, the upstream and each caller."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,16 +16,16 @@ from weir.masking.strategies import Strategy, Tokens, is_token, replacement, str
 
 Direction = Literal["request", "response"]
 
-#: Names that JSON spells in one way only, but for \\u escapes, which are undone first.
+#: Names with only one JSON spelling, apart from \\u escapes, which are decoded first.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:@-]+")
-#: Combinations of paths that are kept ready.
+#: Maximum number of compiled path combinations that are cached.
 _MOST_PLANS = 256
 
 
 class MaskedField(msgspec.Struct, frozen=True):
-    """How many values one mask replaced, as it stands in the journal.
+    """How many values one mask replaced, as stored in the journal.
 
-    ``path`` is the field that was named (``header:x``, ``query:x`` of those), ``kind`` what was recognised.
+    ``path`` is the named field (``header:x`` and ``query:x`` for those), ``kind`` the recognised kind.
     """
 
     path: str
@@ -37,9 +37,9 @@ class MaskedField(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """One entry of ``masks:``: what it hides, how, from whom, and in which direction.
+    """One entry of ``masks:``: what it hides, how, from which readers, and in which direction.
 
-    Where there are paths and kinds, only what is recognised within the named fields is hidden.
+    With both paths and kinds, it hides only values that are recognised within the named fields.
     """
 
     rule: str
@@ -54,7 +54,7 @@ class Mask:
 
 
 class View:
-    """The masks that act on one view of one direction, merged: one walk for their paths, one gate for their kinds."""
+    """The masks of one view of one direction, merged: one walk for their paths, one prefilter for their kinds."""
 
     __slots__ = (
         "_available",
@@ -74,11 +74,11 @@ class View:
         self.masks = tuple(masks)
         self.tokens = tokens
         self._available = detectors
-        #: The mask of each path, in the order in which `paths` numbers them.
+        #: The mask of each path, in the order that `Paths` numbers them.
         self.named = tuple((mask, path) for mask in self.masks for path in mask.paths)
         self._paths: dict[frozenset[str], Paths] = {}
         self._literals = tuple(_literal(path) for _, path in self.named)
-        #: The mask of each kind that is hidden wherever it stands; of those in named fields, by number of the path.
+        #: `strategy_of`: masks by kind, without paths. `within`: by number of a path, its mask by kind.
         self.strategy_of = {kind: mask for mask in reversed(self.masks) if not mask.paths for kind in mask.kinds}
         self.within = tuple(dict.fromkeys(mask.kinds, mask) for mask, _ in self.named)
         kinds = {kind for mask in self.masks for kind in mask.kinds}
@@ -91,14 +91,14 @@ class View:
         return bool(self.masks)
 
     def only(self, mask: Mask) -> "View":
-        """What one of its masks does alone."""
+        """Return a view with only *mask*."""
         return View((mask,), self._available, self.tokens)
 
     def slots(self, document: Any, present: Iterable[str] | None = None) -> list[tuple[int, Any, Any]]:
-        """Every (number in `named`, container, key) that masks name in *document*.
+        """Return every (number in `named`, container, key) that masks name in *document*.
 
-        *present* are the literals of `detectors` that stand in its text, where that is known: paths whose last name
-        does not stand there select nothing.
+        *present* are the literals of `detectors` found in its text, if known. A path is skipped if its last name is not
+        among them.
         """
         if not self.named:
             return []
@@ -113,18 +113,18 @@ class View:
 
     @property
     def recognises(self) -> bool:
-        """Whether anything is recognised by what it is."""
+        """True if the view recognises values by their content."""
         return bool(self.detectors.kinds)
 
 
 def _literal(path: Path) -> str:
-    """What stands in every text in which *path* selects anything; empty where that cannot be said."""
+    """Return a text that occurs in every document in which *path* selects something; empty if unknown."""
     member = path.steps[-1][1].member
     return f'"{member}"' if member is not None and _PLAIN_NAME.fullmatch(member) else ""
 
 
 class Masks:
-    """The masks of a connection by view. The record hides all that any view hides, whoever asks."""
+    """The masks of a connection by view. The record hides everything that any view hides, for every caller."""
 
     __slots__ = ("_detectors", "_masks", "_tokens", "_views", "_watched")
 
@@ -143,23 +143,27 @@ class Masks:
     def __bool__(self) -> bool:
         return bool(self._masks)
 
+    def number(self, mask: Mask) -> int:
+        """Return the position of *mask* in the connection's ``masks``."""
+        return self._masks.index(mask)
+
     def record(self, direction: Direction) -> View:
-        """What the record does not hold."""
+        """Return the masks for the record."""
         return self._view(direction, "record", frozenset(), lambda mask: True)
 
     def upstream(self) -> View:
-        """What the service does not receive."""
+        """Return the masks for requests to the service."""
         return self._view("request", "upstream", frozenset(), lambda mask: "upstream" in mask.hidden_from)
 
     def caller(self, groups: frozenset[str]) -> View:
-        """What a caller in *groups* does not receive."""
+        """Return the masks for responses to a caller in *groups*."""
         seen = groups & self._watched
         return self._view(
             "response", "caller", seen, lambda mask: "caller" in mask.hidden_from and not seen & mask.revealed_to
         )
 
     def _view(self, direction: Direction, name: str, groups: frozenset[str], acts: Callable[[Mask], bool]) -> View:
-        """Views are made once; callers whose groups reveal the same share one."""
+        """Return the view, made once; callers share a view if their groups reveal the same values."""
         known = self._views.get((direction, name, groups))
         if known is None:
             chosen = tuple(mask for mask in self._masks if direction in mask.directions and acts(mask))
@@ -175,12 +179,12 @@ def compile_masks(
     resolve_group: Callable[[str], str] = lambda group: group,
     own: Mapping[str, tuple[Detector, ...]] | None = None,
 ) -> Masks:
-    """The masks that *settings* describe; *own* are the policies' detectors by name. Raises `SettingError`."""
+    """Compile *settings*; *own* holds the detectors of the policy folder by name. Raises `SettingError`."""
     detectors = {kind: tuple(d for d in BUILT_IN if d.kind == kind) for kind in KINDS} | dict(own or {})
     masks = [_mask(number, entry, tokens, resolve_group, detectors) for number, entry in enumerate(settings)]
     compiled = Masks(masks, detectors, tokens)
     for direction in ("request", "response"):
-        compiled.record(direction)  # made at load, not in the first request
+        compiled.record(direction)  # compile it at load, not in the first request
     return compiled
 
 
@@ -194,7 +198,7 @@ def _mask(
     if not (entry.fields or entry.detect or entry.headers or entry.query):
         raise SettingError("hides nothing: name fields, headers or query parameters, or what to detect", number)
     if entry.detect and (entry.headers or entry.query):
-        raise SettingError("detect looks into every header and parameter; name those in a mask of their own", number)
+        raise SettingError("detect covers all headers and parameters; move headers and query to another mask", number)
     paths = []
     for i, field in enumerate(entry.fields):
         try:

@@ -1,4 +1,4 @@
-"""Masking of what is said over a WebSocket: each message for its receiver, and for the record."""
+"""Mask the messages of a WebSocket: each one for its receiver, and for the record."""
 
 import re
 from collections import deque
@@ -14,13 +14,13 @@ from weir.masking.masks import MaskedField, View
 from weir.masking.walk import MaskingError, Report
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
-#: What some protocols write before a JSON value: a number with a namespace (Socket.IO), a letter (SockJS), a name and a
-#: colon.
+#: Prefixes that some protocols write before a JSON value: a number with a namespace (Socket.IO), a letter (SockJS), a
+#: name and a colon.
 _BEFORE = re.compile(rb"\s*(?:[0-9]{1,8}(?:/[^,\[\]{}\"]{0,64},)?[0-9]{0,8}|[a-z]|[0-9A-Za-z_-]{1,16}:\s?)(?=[\[{\"])")
 
 
 class Message(NamedTuple):
-    """One message: its content, whether it is text, and when it came (seconds since the epoch)."""
+    """One message: its content, whether it is text, and its arrival time (seconds since the epoch)."""
 
     content: bytes
     text: bool
@@ -28,9 +28,9 @@ class Message(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What becomes of messages: those *passed* to their receiver, those *recorded*, and what the record hides of them.
+    """The result of one step: messages *passed* to the receiver, the same messages as *recorded*, and masked fields.
 
-    Both lists are of the same messages. They are empty while a message is held, and have several where one ends that.
+    Both lists are empty while a message is held, and have several messages when a held one is released.
     """
 
     passed: list[Message]
@@ -39,40 +39,40 @@ class Said(NamedTuple):
 
 
 class Messages:
-    """What one side says. A text that it tells in pieces, in one message after another, is looked at as one."""
+    """The messages of one sender. A text that arrives in pieces, one per message, is masked as one text."""
 
     def __init__(self, receiver: View, record: View, framing: Framing = UNKNOWN_FRAMING) -> None:
         self._report = Report()
         self._record = _Masker(record, self._report, framing)
         self._receiver = None if receiver is record else _Masker(receiver, Report(), framing)
-        self._recorded: deque[Message] = deque()  # masked, but held in the other view
+        self._recorded: deque[Message] = deque()  # masked for the record, but still held for the receiver
         self._passed: deque[Message] = deque()
         self._failed = False
 
     def said(self, data: bytes, *, text: bool, at: float = 0.0) -> Said:
-        """Take one message. Raises `MaskingError`, which does not quote it."""
+        """Take one message. Raises `MaskingError`; the error does not quote the message."""
         return self._done(lambda masker: masker.message(Message(data, text, at)))
 
     def idle(self, *, long: bool = False) -> Said:
-        """What may be passed on, now that nothing has been said for a while."""
+        """Return the messages that may be passed on after a while of silence."""
         return self._done(lambda masker: masker.idle(long=long))
 
     def end(self) -> Said:
-        """What is left when nothing more is said."""
+        """Return the remaining messages at the end of the conversation."""
         return self._done(_Masker.end)
 
     @property
     def holds(self) -> bool:
-        """Whether any message is held."""
+        """True if any message is held."""
         held = self._record.holds or (self._receiver is not None and self._receiver.holds)
         return held and not self._failed
 
     def reason(self, text: str) -> str:
-        """*text*, why it was closed, for everybody."""
+        """Mask *text*, the reason of a close frame, for all receivers."""
         return self._record.text(text)
 
     def _done(self, step: "Callable[[_Masker], list[Message]]") -> Said:
-        if self._failed:  # held messages may contain a part of the value that failed
+        if self._failed:  # held messages may contain a part of the failed value
             return Said([], [], [])
         try:
             return self._stepped(step)
@@ -86,13 +86,13 @@ class Messages:
             return Said(recorded, recorded, self._report.taken())
         self._recorded += recorded
         self._passed += step(self._receiver)
-        both = range(min(len(self._recorded), len(self._passed)))  # nothing is passed on before it is recorded
+        both = range(min(len(self._recorded), len(self._passed)))  # a message is recorded before it is passed on
         recorded = [self._recorded.popleft() for _ in both]
         return Said([self._passed.popleft() for _ in both], recorded, self._report.taken() if recorded else [])
 
 
 class _Masker:
-    """Messages for one view."""
+    """Masks messages for one view."""
 
     def __init__(self, view: View, report: Report, framing: Framing) -> None:
         self._view = view
@@ -104,7 +104,7 @@ class _Masker:
         return self._documents.holds
 
     def message(self, message: Message) -> list[Message]:
-        """Those that may go now, *message* among them or not."""
+        """Take *message* and return the messages that may be passed on; *message* itself may be held."""
         if self._view and message.content:
             self._take(message)
         else:
@@ -115,7 +115,7 @@ class _Masker:
         data = message.content
         first = data.lstrip()[:1]
         if self._view.named and first not in (b"{", b"["):
-            raise MaskingError("it is not a JSON document, in which fields have names")
+            raise MaskingError("masks name fields, but it is not a JSON document")
         if first in (b"{", b"[", b'"'):
             try:
                 self._documents.add(data, partial(_written, message, b""))
@@ -133,11 +133,11 @@ class _Masker:
             except ContentError:
                 pass
         if b"\\" in data and self._hides(without_escapes(data)):
-            raise MaskingError("it hides a value by escapes")
+            raise MaskingError("it contains a value that is hidden by escapes")
         self._documents.add_text(data.decode(), partial(_written, message, b""))
 
     def _hides(self, plain: bytes) -> bool:
-        """Whether there is something to mask in a text without its escapes: JSON within what is none."""
+        """True if *plain*, a text with its escapes removed, contains a value to mask, such as JSON in other text."""
         text = plain.decode("utf-8", "replace")
         return mask_text(self._view, text, Report()) != text
 

@@ -1,4 +1,4 @@
-"""Decides which leaves to read together: one path, groups within a path, and paths that alternate."""
+"""Decide which leaves to read together: one path, groups within a path, and paths that alternate."""
 
 import re
 from collections import deque
@@ -15,13 +15,13 @@ from weir.masking.window import Window
 MOST_TEXTS = 256
 #: Siblings that group the leaves of one path.
 _MOST_SLOTS = 4
-#: Leaves of one path that are remembered, to be read in another way, and their characters.
+#: Leaves kept per path so that a later reading can start with them, and their characters.
 _RECENT = 64
 _KEPT = 3000
-#: Different values of a member after which it is a counter, if none of them has returned.
+#: A member with this many different values is a counter, if no value has returned.
 _COUNTER = 16
-#: Members that most often say which text a piece belongs to. They tell leaves apart from their first two values on,
-#: other members from when a value recurs.
+#: Members that usually identify the text of a piece. They separate leaves after two different values; other members
+#: only after a value recurs.
 _IDENTITY = re.compile(r"(?:^|_)(?:index|id)$|(?:Index|Id)$")
 
 
@@ -34,11 +34,11 @@ class _Member:
         self.values: set[Any] = set()
         self.identity = identity
         self.last: Any = None
-        self.repeats = False  # a value has come twice in a row
-        self.returns = 0  # how often a value has come again after another one
+        self.repeats = False  # a value came twice in a row
+        self.returns = 0  # how often a value came again after another one
 
     def note(self, value: Any) -> bool:
-        """Note one more *value*. Returns whether the member may tell leaves apart otherwise than before."""
+        """Note another *value*. Return True if this may change whether the member separates leaves."""
         if self.values and value == self.last:
             self.repeats = True
             return False
@@ -51,13 +51,13 @@ class _Member:
 
     @property
     def tells(self) -> bool:
-        """Whether its values tell leaves apart."""
+        """True if its values separate leaves."""
         several = len(self.values) > 1
         return several and (self.repeats or self.returns > 0 or (self.identity and len(self.values) < _COUNTER))
 
 
 class AtPath:
-    """The leaves at one path, and the readings of them."""
+    """The leaves at one path, and their readings."""
 
     __slots__ = (
         "_by", "_in_list", "_kept", "_own", "_strategies", "_view", "groups", "key", "members", "name", "recent",
@@ -76,11 +76,11 @@ class AtPath:
         self._by: list[Slot] = []
         self.groups: dict[tuple[Any, ...], Reading] = {}
         self.recent: deque[Leaf] = deque()
-        self._kept = 0  # characters of these
+        self._kept = 0  # characters of the recent leaves
         self.whole = self._new()
 
     def new_window(self, *, named: bool = True) -> Window:
-        """A window on texts that stand here; not *named* where they stand under other names as well."""
+        """Return a window for texts at this path; not *named* if they also appear under other names."""
         return Window(self._view, self.key if named else "", self._strategies)
 
     def _new(self) -> Reading:
@@ -90,7 +90,7 @@ class AtPath:
         return reading
 
     def note(self, siblings: Siblings) -> bool:
-        """Note the siblings of one more leaf. Returns True if the groups may change."""
+        """Note the siblings of another leaf. Return True if the groups may change."""
         changed = False
         beside = dict(siblings)
         for slot, known in self.members.items():
@@ -109,7 +109,7 @@ class AtPath:
         return changed
 
     def remember(self, leaves: list[Leaf]) -> None:
-        """Keep *leaves* for readings that begin later, as far as values may go back."""
+        """Keep *leaves* for later readings, as far back as a value may reach."""
         recent = self.recent
         for leaf in leaves[-_RECENT:]:
             recent.append(leaf)
@@ -118,7 +118,7 @@ class AtPath:
             self._kept -= len(recent.popleft().text)
 
     def regroup(self, number: int) -> bool:
-        """Tell leaves apart as the members beside them now do. Returns whether that is otherwise than before."""
+        """Choose the members that separate leaves now. Return True if the choice has changed."""
         telling = [slot for slot, member in self.members.items() if member.tells]
         telling.sort(key=lambda slot: (not self.members[slot].identity, len(self.members[slot].values)))
         by = telling[:_MOST_SLOTS]
@@ -134,7 +134,7 @@ class AtPath:
         return True
 
     def readings(self, leaf: Leaf, number: int) -> list[Reading]:
-        """The readings that *leaf* belongs to, of unit *number*. It is not in `recent` yet."""
+        """Return the readings for *leaf* of unit *number*. The leaf is not in `recent` yet."""
         return [self.whole, *self._groups_of(leaf, number)] if self._by else [self.whole]
 
     def _groups_of(self, leaf: Leaf, number: int) -> Iterator[Reading]:
@@ -147,7 +147,7 @@ class AtPath:
             group = self.groups.pop(key, None)
             if group is None:
                 group = self._new_group(key, number)
-            self.groups[key] = group  # the last is that which was used last
+            self.groups[key] = group  # ordered by last use
             yield group
 
     def _new_group(self, key: tuple[Any, ...], number: int) -> Reading:
@@ -173,13 +173,13 @@ class Pair:
         self.reading.accepts = self._accepts
         self.paths = paths
         self.last = last  # the path that was read last
-        self.stayed = 0  # units since that path is read
-        self.returns = 0  # how often a path has come again after another
-        self.grown = 0  # the unit in which it got a path more
+        self.stayed = 0  # consecutive units with that path
+        self.returns = 0  # how often a path came again after another one
+        self.grown = 0  # the unit in which a path was added last
         self._read = {last}
 
     def reads(self, path: Path) -> None:
-        """Note that *path* has a leaf in the unit that comes."""
+        """Note that the next unit has a leaf at *path*."""
         if path == self.last:
             self.stayed += 1
             return
@@ -189,11 +189,11 @@ class Pair:
         self.last = path
 
     def _accepts(self, value: Value, told: Told) -> bool:
-        """Whether *value*, *told* by leaves at several paths, counts.
+        """True if *value* is accepted; its parts in *told* are at several paths.
 
-        Most often a path that takes another's place has a text of its own, after a name at the other path, or it has
-        the whole text once more. Then a value that is complete in one of the two texts does not extend into the other:
-        reject the longer value.
+        A path that replaces another one usually has a text of its own, after a name at the other path, or it repeats
+        the whole text. Then a value that is complete in one of the two texts does not extend into the other, so the
+        longer value is rejected.
         """
         last = told[-1][0]
         before = [(leaf, text) for leaf, text in told if leaf.path != last.path]

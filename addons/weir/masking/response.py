@@ -1,7 +1,7 @@
-"""A response that is let through while it comes: scrubbed and masked piece by piece, and kept for the record.
+"""A streamed response: each chunk is cleared of credentials, masked, passed on and kept for the record.
 
-It is what mitmproxy calls with every chunk. Whatever goes wrong in it ends the stream: nothing more is let through, and
-the caller's connection is cut, so that nobody takes what they have for the whole.
+mitmproxy calls it with every chunk. After any failure nothing more is passed on, and the caller's connection is cut
+without a regular end, so that the caller does not take the partial response for a complete one.
 """
 
 from collections.abc import Callable, Coroutine
@@ -14,12 +14,12 @@ from weir.masking.silence import Silence
 from weir.masking.streams import PieceMasker
 from weir.masking.walk import MaskingError, Report
 
-#: Seconds without an event after which a held one is let through that may stand alone, and one of a text that goes on.
+#: Seconds of silence after which held units are released: those that may stand alone, and those of a text in pieces.
 SILENCE = (2.0, 10.0)
 
 
 class ResponseStream:
-    """One response's body on its way; ``body`` is what the record will hold."""
+    """The body of one response in transit. ``body`` is the content for the record."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class ResponseStream:
     ) -> None:
         self.content_type = content_type
         self.report = report
-        self.fields = fields  # of its head, as the record may hold them
+        self.fields = fields  # response headers, masked for the record
         self.body = bytearray()
         self.received = 0
         self.error: Exception | None = None
         self._caller = caller
-        self._record = record  # None: the record holds what the caller receives
+        self._record = record  # None: the record has the same view as the caller
         self._scrub = scrub
         self._reflected = reflected
         self._failed = failed
@@ -48,7 +48,7 @@ class ResponseStream:
         self._silence = Silence(*SILENCE, self._holds, silent)
 
     def __call__(self, data: bytes) -> list[bytes]:
-        """What may be let through, now that *data* has come; ``b""`` is the end."""
+        """Take *data* and return the bytes to pass on; ``b""`` is the end."""
         if self.error is not None:
             return []
         try:
@@ -58,19 +58,19 @@ class ResponseStream:
             else:
                 self._silence.end()
             return out
-        except Exception as error:  # whatever it is, nothing more passes
+        except Exception as error:  # after any failure nothing more is passed on
             self.error = error
             self._failed(error)
             return []
 
     def idle(self, *, long: bool) -> list[bytes]:
-        """What may be let through, now that the service has been silent for a while."""
+        """Return the bytes to pass on after the service has been silent for a while."""
         if self.error is not None:
             return []
         try:
             out = self._caller.idle(long=long)
             return self._noted(out, out if self._record is None else self._record.idle(long=long))
-        except Exception as error:  # the same
+        except Exception as error:  # as above
             self.error = error
             self._failed(error)
             return []
@@ -81,7 +81,7 @@ class ResponseStream:
     def _feed(self, data: bytes) -> list[bytes]:
         self.received += len(data)
         if self.received > current().answer:
-            raise MaskingError("the stream is longer than any answer may be")
+            raise MaskingError("the stream is longer than the limit for a response")
         whole = self._scrubbed(data)
         out = self._caller.feed(whole) if whole else []
         if not data:
@@ -94,24 +94,24 @@ class ResponseStream:
         return self._noted(out, record)
 
     def _noted(self, out: list[bytes], record: list[bytes]) -> list[bytes]:
-        """*out*, once the record has *record*."""
+        """Add *record* to the record's body, then return *out*."""
         for piece in record:
             self.body += self._clean(piece)
         return [self._clean(piece) for piece in out if piece]
 
     def _clean(self, piece: bytes) -> bytes:
-        """*piece* without a credential that came in parts, which masking has joined."""
+        """Remove a credential that came in several pieces and was joined by masking."""
         clean = self._scrub(piece)
         if clean is not piece:
             self._reflected()
         return clean
 
     def _scrubbed(self, data: bytes) -> bytes:
-        """The lines that have ended, without reflected credentials; everything that is left at the end."""
+        """Return the complete lines without reflected credentials; at the end, everything."""
         self._rest += data
         if data:
             end = max(self._rest.rfind(b"\n"), self._rest.rfind(b"\r", 0, -1)) + 1
-            held = self._scrub.longest * 6  # as long as a spelling of it in escapes
+            held = self._scrub.longest * 6  # the longest credential, written with \uXXXX escapes
             if not end and len(self._rest) > held * 2:
                 end = len(self._rest) - held
                 end = self._scrub.unbroken(self._rest, end)
@@ -125,5 +125,5 @@ class ResponseStream:
             plain = without_escapes(clean)
             if self._scrub(plain) is not plain:
                 self._reflected()
-                raise MaskingError("the service sent a credential back, spelt with escapes")
+                raise MaskingError("the service returned a credential, written with escapes")
         return clean

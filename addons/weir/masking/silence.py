@@ -1,4 +1,4 @@
-"""Reports silence on a stream, so that held units do not wait forever."""
+"""Report silence on a stream, so that held units do not wait forever."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Silence:
-    """The silence of one sender. *tell* is called after *short* seconds of it, and once more after *long*.
+    """Watch one sender. *tell* is called after *short* seconds of silence, and once more after *long* seconds.
 
-    While nothing is held, as *holds* says, it costs nothing; nor is there a timer for each thing that comes.
+    No timer starts while *holds* returns False, and there is at most one timer.
     """
 
     def __init__(
@@ -23,23 +23,23 @@ class Silence:
         self._holds = holds
         self._tell = tell
         self._heard = 0.0
-        self._told = 0  # how often, in this silence
+        self._told = 0  # calls of *tell* in this silence
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def told(self) -> bool:
-        """Whether *tell* was called in this silence."""
+        """True if *tell* was called in this silence."""
         return self._told > 0
 
     @property
     def long(self) -> bool:
-        """Whether the longer time has passed."""
+        """True if the *long* time has passed."""
         return self._told > 1
 
     def heard(self) -> None:
-        """Something has come."""
-        if self._told and self._timer is not None:  # it waits for the longer time
+        """Note that data has arrived; the silence starts again."""
+        if self._told and self._timer is not None:  # this timer waits for the *long* time
             self._timer.cancel()
             self._timer = None
         self._heard, self._told = time.monotonic(), 0
@@ -47,7 +47,7 @@ class Silence:
             self._wait(self._seconds[0])
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Stop: the stream has ended."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._told = None, len(self._seconds)

@@ -1,7 +1,7 @@
-"""How a JSON text is spelt: where each of its values stands, and putting others in their place.
+"""Replace values in a JSON text without changing its other bytes.
 
-What is not replaced keeps every byte: numbers, order, escapes and white space. The text must have been parsed already;
-a text that does not fall into the tokens that its document has raises `SpellingError`.
+Numbers, order, escapes and white space that are not replaced stay as they are. The text must have been parsed already;
+if its tokens do not match its document, `SpellingError` is raised.
 """
 
 import re
@@ -13,16 +13,16 @@ from weir.masking.detectors.engine import Places
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|[^\s,:{}\[\]"]+')
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)")
 
-#: A place in a text and what is put there.
+#: Start and end of a range in a text, and the text that replaces it.
 Change = tuple[int, int, str]
 
 
 class SpellingError(ValueError):
-    """The text is not that of the document: nothing can be said of where values stand."""
+    """The text does not match its document, so the positions of values are unknown."""
 
 
 class Spelling:
-    """The tokens of one JSON text, numbered in order: strings, other scalars, and brackets of both sides."""
+    """The tokens of one JSON text, numbered in order: strings, other scalars, and opening and closing brackets."""
 
     __slots__ = ("changes", "spans", "text")
 
@@ -32,11 +32,11 @@ class Spelling:
         self.changes: list[Change] = []
 
     def replace(self, first: int, last: int, value: Any) -> None:
-        """Put *value*, as JSON, in the place of the tokens from *first* to *last*."""
+        """Replace the tokens from *first* to *last* with *value*, written as JSON."""
         self.changes.append((self.spans[first][0], self.spans[last][1], encode(value).decode()))
 
     def replace_within(self, token: int, parts: list[Change]) -> None:
-        """Put texts in the place of parts of the string that is *token*; places are those in the decoded string."""
+        """Replace *parts* of the string at *token*. Positions refer to the decoded string."""
         start, end = self.spans[token]
         inner = self.text[start + 1 : end - 1]
         places = Places()
@@ -51,7 +51,7 @@ class Spelling:
             self.changes.append((start + 1 + places[a], start + 1 + places.end(b), encode(new).decode()[1:-1]))
 
     def remove(self, members: list[tuple[int, int, bool]]) -> None:
-        """Remove those members of one object that are marked; *members* are its (first token, last token, removed?)."""
+        """Remove the marked members of one object. Each of *members* is (first token, last token, remove?)."""
         kept_end = None
         for i, (first, last, removed) in enumerate(members):
             if not removed:
@@ -63,12 +63,12 @@ class Spelling:
                 self.changes.append((start, self.spans[last][1], ""))
 
     def written(self) -> str:
-        """The text with everything put in its place; a change within another is part of it."""
+        """Return the text with all changes. A change inside another one is dropped."""
         parts: list[str] = []
         position = 0
         for start, end, new in sorted(self.changes, key=lambda c: (c[0], -c[1])):
             if start < position:
-                position = max(position, end)  # removals that meet
+                position = max(position, end)  # overlapping removals
                 continue
             parts.append(self.text[position:start])
             parts.append(new)

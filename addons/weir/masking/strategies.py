@@ -1,8 +1,8 @@
-"""What stands in the place of a value that must not be seen. Pure, keyed, idempotent.
+"""The replacements for hidden values. Pure, keyed, idempotent.
 
-mask(mask(x)) = mask(x) for every strategy, so that a recorded, masked body masks to itself. ``hash`` gives equal tokens
-for equal values under one key; a token proves with a tag that this gateway made it, so nobody can pass a value off as
-already masked. A number stays a number, so that typed clients read on: ``redact`` makes it 0, ``hash`` another number.
+mask(mask(x)) = mask(x) for every strategy, so a recorded, masked body masks to itself. ``hash`` gives equal tokens for
+equal values under one key. A tag in each token proves that this gateway made it, so a caller cannot present a value as
+already masked. A number stays a number, so typed clients can parse it: ``redact`` makes it 0, ``hash`` another number.
 """
 
 import base64
@@ -15,11 +15,11 @@ from typing import Any
 from weir.base.content import encode
 
 REDACTED = "[REDACTED]"
-#: Characters that ``partial`` leaves, where a mask does not say; never more than a quarter.
+#: Default number of characters that ``partial`` leaves; never more than a quarter of the text.
 KEPT = 4
 
 _TOKEN = re.compile(r"hash:([A-Za-z0-9_-]{22}):([A-Za-z0-9_-]{8})")
-#: A number that stands for another has this bit set, and a tag in its last 21.
+#: A number that replaces another one has this bit set, and a tag in its last 21 bits.
 _NUMBER = 1 << 50
 _TAG_BITS = 21
 
@@ -28,7 +28,7 @@ DROP = object()
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """``value`` replaces a JSON value, or gives `DROP`; ``text`` a part of a text, which is of the kind named."""
+    """*value* replaces a JSON value or returns `DROP`; *text* replaces part of a text, given the part and its kind."""
 
     name: str
     value: Callable[[Any], Any]
@@ -36,7 +36,7 @@ class Strategy:
 
 
 class Tokens:
-    """Keyed tokens in the place of values: made under the first key, recognised under every one."""
+    """Keyed tokens that replace values. The first key makes them; every key recognises them."""
 
     __slots__ = ("_keys",)
 
@@ -44,11 +44,11 @@ class Tokens:
         self._keys = tuple(keys)
 
     def of(self, value: Any) -> Any:
-        """The token for *value*; the value itself, where it is one already."""
+        """Return the token for *value*, or *value* itself if it is already a token."""
         if self.known(value):
             return value
         if _is_number(value):
-            same = int(value) if isinstance(value, float) and value.is_integer() else value  # 1.0 is 1
+            same = int(value) if isinstance(value, float) and value.is_integer() else value  # 1.0 equals 1
             body = int.from_bytes(hmac.digest(self._keys[0], b"n" + repr(same).encode(), "sha256")[:4]) >> 3
             return _NUMBER | body << _TAG_BITS | _number_tag(self._keys[0], body)
         content = b"s" + value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"j" + encode(value)
@@ -56,7 +56,7 @@ class Tokens:
         return f"hash:{text}:{_tag(self._keys[0], text)}"
 
     def known(self, value: Any) -> bool:
-        """Whether *value* is a token that was made here."""
+        """True if *value* is a token that this gateway made."""
         if isinstance(value, str):
             match = _TOKEN.fullmatch(value)
             return match is not None and self._vouched(match)
@@ -66,7 +66,7 @@ class Tokens:
         return False
 
     def within(self, text: str) -> list[tuple[int, int]]:
-        """Where in *text* tokens stand: they are not looked into."""
+        """Return the (start, end) of each token in *text*. Tokens are not searched for values."""
         if "hash:" not in text:
             return []
         return [match.span() for match in _TOKEN.finditer(text) if self._vouched(match)]
@@ -76,7 +76,7 @@ class Tokens:
 
 
 def strategies(tokens: Tokens, kept: int = KEPT) -> dict[str, Strategy]:
-    """The named strategies; *kept* is how many characters ``partial`` leaves at most."""
+    """Return the named strategies; *kept* is the maximum number of characters that ``partial`` leaves."""
     return {
         "redact": Strategy("redact", _redacted, lambda text, kind: f"[{kind.upper()}]"),
         "hash": Strategy("hash", tokens.of, lambda text, kind: str(tokens.of(text))),
@@ -86,13 +86,13 @@ def strategies(tokens: Tokens, kept: int = KEPT) -> dict[str, Strategy]:
 
 
 def replacement(new: Any) -> Strategy:
-    """*new* in the place of everything."""
+    """Return the strategy that replaces every value with *new*."""
     text = new if isinstance(new, str) else encode(new).decode()
     return Strategy("replace", lambda value: new, lambda found, kind: text)
 
 
 def is_token(text: str) -> bool:
-    """Whether *text* looks like a token, which a replacement must not."""
+    """True if *text* contains something that looks like a token, which a replacement must not."""
     return _TOKEN.search(text) is not None
 
 
@@ -105,7 +105,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _partial(value: Any, kept: int) -> Any:
-    """All but the last *kept* characters as ``*``, at most a quarter of the text shown; of a number too."""
+    """Replace all but the last *kept* characters with ``*``; show at most a quarter. Numbers are treated as text."""
     if isinstance(value, dict | list) or value is None or isinstance(value, bool):
         return REDACTED
     text = value if isinstance(value, str) else encode(value).decode()

@@ -1,6 +1,6 @@
-"""Masking of what comes piece by piece: server-sent events, lines of JSON, plain text.
+"""Mask bodies that arrive in pieces: server-sent events, lines of JSON, plain text.
 
-However the bytes are cut into chunks, the same is passed on.
+The output does not depend on how the bytes are cut into chunks.
 """
 
 import codecs
@@ -20,30 +20,30 @@ from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 #: Start of a JSON line: a value, optionally after a short prefix as in ``0:"text"``.
 _JSON_LINE = re.compile(rb"\s*(?:[0-9A-Za-z_-]{1,16}:\s?)?[\[{\"]")
-#: Bytes of a first line that may be JSON, but is more likely text that begins like it.
+#: Maximum bytes of a first line that may be JSON. A longer line is more likely text that begins like JSON.
 _LONGEST_LINE = 2048
 _PREFIX = re.compile(rb"\s*([0-9A-Za-z_-]{1,16}):\s?(?=[\[{\"])")
 
 
 class PieceMasker(Protocol):
-    """What masks a body piece by piece. All methods raise `MaskingError`."""
+    """Masks a body piece by piece. All methods raise `MaskingError`."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """What may be let through, now that *data* has come."""
+        """Take *data* and return the bytes that may be passed on."""
 
     @property
     def holds(self) -> bool:
-        """Whether an event, line or text that has come is held."""
+        """True if an event, line or text is held."""
 
     def idle(self, *, long: bool) -> list[bytes]:
-        """What may be let through, now that nothing has come for a while, or for a *long* one."""
+        """Return the bytes that may be passed on after a short or a *long* silence."""
 
     def end(self) -> list[bytes]:
-        """What is left."""
+        """Return the remaining bytes."""
 
 
 class TextStream:
-    """One text that comes in pieces, and is let through character by character."""
+    """One text that arrives in pieces and is released character by character."""
 
     __slots__ = ("_report", "_window")
 
@@ -52,7 +52,7 @@ class TextStream:
         self._window = Window(view, key, strategies)
 
     def feed(self, text: str, last: bool = False) -> str:
-        """What may be let through, now that *text* has come; everything, if it is the *last*."""
+        """Take *text* and return the characters that may be passed on; all of them if it is the *last*."""
         window = self._window
         held, begun = window.held + text, window.settled
         values = window.feed(text, last)
@@ -72,16 +72,16 @@ class EventMasker:
         self._report = report
         self._documents: Documents[bytes] = Documents(view, report, framing)
         self._rest = b""
-        self._parts: list[bytes] = []  # of a line that has not ended, after the rest
-        self._size = 0  # of the event that has not ended
+        self._parts: list[bytes] = []  # of an unfinished line, after the rest
+        self._size = 0  # of the unfinished event
         self._begun = False
-        self._lines: list[tuple[bytes, bytes]] = []  # of the event that has not ended: each with its end
-        self._known: dict[bytes, bytes] = {}  # lines that come again and again
+        self._lines: list[tuple[bytes, bytes]] = []  # of the unfinished event: each line with its end
+        self._known: dict[bytes, bytes] = {}  # cache of recurring lines
         self._out: list[bytes] = []
-        self._waits = False  # a comment came last, and may be held
+        self._waits = False  # the last event was a comment, and it may be held
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that have ended, masked."""
+        """Take *data* and return the complete events, masked."""
         if (
             not self._rest
             and not self._parts
@@ -91,15 +91,15 @@ class EventMasker:
             and data[-2:] == b"\n\n"
             and self._documents.add_like_before(data[6:-2], b"data: ", b"\n\n")
         ):
-            return self._documents.ready()  # one event, like the one before: most often it is
+            return self._documents.ready()  # the usual case: one event, like the one before
         if not self._begun:
             self._begun = True
             data = data.removeprefix(codecs.BOM_UTF8)
         self._size += len(data)
         if self._size > LARGEST_EVENT:
-            raise MaskingError("an event is longer than any may be")
+            raise MaskingError("an event is longer than the limit of 8 MiB")
         if b"\n" not in data and b"\r" not in data and not self._rest.endswith(b"\r"):
-            self._parts.append(data)  # joined once, when the line ends
+            self._parts.append(data)  # joined when the line ends
             return []
         whole = b"".join((self._rest, *self._parts, data))
         self._parts.clear()
@@ -116,11 +116,11 @@ class EventMasker:
 
     @property
     def holds(self) -> bool:
-        """Whether anything is held that has ended."""
+        """True if a complete event is held."""
         return self._documents.holds
 
     def idle(self, *, long: bool) -> list[bytes]:
-        """What may be let through, now that nothing has come for a while."""
+        """Return the events that may be passed on after a silence."""
         self._documents.idle(long=long)
         return self._ready()
 
@@ -172,12 +172,12 @@ class EventMasker:
                     raise MaskingError(f"an event is not unambiguous JSON: {error}") from None
                 self._documents.add_text(_decoded(body), written, name)
         elif self._view.named:
-            raise MaskingError("an event is not JSON, in which fields have names")
+            raise MaskingError("masks name fields, but an event is not JSON")
         else:
             self._documents.add_text(_decoded(body), written, name)
 
     def _prefixed(self, lines: list[tuple[bytes, bytes]], body: bytes, start: int) -> bool:
-        """Take an event with a name before the JSON in its data, which begins at *start*. Returns whether it is one."""
+        """Take an event that has a name before the JSON in its data from *start*. Return False if there is no JSON."""
 
         def written(masked: bytes | None) -> bytes:
             return self._written(lines, None if masked is None else body[:start] + masked)
@@ -189,7 +189,7 @@ class EventMasker:
         return True
 
     def _written(self, lines: list[tuple[bytes, bytes]], body: bytes | None) -> bytes:
-        """*lines* of an event with *body* as its data, or its own; other fields masked as texts."""
+        """Return *lines* of an event with *body* as its data (None: unchanged); other fields are masked as texts."""
         parts: list[bytes] = []
         placed = False
         for line, end in lines:
@@ -233,20 +233,20 @@ def _decoded(data: bytes) -> str:
 
 
 class LineMasker:
-    """Newline-delimited JSON: each line is let through when it has ended, and nothing in it is held."""
+    """Newline-delimited JSON. A line is passed on when it is complete and no value in it is held."""
 
     def __init__(self, view: View, report: Report, framing: Framing = UNKNOWN_FRAMING) -> None:
         self._documents: Documents[bytes] = Documents(view, report, framing, lines=True)
-        self._parts: list[bytes] = []  # of the line that has not ended
+        self._parts: list[bytes] = []  # of the unfinished line
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that have ended, masked."""
+        """Take *data* and return the complete lines, masked."""
         self._size += len(data)
         if self._size > LARGEST_EVENT:
-            raise MaskingError("a line is longer than any may be")
+            raise MaskingError("a line is longer than the limit of 8 MiB")
         self._parts.append(data)
-        if b"\n" not in data:  # joined once, when the line ends
+        if b"\n" not in data:  # joined when the line ends
             return []
         *lines, rest = b"".join(self._parts).split(b"\n")
         self._parts, self._size = [rest], len(rest)
@@ -256,11 +256,11 @@ class LineMasker:
 
     @property
     def holds(self) -> bool:
-        """Whether anything is held that has ended."""
+        """True if a complete line is held."""
         return self._documents.holds
 
     def idle(self, *, long: bool) -> list[bytes]:
-        """What may be let through, now that nothing has come for a while."""
+        """Return the lines that may be passed on after a silence."""
         self._documents.idle(long=long)
         return self._documents.ready()
 
@@ -287,7 +287,7 @@ class LineMasker:
 class PlainMasker:
     """Masks plain text by detectors only; field paths do not apply.
 
-    Some services send lines of JSON as plain text, with or without a short name before each: such lines are read as
+    Some services send lines of JSON as plain text, with or without a short name before each: such lines are parsed as
     JSON. Other text is released character by character.
     """
 
@@ -296,12 +296,12 @@ class PlainMasker:
         self._charset = charset
         self._stream = TextStream(view, report, "", view.strategy_of)
         self._documents: Documents[bytes] = Documents(view, report, framing, lines=True)
-        self._line = b""  # of a line that has not ended, where it may be JSON
-        self._in_text = False  # within a line that is text
-        self._told_lines = False  # lines that are JSON have come
+        self._line = b""  # an unfinished line that may be JSON
+        self._in_text = False  # inside a line of text
+        self._told_lines = False  # lines of JSON have come
 
     def feed(self, data: bytes) -> list[bytes]:
-        """What has ended, masked."""
+        """Take *data* and return the text that may be passed on, masked."""
         out: list[bytes] = []
         whole = self._line + data
         self._line = b""
@@ -323,11 +323,11 @@ class PlainMasker:
 
     @property
     def holds(self) -> bool:
-        """Whether anything is held that has ended, or a line that may be JSON."""
+        """True if anything complete is held, or a line that may be JSON."""
         return self._documents.holds or bool(self._line)
 
     def idle(self, *, long: bool) -> list[bytes]:
-        """What may be let through, now that nothing has come for a while."""
+        """Return the text that may be passed on after a silence."""
         self._documents.idle(long=long)
         out = self._documents.ready()
         if self._line and not self._documents.holds:
@@ -336,7 +336,7 @@ class PlainMasker:
         return out
 
     def end(self) -> list[bytes]:
-        """What was held."""
+        """Return the remaining text."""
         out: list[bytes] = []
         if self._line and not (_JSON_LINE.match(self._line) and self._json(self._line, out)):
             out += self._let(self._line, False)
@@ -349,7 +349,7 @@ class PlainMasker:
         return len(line) < _LONGEST_LINE or self._documents.holds or self._told_lines
 
     def _json(self, line: bytes, out: list[bytes]) -> bool:
-        """Take a *line* that is JSON. Returns whether it is."""
+        """Take *line* if it is JSON. Return False if it is not."""
         prefix = _PREFIX.match(line)
         start = prefix.end() if prefix is not None else 0
         body = line[start:].rstrip()
@@ -379,26 +379,26 @@ class PlainMasker:
         return text.encode(self._charset, "xmlcharrefreplace")
 
 
-#: What may become the name before a JSON value.
+#: Text that may become the name before a JSON value.
 _NAME = re.compile(rb"\s*(?:[0-9A-Za-z_-]{1,16}(?::\s?)?)?")
 
 
 class Unmasked:
-    """Nothing is masked: everything is let through as it comes."""
+    """Masks nothing: passes everything on unchanged."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """*data* itself."""
+        """Return *data* itself."""
         return [data]
 
     @property
     def holds(self) -> bool:
-        """Never."""
+        """Always False."""
         return False
 
     def idle(self, *, long: bool) -> list[bytes]:
-        """Nothing."""
+        """Return nothing."""
         return []
 
     def end(self) -> list[bytes]:
-        """Nothing."""
+        """Return nothing."""
         return []

@@ -1,4 +1,4 @@
-"""The leaves of a stream's units, and what reads several of them as one text."""
+"""The units and leaves of a stream, and `Reading`, which reads several leaves as one text."""
 
 import re
 from collections import deque
@@ -9,30 +9,30 @@ from weir.masking.masks import View
 from weir.masking.walk import MaskingError, Part, Value
 from weir.masking.window import Window
 
-#: Units without a leaf of a reading after which the reading holds nothing, and where it had leaves of one unit only.
+#: A reading holds nothing after this many units without a leaf for it; FRESH if it had leaves of one unit only.
 PATIENCE = 32
 FRESH = 4
-#: Characters of a string that is a name, if it comes twice in a row.
+#: Minimum length of a string that is a name if it comes twice in a row.
 NAME = 4
-#: Characters that equal strings, one after another, have together where they are no part of any value.
+#: Equal strings in a row, up to this many characters together, may still be part of a value.
 _LONGEST_RUN = 100
 #: Minimum length of a string that no value contains twice in a row.
 _LEAST_WHOLE = 16
-#: Leaves that are held for one word before less of the word is held, and how many of its characters are.
+#: Number of leaves held for one word after which only its last _HELD characters are held.
 _MOST_HELD = 200
 _HELD = 100
-#: Characters of a string without white space that is data: audio, an image.
+#: Length of a string without white space that is treated as data, such as audio or an image.
 _DATA = 2048
-#: What the operator of a stream that is cut can do.
+#: Advice for the operator of a stream that was cut.
 REMEDY = (
     "have the profile declare the text in `texts`, or set `framing: records` if each document stands alone "
     "(docs: Streams)"
 )
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]+")
 
-#: Names of members from the document to a leaf; ``*`` for items of lists, and for names that tell items apart.
+#: Member names from the document to a leaf; ``*`` for items of lists, and for names that differ per item.
 Path = tuple[str, ...]
-#: A member beside a leaf or around it: how deep, and its name.
+#: A member beside or around a leaf: its depth and its name.
 Slot = tuple[int, str]
 Siblings = tuple[tuple[Any, Any], ...]
 
@@ -40,10 +40,10 @@ Siblings = tuple[tuple[Any, Any], ...]
 class Leaf:
     """One string of a unit."""
 
-    parts: list[Part] | tuple[Part, ...] = ()  # of values, in no order
+    parts: list[Part] | tuple[Part, ...] = ()  # parts of values, in no order
     holds = 0  # readings that hold it
     reads = 0  # readings that have read it
-    constants = 0  # those in which it is a name that comes again in each unit
+    constants = 0  # readings in which it is a name that comes again in each unit
 
     def __init__(
         self, unit: "Unit", container: Any, key: Any, text: str, siblings: Siblings = (), path: Path = ()
@@ -57,21 +57,21 @@ class Leaf:
 
 
 def between(before: bytes, body: bytes, after: bytes, masked: bytes | None) -> bytes:
-    """A unit that is *before*, a body and *after*: with its *masked* body, or with *body* where nothing is masked."""
+    """Join *before*, the *masked* body (or *body* if nothing is masked), and *after*."""
     return b"".join((before, body if masked is None else masked, after))
 
 
 class Unit:
-    """One event, line or message. *written* makes its bytes of the masked body; None stands for the body as it came."""
+    """One event, line or message. *written* makes its bytes from the masked body; None means an unchanged body."""
 
-    # What most units never have costs nothing here: one is made for every event.
+    # Class attributes, because most units never set them and there is one unit per event.
     document: Any = None
-    leaves: list[Leaf] | tuple[Leaf, ...] = ()  # that are read in more ways than alone
-    exact: list[Leaf] | tuple[Leaf, ...] = ()  # of declared texts
+    leaves: list[Leaf] | tuple[Leaf, ...] = ()  # leaves that are also read together with others
+    exact: list[Leaf] | tuple[Leaf, ...] = ()  # leaves of declared texts
     inner: list[tuple[Any, Any, str, Any]] | None = None  # documents in strings: container, key, text, document
     wrapped = False  # the document is a bare string, wrapped in a list
-    holds = 0  # how many readings hold leaves of it, once for each leaf
-    marked = False  # a leaf has a part of a value
+    holds = 0  # sum over its leaves of the readings that hold them
+    marked = False  # a leaf contains part of a value
     passed = False
 
     def __init__(self, body: bytes, written: Callable[[bytes | None], Any], frame: "Frame | None" = None) -> None:
@@ -81,7 +81,7 @@ class Unit:
 
 
 class Frame(NamedTuple):
-    """A document without values, around the one piece of a text in it; the event's name is *event*."""
+    """A document without values, except for one piece of a text between *before* and *after*; *event* is its name."""
 
     event: str
     before: bytes
@@ -92,7 +92,7 @@ class Frame(NamedTuple):
     siblings: Siblings
 
 
-#: Leaves, each with a part of a value.
+#: The leaves of one value, each with its part of the value.
 Told = list[tuple[Leaf, str]]
 
 
@@ -109,32 +109,32 @@ class Reading:
 
     def __init__(self, window: Window, path: str, *, exact: bool = False, patience: int = FRESH) -> None:
         self._window = window
-        self.accepts: Callable[[Value, Told], bool] | None = None  # which values count; None: all
+        self.accepts: Callable[[Value, Told], bool] | None = None  # which values are accepted; None: all
         self.exact = exact
         self.path = path  # JSONPath for error messages
         self.patience = patience
-        self.number = 0  # of the unit that had a leaf of it last
-        self.fed = 0  # units that had leaves of it
-        self._segments: deque[tuple[int, int, Leaf]] = deque()  # from where to where leaves stand in the text
-        self._held: deque[tuple[int, Leaf]] = deque()  # leaves that are held, with their ends
+        self.number = 0  # the last unit with a leaf for this reading
+        self.fed = 0  # number of units with leaves for it
+        self._segments: deque[tuple[int, int, Leaf]] = deque()  # start and end of each leaf in the text
+        self._held: deque[tuple[int, Leaf]] = deque()  # held leaves, with their ends
         self._previous: str | None = None
         self._repeats = 0
-        self._cumulative = -1  # where the text begins that each leaf repeats; -1: none does
-        self._identifiers = 0  # strings that all look like identifiers; -1 since one did not
-        self._length = 0  # characters of these
-        self._short = False  # one of these is short
+        self._cumulative = -1  # start of the text that each leaf repeats; -1: leaves do not repeat it
+        self._identifiers = 0  # number of strings, while all look like identifiers; then -1
+        self._length = 0  # their total length
+        self._short = False  # one of them is short
 
     @property
     def holds(self) -> bool:
-        """Whether it holds any unit."""
+        """True if it holds any unit."""
         return bool(self._held)
 
     def has(self, leaf: Leaf) -> bool:
-        """Whether *leaf* is the last that it has read."""
+        """True if *leaf* is the last leaf that it has read."""
         return bool(self._segments) and self._segments[-1][2] is leaf
 
     def holds_unit(self, unit: Unit) -> bool:
-        """Whether it holds *unit*."""
+        """True if it holds *unit*."""
         return any(leaf.unit is unit for _, leaf in self._held)
 
     def seed(self, leaves: list[Leaf], number: int) -> None:
@@ -185,7 +185,7 @@ class Reading:
         self._classify(leaves)
 
     def feed_piece(self, leaf: Leaf, number: int) -> None:
-        """Read a *leaf*, of unit *number*, that certainly is a piece of the text."""
+        """Read *leaf* of unit *number*, which is known to be a piece of the text."""
         self.number = number
         window, text, unit = self._window, leaf.text, leaf.unit
         start = window.settled + len(window.held)
@@ -203,22 +203,22 @@ class Reading:
             self.settle()
 
     def _is_constant(self, text: str) -> bool:
-        """Whether a *text* that has come again, with nothing else between, is a name rather than a piece of a text.
+        """True if *text*, which repeats the leaf before it, is a name rather than a piece of a text.
 
-        A value may have a part twice. So it is held no longer, but still read, until it has come more often than that.
+        A value may contain a part twice. So a name is no longer held, but it is still read for the first repetitions.
         """
         if any(map(str.isalpha, text)):
             return len(text) >= NAME or self._repeats > 2
         return len(text) * self._repeats > 40
 
     def _grows(self, before: str) -> bool:
-        """Whether a string that begins with the one *before* repeats it."""
+        """True if a string that starts with *before* is a repetition of it that grows."""
         if self._cumulative >= 0:
             return True
         return any(map(str.isalpha, before)) and len(before) >= (4 if self.fed == 2 else 8)
 
     def _grow(self, leaf: Leaf, before: str) -> None:
-        """Read a leaf that repeats the text *before* it and goes on."""
+        """Read a *leaf* that repeats the text *before* it and adds to it."""
         window = self._window
         if self._cumulative < 0:
             self._cumulative = window.settled + len(window.held) - len(before)
@@ -247,7 +247,7 @@ class Reading:
         leaf.holds += 1
 
     def _classify(self, leaves: Sequence[Leaf]) -> None:
-        """Hold nothing where all strings so far look like identifiers."""
+        """Release everything if all strings so far look like identifiers."""
         if self._identifiers < 0:
             return
         text = leaves[0].text
@@ -259,7 +259,7 @@ class Reading:
         self._short = self._short or len(text) < 12
         if (self._identifiers >= 8 and self._length >= 64) or (self._identifiers >= 3 and not self._short):
             held = self._window.held
-            if "eyJ" not in held and (not held.isdigit() or len(held) > 40):  # tokens of JOSE begin so
+            if "eyJ" not in held and (not held.isdigit() or len(held) > 40):  # JOSE tokens begin with eyJ
                 self.settle()
 
     def settle(self) -> None:
@@ -275,7 +275,7 @@ class Reading:
                 if start < value.end and value.start < end
             ]
             if len(among) > 1 and _is_name(among[0][0].text) and len({leaf.text for leaf, _ in among}) == 1:
-                continue  # a name, again and again
+                continue  # a repeated name
             if self.accepts is not None and not self.accepts(value, _told_by(value, segments)):
                 continue
             begins = True
@@ -287,7 +287,7 @@ class Reading:
                 elif value.start < window.forced and not any(
                     known.start <= part.start and part.end <= known.end for known in leaf.parts
                 ):
-                    raise MaskingError(f"a value has begun in what was passed on of {self.path}; {REMEDY}")
+                    raise MaskingError(f"a value started in text of {self.path} that was already passed on; {REMEDY}")
                 else:
                     begins = begins and not leaf.parts
         while held and held[0][0] <= window.settled:
@@ -299,12 +299,12 @@ class Reading:
 
 
 def _is_name(text: str) -> bool:
-    """Whether *text* is a name, if it comes twice in a row."""
+    """True if *text* is a name, given that it comes twice in a row."""
     return len(text) >= NAME and any(map(str.isalpha, text))
 
 
 def _told_by(value: Value, segments: Iterable[tuple[int, int, Leaf]]) -> Told:
-    """The leaves of *value*, each with the part of it that stands there; nothing twice."""
+    """Return the leaves of *value*, each with its part of the value; no part appears twice."""
     place, told = value.start, []
     for start, end, leaf in segments:
         if start < value.end and place < end:
@@ -319,17 +319,17 @@ def is_apart(view: View, kind: str, before: str, after: str) -> bool:
 
 
 def begins(view: View, kind: str, text: str) -> bool:
-    """Whether *text* begins with a value of *kind*."""
+    """True if *text* begins with a value of *kind*."""
     return any(span.kind == kind and span.start == 0 for span in view.detectors.find(text))
 
 
 def ends(view: View, kind: str, text: str) -> bool:
-    """Whether *text* ends with a value of *kind*."""
+    """True if *text* ends with a value of *kind*."""
     return any(span.kind == kind and span.end == len(text) for span in view.detectors.find(text))
 
 
 def accepts_in_list(view: View, value: Value, told: Told) -> bool:
-    """Whether *value*, told by strings of lists, counts. A list of strings most often has texts of their own."""
+    """True if *value*, spread over strings of lists, is accepted. The strings of a list usually are separate texts."""
     before, (last, after) = told[0][1], told[-1]
     beside = [leaf for leaf, _ in told if leaf.unit is last.unit]
     return len(beside) < 2 or type(last.container) is not list or not is_apart(view, value.kind, before, after)

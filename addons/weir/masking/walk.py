@@ -1,4 +1,4 @@
-"""One JSON document with its spelling, walked in order: what masks name in it, and what is recognised in its texts."""
+"""Walk one JSON document in order, with its spelling: mask named fields and values recognised in its texts."""
 
 import re
 import time
@@ -14,17 +14,17 @@ from weir.masking.masks import Mask, MaskedField, View
 from weir.masking.spelling import Change, Spelling, SpellingError
 from weir.masking.strategies import DROP
 
-#: Seconds that one body may take.
+#: Maximum seconds for one body; two error texts name it.
 BUDGET = 10.0
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+")
-#: Names under which values of any kind stand: the name around them says more.
+#: Names that can hold any kind of value; the names around them are more specific.
 _GENERIC = frozenset(("value", "number", "no", "text", "content", "data", "raw", "val", "address", "code", "id", "key"))
 _LABELS = ("type", "name", "label", "key", "field", "kind", "title")
 
 
 class MaskingError(Exception):
-    """A body could not be masked. The text says why, without quoting it."""
+    """A body could not be masked. The message gives the reason without quoting the body."""
 
 
 class Report:
@@ -36,18 +36,18 @@ class Report:
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
 
     def add(self, mask: Mask, path: str = "", kind: str = "") -> None:
-        """One value more."""
+        """Count one value."""
         self._counts[path, mask.strategy.name, kind, mask.rule] += 1
 
     def fields(self) -> list[MaskedField]:
-        """As it stands in the journal."""
+        """Return the counts as stored in the journal."""
         return [
             MaskedField(path, strategy, count, kind, rule)
             for (path, strategy, kind, rule), count in self._counts.items()
         ]
 
     def taken(self) -> list[MaskedField]:
-        """The same; from now on it counts anew."""
+        """Return the counts and reset them."""
         fields = self.fields()
         self._counts.clear()
         return fields
@@ -57,7 +57,7 @@ class Report:
 
 
 def labels_around(key: str, value: dict[str, Any]) -> str:
-    """The names under which members of the object *value*, itself the member *key*, stand: with what labels it."""
+    """Return the names around the members of the object *value*: its own member name *key*, and the labels in it."""
     if _GENERIC.isdisjoint(value):
         return key
     labels = [label for name in _LABELS if isinstance(label := value.get(name), str) and len(label) < 40]
@@ -65,17 +65,17 @@ def labels_around(key: str, value: dict[str, Any]) -> str:
 
 
 def named_under(key: str, around: str) -> str:
-    """The names under which the text at *key* stands, in an object that stands under *around*."""
+    """Return the names around the text at *key*; *around* are those of its object."""
     return f"{around} {key}" if key.lower() in _GENERIC else key
 
 
 def words_of(name: str) -> str:
-    """A member's name as words: ``dateOfBirth`` and ``date_of_birth`` are ``date Of Birth`` and ``date of birth``."""
+    """Split a member's name into words: ``dateOfBirth`` becomes ``date Of Birth``."""
     return _CAMEL.sub(" ", name)
 
 
 class Value(NamedTuple):
-    """One value in a text: from *start* to *end*, the *new* text for it, and which mask hides it as what."""
+    """One value in a text: its *start* and *end*, the *new* text for it, its kind, and the mask that hides it."""
 
     start: int
     end: int
@@ -85,7 +85,7 @@ class Value(NamedTuple):
 
 
 def replacements(view: View, text: str, spans: list[Span], strategies: dict[str, Mask]) -> list[Value]:
-    """The values of *text*, in which *spans* were found, that *strategies* hide; in order."""
+    """Return the values among *spans* of *text* that *strategies* hide, in order."""
     tokens = view.tokens.within(text)
     found: list[Value] = []
     for span in spans:
@@ -93,16 +93,16 @@ def replacements(view: View, text: str, spans: list[Span], strategies: dict[str,
         if mask is None or any(start < span.end and span.start < end for start, end in tokens):
             continue
         old = text[span.start : span.end]
-        new = mask.strategy.text(spelt_plainly(old), span.kind)  # equal values have equal tokens, however typed
+        new = mask.strategy.text(spelt_plainly(old), span.kind)  # equal values get equal tokens in any spelling
         if new != old:
             found.append(Value(span.start, span.end, new, span.kind, mask))
     return found
 
 
 class Part(NamedTuple):
-    """The part of a value that stands in one text, where its other parts stand in others.
+    """The part of a value that is in one text; its other parts are in other texts.
 
-    ``value.new`` takes the place of the part in which the value *begins*. Other parts are removed.
+    ``value.new`` replaces the part in which the value *begins*. Other parts are removed.
     """
 
     start: int
@@ -114,9 +114,9 @@ class Part(NamedTuple):
 def changes_of(
     view: View, text: str, spans: list[Span], strategies: dict[str, Mask], report: Report, parts: Iterable[Part] = ()
 ) -> list[Change]:
-    """Changes to *text* for the *spans* found in it and the *parts* of longer values; sorted, without overlap.
+    """Return the changes to *text* for the *spans* found in it and the *parts* of longer values; sorted, no overlap.
 
-    Of values that overlap, the longest counts; what others have beyond it is removed with it.
+    Of overlapping values the longest is kept; text of the others beyond it is removed with it.
     """
     values = replacements(view, text, spans, strategies) if spans else []
     if not parts:
@@ -146,7 +146,7 @@ def changes_of(
 
 
 def _cut(value: Value, text: str, parts: Iterable[Part]) -> bool:
-    """Whether *value*, found in *text* alone, is what an edge of *text* left of one of *parts*."""
+    """True if *value*, found in *text* alone, is a fragment of one of *parts* at an edge of *text*."""
     return any(
         part.value.kind == value.kind
         and ((value.start == 0 and value.end == part.end) or (value.end == len(text) and value.start == part.start))
@@ -155,7 +155,7 @@ def _cut(value: Value, text: str, parts: Iterable[Part]) -> bool:
 
 
 def applied(text: str, changes: list[Change]) -> str:
-    """*text* with *changes*, which are in order and apart, made."""
+    """Apply *changes* to *text*; they are sorted and do not overlap."""
     if not changes:
         return text
     parts, position = [], 0
@@ -166,10 +166,9 @@ def applied(text: str, changes: list[Change]) -> str:
 
 
 class Joined(NamedTuple):
-    """Result of the joined readings for one string of a document.
+    """The result of the joined readings for one string of a document.
 
-    *alone*: it may be a text of its own as well, so values are looked for in it, too. *instead* takes its place as a
-    whole.
+    *alone*: it may also be a complete text, so it is searched for values as well. *instead* replaces the whole string.
     """
 
     parts: Sequence[Part]
@@ -195,18 +194,18 @@ class Walk:
         report: Report,
         known: Known | None,
     ) -> None:
-        #: Log-probabilities stay where nothing else is changed, in a document of a stream.
+        #: In a document of a stream, log-probabilities are kept if nothing else changes.
         self._keeps = known is not None and not any(joined.parts for joined in known.values())
         self._view = view
         self._fired = fired
         self._report = report
         self._known = known or {}
         self._edits: list[tuple[str, tuple[Any, ...]]] = []  # calls of `Spelling`
-        self._logprobs: list[tuple[str, tuple[Any, ...]]] = []  # those that remove log-probabilities
+        self._logprobs: list[tuple[str, tuple[Any, ...]]] = []  # calls that remove log-probabilities
         self._leaves: list[_Leaf] = []
         self._token = 0
-        self._member_names: dict[str, list[tuple[int, dict[str, Mask], dict[str, Any]]]] = {}  # where each stands
-        self._written: dict[int, set[str]] = {}  # the names that an object has, by its id
+        self._member_names: dict[str, list[tuple[int, dict[str, Mask], dict[str, Any]]]] = {}  # positions of each name
+        self._written: dict[int, set[str]] = {}  # by id of an object: its names after masking
         self._targets: dict[int, dict[Any, list[int]]] = {}
         for number, container, key in slots:
             numbers = self._targets.setdefault(id(container), {}).setdefault(key, [])
@@ -214,7 +213,7 @@ class Walk:
                 numbers.append(number)
 
     def masked(self, text: str, document: Any) -> str:
-        """*text*, whose parsed form is *document*, masked; itself where nothing had to be."""
+        """Mask *text*; *document* is its parsed form. Return the same object if nothing changes."""
         self._value(document, "", "", self._view.strategy_of)
         deadline = time.monotonic() + BUDGET
         if self._leaves:
@@ -227,7 +226,7 @@ class Walk:
             return text
         spelling = Spelling(text)
         if self._token != len(spelling.spans):
-            raise SpellingError("the body is not what was read from it")
+            raise SpellingError("the body does not match its parsed form")
         for method, arguments in self._edits:
             getattr(spelling, method)(*arguments)
         return spelling.written()
@@ -273,7 +272,7 @@ class Walk:
             if strategies:
                 self._member_names.setdefault(name, []).append((self._token, strategies, value))
             self._token += 1
-            if strategies and name == "logprobs" and item:  # each token of a text beside it, in which values show
+            if strategies and name == "logprobs" and item:  # it repeats the tokens of a text that may contain values
                 self._value(item, name, around, strategies if self._keeps else {})
                 self._logprobs.append(("replace", (first + 1, self._token - 1, None)))
                 members.append((first, self._token - 1, False))
@@ -300,7 +299,7 @@ class Walk:
         joined: Joined | None,
         listed: bool,
     ) -> bool:
-        """A value that masks name; whether its member is to be removed."""
+        """Mask a value that masks name. Return True if its member is to be removed."""
         first, new, whole = self._token, old, False
         for number in numbers:
             mask, path = self._view.named[number]
@@ -322,7 +321,7 @@ class Walk:
         return new is DROP
 
     def _recognise(self, deadline: float) -> None:
-        """Look into those texts in which a gate found something."""
+        """Search the texts in which a prefilter found something."""
         pieces = [f"{leaf[1]}\n{leaf[2]}\x1e".encode("utf-8", "replace") for leaf in self._leaves]
         ends = list(accumulate(map(len, pieces)))
         joined = b"".join(pieces)
@@ -339,10 +338,10 @@ class Walk:
             elif i in wanted or leaf[5] is not None:
                 self._look(leaf, tuple(d for d in wanted.get(i, ()) if d.kind in leaf[3]))
             if i % 256 == 0 and time.monotonic() > deadline:
-                raise DetectorError("it takes too long")
+                raise DetectorError("masking takes longer than 10 seconds")
 
     def _rename(self, deadline: float) -> None:
-        """Look into the names of members, each once: most recur, and in most nothing is found."""
+        """Search the names of members, each name once: most names recur, and most contain no value."""
         names = self._view.detectors
         if not names.fired("\n".join(self._member_names).encode("utf-8", "replace")) and not any(
             map(is_spelt_otherwise, self._member_names)
@@ -356,7 +355,7 @@ class Walk:
                     if changes:
                         self._edits.append(("replace_within", (token, self._apart(owner, name, changes))))
             if i % 64 == 0 and time.monotonic() > deadline:
-                raise DetectorError("it takes too long")
+                raise DetectorError("masking takes longer than 10 seconds")
 
     def _look(self, leaf: _Leaf, detectors: tuple[Detector, ...] | None) -> None:
         token, named, text, strategies, value, joined = leaf
@@ -379,7 +378,7 @@ class Walk:
                 return
 
     def _apart(self, owner: dict[str, Any], text: str, changes: list[Change]) -> list[Change]:
-        """Names of members that become the same would be read as one: those that are there already are numbered."""
+        """Number masked member names that would equal another name of *owner*, so that members stay distinct."""
         taken = self._written.setdefault(id(owner), set(owner))
         name, number = applied(text, changes), 1
         start, end, new = changes[-1]

@@ -1,7 +1,7 @@
-"""One text that comes in pieces: which values are in it, and which part of it may still become a value.
+"""A window over one text that arrives in pieces: it finds values, and holds back the part that may become one.
 
-Held back is the word that has not ended, and groups of digits, names of months and the like before it, which together
-could be a number or a date. Where the pieces are cut makes no difference.
+It holds back the unfinished last word, and groups of digits, names of months and similar words before it, because
+together they could be a number or a date. The result does not depend on where the pieces are cut.
 """
 
 import re
@@ -12,16 +12,16 @@ from weir.masking.detectors.model import TABLE, Span
 from weir.masking.masks import Mask, View
 from weir.masking.walk import MaskingError, Value, replacements
 
-#: Characters of one value that are held at most.
+#: Maximum characters of one value that are held.
 LARGEST_VALUE = 1 << 20
-#: Characters of an unbroken word beyond which it is no value that is known, but data; and of one that may be a token.
+#: Characters after which an unbroken word is treated as data, not as a value; and the same for a possible token.
 LONGEST_WORD = 640
 _LONGEST_TOKEN = 8192
 _STEP = 256
-#: Characters of groups that together may be one value.
+#: Maximum characters of groups that may form one value together.
 _LONGEST_GROUPS = 160
 
-#: Groups that go on with more groups: with a digit, a month, a word within a date, letters of an account number.
+#: Groups that may continue with more groups: with a digit, a month, a word within a date, letters of an account number.
 _JOINED = re.compile(
     r"\S*\d\S*|(?-i:[(+°′″'\"NSEWO,.;/·_~*•∙>-]{1,4}|[A-Z]{1,4},?)|(?:of|de|del|den|do|the|x|ext\.?|extension|poste|durchwahl)"
     r"|(?:\S*[^\w\s])?(?:jan|feb|f[ée]v|mar|m[äa]r|maart|apr|avr|abr|may|mai|maj|mei|mag|jun|jui|giu|jul|lug|aug|ao[ûu]|ago|sep|set|o[ck]t|ott|out|nov|de[csz]|d[ée]c|dic|ene|gen"
@@ -33,9 +33,9 @@ _SHORT_WORDS = re.compile(r"(?:\s{0,4}[^\W\d_]{1,15}(?:['’][^\W\d_]{1,4})?[,.;
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 #: Word breaks besides white space: punctuation in scripts without spaces, and delimiters of JSON strings.
 _PAUSE = re.compile(rf"""(?<=[{_CJK}])[,;:!?.、]+(?=[{_CJK}])|\\?"\s*[:,]|,\s*\\?\"""")
-#: What a piece of a word has at least that ends it.
+#: A piece of a word that ends it contains at least one of these.
 _MAY_END = re.compile(r"[\s\",]|[^\x00-\x7f]")
-#: An escape of HTML, a URL or Markdown that may not have ended.
+#: An escape of HTML, a URL or Markdown that may be incomplete.
 _OPEN_ESCAPE = re.compile(r"(?:<[!bw][^<>\n]{0,12}|<|&[#0-9A-Za-z]{0,40}|(?:%[0-9A-Fa-f]{2}){0,3}%[0-9A-Fa-f]?|\\)\Z")
 _IBAN_HEAD = re.compile(r"(?<!\w)[A-Za-z]{2}\d\d\s+\Z")
 _KEY_BEGIN = "-----BEGIN "
@@ -46,10 +46,10 @@ _NO_KEY = re.compile(r"[^A-Za-z0-9+/=\s:,.\\-]|[A-Za-z]{1,20} [A-Za-z]{1,20} [A-
 
 
 class Window:
-    """State of one text: the tail that may still become a value, and some context before it.
+    """The state of one text: its tail that may still become a value, and some context before it.
 
-    Places are counted from the beginning of the text. *key* are the names under which the text stands, *strategies* the
-    mask of each kind.
+    Positions count from the start of the text. *key* holds the names around the text; *strategies* the mask of each
+    kind.
     """
 
     __slots__ = (
@@ -60,56 +60,56 @@ class Window:
         self._view = view
         self._key = key
         self._strategies = strategies
-        self._before = ""  # the last settled characters
+        self._before = ""  # the last characters that are settled
         self.held = ""
-        self.settled = 0  # the place of the first held character
-        self.forced = 0  # the place before which all was said to be the last
+        self.settled = 0  # position of the first held character
+        self.forced = 0  # position up to which the text was settled by force, with *last*
         self._look_at = LONGEST_WORD
         self._unbroken = False  # the held text is a single word
         self._width = view.detectors.width
 
     @property
     def begins(self) -> int:
-        """The place of the first character that a value which is found later may include."""
+        """The position of the first character that a value found later may include."""
         return self.settled - len(self._before)
 
     def feed(self, text: str, last: bool = False) -> list[Value]:
-        """The values that have ended, now that *text* has come; all, if it is the *last*.
+        """Add *text* and return the values that are complete; with *last*, all values.
 
-        Afterwards nothing before `settled` can become part of another value, unless *last* was said too early: then a
-        value may come that begins before the place `forced`. Raises `MaskingError`.
+        Afterwards, text before `settled` cannot become part of another value. The exception is a *last* that came too
+        early: a later value may then begin before the position `forced`. Raises `MaskingError`.
         """
         self.held += text
         held = self.held
         if not held:
             return []
         if self._unbroken and not last and len(held) < self._look_at and not _MAY_END.search(text):
-            return []  # one word still
+            return []  # still one word
         cut = len(held) if last else self._boundary(held)
         self._unbroken = cut == 0 and not _MAY_END.search(held)
         if cut == 0 and not last and len(held) < self._look_at:
             return []
         spans = [] if self._is_plain(held) else self._found(held)
         if not last:
-            longest = _LONGEST_TOKEN if "eyJ" in held else LONGEST_WORD  # so begin tokens of JOSE
+            longest = _LONGEST_TOKEN if "eyJ" in held else LONGEST_WORD  # JOSE tokens begin with eyJ
             if cut < len(held) - longest and _open_key(held) < 0:
                 cut = len(held) - longest
             for span in reversed(spans):
                 if span.start < cut < span.end:
                     cut = max(0, span.start)
             if len(held) - cut > LARGEST_VALUE:
-                raise MaskingError("a value in a stream is longer than any may be")
+                raise MaskingError("a value in a stream is longer than 1,048,576 characters")
         values = self._values(held, [s for s in spans if s.start < cut])
         self._before = (self._before + held[:cut])[-TABLE:]
         self.held = held[cut:]
         self.settled += cut
         if last:
             self.forced = self.settled
-        self._look_at = max(LONGEST_WORD, len(self.held)) + _STEP  # data without spaces is not searched for each piece
+        self._look_at = max(LONGEST_WORD, len(self.held)) + _STEP  # do not search data without spaces at every piece
         return values
 
     def shorten(self, length: int) -> list[Value]:
-        """Hold at most *length* characters, unless they are of a private key. Returns the values that end before."""
+        """Hold at most *length* characters, except in a private key. Return the values that end before them."""
         if len(self.held) <= length or _open_key(self.held) >= 0:
             return []
         rest = self.held[-length:]
@@ -126,7 +126,7 @@ class Window:
         return held.isascii() or is_plain(held)
 
     def _boundary(self, held: str) -> int:
-        """The place before which nothing can become part of a value any more, however it is typed."""
+        """Return the position before which no text can become part of a value, in any spelling."""
         if is_plain(held):
             place, length = _boundary(held), len(held)
             return max(0, min(place, length - self._width)) if self._width else place
@@ -138,7 +138,7 @@ class Window:
         return plain.place(max(0, min(place, length - self._width)) if self._width else place)
 
     def _found(self, held: str) -> list[Span]:
-        """Spans that end in *held*, as indexes into *held*; negative if they start before it."""
+        """Return the spans that end in *held*, as indexes into *held*; negative if they start before it."""
         try:
             before = len(self._before)
             spans = self._view.detectors.find(self._before + held, self._key)
@@ -169,14 +169,14 @@ def _boundary(held: str) -> int:
         if ended and not _JOINED.fullmatch(word) and not _in_iban(held, place, word):
             break
         place, ended = held.rindex(word, 0, place), True
-    place = _start_of_word(held, place)  # the first may have been cut
+    place = _start_of_word(held, place)  # the first word may have been cut
     if (match := _DATE_TAIL.search(held, max(0, len(held) - 60))) is not None:
         place = min(place, _start_of_word(held, match.start()))
     return place
 
 
 def _open_key(held: str) -> int:
-    """Index of an unfinished private key, or -1. The header itself may be incomplete."""
+    """Return the index of an unfinished private key, or -1. The header itself may be incomplete."""
     place = held.rfind(_KEY_BEGIN)
     if place < 0 or len(held) - place > _LONGEST_KEY:
         return -1
@@ -189,7 +189,7 @@ def _open_key(held: str) -> int:
 
 
 def _in_iban(held: str, place: int, word: str) -> bool:
-    """Whether *word*, the last before *place*, is the bank's code in an account number."""
+    """True if *word*, the last one before *place*, is the bank code of an account number."""
     return len(word) == 4 and word.isalnum() and _IBAN_HEAD.search(held, 0, held.rindex(word, 0, place)) is not None
 
 

@@ -1,4 +1,4 @@
-"""How a client connection came in, and where its caller means to go: what is known before there is a request."""
+"""The facts about a client connection before its first request: its listener, and the hosts that its caller names."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,19 @@ from weir.routing.listener import Listener
 
 
 def address_of(client: Client) -> str:
-    """The address of *client*, as an IPv4 address where it is one; empty where it has none."""
+    """Return the address of *client*, a mapped IPv4 address as IPv4; empty if it has no address."""
     return str(client.peername[0]).removeprefix("::ffff:") if client.peername else ""
 
 
 @dataclass(slots=True)
 class Arrival:
-    """One client connection. In reverse mode there are no ``hosts``: the gateway itself is what was called."""
+    """One client connection. In reverse mode ``hosts`` is empty: the caller names the gateway itself."""
 
     listener: Listener
-    hosts: frozenset[str] = frozenset()  # of which the caller means one
+    hosts: frozenset[str] = frozenset()  # the caller names one of them
     port: int = 0
-    tls: bool = False  # it is intercepted: its TLS ends here, for one of the hosts
-    presented: Presented | None = None  # by whoever opened the tunnel
-    certificates: tuple[Certificate, ...] = ()  # the same, where the proxy asked for them
-    who: str = ""  # the same, by name
-    passing: Dial | None = None  # the tunnel is let through as it is
+    tls: bool = False  # intercepted: the TLS for one of the hosts ends here
+    presented: Presented | None = None  # by the caller that opened the tunnel
+    certificates: tuple[Certificate, ...] = ()  # of the same caller, if the listener asked for them
+    who: str = ""  # the name of the same caller
+    passing: Dial | None = None  # how to dial a tunnel that is not intercepted

@@ -1,25 +1,25 @@
-"""Who connects: counted, given the layer that their way in asks for, and met with a certificate.
+"""The hooks of client connections: they count them, choose their layers, and give them certificates.
 
-Each hook is under its own try: whatever goes wrong closes the connection.
+Each hook has its own try: an exception closes the connection.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
 
-from mitmproxy import ctx, http
+from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from weir.base.alarms import alarm, place
-from weir.mitm import answers
-from weir.mitm.http import closing
+from weir.mitm import http2
+from weir.mitm.answers import closing
+from weir.mitm.handlers import handler_of, handlers
 from weir.mitm.layers import Refused
+from weir.mitm.readers import take_turns
 from weir.mitm.tls import Tls
-from weir.mitm.turns import take_turns
 from weir.mitm.watch import TOO_MANY, Watch
 from weir.mitm.wire import Wire
 from weir.policyset.model import PolicySet
@@ -27,9 +27,9 @@ from weir.routing import dial
 
 
 class Connections:
-    """The hooks of connections. *policies* gives those of now, None before there are any.
+    """The hooks of connections. *policies* returns the active policies; None before the first.
 
-    *let_in* tells whether the opener of a client's tunnel is let in still.
+    *let_in* returns True while the caller that opened a client's tunnel may still use it.
     """
 
     name = "weir-connections"
@@ -44,7 +44,7 @@ class Connections:
         self._let_in = let_in
 
     def client_connected(self, client: Client) -> None:
-        """A caller has come; where there are too many, they are told so if that can be read."""
+        """Count a new client. If there are too many, close it; a plain one receives 503."""
         try:
             self._count(client)
         except Exception as error:
@@ -52,7 +52,7 @@ class Connections:
             client.error = "the gateway failed"
 
     async def choose_layer(self, nextlayer: layer.NextLayer) -> None:
-        """Say what a client connection speaks; what cannot be said is closed."""
+        """Choose the layer of a client connection. If that fails, close it."""
         try:
             await self._wire.next_layer(nextlayer, self._policies())
         except Exception as error:
@@ -60,7 +60,7 @@ class Connections:
             nextlayer.layer = Refused(nextlayer.context)
 
     def tls_start_client(self, data: TlsData) -> None:
-        """Meet a caller with the certificate that is theirs to see; without one, mitmproxy closes."""
+        """Give a caller its certificate. Without one, mitmproxy closes the connection."""
         try:
             self._tls.caller(data, self._wire.arrival(data.context.client, self._policies()), self._policies())
         except Exception as error:
@@ -68,7 +68,7 @@ class Connections:
             data.ssl_conn = None
 
     def tls_start_server(self, data: TlsData) -> None:
-        """Verify a service; without a context, mitmproxy closes."""
+        """Verify a service. Without an OpenSSL connection, mitmproxy closes the connection."""
         try:
             self._tls.service(data)
         except Exception as error:
@@ -76,27 +76,27 @@ class Connections:
             data.ssl_conn = None
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """Authenticate to the proxy through which the gateway goes out: to the one that was dialled, and no other."""
+        """Authenticate to the upstream proxy of the connection. No other proxy receives the credential."""
         host = flow.server_conn.address[0] if flow.server_conn.address else None
         if isinstance(host, dial.Dialed) and host.dial.authorization is not None:
             flow.request.headers["Proxy-Authorization"] = host.dial.authorization.reveal()
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
-        """A service is connected: its answers are read in steps that leave others their turn."""
+        """Have the answers of a service read in short steps (see `readers.take_turns`)."""
         handler = handler_of(data.client)
         transport = handler.transports.get(data.server) if handler is not None else None
         if transport is not None and transport.reader is not None:
             take_turns(transport.reader)
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
-        """A connection to a service is over: close its socket, where mitmproxy has not (as `Watch.goes` does)."""
+        """Close the socket of an ended connection to a service, if mitmproxy has not (see `Watch.goes`)."""
         handler = handler_of(data.client)
         left = handler.transports.get(data.server) if handler is not None else None
         if left is not None and left.writer is not None:
             left.writer.close()
 
     def client_disconnected(self, client: Client) -> None:
-        """A caller has left."""
+        """Forget a client that has left."""
         self.watch.goes(client)
         self._wire.ended(client)
 
@@ -104,8 +104,8 @@ class Connections:
         handler = handler_of(client)
         if handler is None:
             return
-        # mitmproxy's own five would have requests of HTTP/2 wait for each other for ever.
-        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(answers.MOST_STREAMS))
+        # With mitmproxy's five connections per service, requests of HTTP/2 would wait for each other for ever.
+        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(http2.MOST_STREAMS))
         writer = handler.transports[client].writer
         if not self.watch.comes(client, len(handlers()), writer.transport if writer is not None else None):
             listener = self._wire.arrival(client, self._policies()).listener
@@ -114,7 +114,7 @@ class Connections:
             client.error = "too many connections"
 
     def _tunnel(self, client: Client) -> bool | None:
-        """Whether *client*'s tunnel may go on: None where it is in none that is passed as it is."""
+        """Return True if *client*'s tunnel may go on; None if it has no tunnel that is passed unread."""
         where, policies = self._wire.tunnel(client), self._policies()
         if where is None or policies is None:
             return None
@@ -124,15 +124,5 @@ class Connections:
 
 
 def failed(hook: str, error: Exception) -> None:
-    """Say that *hook* has raised, and what becomes of its connection."""
+    """Raise an alarm: *hook* has raised *error*, so its connection is closed."""
     alarm("room_failed", f"{type(error).__name__} in {hook} at {place(error)}; the connection is closed")
-
-
-def handler_of(client: Client) -> Any:
-    """mitmproxy's handler of *client*; None where it is gone."""
-    return ctx.master.addons.get("proxyserver").connections.get(client.id)
-
-
-def handlers() -> Collection[Any]:
-    """mitmproxy's handlers of all client connections."""
-    return ctx.master.addons.get("proxyserver").connections.values()  # type: ignore[no-any-return]

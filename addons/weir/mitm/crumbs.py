@@ -13,11 +13,11 @@ class Crumbs:
         self._left, self._at = most, time.monotonic()
 
     def earns(self, count: float) -> None:
-        """So many more may come."""
+        """Add *count* tokens."""
         self._left = min(self._left + count, self._saved)
 
     def takes(self, count: int) -> bool:
-        """Whether *count* more may have come."""
+        """Take *count* tokens. Return False if there were fewer."""
         now = time.monotonic()
         if self._left < self._most:
             self._left = min(self._most, self._left + (now - self._at) * self._rate)

@@ -1,10 +1,9 @@
-"""mitmproxy's event dispatch, without asking every addon about every event.
+"""Runs the hooks of addons without a search for each event.
 
-Stock dispatch walks all addons twice for each flow event (once for the event, once for ``update``) and
-looks the hook up each time: with a dozen addons about half a millisecond a request. Here the hooks of
-each event are looked up once, until an addon is registered or removed. Order, the try around each
-top-level addon, `AddonHalt` and awaiting are as in `mitmproxy.addonmanager`; a test holds the two
-against each other.
+mitmproxy walks all addons twice for each event of a flow (for the event and for ``update``), and looks up the hook each
+time: about half a millisecond per request with a dozen addons. This dispatch looks up the hooks of each event once,
+until an addon is registered or removed. As in `mitmproxy.addonmanager`, each top-level addon has its own try,
+`AddonHalt` ends an event, and hooks may be awaited. A test compares the two.
 """
 
 import functools
@@ -15,12 +14,14 @@ from typing import Any
 from mitmproxy import exceptions, hooks
 from mitmproxy.addonmanager import AddonManager, safecall, traverse
 
-#: The hooks of one top-level addon and of the addons within it: one that raises skips the rest of its own.
+#: The hooks of one top-level addon and of the addons in it. If one raises, the rest of its group is skipped.
 _Group = list[Callable[..., Any]]
 
 
 def install(manager: AddonManager) -> None:
-    """Let *manager* dispatch its asynchronous events this way."""
+    """Have *manager* dispatch its asynchronous events this way. Idempotent."""
+    if "trigger_event" in vars(manager):
+        return
     plans: dict[str, list[_Group]] = {}
     chain_seen: list[Any] = []
 
@@ -53,7 +54,7 @@ def install(manager: AddonManager) -> None:
 
         return changed
 
-    # Methods of this instance only. Scripts come and go by register and remove.
+    # Only this manager is changed. Scripts are registered and removed while the gateway runs.
     for name, replacement in {
         "trigger_event": trigger_event,
         "register": forgetting(manager.register),
@@ -61,6 +62,12 @@ def install(manager: AddonManager) -> None:
         "clear": forgetting(manager.clear),
     }.items():
         setattr(manager, name, replacement)
+
+
+def put_before(manager: AddonManager, addon: Any, other: str) -> None:
+    """Move *addon*, registered last, before the addon named *other*."""
+    manager.chain.remove(addon)
+    manager.chain.insert(manager.chain.index(manager.lookup[other]), addon)
 
 
 def _plan(manager: AddonManager, name: str) -> list[_Group]:

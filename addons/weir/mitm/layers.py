@@ -1,6 +1,6 @@
-"""What the next bytes of a client connection are read as. Nothing is guessed: what is not expected is closed.
+"""The protocols that a client connection may speak. No protocol is guessed: unexpected bytes close the connection.
 
-mitmproxy asks this once a connection has sent its first bytes, and again once a tunnel was opened in it.
+mitmproxy asks for a layer when a connection has sent its first bytes, and again after a CONNECT.
 """
 
 from collections.abc import Callable
@@ -15,42 +15,42 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 
 from weir.mitm.http import Http
 
-#: Bytes after which a connection has said whether it speaks TLS.
+#: Bytes from which TLS can be recognised.
 _ENOUGH = 3
-#: Bytes of a ClientHello, and of what may come with it in the first piece.
+#: Bytes of a ClientHello, and of data that may arrive together with it.
 MOST_HELLO = 128 << 10
-#: The handshake record that TLS begins with.
+#: The type of the record with which TLS begins: handshake.
 _HANDSHAKE = b"\x16"
 
 
 def speaks_tls(data: bytes) -> bool | None:
-    """Whether a connection that began with *data* speaks TLS; None while that is not certain."""
+    """Return True if a connection that began with *data* speaks TLS; None if more bytes are needed."""
     if data[:1] != _HANDSHAKE:
         return False
     return None if len(data) < _ENOUGH else starts_like_tls_record(data)
 
 
 def named_host(data: bytes) -> str | None:
-    """The host that the ClientHello in *data* names, empty where it names none; None while it is incomplete.
+    """Return the host that the ClientHello in *data* names, empty if it names none; None if it is incomplete.
 
-    Raises ValueError where it is no ClientHello.
+    Raises ValueError if *data* is not a ClientHello.
     """
     hello = parse_client_hello(data)
     return None if hello is None else (hello.sni or "").lower()
 
 
 class CallerTls(ClientTLSLayer):
-    """As mitmproxy's, which would read a ClientHello of any size, and all of it again with each piece that comes."""
+    """TLS with a caller. mitmproxy's layer reads a ClientHello of any size, and all of it again with each piece."""
 
     def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
-        """Refuse one that is too large."""
+        """Refuse a ClientHello that is too large."""
         if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > MOST_HELLO:
             return False, "the ClientHello is too large"
         return (yield from super().receive_handshake_data(data))
 
 
 def http(context: Context, mode: HTTPMode, *, tls: bool) -> layer.Layer:
-    """HTTP, within TLS that ends here or as it comes."""
+    """Return a layer of HTTP, in TLS that ends here if *tls*."""
     stack = tunnel.LayerStack()
     if tls:
         stack /= CallerTls(context)
@@ -59,7 +59,7 @@ def http(context: Context, mode: HTTPMode, *, tls: bool) -> layer.Layer:
 
 
 class Refused(layer.Layer):
-    """A connection that is closed, with at most some bytes of farewell."""
+    """Closes a connection, after the bytes of *farewell*."""
 
     def __init__(self, context: Context, farewell: bytes = b"") -> None:
         super().__init__(context)
@@ -74,7 +74,7 @@ class Refused(layer.Layer):
 
 
 class Passed(TCPLayer):
-    """A tunnel whose bytes are only counted; *ended* is told how many went each way, once it is over."""
+    """Passes on the bytes of a tunnel and counts them. Calls *ended* with the bytes sent and received, at its end."""
 
     def __init__(self, context: Context, ended: Callable[[int, int], None]) -> None:
         super().__init__(context, ignore=True)
@@ -82,7 +82,7 @@ class Passed(TCPLayer):
         self._sent = self._received = 0
 
     def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Count, and hand on."""
+        """Count the bytes of *event*, and pass it on."""
         if isinstance(event, events.DataReceived):
             if event.connection == self.context.client:
                 self._sent += len(event.data)
@@ -91,7 +91,7 @@ class Passed(TCPLayer):
         yield from super().relay_messages(event)
 
     def over(self) -> None:
-        """Tell what it came to; once."""
+        """Report the counts, once."""
         if self._ended is not None:
             self._ended(self._sent, self._received)
             self._ended = None

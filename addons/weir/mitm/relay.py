@@ -1,8 +1,8 @@
-"""Takes messages from one side of a WebSocket to the other; in the place of mitmproxy's own layer.
+"""Relays the messages of a WebSocket. Replaces mitmproxy's layer.
 
-That one has no bound for a message, keeps all that was said, forwards what a hook that raised has not seen, and hands
-pings on with whatever is in them. Here nothing passes but what stands in ``flow.websocket.messages`` after the hooks,
-which is then forgotten; a killed flow is closed, with the code that stands in it.
+mitmproxy's layer does not bound a message, keeps all messages, forwards a message if the hook for it raised, and
+forwards pings with their payload. This layer sends only the messages that are in ``flow.websocket.messages`` after the
+hooks, and forgets them. If the flow was killed, it closes both sides with the code that the flow has.
 """
 
 import asyncio
@@ -21,43 +21,48 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from weir.base import bounds
+from weir.mitm import readers
+from weir.mitm.bodies import Bodies
 from weir.mitm.crumbs import Crumbs
-from weir.mitm.http import Bodies, Due, End
+from weir.mitm.events import Due, End
+from weir.mitm.handlers import handler_of
+from weir.mitm.http import Http
+from weir.mitm.messages import TOO_FULL
 
-#: Pings of one side that the other has not answered; older ones are forgotten.
+#: Unanswered pings of one side that are kept; older ones are forgotten.
 MOST_PINGS = 16
-#: Bytes of a part of a message that is no crumb.
+#: Bytes from which a part of a message is not counted as a frame that carries little.
 _CRUMB = 64
 
 
 class _Side:
-    """What is known of a caller, or of a service."""
+    """The state of one side: the caller or the service."""
 
     def __init__(self, ws: websocket.WebsocketConnection) -> None:
         self.ws = ws
-        self.parts = bytearray()  # of the message that has not ended: as bytes, however many there are
+        self.parts = bytearray()  # of the incomplete message, as one string of bytes
         self.pinged = 0
-        #: Pings that the other side has not answered: their numbers, and what is in them.
+        #: Pings that the other side has not answered: their numbers and payloads.
         self.pings: deque[tuple[int, bytes]] = deque(maxlen=MOST_PINGS)
         self.crumbs = Crumbs()
 
 
 class Relay(websocket.WebsocketLayer):
-    """One WebSocket."""
+    """The layer of one WebSocket."""
 
     def __init__(self, context: Context, flow: HTTPFlow) -> None:
         super().__init__(context, flow)
-        self._sides: dict[bool, _Side] = {}  # by whether it is the caller
-        self.idle = asyncio.Event()  # nothing of what was sent is left to be handled
+        self._sides: dict[bool, _Side] = {}  # True: the caller, False: the service
+        self.idle = asyncio.Event()  # set while no received data is being handled
         self.idle.set()
 
     @property
     def held(self) -> int:
-        """Bytes in memory of messages that have not ended."""
+        """The bytes of incomplete messages in memory."""
         return sum(len(side.parts) for side in self._sides.values())
 
     def start(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """As mitmproxy's."""
+        """Open both sides as mitmproxy does. Close them if the hook has killed the flow."""
         yield from super().start(event)
         self._sides = {True: _Side(self.client_ws), False: _Side(self.server_ws)}
         if self.flow.error is not None:
@@ -84,7 +89,7 @@ class Relay(websocket.WebsocketLayer):
             by_caller = event.connection == self.context.client
             data = event.data if isinstance(event, events.DataReceived) else None
             if data is not None and not Bodies.takes(len(data)):
-                yield from self._close(CloseReason.TRY_AGAIN_LATER, "too much is under way", by_caller=None)
+                yield from self._close(CloseReason.TRY_AGAIN_LATER, TOO_FULL, by_caller=None)
                 return
             side = self._sides[by_caller]
             side.ws.receive_data(data)
@@ -94,28 +99,28 @@ class Relay(websocket.WebsocketLayer):
                     return
 
     def done(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Nothing is heard any more."""
+        """Ignore all events after the end."""
         yield from ()
 
     def _said(self, said: Any, by_caller: bool) -> layer.CommandGenerator[None]:
         side, other = self._sides[by_caller], self._sides[not by_caller]
         if _is_crumb(said, by_caller) and not side.crumbs.takes(1):
-            yield from self._close(CloseReason.POLICY_VIOLATION, "too many frames that say little", by_caller=None)
+            yield from self._close(CloseReason.POLICY_VIOLATION, "too many frames with little content", by_caller=None)
         elif isinstance(said, Message):
             yield from self._part(said, side, by_caller)
         elif isinstance(said, Ping):
             side.pinged += 1
             side.pings.append((side.pinged, bytes(said.payload)))
-            yield other.ws.send2(Ping(payload=b"%d" % side.pinged))  # what was in it is for nobody
+            yield other.ws.send2(Ping(payload=b"%d" % side.pinged))  # a payload could carry unmasked data
         elif isinstance(said, Pong):
             yield from self._pong(bytes(said.payload), other)
-        elif isinstance(said, CloseConnection) and side.ws.state is ConnectionState.OPEN:  # it has not said so
-            yield from self._close(said.code, "what was sent is no WebSocket", by_caller=None)
+        elif isinstance(said, CloseConnection) and side.ws.state is ConnectionState.OPEN:  # wsproto found a violation
+            yield from self._close(said.code, "invalid WebSocket frame", by_caller=None)
         elif isinstance(said, CloseConnection):
             yield from self._close(said.code, said.reason or "", by_caller=by_caller)
 
     def _pong(self, number: bytes, pinging: _Side) -> layer.CommandGenerator[None]:
-        """An answer to one ping answers those before it (RFC 6455, 5.5.3); any other is for nobody."""
+        """Pass on the answer to a ping, which also answers earlier ones (RFC 6455, 5.5.3). Drop any other pong."""
         answered = next((ping for ping in pinging.pings if b"%d" % ping[0] == number), None)
         if answered is not None:
             while pinging.pings and pinging.pings[0][0] <= answered[0]:
@@ -147,7 +152,7 @@ class Relay(websocket.WebsocketLayer):
             yield from self._close(code, found.close_reason or "", by_caller=None)
 
     def _pass_on(self) -> layer.CommandGenerator[None]:
-        """Send what the hooks have left, each to the side that has not said it."""
+        """Send the messages that the hooks have left, each to the side that did not send it."""
         assert self.flow.websocket is not None
         messages, self.flow.websocket.messages = self.flow.websocket.messages, []
         for message in messages:
@@ -160,7 +165,7 @@ class Relay(websocket.WebsocketLayer):
                 yield ws.send2(BytesMessage(message.content))
 
     def _close(self, code: int, reason: str, by_caller: bool | None) -> layer.CommandGenerator[None]:
-        """Close both sides; *by_caller* is None where the gateway does."""
+        """Close both sides. *by_caller* is None if neither of them asked for it."""
         found = self.flow.websocket
         assert found is not None
         self._handle_event = self.done  # type: ignore[method-assign]
@@ -168,7 +173,7 @@ class Relay(websocket.WebsocketLayer):
         found.close_code, found.close_reason, found.messages = code, reason, []
         yield websocket.WebsocketEndHook(self.flow)
         yield from self._pass_on()
-        code = CloseReason.GOING_AWAY if code == CloseReason.ABNORMAL_CLOSURE else code  # that one is not said
+        code = CloseReason.GOING_AWAY if code == CloseReason.ABNORMAL_CLOSURE else code  # 1006 is never sent
         for ws in (self.server_ws, self.client_ws):
             if ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
                 yield ws.send2(CloseConnection(code, found.close_reason or None))
@@ -177,15 +182,26 @@ class Relay(websocket.WebsocketLayer):
 
 
 def _is_crumb(said: Any, by_caller: bool) -> bool:
-    """Whether a frame says little: also a short message or part of one, of a caller.
+    """Return True if a frame carries little. Of a caller, short messages and parts count, too.
 
-    Services answer in short messages and parts, so only their empty parts count.
+    Services answer in short messages and parts: only their empty parts count.
     """
     if not isinstance(said, Message):
         return True
     return len(said.data) < _CRUMB if by_caller else not said.data and not said.message_finished
 
 
-def install() -> None:
-    """Put `Relay` in the place of mitmproxy's layer."""
-    websocket.WebsocketLayer = Relay  # type: ignore[misc]
+def read_while_idle(flow: HTTPFlow) -> bool:
+    """Read from both sides of the WebSocket of *flow* only while nothing that they sent is being handled.
+
+    mitmproxy would read on, and keep all data in memory. Return False if *flow* has no open WebSocket.
+    """
+    handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
+    relay = layer.upgraded(flow) if layer is not None else None
+    if handler is None or not isinstance(relay, Relay):
+        return False
+    for connection in (relay.context.client, relay.context.server):
+        transport = handler.transports.get(connection)
+        if transport is not None and transport.reader is not None:
+            readers.read_while(relay.idle, transport.reader)
+    return True

@@ -1,4 +1,4 @@
-"""TLS on either side of the gateway: with which certificate a caller is met, and how a service is verified."""
+"""TLS on both sides of the gateway: the certificate for a caller, and the verification of a service."""
 
 from mitmproxy.connection import Server
 from mitmproxy.tls import TlsData
@@ -10,15 +10,15 @@ from weir.routing.dial import Dialed
 from weir.tls.server import server_context
 from weir.tls.upstream import upstream_connection
 
-#: What is offered to services by ALPN: HTTP/2 only where their callers have several requests at once.
+#: The protocols offered to a service (ALPN), by whether its caller uses HTTP/2 and may have several requests at once.
 _PROTOCOLS = {True: (b"h2", b"http/1.1"), False: (b"http/1.1",)}
 
 
 class Tls:
-    """What has no context of ours gets one that nobody can shake hands with."""
+    """Gives each connection its OpenSSL connection. Without a certificate or a verified host, no handshake succeeds."""
 
     def caller(self, data: TlsData, arrival: Arrival, policies: PolicySet | None) -> None:
-        """Meet a caller: as a listener, or, within a tunnel or on the way, as the service that they called."""
+        """Present the certificate of the listener or, if the caller is intercepted, of the host that it named."""
         context = None
         if not arrival.tls:
             context = arrival.listener.tls.context if arrival.listener.tls else None
@@ -28,7 +28,7 @@ class Tls:
         data.ssl_conn.set_accept_state()
 
     def service(self, data: TlsData) -> None:
-        """Verify a service as what was dialled, and as nothing else."""
+        """Verify a service by the name of the host that was dialled."""
         host = data.conn.address[0] if isinstance(data.conn, Server) and data.conn.address else None
         if isinstance(host, Dialed):
             several = data.context.client.alpn == b"h2"

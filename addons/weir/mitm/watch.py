@@ -1,7 +1,7 @@
-"""Watches over client connections: how many there are, how long they take, and how much they have in memory.
+"""Bounds client connections: their number, the time that they take, and the memory that they use.
 
-Once a second it looks at each; what it finds overdue is told to the connection's own HTTP layer, which answers (408,
-503) or closes. Between two looks, what bodies receive is added up, so that memory is bounded at every moment.
+Each is looked at once a second. If one is overdue, its HTTP layer answers (408, 503) or closes it. Between two looks,
+the bytes of bodies are added up (`bodies.Bodies`), so that memory is bounded at every moment.
 """
 
 import asyncio
@@ -20,25 +20,29 @@ from weir.base import bounds
 from weir.base.alarms import counters
 from weir.base.problems import Kind, Problem
 from weir.mitm.arrival import address_of
+from weir.mitm.bodies import Bodies
 from weir.mitm.cutting import cut
-from weir.mitm.http import Bodies, Http, Overdue
+from weir.mitm.events import Overdue
+from weir.mitm.http import Http
 from weir.mitm.relay import Relay
 
-#: Seconds between two looks, and connections that are looked at before others have their turn.
+#: Seconds between two looks, and connections looked at before other tasks run.
 INTERVAL = 1.0
 _AT_ONCE = 50
 
 TOO_MANY = Problem(
-    Kind.OVERLOADED, "The gateway has as many connections as it takes. Try again soon.", headers=(("Retry-After", "2"),)
+    Kind.OVERLOADED,
+    "The gateway has the maximum number of connections. Try again soon.",
+    headers=(("Retry-After", "2"),),
 )
-_HEAD = Problem(Kind.REQUEST_TIMEOUT, "The request's head did not come in time.")
+_HEAD = Problem(Kind.REQUEST_TIMEOUT, "The request's head did not arrive in time. Send it again.")
 
 
 class Watch:
-    """*handlers* gives mitmproxy's handlers of all client connections.
+    """Looks at client connections. *handlers* returns mitmproxy's handlers of all of them.
 
-    *tunnel* tells of a client whether it is in a tunnel that is passed as it is (True), or in one that is to end
-    (False); None for all others.
+    *tunnel* returns True for a client with a tunnel that is passed unread, False if that tunnel must end, and None for
+    all other clients.
     """
 
     def __init__(self, handlers: Callable[[], Iterable[Any]], tunnel: Callable[[Client], bool | None]) -> None:
@@ -47,12 +51,12 @@ class Watch:
         self._since: WeakKeyDictionary[Any, dict[tuple[str, int], float]] = WeakKeyDictionary()
         self._addresses: Counter[str] = Counter()
         self._transports: dict[str, asyncio.Transport] = {}
-        self.leaving = 0  # connections that are closed, but for what their callers do not take
+        self.leaving = 0  # closed connections with bytes that their callers have not taken
 
-    # How many.
+    # Their number.
 
     def comes(self, client: Client, count: int, transport: asyncio.Transport | None) -> bool:
-        """Whether *client* may stay, being one of *count*. It is counted until it is gone, with its *transport*."""
+        """Count *client*, one of *count*, and keep its *transport* until it ends. Return False if it may not stay."""
         address = address_of(client)
         self._addresses[address] += 1
         if transport is not None:
@@ -64,10 +68,10 @@ class Watch:
         return True
 
     def goes(self, client: Client) -> None:
-        """*client* is closed. It may still take sent bytes, within the same bounds; until then it counts."""
+        """Note that *client* is closed. It counts until it has taken all sent bytes, within the same bounds."""
         transport = self._transports.pop(client.id, None)
         if transport is not None:
-            transport.close()  # mitmproxy does not, where the connection was ended while it waited to handle more of it
+            transport.close()  # mitmproxy does not if the connection ended while the handler waited for a lock
         if transport is None or transport.get_write_buffer_size() == 0:
             self._gone(address_of(client))
             return
@@ -75,7 +79,7 @@ class Watch:
         self._linger(transport, address_of(client), 0, 0.0)
 
     def _linger(self, transport: asyncio.Transport, address: str, before: int, since: float) -> None:
-        """Look at a closed connection that had *before* bytes left at the last look, unchanged since *since*."""
+        """Look at a closed connection that had *before* unsent bytes at the last look, unchanged since *since*."""
         waiting, now, limits = transport.get_write_buffer_size(), time.monotonic(), bounds.current()
         if waiting != before:
             since = now
@@ -94,22 +98,22 @@ class Watch:
         if self._addresses[address] <= 0:
             del self._addresses[address]
 
-    # For how long, and how much.
+    # Their time and memory.
 
     async def run(self) -> None:
-        """For ever: look at all connections."""
+        """Look at all connections, for ever."""
         while True:
             await asyncio.sleep(INTERVAL)
             kept = 0
             for number, handler in enumerate(list(self._handlers())):
                 if number % _AT_ONCE == _AT_ONCE - 1:
                     await asyncio.sleep(0)
-                with contextlib.suppress(Exception):  # one that is just ending must not keep the others from a look
+                with contextlib.suppress(Exception):  # a connection may end during the look
                     kept += await self._look(handler)
             Bodies.looked(kept)
 
     async def _look(self, handler: Any) -> int:
-        """Tell the connection of *handler* what is overdue; the bytes that it has in memory."""
+        """Have the connection of *handler* end overdue requests. Return its bytes in memory."""
         client = handler.client
         tunnel = self._tunnel(client)
         if tunnel is not None:
@@ -142,7 +146,7 @@ class Watch:
         return unread + sent + sum(map(_bytes, layer.streams.values()))
 
     def transport(self, client: Client) -> asyncio.Transport | None:
-        """Of *client*; None once it is closed."""
+        """Return the transport of *client*; None once it is closed."""
         return self._transports.get(client.id)
 
     def _abort(self, client: Client) -> None:
@@ -150,9 +154,9 @@ class Watch:
 
 
 def _phases(layer: Http | None, client: Client, limits: bounds.Bounds, unread: int) -> Iterable[tuple[str, int, float]]:
-    """What the caller is about, the stream, and for how long it may be (seconds). Nothing while it waits for us.
+    """Yield each phase that waits for the caller, its key, and its bound in seconds. The key is the id of the stream.
 
-    Of an answer that is not taken, in place of the stream, how much there is: once that changes, time starts again.
+    For an answer that the caller does not take, the key is the number of bytes, so progress restarts the timer.
     """
     if unread:
         yield "send", unread, limits.send_time
@@ -160,7 +164,7 @@ def _phases(layer: Http | None, client: Client, limits: bounds.Bounds, unread: i
     if layer is None or connection is None:
         yield "first_byte", 0, limits.first_byte
     elif isinstance(connection, _http1.Http1Server):
-        if connection.state == connection.passthrough and not _websockets(layer):  # a tunnel, nothing said in it
+        if connection.state == connection.passthrough and not _websockets(layer):  # a tunnel without data
             yield "first_byte", 1, limits.first_byte
         if connection.state == connection.read_headers:
             if len(connection.buf):
@@ -191,7 +195,7 @@ def _bytes(stream: http.HttpStream) -> int:
 
 
 def _unread(layer: Http, handler: Any) -> int:
-    """Bytes of answers that wait for the caller to take them."""
+    """Return the bytes of answers that the caller has not taken."""
     transport = handler.transports.get(handler.client)
     waiting = transport.writer.transport.get_write_buffer_size() if transport and transport.writer else 0
     connection = layer.connections.get(handler.client)

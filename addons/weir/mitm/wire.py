@@ -1,8 +1,7 @@
-"""Client connections, before there is a request in them: how they came, what they carry, and where they may lead."""
+"""Client connections before their first request: their listener, their protocol, and their destination."""
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import socket
 import time
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.layers import modes
@@ -18,41 +16,30 @@ from mitmproxy.proxy.layers.http import HTTPMode
 
 from weir.base.addresses import literal
 from weir.base.alarms import alarm, counters
-from weir.base.problems import Kind, Problem, Refusal
+from weir.base.problems import Kind, Problem
 from weir.mitm import layers
+from weir.mitm.answers import closing
 from weir.mitm.arrival import Arrival, address_of
-from weir.mitm.http import closing
-from weir.path.exchange import Exchange
 from weir.policyset.model import PolicySet
 from weir.routing.destinations import Known
-from weir.routing.dial import PATIENCE, Dial, Dialed, Forbidden
-from weir.routing.head import HeadError, check_connect
+from weir.routing.dial import PATIENCE, Dial, Dialed
 from weir.routing.listener import Listener, Mode
 from weir.routing.model import Origin
 
-#: Seconds between two looks at where the connections' hosts are, while there are transparent listeners.
+#: Seconds between two DNS look-ups of all hosts of connections, if there are transparent listeners.
 REFRESH = 30.0
-#: Seconds after a look during which an address that is not known stays unknown without another.
+#: Seconds after a look-up in which an unknown address does not cause another.
 _AGAIN = 2.0
 
-#: Seconds between two alarms of the same destination, and how many of them are kept in mind.
+#: Seconds between two alarms of the same destination, and destinations that are remembered for it.
 _TOLD = 60.0
 _MOST_TOLD = 1000
 
-_FORBIDDEN = "The destination's address is not one that may be reached through this gateway."
 _PLAIN_ON_TLS = Problem(Kind.MALFORMED_REQUEST, "This port speaks TLS. Use https:// in the client's base URL.")
-_NOT_TLS = (
-    "That service does not speak TLS, and a CONNECT is for TLS only. Ask for it as http://, without CONNECT; "
-    "WebSockets pass a proxy as wss:// only."
-)
-NO_DESTINATION = (
-    "No connection leads to this destination, and it is not among those that are passed. Ask the gateway's operator "
-    "to add it, or take it out of what is sent through the gateway (NO_PROXY)."
-)
 
 
 class Wire:
-    """Keeps what is known of each client connection, for as long as it lasts."""
+    """Keeps the facts about each client connection while it is open."""
 
     def __init__(self, event: Callable[..., None]) -> None:
         self._event = event
@@ -64,7 +51,7 @@ class Wire:
         self._looking: asyncio.Task[None] | None = None
 
     def arrival(self, client: Client, policies: PolicySet | None) -> Arrival:
-        """How *client* came in."""
+        """Return the facts about *client*."""
         found = self._arrivals.get(client)
         if found is None:
             listener = listener_of(client.proxy_mode, policies.listeners if policies else ())
@@ -74,29 +61,29 @@ class Wire:
         return found
 
     def tunnel(self, client: Client) -> tuple[str, int] | None:
-        """Where *client*'s tunnel leads, if it is in one that is passed as it is."""
+        """Return host and port of *client*'s tunnel, if it is passed unread; otherwise None."""
         if client not in self._passed:
             return None
         arrival = self._arrivals[client]
         return next(iter(arrival.hosts)), arrival.port
 
     def ended(self, client: Client) -> None:
-        """*client* is gone."""
+        """Forget *client*, and report the end of its tunnel."""
         passed = self._passed.pop(client, None)
         if passed is not None:
             passed.over()
 
-    # What the next bytes are.
+    # The protocol of the next bytes.
 
     async def next_layer(self, nextlayer: layer.NextLayer, policies: PolicySet | None) -> None:
-        """Say what they are read as, once there are enough of them."""
+        """Choose the layer for the next bytes, once there are enough of them."""
         context, data = nextlayer.context, nextlayer.data_client()
         tls = layers.speaks_tls(data)
         if tls is None or not data:
             return
         arrival = self.arrival(context.client, policies)
         top = len(context.layers) == 1
-        if policies is None and (tls or not top):  # it is not ready; only to a request can it say so
+        if policies is None and (tls or not top):  # not ready: only a plain request can receive that answer
             nextlayer.layer = layers.Refused(context)
         elif top and isinstance(context.layers[0], modes.ReverseProxy | modes.HttpProxy):
             mode = HTTPMode.regular if arrival.listener.mode == "explicit" else HTTPMode.transparent
@@ -116,7 +103,7 @@ class Wire:
     async def _transparent(
         self, nextlayer: layer.NextLayer, policies: PolicySet, arrival: Arrival, *, tls: bool
     ) -> None:
-        """Of a connection that was redirected, the kernel knows where it was going to: nothing else is believed."""
+        """Choose the layer of a redirected connection by its destination, as the kernel knows it, and its TLS name."""
         context = nextlayer.context
         host, port = context.server.address or ("", 0)
         scheme = "https" if tls else "http"
@@ -149,7 +136,7 @@ class Wire:
         nextlayer.layer = layers.Refused(context)
 
     def _tell_unknown(self, client: Client, host: str, port: int, named: str) -> None:
-        """There is no request to record: an alarm, but not for each of thousands."""
+        """Raise an alarm, at most once per `_TOLD` for a destination: there is no request to record."""
         counters["destination_unknown"] += 1
         caller, now = address_of(client) or "?", time.monotonic()
         key = caller, host, port
@@ -179,42 +166,10 @@ class Wire:
         self._passed[client] = passed
         nextlayer.layer = passed
 
-    # Tunnels.
-
-    def read_connect(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """A caller asks for a tunnel: read where to. Raises `Refusal`."""
-        arrival = exchange.arrival
-        assert arrival is not None
-        if arrival.listener.mode != "explicit" or arrival.hosts:
-            raise Refusal(Kind.CONNECT_REFUSED, "This gateway opens no tunnels here; use it as the base URL.")
-        data = flow.request.data
-        try:
-            host, port = check_connect(data.authority, data.headers.fields)
-        except HeadError as error:
-            raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
-        exchange.method, exchange.caller_target = "CONNECT", f"{host}:{port}"
-        exchange.origin = Origin("https", host, port)
-
-    async def connect(self, exchange: Exchange) -> None:
-        """Its caller is who they say: settle what the tunnel is. Raises `Refusal`."""
-        policies, arrival, origin = exchange.policies, exchange.arrival, exchange.origin
-        assert policies is not None and arrival is not None and origin is not None
-        host, port = origin.host, origin.port
-        tls = origin in policies.destinations.origins
-        if tls:
-            arrival.hosts, arrival.port, arrival.tls = frozenset((host,)), port, True
-            return
-        passing = policies.destinations.passed(host, port)
-        if passing is None:
-            plain = Origin("http", host, port) in policies.destinations.origins
-            raise Refusal(Kind.UNKNOWN_DESTINATION, _NOT_TLS if plain else NO_DESTINATION)
-        arrival.passing = await _resolved(passing.dial, host, port)
-        arrival.hosts, arrival.port = frozenset((host,)), port
-
     # Where addresses lead to.
 
     async def _hosts(self, policies: PolicySet, address: str, named: str) -> frozenset[str]:
-        """The hosts of connections, and of what is passed, that are at *address*; *named* may be one of them."""
+        """Return the hosts of connections and of passed destinations at *address*. Look again if *named* is missing."""
         where = ip_address(address.partition("%")[0])
         found = self._known.hosts(where)
         if (not found or named not in found) and time.monotonic() - self._looked > _AGAIN:
@@ -223,7 +178,7 @@ class Wire:
         return found
 
     async def _look(self, policies: PolicySet) -> None:
-        """Ask the DNS where all of them are; at most one such question is under way."""
+        """Look up the addresses of all hosts, at most once at a time."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._learn(policies), name="addresses")
         await asyncio.shield(self._looking)
@@ -240,17 +195,17 @@ class Wire:
             self._known.learn(host, (host,), now)
 
     async def follow_addresses(self, policies: Callable[[], PolicySet | None]) -> None:
-        """For ever: keep in mind where the connections' hosts are."""
+        """Look up the hosts of connections again and again, for ever."""
         while True:
             now = policies()
             if now is not None and any(listener.mode == "transparent" for listener in now.listeners):
-                with contextlib.suppress(Exception):  # it looks again
+                with contextlib.suppress(Exception):  # the next look-up may succeed
                     await self._look(now)
             await asyncio.sleep(REFRESH)
 
 
 def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> Listener:
-    """The one of *listeners* through which somebody came; one without TLS where mitmdump was told of it by hand."""
+    """Return the listener of *mode*. If ``--mode`` opened it, *listeners* lacks it, and it has no TLS."""
     for listener in listeners:
         if listener.spec == mode.full_spec:
             return listener
@@ -260,19 +215,6 @@ def listener_of(mode: mode_specs.ProxyMode, listeners: tuple[Listener, ...]) -> 
     elif isinstance(mode, mode_specs.TransparentMode):
         kind = "transparent"
     return Listener(mode.listen_host("") or "", mode.listen_port(0) or 0, kind)
-
-
-async def _resolved(dial: Dial, host: str, port: int) -> Dial:
-    """*dial*, for the addresses that *host* has now. Raises `Refusal`."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            found = await asyncio.get_running_loop().getaddrinfo(Dialed(host, dial), port, type=socket.SOCK_STREAM)
-        return dataclasses.replace(dial, pinned=tuple(found))
-    except Forbidden:
-        raise Refusal(Kind.DESTINATION_FORBIDDEN, _FORBIDDEN) from None
-    except (OSError, TimeoutError, UnicodeError):
-        detail = "The destination cannot be reached: its name has no address. Check it, and try again later."
-        raise Refusal(Kind.UPSTREAM_UNREACHABLE, detail) from None
 
 
 async def _addresses(host: str) -> list[str]:

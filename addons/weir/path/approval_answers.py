@@ -5,9 +5,9 @@ from typing import Any
 from weir.approvals import lifecycle
 from weir.approvals.model import Approval
 from weir.base.problems import Kind, Refusal
+from weir.base.well_known import APPROVALS
 from weir.path.challenges import base_url
-from weir.path.documents import APPROVALS
-from weir.path.exchange import Exchange
+from weir.path.exchange import Arrived, Head
 
 #: Seconds after which a caller may ask again.
 RETRY = 10
@@ -44,10 +44,10 @@ def over(approval: Approval) -> Refusal:
     return Refusal(Kind.APPROVAL_REQUIRED, message, rule=approval.rules[0], members=members)
 
 
-def pending(exchange: Exchange, approval: Approval, *, async_: bool) -> Refusal:
+def pending(arrived: Arrived, head: Head, approval: Approval, *, async_: bool) -> Refusal:
     """Nobody has said enough yet: 403, or 202 for a caller who did not want to wait; with where its status is."""
-    url = f"{base_url(exchange)}{APPROVALS}{approval.id}"
-    members = (("approval_id", approval.id), ("status_url", url), *_review_url(exchange, approval))
+    url = f"{base_url(arrived, head)}{APPROVALS}{approval.id}"
+    members = (("approval_id", approval.id), ("status_url", url), *_review_url(arrived, approval))
     message = approval.demands[0].message or f"The rule {approval.rules[0]} asks for a reviewer's approval."
     detail = f"{message} It waits for a reviewer. Send the same request again once {url} says that it is approved."
     headers: tuple[tuple[str, str], ...] = (("Retry-After", str(RETRY)), ("Location", url))
@@ -57,10 +57,10 @@ def pending(exchange: Exchange, approval: Approval, *, async_: bool) -> Refusal:
     return Refusal(kind, detail, rule=approval.rules[0], headers=headers, members=members)
 
 
-def _review_url(exchange: Exchange, approval: Approval) -> tuple[tuple[str, str], ...]:
+def _review_url(arrived: Arrived, approval: Approval) -> tuple[tuple[str, str], ...]:
     """Where reviewers decide, for the caller to pass on; not where it is known on this machine only."""
-    admin = exchange.policies.admin if exchange.policies else None
-    return (("review_url", f"{admin.url}/approvals/{approval.id}"),) if admin and admin.named else ()
+    admin = arrived.policies.admin
+    return (("review_url", f"{admin.url}/approvals/{approval.id}"),) if admin.named else ()
 
 
 def status(approval: Approval, now: float) -> dict[str, Any]:

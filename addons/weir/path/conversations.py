@@ -8,28 +8,21 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from mitmproxy import http
-from mitmproxy.websocket import WebSocketMessage
-from wsproto.frame_protocol import CloseReason, Opcode
+from wsproto.frame_protocol import CloseReason
 
 from weir.base.alarms import alarm, counters, place
-from weir.base.content import ContentError, parse_answer
-from weir.base.problems import Problem
-from weir.masking.detectors.engine import without_escapes
-from weir.masking.messages import Message, Messages, Said
+from weir.masking.messages import Messages
 from weir.masking.silence import Silence
 from weir.masking.walk import MaskingError
-from weir.mitm.clients import handler_of
-from weir.mitm.http import Due, End, Http
-from weir.mitm.relay import Relay
-from weir.path.exchange import Exchange
-from weir.path.steps.credential import Credentials
-from weir.path.steps.masking import Masking
-from weir.path.steps.record import Recorder
-from weir.policyset.model import PolicySet
+from weir.mitm import handlers, relay
+from weir.path.exchange import Exchange, Identified, Routed
+from weir.path.step import Paths, walk
+from weir.path.steps.credential import scrubber
+from weir.path.steps.masking import message_maskers
+from weir.path.steps.messages import Close, Conversation, Heard, Permit, Talk
+from weir.path.steps.record import Records
 from weir.recorder.writer import RecorderUnavailable
 
 logger = logging.getLogger("weir")
@@ -47,66 +40,30 @@ _NOT_RECORDED = "the gateway cannot record now"
 _BROKEN = "the gateway failed"
 
 
-def _read_when(idle: asyncio.Event, reader: Any) -> None:
-    """Have *reader* read only while *idle* is set."""
-    read = reader.read
-
-    async def waiting(size: int) -> bytes:
-        while not idle.is_set():
-            await idle.wait()
-        data: bytes = await read(size)
-        return data
-
-    reader.read = waiting
-
-
 def _holds(side: Messages) -> bool:
     return side.holds
 
 
-@dataclass(slots=True, eq=False)
-class Conversation:
-    """One open WebSocket."""
-
-    exchange: Exchange
-    of_caller: Messages
-    of_service: Messages
-    silences: dict[bool, Silence]  # by whether the caller's
-    passed: list[bytes] = field(default_factory=list)  # what may be sent now: read by Gate
-    counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by whether the caller's
-    ended: bool = False
-    closing: tuple[int, str] | None = None  # the gateway closes it: with which code, and why
-
-    def side(self, from_caller: bool) -> Messages:
-        """The messages of the one or the other."""
-        return self.of_caller if from_caller else self.of_service
-
-
 class WebSockets:
-    """All that are open. *policies* gives those of now.
-
-    *no_longer* says of a handshake's exchange why its caller is let in no longer, if so; *over* is told of it when its
-    WebSocket is closed, and on record.
-    """
+    """All WebSockets that are open: walks the lists of steps for each message."""
 
     name = "weir-websockets"
 
     def __init__(
         self,
-        masking: Masking,
-        credentials: Credentials,
-        recorder: Recorder,
-        policies: Callable[[], PolicySet | None],
-        no_longer: Callable[[Exchange], Problem | None],
+        records: Records,
         over: Callable[[http.HTTPFlow, Exchange], Awaitable[None]],
     ) -> None:
-        self._masking = masking
-        self._credentials = credentials
-        self._recorder = recorder
-        self._policies = policies
-        self._no_longer = no_longer
+        """*over* is called with the handshake's exchange when its WebSocket is closed, and on record."""
+        self._records = records
+        self._permit: Permit | None = None
         self._over = over
+        self._paths: Paths = {}
         self._open: dict[http.HTTPFlow, Conversation] = {}
+
+    def use(self, paths: Paths, permit: Permit) -> None:
+        """Walk the lists of *paths*; *permit* decides which open ones may go on."""
+        self._paths, self._permit = paths, permit
 
     def __len__(self) -> int:
         return len(self._open)
@@ -117,7 +74,7 @@ class WebSockets:
 
     def begin(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Its handshake is on record, and its answer about to be delivered."""
-        of_caller, of_service = self._masking.messages(exchange)
+        of_caller, of_service = message_maskers(exchange[Routed], exchange[Identified])
         silences = {
             from_caller: Silence(
                 *SILENCE, functools.partial(_holds, side), functools.partial(self._due, flow, from_caller)
@@ -135,15 +92,8 @@ class WebSockets:
         conversation = self._open.get(flow)
         if conversation is None:
             return  # Gate closes it
-        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-        relay = layer.upgraded(flow) if layer is not None else None
-        if handler is None or not isinstance(relay, Relay):
+        if not relay.read_while_idle(flow):
             self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
-            return
-        for connection in (relay.context.client, relay.context.server):
-            transport = handler.transports.get(connection)
-            if transport is not None and transport.reader is not None:
-                _read_when(relay.idle, transport.reader)
 
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Mask, record, and only then pass on: put in the place of the last message what may be passed on of it."""
@@ -153,24 +103,16 @@ class WebSockets:
         (message,) = data.messages
         from_caller = message.from_client
         data.messages, conversation.passed = [], []
+        if message.injected and not conversation.silences[from_caller].told:
+            return  # the sender is not silent any more
+        talk = Talk(conversation, from_caller)
+        talk.put(Heard(message))
         try:
-            conversation.closing = conversation.closing or self._why_not(conversation.exchange)
-            if conversation.closing is not None:
-                self._refuse(flow, conversation, *conversation.closing)
-                return
-            side = conversation.side(from_caller)
-            if message.injected:  # the relay says that nothing has come for a while
-                silence = conversation.silences[from_caller]
-                if not silence.told:
-                    return  # something has come since
-                said = side.idle(long=silence.long)
-            else:
-                content = self._scrubbed(conversation.exchange, message)
-                said = side.said(content, text=message.type is Opcode.TEXT, at=message.timestamp)
-                conversation.counts[from_caller] += 1
-            await self._pass(flow, conversation, from_caller, said)
+            await walk(self._paths["websocket", "message"], flow, talk)
             if not message.injected:
                 conversation.silences[from_caller].heard()
+        except Close as close:
+            self._refuse(flow, conversation, close.code, close.reason)
         except MaskingError as error:
             who = "caller" if from_caller else "service"
             self._refuse(
@@ -179,7 +121,7 @@ class WebSockets:
         except RecorderUnavailable:
             self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _NOT_RECORDED)
         except (Exception, asyncio.CancelledError) as error:
-            self._failed(flow, conversation, "websocket_message", error)
+            self._failed(flow, conversation, talk.at, error)
 
     async def websocket_end(self, flow: http.HTTPFlow) -> None:
         """It is closed: let what is held of its texts go, and have the end recorded."""
@@ -193,13 +135,13 @@ class WebSockets:
         try:
             # If the gateway closes, held messages may contain a part of the value that it closes for.
             for from_caller in (True, False) if conversation.closing is None else ():
-                await self._pass(flow, conversation, from_caller, conversation.side(from_caller).end())
-            reason = self._credentials.scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")
+                await walk(self._paths["websocket", "end"], flow, Talk(conversation, from_caller))
+            reason = scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")
             for messages in (conversation.of_caller, conversation.of_service):
                 reason = messages.reason(reason)
             data.close_reason = reason
             why = conversation.closing[1] if conversation.closing is not None else ""
-            await self._recorder.websocket_end(flow, exchange, data, conversation.counts, why)
+            await self._records.websocket_end(flow, exchange, data, conversation.counts, why)
         except (MaskingError, RecorderUnavailable) as error:
             data.messages, conversation.passed, data.close_reason = [], [], ""
             alarm("websocket_end_lost", f"the end of {exchange.request_id} is not on record: {error}")
@@ -232,17 +174,8 @@ class WebSockets:
         if left is not None and time.time() > left + _LINGER:  # mitmproxy has not said so
             await self.websocket_end(flow)
             self.forget(flow)
-        elif (why := self._why_not(exchange)) is not None:
+        elif self._permit is not None and (why := self._permit.why_not(exchange)) is not None:
             await self.close(flow, *why)
-
-    def _why_not(self, exchange: Exchange) -> tuple[int, str] | None:
-        """Why nothing more may be said, if so."""
-        problem = self._no_longer(exchange)
-        if problem is not None:
-            return CloseReason.POLICY_VIOLATION, problem.kind.title
-        if self._policies() is not exchange.policies:
-            return CloseReason.SERVICE_RESTART, "the policies have changed; connect again"
-        return None
 
     async def stop(self) -> None:
         """Have all closed; they are once there are none."""
@@ -258,46 +191,15 @@ class WebSockets:
     async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
         """Have it closed, with a *reason* that both sides may see."""
         conversation = self._open.get(flow)
-        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-        if conversation is None or handler is None or layer is None:
+        if conversation is None or not handlers.has_layer(flow):
             return
         conversation.closing = conversation.closing or (code, reason)
-        await handler.server_event(End(layer, flow, code, reason))
-
-    def _scrubbed(self, exchange: Exchange, message: WebSocketMessage) -> bytes:
-        if message.from_client:
-            return message.content
-        document = None
-        if b"\\" in message.content:
-            try:
-                document = parse_answer(message.content)
-            except ContentError:
-                plain = without_escapes(message.content)
-                if self._credentials.scrubber(exchange)(plain) is not plain:
-                    self._credentials.reflected(exchange)
-                    raise MaskingError("it has a credential in it, spelt with escapes") from None
-        return self._credentials.response(exchange, message.content, [], document)[0]
-
-    async def _pass(self, flow: http.HTTPFlow, conversation: Conversation, from_caller: bool, said: Said) -> None:
-        """Record what is said, and let it go. Raises `RecorderUnavailable`."""
-        if not said.recorded:
-            return
-        scrub = self._credentials.scrubber(conversation.exchange)
-
-        def message(one: Message, content: bytes) -> WebSocketMessage:
-            return WebSocketMessage(Opcode.TEXT if one.text else Opcode.BINARY, from_caller, content, one.at)
-
-        recorded = [message(one, scrub(one.content)) for one in said.recorded]
-        await self._recorder.websocket_message(flow, conversation.exchange, recorded, said.masked)
-        assert flow.websocket is not None
-        flow.websocket.messages += [message(one, one.content) for one in said.passed]
-        conversation.passed += [one.content for one in said.passed]
+        await handlers.end_websocket(flow, code, reason)
 
     async def _due(self, flow: http.HTTPFlow, from_caller: bool, silence: Silence) -> None:
         """Have the relay ask what may be passed on, as its sender is silent."""
-        handler, layer = handler_of(flow.client_conn), Http.of.get(flow.client_conn.id)
-        if flow in self._open and handler is not None and layer is not None:
-            await handler.server_event(Due(layer, flow, from_caller))
+        if flow in self._open:
+            await handlers.report_silence(flow, from_caller=from_caller)
 
     def _failed(self, flow: http.HTTPFlow, conversation: Conversation, hook: str, error: BaseException) -> None:
         what = f"{type(error).__name__} in {hook} at {place(error)}"
@@ -306,9 +208,10 @@ class WebSockets:
 
     def _refuse(self, flow: http.HTTPFlow, conversation: Conversation, code: int, why: str) -> None:
         """Have the relay close it, now that the hook is done."""
-        assert flow.websocket is not None
-        flow.websocket.messages, conversation.passed = [], []
-        flow.websocket.close_code, flow.websocket.close_reason = code, why
+        conversation.passed = []
+        if flow.websocket is not None:
+            flow.websocket.messages = []
+            flow.websocket.close_code, flow.websocket.close_reason = code, why
         conversation.closing = code, why
         if flow.killable:
             flow.kill()

@@ -1,16 +1,18 @@
-"""One request's journey through the gateway: the typed state that the rooms hand on.
+"""One HTTP request on its way through the gateway, and what each phase finds out about it.
 
-It lives in memory, keyed by mitmproxy's flow object, and is the only authority there is: nothing that
-is stored in a flow (and could come back from a file) is believed.
+It lives in memory, keyed by mitmproxy's flow object, and is the only authority: nothing that is stored in a flow (and
+could come from a file) is believed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.x509 import Certificate
 from mitmproxy import http
 
 from weir.approvals.model import Approval, Demand
+from weir.approvals.shelf import Kept
 from weir.auth.dpop import Proof
 from weir.auth.presented import Presented
 from weir.base.principal import Principal
@@ -19,11 +21,13 @@ from weir.base.secret import Secret
 from weir.masking.masks import MaskedField
 from weir.masking.response import ResponseStream
 from weir.mitm.arrival import Arrival
+from weir.path.step import Journey, State
 from weir.policy.breaker import Entry
 from weir.policy.facts import Facts
 from weir.policy.limits import Charge, Lease, Store
 from weir.policy.model import Decision, TraceLine
-from weir.policy.rules import Judged, Rule
+from weir.policy.rules import Judged as JudgedClause
+from weir.policy.rules import Rule
 from weir.policyset.connection import Connection
 from weir.policyset.model import PolicySet
 from weir.profiles.model import UNKNOWN, Call, Ranking
@@ -33,6 +37,244 @@ from weir.recorder.copies import RequestRecord, ResponseRecord
 from weir.routing.handshake import Handshake
 from weir.routing.model import Origin
 from weir.routing.proxy import Via
+
+_Fields = list[tuple[bytes, bytes]]
+
+
+# Requests, in the order in which the states are added.
+
+
+@dataclass(slots=True, eq=False)
+class Arrived(State):
+    """A head has arrived; nothing of it is checked."""
+
+    policies: PolicySet
+    arrival: Arrival
+    client_ip: str
+    method: str  # "?" for one that no service has
+    target: str  # as the caller sent it
+    chunked: bool  # the caller can read chunked bodies: false for HTTP/1.0
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the caller uses the gateway as a proxy, outside of any tunnel."""
+        return self.arrival.listener.mode == "explicit" and not self.arrival.hosts
+
+
+@dataclass(slots=True, eq=False)
+class Head(State):
+    """The head can be read in one way only."""
+
+    fields: Mapping[bytes, bytes]  # the caller's, by lower-case name
+    scheme: str  # that the caller speaks: http or https
+    host: str
+    port: int | None  # as the Host header names it
+    path: str
+    query: str
+    origin: Origin | None = None  # the service that the caller of a proxy means; None if the gateway itself is meant
+    handshake: Handshake | None = None  # the caller asks for a WebSocket
+    client_request_id: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Routed(State):
+    """The request is for a connection."""
+
+    connection: Connection
+    path: str  # below the connection's prefix, without query
+    query: str  # masks may change it
+
+
+@dataclass(slots=True, eq=False)
+class OwnPath(State):
+    """The request is for a document of the gateway's own."""
+
+    path: str
+    described: Connection | None  # the connection that the document is about
+
+
+@dataclass(slots=True, eq=False)
+class Claimed(State):
+    """The caller has presented a credential; it is not verified."""
+
+    presented: Presented
+    token: Secret | None
+    certificates: tuple[Certificate, ...]  # of the client, its own first; the handshake proves only that it has the key
+    proof: Proof | None = None  # of the key to which the token is bound
+
+
+@dataclass(slots=True, eq=False)
+class Identified(State):
+    """The caller is known."""
+
+    principal: Principal
+    session_id: str
+
+
+@dataclass(slots=True, eq=False)
+class Matched(State):
+    """The operation of the connection's profile that the request asks for."""
+
+    operation: Operation | None  # None for an unknown one that the connection allows, and for a WebSocket
+    variables: Mapping[str, str]  # of the path
+    parameters: Parameters  # of the query, if the profile reads any
+
+
+@dataclass(slots=True, eq=False)
+class Body(State):
+    """The request's body."""
+
+    survives: ClassVar[bool] = True
+    raw: bytes  # as the caller sent it
+    decoded: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Read(State):
+    """The body is parsed, and read as the operation says."""
+
+    document: Any  # parsed; masks change it once policy has judged it
+    parsed: bool
+    sent: bytes  # the body as the service receives it, decoded
+    call: Call = UNKNOWN
+
+
+@dataclass(slots=True, eq=False)
+class Judged(State):
+    """The rules have judged the request."""
+
+    facts: Facts
+    clauses: tuple[JudgedClause, ...] = ()  # shown in the record
+    demanded: tuple[Rule, ...] = ()  # the rules that ask for approval
+
+
+@dataclass(slots=True, eq=False)
+class Charged(State):
+    """The request has its place in the limits."""
+
+    survives: ClassVar[bool] = True
+    store: Store
+    settles: tuple[Charge, ...] = ()  # charged once the response is known
+    leases: tuple[Lease, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Hold(State):
+    """What approvals the request asks for, waits for and has."""
+
+    survives: ClassVar[bool] = True
+    binding: str = ""  # the digest of this exact request
+    demands: list[Demand] = field(default_factory=list)  # what no earlier approval covers
+    until: float = 0.0  # the end of the wait, monotonic seconds; 0 before it begins
+    approval: Approval | None = None  # that is waited for
+    tried: list[str] = field(default_factory=list)  # approvals that it may have used up, if the store's answer was lost
+    granted: tuple[Approval, ...] = ()  # used up by this request
+    approved_by: tuple[Approval, ...] = ()  # those, and reusable ones that cover it
+    kept: Kept | None = None  # an earlier answer to the same request, which waited for approval
+    waited: bool = False  # it goes on under the policies of now: see the step `resume`
+
+
+@dataclass(slots=True, eq=False)
+class Entered(State):
+    """The connection's circuit breaker waits for the answer."""
+
+    entry: Entry
+
+
+@dataclass(slots=True, eq=False)
+class Prepared(State):
+    """The flow holds the request as the service will receive it, without its credential."""
+
+    via: Via | None  # the proxy to go through
+
+
+@dataclass(slots=True, eq=False)
+class Keyed(State):
+    """The request has its replay key."""
+
+    key: str
+    only: bool  # if server replay has no answer, the request is refused
+
+
+# Responses.
+
+
+@dataclass(slots=True, eq=False)
+class Streams(State):
+    """The answer is delivered while it arrives."""
+
+    stream: ResponseStream
+
+
+@dataclass(slots=True, eq=False)
+class Answered(State):
+    """The service's answer has arrived, and can be read in one way only."""
+
+    status: int
+    reason: bytes
+    fields: _Fields  # those that may be delivered
+    content_type: str
+    body: bytes  # decoded; empty while it streams
+    document: Any  # the body as JSON, None if it is not
+    keep: Kept  # the answer as it arrived
+
+
+@dataclass(slots=True, eq=False)
+class Ranked(State):
+    """The answer is read as the profile says."""
+
+    ranking: Ranking
+
+
+@dataclass(slots=True, eq=False)
+class JudgedAnswer(State):
+    """The response rules have judged the answer."""
+
+    facts: Facts  # of the request and of the answer
+    clauses: tuple[JudgedClause, ...] = ()
+    demanded: tuple[Rule, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Masked(State):
+    """The answer's two copies."""
+
+    caller: bytes
+    record: bytes
+    caller_fields: _Fields
+    record_fields: _Fields
+
+
+# Rehearsals.
+
+
+@dataclass(slots=True, eq=False)
+class Rehearsed(State):
+    """What a rehearsal takes as given instead of asking for it."""
+
+    policies: PolicySet
+    connection: Connection
+    principal: Principal
+    path: str
+    client_ip: str
+
+
+# The record's view, and the whole.
+
+
+@dataclass(slots=True, eq=False)
+class Copies:
+    """What the record will hold: masked at least as much as the service's and the caller's copies."""
+
+    request: RequestRecord | None = None
+    response: ResponseRecord | None = None
+    masked: list[MaskedField] = field(default_factory=list)
+    request_masked: bool = False
+    target_masked: bool = False
+    model: str | None = None
+    indexes: tuple[str, ...] = ()
+    ranking: Ranking = field(default_factory=Ranking)
+    trace: tuple[TraceLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,98 +291,45 @@ class Document:
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
-class Exchange:
-    """Filled in data-path order; what a later room needs and finds empty means refusal."""
+class Exchange(Journey):
+    """One request and its answer: its outcome so far, and, by type, the states that the steps have added."""
 
     request_id: str
     received: float  # Unix time, seconds
     started: float  # perf_counter, seconds
-    policies: PolicySet | None = None
-    replay: str = ""  # "request" for -C, "response" once -S has answered
-    replay_key: str = ""
-    replay_only: bool = False  # what -S does not answer is not sent either
-    # routing
-    arrival: Arrival | None = None
-    origin: Origin | None = None  # that the caller means; none in reverse mode, where it is the gateway
-    scheme: str = "http"  # that the caller speaks
-    via: Via | None = None  # the proxy through which it goes on
-    client_ip: str = ""
-    head: dict[bytes, bytes] = field(default_factory=dict)  # the caller's, by lower-case name
-    method: str = ""
-    caller_target: str = ""
-    path: str = ""  # below the connection's prefix, without query
-    query: str = ""
-    connection: Connection | None = None
-    own_path: str = ""  # one of the gateway's own documents was asked for
-    described: Connection | None = None  # by that document
-    client_request_id: str = ""
-    handshake: Handshake | None = None  # the caller asks for a WebSocket
-    chunked: bool = True  # the caller reads chunked bodies: not so HTTP/1.0
+    states: dict[type[State], Any] = field(default_factory=dict)
+    at: str = ""
+    replay: str = ""  # "request" for client replay, "response" once server replay has answered
     left: str = ""  # how the caller has left or reset the request; set at once, in any phase
-    # auth
-    presented: Presented | None = None
-    certificates: tuple[Certificate, ...] = ()  # the caller's own first; of which only possession of the key is known
-    token: Secret | None = None
-    proof: Proof | None = None  # of the key that the token is bound to
-    principal: Principal | None = None
-    session_id: str = ""
-    # profiles
-    raw_body: bytes = b""  # as the caller sent it
-    caller_body: bytes = b""  # the same, decoded
-    sent_body: bytes = b""  # decoded, as the upstream receives it
-    body: Any = None  # parsed; masks change it in place once policy has judged it
-    parsed: bool = False
-    operation: Operation | None = None
-    parameters: Parameters = field(default_factory=dict)  # of the query, where the profile reads any
-    variables: dict[str, str] = field(default_factory=dict)  # of the path
-    call: Call = UNKNOWN
-    # policy
-    facts: Facts = field(default_factory=dict)
-    judged_request: tuple[Judged, ...] = ()  # of which the record keeps a trace
-    judged_response: tuple[Judged, ...] = ()
-    trace: tuple[TraceLine, ...] = ()
+    # The outcome.
     decision: Decision | None = None
     limit_headers: tuple[tuple[str, str], ...] = ()
-    store: Store | None = None  # of the limits that were taken
-    settles: tuple[Charge, ...] = ()  # charged there once the response is known
-    leases: tuple[Lease, ...] = ()
-    entry: Entry | None = None  # the connection's circuit breaker waits for its answer
-    # approvals
-    demanded: tuple[Rule, ...] = ()  # the rules that ask for one
-    demands: list[Demand] = field(default_factory=list)  # what of it no earlier approval covers
-    binding: str = ""  # what an approval of this request is bound to
-    hold_until: float = 0.0  # monotonic seconds
-    approval: Approval | None = None  # that is waited for
-    tried: list[str] = field(default_factory=list)  # approvals that it may have used up without hearing of it
-    granted: tuple[Approval, ...] = ()  # those that it has
-    approved_by: tuple[Approval, ...] = ()  # those, and the ones that cover it again
-    kept: bool = False  # its response waited here
-    # what comes out
     problem: Problem | None = None
     document: Document | None = None
-    error: str = ""
-    masked: list[MaskedField] = field(default_factory=list)
-    masked_request: bool = False
-    masked_target: bool = False
-    recorded_model: str | None = None  # as the record may hold it
-    recorded_indexes: tuple[str, ...] = ()  # the same
-    request_record: RequestRecord | None = None
-    response_record: ResponseRecord | None = None
-    ranking: Ranking = field(default_factory=Ranking)
-    upstream_status: int = 0
-    tokens: int | None = None  # that the response says were used
-    received_bytes: int = 0  # of the response's body, decoded
-    sent: float = 0.0  # perf_counter when the request was let go
-    stream: ResponseStream | None = None  # of a response that is let through while it comes
     answer: http.Response | None = None  # the problem or document as it was put into the flow
-    # authority, read by Gate
+    error: str = ""
+    sent: float = 0.0  # perf_counter when the request was released to its service, 0 if it was not
+    upstream_status: int = 0
+    received_bytes: int = 0  # of the response's body, decoded
+    tokens: int | None = None  # as the response reports them
+    stream: ResponseStream | None = None  # delivers the answer while it arrives
+    copies: Copies = field(default_factory=Copies)
+    # Authority, read by Gate.
     judged: bool = False
     recorded: bool = False
-    intended: bool = False  # the record says that it is about to be sent, or answered
+    intended: bool = False  # the record says that the request is about to be sent, or its answer to stream
 
-    def drop_body(self) -> None:
-        """Keep of the request's body only its bytes: it waits, and is read again when it goes on."""
-        self.body, self.parsed, self.call, self.facts = None, False, UNKNOWN, {}
+    @property
+    def principal(self) -> Principal | None:
+        """The caller, None before they are known."""
+        identified = self.get(Identified)
+        return identified.principal if identified is not None else None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection, None before it is known."""
+        routed = self.get(Routed)
+        return routed.connection if routed is not None else None
 
     @property
     def decision_id(self) -> str:
@@ -149,17 +338,12 @@ class Exchange:
 
     @property
     def settled(self) -> bool:
-        """Whether the gateway answers by itself: nothing goes upstream, and no other answer is delivered."""
+        """Whether the gateway answers by itself: nothing is sent, and no other answer is delivered."""
         return self.problem is not None or self.document is not None
 
-    @property
-    def proxied(self) -> bool:
-        """Whether the caller speaks to the gateway as to a proxy, here and now: not from within a tunnel."""
-        arrival = self.arrival
-        return arrival is not None and arrival.listener.mode == "explicit" and not arrival.hosts
-
     def own_answer(self) -> http.Response:
-        """The answer that the exchange's problem, or else its document, gives. There must be one."""
+        """The answer that the exchange's problem, or else its document, gives. Raises RuntimeError without one."""
         own = self.problem or self.document
-        assert own is not None
+        if own is None:
+            raise RuntimeError("the gateway has no answer of its own")
         return own.response(self.request_id, self.decision_id)

@@ -15,7 +15,7 @@ from weir.base.identifiers import Uuid7
 from weir.base.problems import Kind, Problem, gateway_error
 from weir.base.text import inert
 from weir.path.conversations import WebSockets
-from weir.path.exchange import Exchange
+from weir.path.exchange import Exchange, Keyed, Prepared
 from weir.recorder.replay_key import HEADER
 from weir.routing.dial import Dialed, refusal
 
@@ -57,11 +57,13 @@ class Gate:
                 flow.response is not exchange.answer or flow.response is None
             ):  # server replay answered a refused request
                 flow.response = exchange.answer = exchange.own_answer()
-        elif flow.server_conn.via != exchange.via or flow.server_conn.transport_protocol != "tcp":
+        elif (
+            (prepared := exchange.get(Prepared)) is not None and flow.server_conn.via != prepared.via
+        ) or flow.server_conn.transport_protocol != "tcp":
             self._refuse(flow, exchange, "a request that would go by another way")
         elif not exchange.judged or replay_key is None:
             self._refuse(flow, exchange, "a request that was not judged to its end")
-        elif flow.response is None and exchange.replay_only:
+        elif flow.response is None and ((keyed := exchange.get(Keyed)) is None or keyed.only):
             exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
             flow.response = exchange.answer = exchange.own_answer()
 

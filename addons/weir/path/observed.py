@@ -6,7 +6,19 @@ from urllib.parse import unquote
 
 from weir.base.content import ContentError, leaf_texts
 from weir.base.secret import Scrubber
-from weir.path.exchange import Exchange
+from weir.path.exchange import (
+    Answered,
+    Arrived,
+    Body,
+    Exchange,
+    Head,
+    Identified,
+    Judged,
+    JudgedAnswer,
+    Matched,
+    Read,
+    Routed,
+)
 from weir.policy import facts, trace
 from weir.policy.facts import ABSENT, ANSWER_TEXTS, NODES, OF_CALL, TEXTS, WEEKDAYS, Facts
 from weir.policy.model import TraceLine
@@ -19,29 +31,29 @@ _HIDDEN = "***"
 
 
 def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
-    """The facts of a request; those that cost something only where a rule *needs* them."""
-    connection, principal, policies = exchange.connection, exchange.principal, exchange.policies
-    assert connection is not None and principal is not None and policies is not None
-    moment = datetime.fromtimestamp(exchange.received, policies.timezone)
-    found = facts.of_call(exchange.call)
+    """The facts of a request that has been read; costly ones only if a rule *needs* them. Raises `ContentError`."""
+    arrived, routed, read = exchange[Arrived], exchange[Routed], exchange[Read]
+    principal = exchange[Identified].principal
+    moment = datetime.fromtimestamp(exchange.received, arrived.policies.timezone)
+    found = facts.of_call(read.call)
     found.update(
         user=principal.sub,
         groups=sorted(principal.groups),
         issuer=principal.issuer,
-        connection=connection.name,
-        client_ip=exchange.client_ip,
-        method=exchange.method,
-        path=exchange.path,
+        connection=routed.connection.name,
+        client_ip=arrived.client_ip,
+        method=arrived.method,
+        path=routed.path,
         hour=moment.hour,
         weekday=WEEKDAYS[moment.weekday()],
-        bytes=len(exchange.caller_body),
-        body=exchange.body if exchange.parsed else ABSENT,
+        bytes=len(exchange[Body].decoded),
+        body=read.document if read.parsed else ABSENT,
     )
     if "document_text" in needs:
-        found["document_text"] = _document_texts(exchange, exchange.body)
+        found["document_text"] = _document_texts(exchange, read.document)
     if TEXTS in needs or "text" in needs:
-        found.update(facts.of_texts(read_texts(exchange, exchange.body)))
-        if TEXTS in connection.response_rules.needs:  # refuse before it is sent
+        found.update(facts.of_texts(read_texts(exchange, read.document)))
+        if TEXTS in routed.connection.response_rules.needs:  # refuse before it is sent
             for name in facts.OF_TEXTS:
                 if isinstance(found[name], Unreadable):
                     raise ContentError(found[name].reason)
@@ -58,35 +70,37 @@ def read_texts(exchange: Exchange, body: Any, *, places: bool = False) -> Texts:
 
     *places*: each text knows its place. *body* then comes from `locate`.
     """
-    if exchange.operation is not None:
-        return exchange.operation.reading.read(body, exchange.query, exchange.variables, places=places)
-    if exchange.handshake is not None:
-        return HANDSHAKE_READING.read(None, exchange.query, {}, places=places)
-    return UNKNOWN_READING.read(body, exchange.query, {}, unquote(exchange.path), places=places)
+    matched, routed = exchange[Matched], exchange[Routed]
+    if matched.operation is not None:
+        return matched.operation.reading.read(body, routed.query, matched.variables, places=places)
+    if exchange[Head].handshake is not None:
+        return HANDSHAKE_READING.read(None, routed.query, {}, places=places)
+    return UNKNOWN_READING.read(body, routed.query, {}, unquote(routed.path), places=places)
 
 
-def readable(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> bool:
-    """Whether *rules* can be asked about the response: what should be there, can be read."""
-    if not 200 <= exchange.upstream_status < 300:
+def readable(exchange: Exchange, rules: Rules, ranking: Ranking, answered: Answered) -> bool:
+    """Whether *rules* can judge the answer: everything that they ask for is there and can be read."""
+    if not 200 <= answered.status < 300:
         return True
-    if exchange.method == "HEAD" or (exchange.upstream_status in (204, 205) and not exchange.received_bytes):
+    if exchange[Arrived].method == "HEAD" or (answered.status in (204, 205) and not exchange.received_bytes):
         return True
-    if exchange.operation is not None and exchange.operation.answer.results:
-        return ranking.readable and document is not None
+    operation = exchange[Matched].operation
+    if operation is not None and operation.answer.results:
+        return ranking.readable and answered.document is not None
     unasked = rules.needs.isdisjoint(("body", "result_text", ANSWER_TEXTS))
-    return document is not None or not exchange.received_bytes or unasked
+    return answered.document is not None or not exchange.received_bytes or unasked
 
 
-def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document: Any) -> Facts:
-    """The facts of a response, as far as *rules* ask for them; of one that is an error, only few are there."""
-    operation = exchange.operation
+def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, answered: Answered) -> Facts:
+    """The facts of an answer, as far as *rules* ask for them. An error has only few."""
+    operation, document = exchange[Matched].operation, answered.document
     found: Facts = dict.fromkeys(facts.OF_RESPONSE, ABSENT)
-    found["status"] = exchange.upstream_status
+    found["status"] = answered.status
     found["body"] = ABSENT if document is None else document
-    found[NODES] = None  # another body's
-    if 200 <= exchange.upstream_status < 300:
+    found[NODES] = None  # of another body
+    if 200 <= answered.status < 300:
         if operation is not None and operation.answer.results:
-            found.update(facts.of_ranking(ranking, exchange.call))
+            found.update(facts.of_ranking(ranking, exchange[Read].call))
         found["tokens"] = ABSENT if exchange.tokens is None else exchange.tokens
         if "result_text" in rules.needs and document is not None:
             if operation is not None and operation.answer.results:
@@ -101,43 +115,53 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, document:
 
 def request_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
     """What the clauses of the rules saw in a request whose body has been masked for the record."""
-    shown = exchange.facts
-    if exchange.masked_request:
-        shown = shown | _masked_call(exchange) | {"path": _HIDDEN if exchange.masked_target else exchange.path}
-        if exchange.parsed:
-            shown = shown | {"body": exchange.body}
-    return trace.lines(exchange.judged_request, shown, scrub)
+    judged, copies = exchange.get(Judged), exchange.copies
+    if judged is None:
+        return ()
+    shown = judged.facts
+    if judged.clauses and copies.request_masked:
+        read = exchange[Read]
+        shown = shown | _masked_call(exchange, read)
+        shown = shown | {"path": _HIDDEN if copies.target_masked else exchange[Routed].path}
+        if read.parsed:
+            shown = shown | {"body": read.document}
+    return trace.lines(judged.clauses, shown, scrub)
 
 
 def response_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
-    """The same of a response; where anything is masked, its texts are not shown."""
-    shown = exchange.facts
-    if exchange.connection is not None and exchange.connection.masks:
+    """The same for an answer. If anything is masked, its texts are not shown."""
+    judged = exchange.get(JudgedAnswer)
+    if judged is None:
+        return ()
+    shown = judged.facts
+    if exchange[Routed].connection.masks:
         shown = shown | {"body": _HIDDEN, "result_text": _HIDDEN} | dict.fromkeys(facts.OF_ANSWER_TEXTS, _HIDDEN)
-        if exchange.masked_request:
+        if exchange.copies.request_masked:
             shown = shown | dict.fromkeys((*OF_CALL, *facts.OF_TEXTS), _HIDDEN)
-    return trace.lines(exchange.judged_response, shown, scrub)
+    return trace.lines(judged.clauses, shown, scrub)
 
 
-def _masked_call(exchange: Exchange) -> Facts:
-    """The facts that stand in the masked body; what cannot be read there any more is hidden."""
+def _masked_call(exchange: Exchange, read: Read) -> Facts:
+    """The facts as the masked body has them; a fact that it does not have any more is hidden."""
+    matched, routed = exchange[Matched], exchange[Routed]
     hidden = dict.fromkeys(facts.OF_TEXTS, _HIDDEN) | {"text": _HIDDEN}
-    if exchange.operation is None:
+    operation = matched.operation
+    if operation is None:
         return hidden | {"document_text": _HIDDEN}
     try:
-        call = exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
-        texts = exchange.operation.texts(exchange.body, call.documents)
+        call = operation.read_call(read.document, matched.parameters, matched.variables)
+        texts = operation.texts(read.document, call.documents)
     except ContentError:
-        return hidden | dict.fromkeys(OF_CALL, _HIDDEN) | {"operation": exchange.operation.name}
-    # Where any mask has changed the target, no text of it is shown.
-    query, variables = ("", {}) if exchange.masked_target else (exchange.query, exchange.variables)
-    seen = facts.of_texts(exchange.operation.reading.read(exchange.body, query, variables))
+        return hidden | dict.fromkeys(OF_CALL, _HIDDEN) | {"operation": operation.name}
+    # If any mask has changed the target, no text of it is shown.
+    query, variables = ("", {}) if exchange.copies.target_masked else (routed.query, matched.variables)
+    seen = facts.of_texts(operation.reading.read(read.document, query, variables))
     return facts.of_call(call) | {"document_text": texts, "text": facts.all_text(seen)} | seen
 
 
 def _document_texts(exchange: Exchange, body: Any) -> Any:
-    """What is written in the request's documents; of an operation that is not known, everything in its body."""
-    if exchange.operation is None:
-        return leaf_texts(body) if exchange.parsed else ABSENT
-    documents = exchange.call.documents
-    return ABSENT if documents is None else exchange.operation.texts(body, documents)
+    """The texts of the request's documents; for an unknown operation, all texts of its body."""
+    operation, read = exchange[Matched].operation, exchange[Read]
+    if operation is None:
+        return leaf_texts(body) if read.parsed else ABSENT
+    return ABSENT if read.call.documents is None else operation.texts(body, read.call.documents)

@@ -1,7 +1,7 @@
-"""A circuit breaker for one connection: opens when too large a share of answers are errors, and closes by itself.
+"""A circuit breaker for one connection: it opens when too many responses are errors, and closes again later.
 
-Counted in this worker. Open, it refuses for as long as it looked back; then it lets one request try, and closes if
-that one succeeds.
+Responses are counted in this worker. An open breaker refuses requests for as long as the window that it counts over.
+Then one trial request is sent; if it succeeds, the breaker closes.
 """
 
 from collections import deque
@@ -11,24 +11,24 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """Opens where ``share`` (0 to 1) of at least ``least`` answers within ``over`` seconds were errors."""
+    """Opens if ``share`` (0 to 1) of at least ``least`` responses within ``over`` seconds were errors."""
 
     share: float
     over: int
     least: int
-    line: int = field(default=0, compare=False)  # of the file, where it is set
+    line: int = field(default=0, compare=False)  # line of the setting in its file
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How a request came to the breaker: it must wait so many seconds, or passes, perhaps as the one that tries."""
+    """The breaker's answer to a request: wait so many seconds, or pass, possibly as the trial request."""
 
     wait: float = 0.0
     tries: bool = False
 
 
 class Breaker:
-    """Whether requests may pass now. *clock* gives seconds and does not go back."""
+    """Decides whether requests may pass now. *clock* returns seconds and never goes back."""
 
     def __init__(self, trip: Trip, clock: Callable[[], float]) -> None:
         self.trip = trip
@@ -39,7 +39,7 @@ class Breaker:
         self._trying_since: float | None = None
 
     def enter(self) -> Entry:
-        """Whether a request may pass. One that may must be `answered`, or have `left`."""
+        """Decide whether a request may pass. A request that passes must end with `answered` or `left`."""
         if self._open_until is None:
             return Entry()
         now = self._clock()
@@ -51,16 +51,16 @@ class Breaker:
         return Entry(tries=True)
 
     def left(self, entry: Entry) -> None:
-        """A request that was let pass has ended without an answer, and for no fault of the service's."""
+        """Note that a request has ended without a response, and not by a fault of the service."""
         if entry.tries:
             self._trying_since = None
 
     def answered(self, entry: Entry, *, error: bool) -> bool:
-        """The answer to a request; whether the breaker has opened by it."""
+        """Note the response to a request. Return True if it opens the breaker."""
         now = self._clock()
         if self._open_until is not None:
             if not entry.tries:
-                return False  # let through before it opened
+                return False  # sent before the breaker opened
             self._trying_since = None
             self._answers.clear()
             self._errors = 0

@@ -1,4 +1,4 @@
-"""A connection's rules, limits and breaker, compiled from its settings. Every mistake is found, with its place."""
+"""Compile a connection's rules, limits and circuit breaker from its settings. All mistakes are collected."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ from weir.profiles.model import WRITES
 from weir.profiles.profile import Profile
 
 Document_ = Document[ConnectionSettings]
-#: A group as written in a policy -> with its issuer's name. Raises `SettingError`.
+#: Adds the issuer's name to a group as written in a policy. Raises `SettingError`.
 ResolveGroup = Callable[[str], str]
 
-#: What a limit may be counted for, besides facts.
+#: Keys that a limit may be counted by, besides facts.
 _OWNERS = ("user", "group", "connection")
 _COUNTABLE = [name for name, kind in REQUEST_FACTS.items() if kind != "texts" and name not in (*_OWNERS, "groups")]
 _MOST_TERM_BYTES = 4 << 20
-_NOBODY = "who may say yes? Name `reviewers` under `approval`, of the rule or of the connection"
-#: The name of the rule that ``writes:`` stands for.
+_NOBODY = "no reviewers; add `reviewers` under `approval`, in the rule or in the connection"
+#: The name of the rule that ``writes:`` creates.
 WRITES_RULE = "writes"
-#: What decisions name as their rule where it is none.
+#: Rule names in decisions that no rule has made.
 _RESERVED = frozenset((WRITES_RULE, "access", "stop", "trip"))
 
 
@@ -44,7 +44,7 @@ def compile_rules(
     schedules: Collection[str],
     errors: list[SettingError],
 ) -> tuple[Rules, Rules]:
-    """The connection's rules on requests and on responses; what is wrong with them goes to *errors*."""
+    """Compile the rules on requests and on responses; add mistakes to *errors*."""
     settings = document.settings
     expressions = profile is None or profile.index_expressions
     compilers: dict[Phase, Compiler] = {
@@ -52,7 +52,7 @@ def compile_rules(
         "response": Compiler("response", categories, expressions=expressions),
     }
     found: dict[Phase, list[Rule]] = {"request": [], "response": []}
-    common = Terms()  # the connection's own approval settings are looked at once, where they stand
+    common = Terms()  # the connection's approval settings are checked once, at their own place
     with at(errors, "approval"):
         common = compile_terms(settings.approval, None, resolve, schedules, (), REQUEST_FACTS)
     seen: set[str] = set()
@@ -60,7 +60,7 @@ def compile_rules(
         with at(errors, "rules", i):
             if rule.name in _RESERVED:
                 raise SettingError(
-                    f"{rule.name!r} is the name of what the gateway does by itself; choose another", "name"
+                    f"{rule.name!r} is reserved for decisions of the gateway itself; choose another", "name"
                 )
             if rule.name in seen:
                 raise SettingError(f"{rule.name!r} is already the name of a rule above", "name")
@@ -79,9 +79,9 @@ def compile_rules(
                 name=WRITES_RULE,
                 condition=compilers["request"].compile(when),
                 effect=settings.writes,
-                message="Requests that change something do not pass here."
+                message="Requests that change data are not allowed here."
                 if settings.writes == "deny"
-                else "Requests that change something need a reviewer's approval here.",
+                else "Requests that change data need a reviewer's approval here.",
                 shadow=False,
                 file=document.file,
                 line=document.line("writes" if "writes" in settings.model_fields_set else "profile"),
@@ -109,7 +109,7 @@ def _rule(
     if rule.on == "response" and rule.effect == "require_approval":
         for clause in clauses(condition):
             if clause.fact == "operation" and not WRITES.isdisjoint(_values(clause.matcher)):
-                raise SettingError("a write has happened before its response can be approved; ask on the request", "on")
+                raise SettingError("a write is done before its response can be approved; use `on: request`", "on")
     terms = Terms()
     if rule.effect == "require_approval":
         common = document.settings.approval
@@ -120,7 +120,7 @@ def _rule(
             raise SettingError(_NOBODY, "approval" if rule.approval else "effect")
         compiler.needs.update(name for name in terms.same if name in known)
     elif rule.approval is not None:
-        raise SettingError("only a rule whose effect is require_approval has one", "approval")
+        raise SettingError("only rules with the effect require_approval have approval settings", "approval")
     says = rule.model_dump(mode="json", by_alias=True, exclude={"approval", "shadow"})
     lists = {name: categories[name] for name in _categories(condition)}
     digest = _digest(document.settings, [says, lists], terms)
@@ -128,7 +128,7 @@ def _rule(
 
 
 def _named(node: Node) -> Iterator[str]:
-    """The facts that a condition names, as `Terms.same` has them; ``body:`` stands before a path into the body."""
+    """Yield the facts that a condition names, in the form of `Terms.same`; ``body:`` is before a path into the body."""
     for clause in clauses(node):
         if clause.path is not None:
             yield f"body:{clause.path.text}"
@@ -136,19 +136,19 @@ def _named(node: Node) -> Iterator[str]:
             yield from ("query", "document_text")
         else:
             yield clause.fact
-        if clause.looks:  # it looks in more than its fact says
+        if clause.looks:  # it searches more than its fact
             yield from ("text",) if RESULT_TEXT not in clause.looks else ("text", "result_text")
 
 
 def _categories(node: Node) -> Iterator[str]:
-    """The categories that a condition names."""
+    """Yield the categories that a condition names."""
     for clause in clauses(node):
         if clause.fact == "category":
             yield from _values(clause.matcher)
 
 
 def _digest(settings: ConnectionSettings, says: Any, terms: Terms) -> str:
-    """What an approval is bound to besides the request: all of the rule, who must say yes, and where it would go."""
+    """Return the digest that binds an approval, besides the request: the rule, its reviewers, and the upstream."""
     whole = [settings.connection, settings.upstream, says, repr(terms)]
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -160,9 +160,9 @@ def _values(matcher: Any) -> set[str]:
 
 
 def _resolve_groups(when: Any, resolve: ResolveGroup) -> Any:
-    """*when* with every plain value of the fact ``groups`` namespaced."""
+    """Return *when* with the issuer's name added to every plain value of the fact ``groups``."""
     if not isinstance(when, dict):
-        return when  # reported when it is compiled
+        return when  # reported when the condition is compiled
     resolved: dict[Any, Any] = {}
     for name, value in when.items():
         resolved[name] = value
@@ -188,7 +188,7 @@ def _resolve_values(value: Any, resolve: ResolveGroup) -> Any:
 
 
 def compile_limits(document: Document_, errors: list[SettingError]) -> tuple[Limit | Concurrency, ...]:
-    """The connection's limits; what is wrong with them goes to *errors*."""
+    """Compile the connection's limits; add mistakes to *errors*."""
     limits = []
     for i, limit in enumerate(document.settings.limits):
         with at(errors, "limits", i):
@@ -199,12 +199,12 @@ def compile_limits(document: Document_, errors: list[SettingError]) -> tuple[Lim
 def _limit(connection: str, i: int, settings: LimitSettings, line: int) -> Limit | Concurrency:
     if settings.per not in _OWNERS and settings.per not in _COUNTABLE:
         known = ", ".join([*_OWNERS, *_COUNTABLE])
-        raise SettingError(f"{settings.per!r} is nothing that a limit is counted for; there are {known}", "per")
+        raise SettingError(f"{settings.per!r} is not a key that a limit can count by; use one of {known}", "per")
     if (settings.rate is None) == (settings.concurrent is None):
-        raise SettingError("write either a `rate`, e.g. 60/minute, or `concurrent`, how many may be under way")
+        raise SettingError("write either a `rate`, e.g. 60/minute, or `concurrent`, a number of requests in progress")
     if settings.concurrent is not None:
         if settings.count != "requests" or settings.burst is not None:
-            raise SettingError("`concurrent` counts requests, and has no `burst`", "concurrent")
+            raise SettingError("`concurrent` counts requests, and takes no `count` or `burst`", "concurrent")
         return Concurrency(
             f"{connection}-concurrent-per-{settings.per}-{i + 1}", settings.concurrent, settings.per, line
         )
@@ -214,7 +214,7 @@ def _limit(connection: str, i: int, settings: LimitSettings, line: int) -> Limit
 
 
 def compile_trip(settings: TripSettings | None, line: int) -> Trip | None:
-    """The circuit breaker's settings, which stand at *line*. Raises `SettingError`."""
+    """Compile the circuit breaker's settings, which are at *line*. Raises `SettingError`."""
     if settings is None:
         return None
     percent = settings.errors.removesuffix("%")
@@ -228,7 +228,7 @@ def compile_trip(settings: TripSettings | None, line: int) -> Trip | None:
 
 
 def compile_category(settings: CategorySettings, folder: Path) -> str:
-    """The RE2 pattern of a category's terms. Raises `SettingError`."""
+    """Compile a category's terms to an RE2 pattern. Raises `SettingError`."""
     terms = list(settings.terms)
     if settings.file is not None:
         try:
@@ -241,7 +241,7 @@ def compile_category(settings: CategorySettings, folder: Path) -> str:
         terms += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     terms = [term for term in dict.fromkeys(" ".join(t.split()) for t in terms) if term]
     if not terms:
-        raise SettingError("has no terms; list them under `terms`, or one a line in a `file`")
+        raise SettingError("has no terms; list them under `terms`, or in a `file` with one term per line")
     pattern = term_pattern(terms)
     if len(pattern) > _MOST_TERM_BYTES:
         raise SettingError(f"has too many terms ({len(terms)}); split it into several categories")

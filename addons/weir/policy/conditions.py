@@ -1,8 +1,8 @@
 """``when``: facts and matchers, compiled at load to closures. Pure, three-valued.
 
-A condition is True, False or None (unknown, because a fact is absent); ``not`` of None is None, and
-only True makes a rule count. A value that is there but of a type that the matcher cannot compare
-raises `UnreadableFact`: an upstream that reads ``"1000"`` as a number must not get past ``gt``.
+A condition is True, False or None (unknown, because a fact is absent). ``not`` of None is None, and only True makes a
+rule apply. A value of a type that the matcher cannot compare raises `UnreadableFact`: for example, an upstream that
+reads ``"1000"`` as a number must not get past ``gt``.
 """
 
 import math
@@ -32,13 +32,13 @@ from weir.policy.facts import (
     Facts,
     Kind,
 )
-from weir.policy.text_filter import TextGate, compile_pattern
+from weir.policy.text_filter import TextFilter, compile_pattern
 from weir.profiles.model import WEBSOCKET
 from weir.profiles.texts import Unreadable
 from weir.routing.head import METHODS
 
 Condition = Callable[[Facts], bool | None]
-#: Where in one text a clause that looks for texts finds what it looks for: begin and end; None where it does not hold.
+#: Returns the (start, end) of a match in one text; None if the clause does not match.
 Finds = Callable[[str], tuple[int, int] | None]
 Phase = Literal["request", "response"]
 
@@ -48,7 +48,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "lt": operator.lt,
     "le": operator.le,
 }
-#: What other languages call ours.
+#: Names of other languages for our matchers.
 _ELSEWHERE = {
     "gte": "ge", "lte": "le", "regex": "matches", "re": "matches", "prefix": "starts_with", "nin": "not_in",
     "eq": "in", "equals": "in", "includes": "contains", "len": "length", "min": "ge", "max": "le",
@@ -58,14 +58,14 @@ _OTHER_FACTS = {
     "unless": "not", "none": "not", "ip": "client_ip", "group": "groups", "indexes": "index", "indices": "index",
     "result": "result_text", "score": "top_score", "size": "bytes", "day": "weekday", "time": "hour",
 }  # fmt: skip
-#: Facts that can have no other value than these.
+#: Facts with a closed set of values.
 _CLOSED: dict[str, tuple[str, ...]] = {
     "weekday": WEEKDAYS,
     "method": tuple(sorted(m.decode() for m in METHODS)),
     "operation": (*typing.get_args(OperationName), "unknown", WEBSOCKET),
 }
 _TEXT_OPS = ("matches", "starts_with", "contains")
-#: For services that read expressions, and for those to which an index is nothing but a name.
+#: Functions for services with index expressions, and for services with plain index names.
 _INDEX_OPS = {
     "touches": (indexes.touches, indexes.names_one_of),
     "outside": (indexes.outside, indexes.names_none_of),
@@ -74,18 +74,18 @@ OPS = (*_COMPARISONS, "in", "not_in", *_TEXT_OPS, "exists", "length", *_INDEX_OP
 
 
 class UnreadableFact(ValueError):
-    """A fact is there but is not of the type that a rule compares; the text is safe to show."""
+    """A fact has a type that a rule cannot compare. The message is safe to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One fact and its matcher, as written. ``path`` is that of a ``body`` clause."""
+    """One fact and its matcher, as written. ``path`` is the path of a ``body`` clause."""
 
     fact: str
     matcher: Any
     test: Condition
     path: Path | None = None
-    looks: tuple[str, ...] = ()  # of a clause that looks for texts: where, as `facts.LOOKED_THROUGH` names it
+    looks: tuple[str, ...] = ()  # for a clause that searches texts: where, as named in `facts.LOOKED_THROUGH`
     finds: "Finds | None" = None
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Conditions under one word: ``any``, ``all`` or ``not`` (which has one part)."""
+    """Conditions joined by ``any``, ``all`` or ``not`` (which has one part)."""
 
     word: Literal["any", "all", "not"]
     parts: tuple["Clause | Group", ...]
@@ -111,19 +111,19 @@ type Node = Clause | Group
 
 
 class Compiler:
-    """Compiles the conditions of all rules of one phase; their text patterns share a gate for each fact."""
+    """Compiles the conditions of all rules of one phase; their text patterns share one `TextFilter` per fact."""
 
     def __init__(self, phase: Phase, categories: Mapping[str, str] | None = None, *, expressions: bool = True) -> None:
         self._facts = REQUEST_FACTS if phase == "request" else RESPONSE_FACTS
         self._phase = phase
         self._categories = categories or {}
-        self._expressions = expressions  # whether index names can be more than names
-        self._gates: dict[str, TextGate] = {}
+        self._expressions = expressions  # the service supports index expressions
+        self._filters: dict[str, TextFilter] = {}
         self._negated = False
         self.needs: set[str] = set()
 
     def compile(self, when: Any) -> Node:
-        """The condition that *when* describes. Raises `SettingError` placed within it."""
+        """Compile *when*. Raises `SettingError` with the place inside *when*."""
         if not isinstance(when, dict):
             raise SettingError("must be a condition: a mapping of facts to matchers")
         if not when:
@@ -131,9 +131,9 @@ class Compiler:
         return _group("all", [self._entry(name, value) for name, value in when.items()])
 
     def close(self) -> None:
-        """All rules are compiled."""
-        for gate in self._gates.values():
-            gate.close()
+        """Compile the text filters after the last rule."""
+        for text_filter in self._filters.values():
+            text_filter.close()
 
     def _entry(self, name: str, value: Any) -> Node:
         if name in ("any", "all"):
@@ -167,7 +167,7 @@ class Compiler:
             return self._anywhere(name, value)
         self.needs.add(name)
         if kind == "texts" and isinstance(value, dict) and set(value) == {"matches"}:
-            return Clause(name, value, self._gated(name, value["matches"], name, "matches"))
+            return Clause(name, value, self._filtered(name, value["matches"], name, "matches"))
         with placed(name):
             matcher = _addresses(value) if name == "client_ip" else None
             if name == "index":
@@ -176,15 +176,15 @@ class Compiler:
         return Clause(name, value, _of_fact(name, matcher.one))
 
     def _anywhere(self, name: str, value: Any) -> Clause:
-        """A condition that holds where a text is found. It looks where the profile says, and where it says nothing.
+        """Compile a condition that is true if a text is found. It also searches texts that the profile does not know.
 
-        Not so under ``not``: there, a caller could make the rule not count with a text in a member of any name.
+        Under ``not`` it does not: there, a caller could disable the rule with a text in an unknown member.
         """
         looks = LOOKED_THROUGH[name]
         self.needs.add(ANSWER_TEXTS if name == "result_text" else TEXTS)
         if isinstance(value, dict) and set(value) == {"matches"}:
             pattern = value["matches"]
-            tests = [self._gated(fact, pattern, name, "matches") for fact in looks]
+            tests = [self._filtered(fact, pattern, name, "matches") for fact in looks]
             return Clause(name, value, _any_of(tests), looks=looks, finds=_searches(pattern))
         with placed(name):
             member = _matcher(value, name, "text")
@@ -201,15 +201,15 @@ class Compiler:
         with placed(*location):
             return self.compile(part)
 
-    def _gated(self, fact: str, pattern: Any, *location: str) -> Condition:
+    def _filtered(self, fact: str, pattern: Any, *location: str) -> Condition:
         if not isinstance(pattern, str):
             raise SettingError(f"{pattern!r} is not a text", *location)
         if fact in self._facts:
             self.needs.add(fact)
-        gate = self._gates.setdefault(fact, TextGate())
+        text_filter = self._filters.setdefault(fact, TextFilter())
         with placed(*location):
-            number = gate.add(pattern)
-        key = f"{fact} in gate {id(gate)}"  # those of a response's rules are others, by other numbers
+            number = text_filter.add(pattern)
+        key = f"{fact} in filter {id(text_filter)}"  # rules on responses have another filter, with other numbers
 
         def condition(facts: Facts) -> bool | None:
             texts = _texts(facts, fact)
@@ -217,7 +217,7 @@ class Compiler:
                 return None
             found = facts.get(key)
             if found is None:
-                found = facts[key] = gate.hits(texts)
+                found = facts[key] = text_filter.hits(texts)
             return number in found
 
         return condition
@@ -232,7 +232,7 @@ class Compiler:
                 known = ", ".join(sorted(self._categories)) or "none; define it under `categories` in gateway.yaml"
                 hint = did_you_mean(str(name), self._categories)
                 raise SettingError(f"there is no category {name!r}{hint}; there are {known}", "category")
-            conditions += [self._gated(fact, self._categories[name], "category") for fact in self._category_looks()]
+            conditions += [self._filtered(fact, self._categories[name], "category") for fact in self._category_looks()]
         looks = self._category_looks()
         if self._negated:
             return Clause("category", value, _any_of(conditions))
@@ -245,7 +245,7 @@ class Compiler:
         return Clause("category", value, _any_of(conditions), looks=looks, finds=finds)
 
     def _category_looks(self) -> tuple[str, ...]:
-        """Where a category is looked for: in all texts; under ``not``, as in `_anywhere`, in what the profile names."""
+        """Return where a category is searched: all texts; under ``not``, only texts that the profile names."""
         answers = self._phase == "response"
         if self._negated:
             return ("query", "document_text", *(("result_text",) if answers else ()))
@@ -253,7 +253,7 @@ class Compiler:
 
 
 def _looks_for_text(value: Any) -> bool:
-    """Whether a matcher holds where a text is found, so that more texts can only make it hold more often."""
+    """True if the matcher is true when a text is found, so that more texts can only make it true more often."""
     if not isinstance(value, dict):
         return True
     if "exists" in value:
@@ -268,7 +268,7 @@ def _searches(pattern: Any) -> Finds:
 
 
 def _texts(facts: Facts, name: str) -> Any:
-    """The texts that *name* stands for. Raises `UnreadableFact` where they cannot be read."""
+    """Return the texts for *name*. Raises `UnreadableFact` if they cannot be read."""
     found = facts.get(name)
     if found is None:
         return facts[INSTEAD[name]] if name in INSTEAD else facts[name] if name in RESPONSE_FACTS else ABSENT
@@ -286,7 +286,7 @@ def _of_texts(fact: str, member: "_Matcher") -> Condition:
 
 
 def _any_of(conditions: Sequence[Condition]) -> Condition:
-    """True where any is; None where all are."""
+    """Return a condition that is True if any of *conditions* is, and None if all are."""
 
     def condition(facts: Facts) -> bool | None:
         values = [test(facts) for test in conditions]
@@ -296,7 +296,7 @@ def _any_of(conditions: Sequence[Condition]) -> Condition:
 
 
 def compile_when(when: Any, phase: Phase = "request", categories: Mapping[str, str] | None = None) -> Node:
-    """The condition that *when* alone describes. Raises `SettingError` placed within it."""
+    """Compile *when* alone. Raises `SettingError` with the place inside *when*."""
     compiler = Compiler(phase, categories)
     node = compiler.compile(when)
     compiler.close()
@@ -304,7 +304,7 @@ def compile_when(when: Any, phase: Phase = "request", categories: Mapping[str, s
 
 
 def written(value: Any) -> str:
-    """*value* as someone would write it in a rule."""
+    """Return *value* as it is written in a rule."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {written(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
@@ -372,7 +372,7 @@ def _body(text: str, value: Any) -> Clause:
     def condition(facts: Facts) -> bool | None:
         body = facts["body"]
         nodes = None
-        if path.descends and body is not ABSENT:  # one walk for all such paths
+        if path.descends and body is not ABSENT:  # all such paths share one walk
             nodes = facts.get(NODES)
             if nodes is None:
                 nodes = facts[NODES] = descendants(body)
@@ -388,7 +388,7 @@ def _body(text: str, value: Any) -> Clause:
 
 
 class _Matcher:
-    """``one`` judges a value, ``many`` whether any of several matches: where that can be told faster."""
+    """``one`` judges one value; ``many`` returns whether any of several values matches, faster if possible."""
 
     __slots__ = ("many", "one")
 
@@ -400,8 +400,8 @@ class _Matcher:
 
 
 def _matcher(value: Any, name: str, kind: Kind | None) -> _Matcher:
-    """The matcher that *value* describes, for a fact of that *kind* (None: any JSON)."""
-    if kind in ("list", "texts"):  # holds where it holds for any member
+    """Compile the matcher *value* for a fact of *kind* (None: any JSON)."""
+    if kind in ("list", "texts"):  # true if it is true for any member
         return _list_matcher(value, name, kind)
     if not isinstance(value, dict):
         return _one_of(value if isinstance(value, list) else [value], kind, name)
@@ -473,7 +473,7 @@ _WANTED = {"number": "a number", "text": "a text", "boolean": "true or false"}
 
 
 def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> _Matcher:
-    """Equal to one of *values*. A value of another type is refused: the service may coerce it to one of them."""
+    """Match values equal to one of *values*. Refuse values of another type, because the service may convert them."""
     for i, value in enumerate(values):
         if kind in _WANTED and type(value) not in _TYPES[kind]:
             message = f"{name!r} is {_WANTED[kind]}, {value!r} is not"
@@ -485,7 +485,7 @@ def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> 
             raise SettingError(f"{value!r} is no {name}{hint or '; there are ' + ', '.join(_CLOSED[name])}", *location)
         if name == "path" and not str(value).startswith("/"):
             raise SettingError(
-                f"{value!r} is no path: it starts with '/', and stands below the connection's", *location
+                f"{value!r} is not a path: it must start with '/', relative to the connection's path", *location
             )
     allowed = {(_type_of(value), value) for value in values}
     types = {kind for kind, _ in allowed}
@@ -500,7 +500,7 @@ def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> 
             return None
         kind = _type_of(found)
         if kind not in types and kind != "null":
-            raise UnreadableFact(f"{name!r} is a {kind}, and a rule compares it with a {' or '.join(sorted(types))}")
+            raise UnreadableFact(f"{name!r} is a {kind}, but a rule compares it with a {' or '.join(sorted(types))}")
         return (kind, found) in allowed
 
     def many(found: list[Any]) -> bool | None:
@@ -512,7 +512,7 @@ def _one_of(values: list[Any], kind: Kind | None, name: str, *location: str) -> 
 
 
 def _type_of(value: Any) -> str:
-    """The JSON type: true is not 1 here, for a service may take one for the other."""
+    """Return the JSON type. Here true is not 1, although a service may treat them alike."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -531,7 +531,7 @@ def _number(op: str, operand: float, name: str) -> _Matcher:
             return compare(found, operand)
         if found is ABSENT:
             return None
-        raise UnreadableFact(f"{name!r} is not a number, and a rule compares it as one")
+        raise UnreadableFact(f"{name!r} is not a number, but a rule compares it as one")
 
     def many(found: list[Any]) -> bool | None:
         if found and _NUMBERS.issuperset(map(type, found)):
@@ -545,13 +545,13 @@ def _text(op: str, operand: str, name: str) -> _Matcher:
     test: Callable[[str], bool]
     among: Callable[[list[str]], bool]
     if op == "matches":
-        gate = TextGate()
+        text_filter = TextFilter()
         with placed(op):
-            gate.add(operand)
-        gate.close()
+            text_filter.add(operand)
+        text_filter.close()
         search = compile_pattern(operand).search
         test = lambda text: search(text) is not None  # noqa: E731
-        among = lambda texts: bool(gate.hits(texts))  # noqa: E731
+        among = lambda texts: bool(text_filter.hits(texts))  # noqa: E731
     elif op == "starts_with":
         test = lambda text: text.startswith(operand)  # noqa: E731
         among = lambda texts: any(map(test, texts))  # noqa: E731
@@ -564,7 +564,7 @@ def _text(op: str, operand: str, name: str) -> _Matcher:
             return test(found)
         if found is ABSENT:
             return None
-        raise UnreadableFact(f"{name!r} is not a text, and a rule compares it as one")
+        raise UnreadableFact(f"{name!r} is not a text, but a rule compares it as one")
 
     def many(found: list[Any]) -> bool | None:
         if _TEXTS.issuperset(map(type, found)):
@@ -575,7 +575,7 @@ def _text(op: str, operand: str, name: str) -> _Matcher:
 
 
 def _addresses(value: Any) -> _Matcher | None:
-    """Whether an address is one of networks, where *value* names any: ``10.0.0.0/8``."""
+    """Match an address in one of the networks in *value*, such as ``10.0.0.0/8``; None if *value* has none."""
     matcher = value.get("in", value.get("not_in")) if isinstance(value, dict) and len(value) == 1 else value
     texts = matcher if isinstance(matcher, list) else [matcher]
     if not texts or not all(isinstance(text, str) for text in texts) or (matcher is value and isinstance(value, dict)):
@@ -585,7 +585,7 @@ def _addresses(value: Any) -> _Matcher | None:
         try:
             networks.append(ip_network(text))
         except ValueError as error:
-            raise SettingError(f"{text!r} is no address or network ({error})") from None
+            raise SettingError(f"{text!r} is not an address or network ({error})") from None
     wanted = not (isinstance(value, dict) and "not_in" in value)
 
     def one(found: Any) -> bool | None:
@@ -599,7 +599,7 @@ def _addresses(value: Any) -> _Matcher | None:
 
 
 def _indexes(value: Any, *, expressions: bool) -> _Matcher | None:
-    """``touches`` and ``outside``; None for other matchers."""
+    """Compile ``touches`` or ``outside``; None for other matchers."""
     if not isinstance(value, dict) or len(value) != 1 or not set(value) <= set(_INDEX_OPS):
         return None
     ((op, operand),) = value.items()
@@ -615,7 +615,7 @@ def _length(inner: _Matcher, name: str) -> _Matcher:
         if found is ABSENT:
             return None
         if not isinstance(found, str | list | dict):
-            raise UnreadableFact(f"{name!r} has no length, and a rule compares it")
+            raise UnreadableFact(f"{name!r} has no length, but a rule compares its length")
         return inner.one(len(found))
 
     def many(found: list[Any]) -> bool | None:

@@ -1,4 +1,4 @@
-"""Facts: what rules can ask of a request or a response, and what kind of value each has. Pure."""
+"""Facts: the values that rules can test in a request or a response, and their kinds. Pure."""
 
 import math
 from collections import Counter
@@ -22,21 +22,21 @@ class _Absent:
 
 ABSENT: Final = _Absent()
 
-#: Facts by name; a value, or ABSENT.
+#: Facts by name: a value, or ABSENT.
 Facts = dict[str, Any]
 
-#: Of who asks, and of the request's head.
+#: Facts about the caller, and about the head of the request.
 OF_CALLER: dict[str, Kind] = {
     "user": "text", "groups": "list", "issuer": "text", "connection": "text", "client_ip": "text",
     "method": "text", "path": "text", "hour": "number", "weekday": "text", "bytes": "number",
 }  # fmt: skip
-#: Of what a profile reads in a request.
+#: Facts that a profile reads from a request.
 OF_CALL: dict[str, Kind] = {
     "operation": "text", "index": "list", "model": "text", "query": "texts", "documents": "number",
     "document_text": "texts", "text": "texts", "top_n": "number", "breadth": "number", "max_tokens": "number",
     "return_documents": "boolean", "stream": "boolean",
 }  # fmt: skip
-#: Of what a profile reads in a response.
+#: Facts that a profile reads from a response.
 OF_RESPONSE: dict[str, Kind] = {
     "status": "number", "results": "number", "top_score": "number", "bottom_score": "number", "rank_changes": "number",
     "invalid_results": "number", "unordered_results": "number", "largest_share": "number", "result_text": "texts",
@@ -45,29 +45,29 @@ OF_RESPONSE: dict[str, Kind] = {
 REQUEST_FACTS: dict[str, Kind] = {**OF_CALLER, **OF_CALL}
 RESPONSE_FACTS: dict[str, Kind] = {**REQUEST_FACTS, **OF_RESPONSE}
 
-#: Not a fact: where the descendants of ``body`` are kept, once a rule has asked for them.
+#: Not a fact: the key of the descendants of ``body``, stored when a rule first needs them.
 NODES = "nodes of the body"
 
-#: Not facts: what conditions look for texts in, which is read where a condition needs `TEXTS` or `ANSWER_TEXTS`. A
-#: text that no path of the profile selects could be anything, so conditions on the query, the documents or the results
-#: look there too.
+#: Not facts: the keys of texts that conditions search. They are read if a condition needs `TEXTS` or `ANSWER_TEXTS`.
+#: A text that no path of the profile selects could have any role, so conditions on the query, the documents or the
+#: results search it too.
 TEXTS, ANSWER_TEXTS = "all texts of the request", "all texts of the answer"
 QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT = "text of the query", "text of the documents", "text elsewhere in the request"
 QUERY_NAMES, DOCUMENT_NAMES = "identifiers in the query", "identifiers in the documents"
 RESULT_TEXT, OTHER_ANSWER_TEXT = "text of the results", "text elsewhere in the answer"
 RESULT_NAMES = "identifiers in the results"
-#: What a condition that holds where a text is found looks through, by its fact. Identifiers in the query are a part of
-#: the query, and no text.
+#: The texts searched by a condition that is true if a text is found, by its fact. Identifiers in the query are part of
+#: the query, but not text.
 LOOKED_THROUGH: dict[str, tuple[str, ...]] = {
     "query": (QUERY_TEXT, QUERY_NAMES, OTHER_TEXT),
     "document_text": (DOCUMENT_TEXT, DOCUMENT_NAMES, OTHER_TEXT),
     "text": (QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT),
     "result_text": (RESULT_TEXT, RESULT_NAMES, OTHER_ANSWER_TEXT),
-    "category": (RESULT_TEXT, OTHER_ANSWER_TEXT),  # of an answer; of a request, it looks through `text`
+    "category": (RESULT_TEXT, OTHER_ANSWER_TEXT),  # of a response; in a request, it searches `text`
 }
-#: Used instead of these where `of_texts` was not called: in facts that were written by hand.
+#: Used instead if `of_texts` was not called, as in handwritten facts.
 INSTEAD = {QUERY_TEXT: "query", DOCUMENT_TEXT: "document_text", RESULT_TEXT: "result_text"}
-#: All of them, of a request and of an answer.
+#: All of these keys, for a request and for a response.
 OF_TEXTS = (QUERY_TEXT, DOCUMENT_TEXT, OTHER_TEXT, QUERY_NAMES, DOCUMENT_NAMES)
 OF_ANSWER_TEXTS = (RESULT_TEXT, OTHER_ANSWER_TEXT, RESULT_NAMES)
 
@@ -75,7 +75,7 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 
 
 def of_call(call: Call) -> Facts:
-    """The facts of *call* but for the texts of its documents, which only few rules ask for."""
+    """Return the facts of *call*, without the texts of its documents, which only few rules need."""
     return {
         "operation": call.operation,
         "index": list(call.indexes) or ABSENT,
@@ -91,7 +91,7 @@ def of_call(call: Call) -> Facts:
 
 
 def of_texts(texts: Texts) -> Facts:
-    """Where conditions look for texts in a request."""
+    """Return the texts of a request that conditions search."""
     return {
         QUERY_TEXT: texts.texts[QUERY],
         DOCUMENT_TEXT: texts.texts[DOCUMENTS],
@@ -102,7 +102,7 @@ def of_texts(texts: Texts) -> Facts:
 
 
 def of_answer_texts(texts: Texts) -> Facts:
-    """Where conditions look for texts in a response."""
+    """Return the texts of a response that conditions search."""
     return {
         RESULT_TEXT: texts.texts[RESULTS],
         RESULT_NAMES: texts.names[RESULTS],
@@ -111,7 +111,7 @@ def of_answer_texts(texts: Texts) -> Facts:
 
 
 def all_text(found: Facts) -> list[str] | Unreadable:
-    """The fact ``text``, from what `of_texts` gave."""
+    """Return the fact ``text``, given the result of `of_texts`."""
     every: list[str] = []
     for name in LOOKED_THROUGH["text"]:
         part = found[name]
@@ -122,17 +122,17 @@ def all_text(found: Facts) -> list[str] | Unreadable:
 
 
 def of_ranking(ranking: Ranking, call: Call) -> Facts:
-    """What *ranking* says, as the answer to *call*.
+    """Return the facts of *ranking*, the response to *call*.
 
-    ``invalid_results`` counts those whose position is not one of the request's documents or came before, whose
-    score is missing, and those beyond ``top_n``. ``unordered_results`` counts those with a better score than the
-    one before. ``rank_changes`` counts those that stand elsewhere than in the request. ``largest_share`` is the
-    share (0 to 1) of the results that come from one source, of those whose source is known.
+    ``invalid_results`` counts results with a position outside the request's documents, a repeated position, or a
+    missing score, and those beyond ``top_n``. ``unordered_results`` counts results with a better score than the one
+    before. ``rank_changes`` counts results whose position differs from the request. ``largest_share`` is the largest
+    share (0 to 1) of results from one source, among the results with a known source.
     """
     results = ranking.results
     positions = [r.index for r in results if r.index is not None]
     scores = [r.score for r in results if r.score is not None]
-    # Scores of pairs can be more than there are documents: one for each text that is asked.
+    # Scores of pairs can outnumber the documents: there is one for each query text.
     documents = len(call.documents) if call.documents is not None and call.operation != "score" else None
     out_of_range = sum(not 0 <= i < (math.inf if documents is None else documents) for i in positions)
     beyond = max(0, len(results) - call.top_n) if call.top_n is not None and call.operation != "chat" else 0

@@ -1,10 +1,10 @@
-"""Index names and patterns: what could an expression reach? Pure; errs on the side of "it could".
+"""Index names and patterns: which indexes an expression could reach. Pure; in doubt, the answer is "it could".
 
-Expressions are written as Elasticsearch and OpenSearch read them: names, ``*`` wildcards, ``_all``, exclusions
-(``-name``), date math (``<logs-{now/d}>``), other clusters (``cluster:name``) and selectors (``name::failures``).
-Aliases cannot be resolved here: a list of what is allowed (``outside``) is stronger than one of what is protected.
-What other services call a collection or namespace is nothing but a name (`names_one_of`, `names_none_of`), but for
-``*``, by which profiles say that a request could reach any.
+Expressions are parsed like in Elasticsearch and OpenSearch: names, ``*`` wildcards, ``_all``, exclusions (``-name``),
+date math (``<logs-{now/d}>``), other clusters (``cluster:name``) and selectors (``name::failures``). Aliases cannot be
+resolved here, so a list of allowed names (``outside``) protects better than a list of protected names. Collections and
+namespaces of other services are plain names (`names_one_of`, `names_none_of`), except for ``*``: with it, a profile
+states that a request could reach any of them.
 """
 
 import re
@@ -14,7 +14,7 @@ _DATE_MATH = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 
 
 def touches(expression: str, protected: tuple[str, ...]) -> bool:
-    """Whether *expression* could reach an index whose name one of *protected* (patterns with ``*``) matches."""
+    """True if *expression* could reach an index that matches one of *protected* (patterns with ``*``)."""
     found = _pattern(expression).casefold()
     ways = {found, found.partition(":")[2], found.rpartition(":")[2], found.partition("::")[0].rpartition(":")[2]}
     ways |= {way[1:] for way in ways if way.startswith("-")}
@@ -22,23 +22,23 @@ def touches(expression: str, protected: tuple[str, ...]) -> bool:
 
 
 def outside(expression: str, allowed: tuple[str, ...]) -> bool:
-    """Whether *expression* could reach an index whose name none of *allowed* (patterns with ``*``) matches."""
+    """True if *expression* could reach an index that matches none of *allowed* (patterns with ``*``)."""
     pattern = _pattern(expression).partition("::")[0].removeprefix("-")
     return not any(_covers(p, pattern) for p in allowed)
 
 
 def names_one_of(name: str, protected: tuple[str, ...]) -> bool:
-    """As `touches`, where *name* is nothing but a name."""
+    """Like `touches`, for a plain *name*."""
     return name == "*" or any(_covers(p.casefold(), name.casefold(), literal=True) for p in protected)
 
 
 def names_none_of(name: str, allowed: tuple[str, ...]) -> bool:
-    """As `outside`, where *name* is nothing but a name."""
+    """Like `outside`, for a plain *name*."""
     return name == "*" or not any(_covers(p, name, literal=True) for p in allowed)
 
 
 def _pattern(expression: str) -> str:
-    """*expression* as names with ``*``: whatever cannot be told becomes one."""
+    """Convert *expression* to names with ``*``; unknown parts become ``*``."""
     if expression in ("_all", "") or "\\" in expression:
         return "*"
     if "<" in expression or "{" in expression:
@@ -48,10 +48,10 @@ def _pattern(expression: str) -> str:
 
 @lru_cache(4096)
 def _meet(one: str, other: str) -> bool:
-    """Whether some name matches both patterns."""
+    """True if some name matches both patterns."""
     if "*" not in one and "*" not in other:
         return one == other
-    reachable = {0}  # positions in `other` that some start of `one` can have matched
+    reachable = {0}  # positions in `other` that a prefix of `one` can match up to
     reachable = _skip_stars(reachable, other)
     for char in one:
         if char == "*":
@@ -76,11 +76,11 @@ def _skip_stars(positions: set[int], pattern: str) -> set[int]:
 
 @lru_cache(4096)
 def _covers(allowed: str, pattern: str, *, literal: bool = False) -> bool:
-    """Whether every name that *pattern* matches, *allowed* matches: its stars must take in those of *pattern*."""
-    # Before a colon stands another cluster, which a star alone does not allow.
+    """True if *allowed* matches every name that *pattern* matches: its stars must cover those of *pattern*."""
+    # The part before a colon is another cluster, which a star alone does not allow.
     star = ".*" if literal or ":" in allowed else "[^:]*"
     expression = "".join(star if char == "*" else re.escape(char) for char in allowed)
     if literal:
         return re.fullmatch(expression, pattern, re.DOTALL) is not None
-    # A star of `pattern` is a character that only a star of `allowed` takes.
+    # A star of `pattern` becomes a character that only a star of `allowed` matches.
     return re.fullmatch(expression, pattern.replace("*", "\0"), re.DOTALL) is not None

@@ -1,8 +1,8 @@
-"""Limits: GCRA (ATM Forum TM 4.1; "leaky bucket as a meter"), with a cost per request; and concurrency.
+"""Limits: GCRA (ATM Forum TM 4.1; "leaky bucket as a meter") with a cost per request; and concurrency.
 
-`Limit` and `Concurrency` describe, a store's `take` takes if there is room in all of them at once, `settle` charges
-what is known only afterwards, and `headers` tells the caller. Exact: the answer to a refusal is the moment at which
-it would pass.
+`Limit` and `Concurrency` describe limits. A store's `take` charges all limits of a request at once, or none; `settle`
+charges costs that are known only afterwards; `headers` reports to the caller. The retry time of a refusal is exact: at
+that moment the request would pass.
 """
 
 import math
@@ -17,13 +17,13 @@ Count = Literal["requests", "documents", "results", "bytes", "tokens"]
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(r"([1-9][0-9]{0,11})/(second|minute|hour|day)")
-#: Seconds after which a request is no longer counted as under way, should its end be missed (Redis).
+#: Seconds after which a request no longer counts as in progress if its end was missed (Redis).
 LEASE = 900.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """``quota`` per ``window`` seconds, of which ``burst`` may come at once, for each ``per``."""
+    """``quota`` per ``window`` seconds, with at most ``burst`` at once, for each ``per``."""
 
     name: str
     quota: int
@@ -35,28 +35,28 @@ class Limit:
 
     @property
     def id(self) -> str:
-        """What it is counted under: another rate is another limit, and begins anew."""
+        """The key for counting. Another rate is another limit, and starts from zero."""
         return f"{self.name} {self.quota}/{self.window}/{self.burst}"
 
     @property
     def interval(self) -> float:
-        """Seconds that one unit of cost takes to flow away."""
+        """Seconds until one unit of cost has drained."""
         return self.window / self.quota
 
     @property
     def capacity(self) -> float:
-        """How full the bucket may be, in seconds."""
+        """The maximum level of the bucket, in seconds."""
         return self.burst * self.interval
 
     @property
     def afterwards(self) -> bool:
-        """Whether the cost, or a part of it, is known only from the response."""
+        """True if the cost, or part of it, is known only from the response."""
         return self.count in ("results", "bytes", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """At most ``most`` requests under way for each ``per``."""
+    """At most ``most`` requests in progress for each ``per``."""
 
     name: str
     most: int
@@ -65,13 +65,13 @@ class Concurrency:
 
     @property
     def id(self) -> str:
-        """What it is counted under."""
+        """The key for counting."""
         return self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One limit, who it is counted for, what the request costs now, and how much room there must be at least."""
+    """A charge to one limit: the key to count for, the cost now, and the minimum room that must be left."""
 
     limit: Limit
     key: tuple[str, ...]
@@ -81,7 +81,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One place among those that may be under way; ``id`` is the request's."""
+    """One place among the requests in progress; ``id`` is the request's."""
 
     limit: Concurrency
     key: tuple[str, ...]
@@ -90,10 +90,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a limit stands after a charge: what is left, and seconds until it is full again.
+    """The state of a limit after a charge: units left, and seconds until it is full again.
 
-    ``retry_after`` is 0 for a charge that passed, and infinite for one that could never pass. Of concurrency nobody
-    knows when a place will be free: 1 second, if refused.
+    ``retry_after`` is 0 for a charge that passed, and infinite for one that could never pass. For concurrency the time
+    is unknown, so a refusal gives 1 second.
     """
 
     limit: Limit | Concurrency
@@ -103,24 +103,24 @@ class Standing:
 
 
 class LimitsUnavailable(Exception):
-    """The store cannot be asked: nobody can be let through."""
+    """The store does not answer, so requests are refused."""
 
 
 class Store(Protocol):
-    """Where limits are counted."""
+    """Counts limits."""
 
     async def take(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> tuple[bool, list[Standing]]:
-        """Take every charge's cost and every lease if all have room, nothing otherwise; and where each then stands."""
+        """Take all costs and leases if all have room, else none. Return (taken, the state of each limit)."""
 
     async def settle(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
-        """Add the charges' cost, room or not, and give the leases back."""
+        """Add the costs, even beyond the limits, and release the leases."""
 
     async def close(self) -> None:
-        """Stop using it."""
+        """Release the store's resources."""
 
 
 def compile_limit(name: str, rate: str, per: str, count: Count, burst: int | None, line: int = 0) -> Limit:
-    """A checked `Limit`. Raises `SettingError`."""
+    """Compile a `Limit`. Raises `SettingError`."""
     match = _RATE.fullmatch(rate)
     if match is None:
         raise SettingError(f"{rate!r} is not a rate; write e.g. 60/minute (second, minute, hour or day)", "rate")
@@ -129,7 +129,7 @@ def compile_limit(name: str, rate: str, per: str, count: Count, burst: int | Non
 
 
 def room(charge: Charge, level: float) -> float:
-    """Seconds until *charge* fits into a bucket that is *level* seconds full (0: now; infinite: never)."""
+    """Return the seconds until *charge* fits into a bucket at *level* seconds (0: now; infinite: never)."""
     limit = charge.limit
     wanted = max(charge.cost, charge.least)
     over = level + wanted * limit.interval - limit.capacity
@@ -139,14 +139,14 @@ def room(charge: Charge, level: float) -> float:
 
 
 def standing(charge: Charge, level: float, retry_after: float) -> Standing:
-    """How *charge*'s limit stands at *level* (seconds)."""
+    """Return the state of *charge*'s limit at *level* (seconds)."""
     limit = charge.limit
     remaining = max(0, int((limit.capacity - level) / limit.interval + 1e-9))
     return Standing(limit, remaining, level, retry_after)
 
 
 class MemoryStore:
-    """Limits counted in this process. *clock* gives seconds and does not go back."""
+    """Counts limits in this process. *clock* returns seconds and never goes back."""
 
     _FEW = 10_000
 
@@ -157,9 +157,9 @@ class MemoryStore:
         self._sweep_at = self._FEW
 
     async def take(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> tuple[bool, list[Standing]]:
-        """As in `Store`. Does not wait."""
+        """See `Store`. Does not wait."""
         now = self._clock()
-        if len(self._full_at) > self._sweep_at:  # at every doubling, so that sweeping costs nothing on average
+        if len(self._full_at) > self._sweep_at:  # at every doubling, so that the average cost of sweeping is constant
             self._full_at = {key: at for key, at in self._full_at.items() if at > now}
             self._sweep_at = max(self._FEW, 2 * len(self._full_at))
         levels = [max(self._full_at.get(charge.key, now) - now, 0.0) for charge in charges]
@@ -180,7 +180,7 @@ class MemoryStore:
         return passed, standings
 
     async def settle(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
-        """As in `Store`. Does not wait."""
+        """See `Store`. Does not wait."""
         now = self._clock()
         for charge in charges:
             begun = max(self._full_at.get(charge.key, now), now)
@@ -188,7 +188,7 @@ class MemoryStore:
         self.release(leases)
 
     def release(self, leases: Sequence[Lease]) -> None:
-        """Give *leases* back; those that were given back already change nothing."""
+        """Release *leases*; releasing a lease again has no effect."""
         for lease in leases:
             under_way = self._under_way.get(lease.key)
             if under_way is not None:
@@ -197,20 +197,20 @@ class MemoryStore:
                     del self._under_way[lease.key]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class Clock(Protocol):
-    """Seconds since whenever."""
+    """A clock in seconds, with any start."""
 
     def __call__(self) -> float:
-        """Now."""
+        """Return the time."""
 
 
 def headers(standings: Sequence[Standing]) -> tuple[tuple[str, str], ...]:
-    """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if refused.
+    """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if refused.
 
-    Of a limit that is counted for several at once (groups, indexes) the one with the least left is told.
+    If a limit is counted for several keys at once (groups, indexes), the one with the least left is reported.
     """
     least: dict[str, Standing] = {}
     for standing in standings:

@@ -1,4 +1,4 @@
-"""What was decided, as values."""
+"""Decisions and traces, as values."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ Effect = Literal["allow", "deny", "limit", "require_approval"]
 
 
 class TraceLine(msgspec.Struct, frozen=True):
-    """One clause of a rule and what it saw, as the record may hold it.
+    """One clause of a rule and the value that it saw, masked like the record.
 
     ``outcome`` is ``true``, ``false``, ``absent`` (the request does not have the fact) or ``unreadable``.
     """
@@ -23,10 +23,10 @@ class TraceLine(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What policy says of one request, why, and by which text of it.
+    """The policy's decision on one request, its reason, and the place in the policy files that it comes from.
 
-    ``effect`` is what was enforced, ``shadow_effect`` what would have been if the rules in shadow, which ``shadow``
-    names, were enforced too. ``file`` and ``line`` are where the rule stands.
+    ``effect`` is the enforced effect; ``shadow_effect`` the effect if the shadow rules, named in ``shadow``, were
+    enforced too. ``file`` and ``line`` locate the rule.
     """
 
     decision_id: str

@@ -1,6 +1,6 @@
-"""Limits counted in Redis, for all workers of all machines: one Lua call takes, or refuses, all of a request's.
+"""Limits counted in Redis, for all workers on all machines. One Lua call takes all charges of a request, or none.
 
-Time is Redis's own. A Redis that does not answer within a second lets nobody through. Needs the extra ``redis``.
+The time is Redis's own. If Redis does not answer within a second, requests are refused. Needs the extra ``redis``.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from weir.policy.limits import LEASE, Charge, Lease, LimitsUnavailable, Standing
 
 #: Seconds to wait for Redis.
 TIMEOUT = 1.0
-#: One hash tag: all keys of a request must be on one node of a cluster.
+#: One hash tag, because all keys of a request must be on one node of a cluster.
 _PREFIX = "{weir}:limit:"
 
-# KEYS: buckets, then sets of leases. ARGV: how many buckets, 1 to add without asking; then for each bucket its
-# interval, capacity, cost and least room; then for each set its size, and the request's id and seconds to keep it.
-# Answers: passed, then for each bucket level and seconds to wait (-1: never), for each set the free places.
+# KEYS: buckets, then sets of leases. ARGV: the number of buckets, 1 to add without a check; then for each bucket its
+# interval, capacity, cost and least room; then for each set its size; then the request's id and seconds to keep it.
+# Answer: passed; then for each bucket its level and seconds to wait (-1: never), and for each set its free places.
 _TAKE = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -70,14 +70,14 @@ return answer
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError unless *url* can be one of a Redis. Nothing is connected."""
+    """Raise ValueError unless *url* is a valid Redis URL. No connection is made."""
     from redis.asyncio import ConnectionPool  # noqa: PLC0415  # an extra
 
     ConnectionPool.from_url(url)
 
 
 class RedisStore:
-    """As in `limits.Store`. Raises `LimitsUnavailable` where Redis does not answer."""
+    """Implements `limits.Store`. Raises `LimitsUnavailable` if Redis does not answer."""
 
     def __init__(self, url: str) -> None:
         from redis.asyncio import Redis  # noqa: PLC0415  # an extra
@@ -85,13 +85,13 @@ class RedisStore:
         from redis.backoff import NoBackoff  # noqa: PLC0415
         from redis.exceptions import ConnectionError as Disconnected  # noqa: PLC0415
 
-        # Tried again where a connection has gone stale, and not where an answer is late: it may have been counted.
+        # Retry if a connection is stale, but not if an answer is late, because the request may have been counted.
         once_more: Any = Retry(NoBackoff(), 1, supported_errors=(Disconnected,))
         self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once_more)
         self._script = self._redis.register_script(_TAKE)
 
     async def take(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> tuple[bool, list[Standing]]:
-        """As in `Store`."""
+        """See `Store`."""
         answer = await self._call(charges, leases, force=False)
         passed = int(answer[0]) == 1
         numbers = [float(text) for text in answer[1:]]
@@ -104,14 +104,14 @@ class RedisStore:
         return passed, standings
 
     async def settle(self, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
-        """As in `Store`."""
+        """See `Store`."""
         if charges:
             await self._call(charges, (), force=True)
         for lease in leases:
             await self._guarded(self._redis.zrem(_key(lease.key), lease.id))
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._redis.aclose()
 
     async def _call(self, charges: Sequence[Charge], leases: Sequence[Lease], *, force: bool) -> list[Any]:
@@ -135,5 +135,5 @@ class RedisStore:
 
 
 def _key(parts: tuple[str, ...]) -> str:
-    """Each part with its length, so that no two keys are one text."""
+    """Join *parts*, each with its length, so that different keys have different texts."""
     return _PREFIX + "".join(f"{len(part)}:{part}," for part in parts)

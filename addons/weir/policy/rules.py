@@ -1,8 +1,7 @@
 """Rules over facts. Pure: facts in, verdict out; no I/O, no clock.
 
-A deny beats a require_approval wherever they stand; of several that deny the first in the file is named, of several
-that ask for approval each must have its own. A rule in
-shadow is judged like any other, and changes nothing.
+A deny beats a require_approval, in any order. If several rules deny, the first in the file is named. If several rules
+require approval, each needs its own. A shadow rule is judged like any other rule, but changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +13,14 @@ from weir.policy.conditions import Clause, Condition, Group, Node, UnreadableFac
 from weir.policy.facts import Facts
 from weir.policy.model import Effect
 
-#: What a rule can ask for, the strongest first.
+#: Effects of rules, the strongest first.
 RuleEffect = Literal["deny", "require_approval"]
 STRENGTH: dict[Effect, int] = {"deny": 3, "limit": 2, "require_approval": 1, "allow": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One compiled rule, and where it stands."""
+    """One compiled rule, and its place in the policy files."""
 
     name: str
     condition: Node
@@ -30,13 +29,13 @@ class Rule:
     shadow: bool
     file: str
     line: int
-    terms: Terms = NO_TERMS  # of an approval
-    digest: str = ""  # of all that the rule says, and of the connection's part in its approval
+    terms: Terms = NO_TERMS  # terms of approval
+    digest: str = ""  # of the rule's text, and of the connection's settings that its approval uses
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one phase, in order, and the names of the facts that they ask for."""
+    """The rules of one phase, in order, and the names of the facts that they need."""
 
     rules: tuple[Rule, ...] = ()
     needs: frozenset[str] = frozenset()
@@ -48,27 +47,27 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The rule that counts for each effect, and the matching rules that are only watched."""
+    """The deciding rule of each effect, and the shadow rules that matched."""
 
     deny: Rule | None = None
-    approvals: tuple[Rule, ...] = ()  # every rule that asks for one: each must have its own
+    approvals: tuple[Rule, ...] = ()  # every rule that requires one; each needs its own
     shadow: tuple[Rule, ...] = ()
 
     @property
     def matched(self) -> bool:
-        """Whether any rule did."""
+        """True if any rule matched."""
         return bool(self.deny or self.approvals or self.shadow)
 
     @property
     def shadow_effect(self) -> Effect:
-        """The effect that rules would have if those in shadow were enforced."""
+        """The effect if shadow rules were enforced."""
         rules = (*self.shadow, self.deny, *self.approvals)
         found: list[Effect] = [rule.effect for rule in rules if rule is not None]
         return max(found, key=lambda effect: STRENGTH[effect], default="allow")
 
 
 def judge(rules: Rules, facts: Facts) -> Verdict:
-    """What *rules* say of *facts*. Raises `UnreadableFact`, unless only a rule in shadow asked for it."""
+    """Apply *rules* to *facts*. Raises `UnreadableFact`, unless only a shadow rule needs the fact."""
     deny = None
     approvals: tuple[Rule, ...] = ()
     shadow: tuple[Rule, ...] = ()
@@ -77,7 +76,7 @@ def judge(rules: Rules, facts: Facts) -> Verdict:
             if test(facts) is not True:
                 continue
         except UnreadableFact:
-            if not rule.shadow:  # one in shadow that would refuse
+            if not rule.shadow:  # a shadow rule that would refuse
                 raise
         if rule.shadow:
             shadow += (rule,)
@@ -90,7 +89,7 @@ def judge(rules: Rules, facts: Facts) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One part of a rule's condition and what became of it: True, False, None (absent), or why it cannot be read."""
+    """One part of a rule's condition and its outcome: True, False, None (absent), or why it cannot be read."""
 
     rule: Rule
     node: Node
@@ -99,7 +98,7 @@ class Judged:
 
 
 def trace(rules: Sequence[Rule], facts: Facts) -> Iterator[Judged]:
-    """Every clause of *rules*, with its outcome, in the order in which they are written."""
+    """Yield every part of the conditions of *rules*, with its outcome, in the written order."""
     for rule in rules:
         yield from _trace(rule, rule.condition, 0, facts)
 
@@ -116,7 +115,7 @@ def _trace(rule: Rule, node: Node, depth: int, facts: Facts) -> Iterator[Judged]
 
 
 def clauses(node: Node) -> Iterator[Clause]:
-    """Every clause within *node*."""
+    """Yield every clause of *node*."""
     if isinstance(node, Clause):
         yield node
     else:

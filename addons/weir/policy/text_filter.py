@@ -1,8 +1,8 @@
-"""Many RE2 patterns over many texts at once: which of them match any text?
+"""Find which of many RE2 patterns match any of many texts.
 
-All patterns run as one over the texts joined by newlines, in linear time. That may find too much (a match across
-a newline) but never too little: where it finds something, a set tells which patterns are to be looked for in the
-texts one by one.
+All patterns are joined to one, and all texts with newlines, so the search takes linear time. It may find too much, such
+as a match across a newline, but never too little. If it finds something, a set returns the patterns that may match, and
+these are searched in each text.
 """
 
 import re
@@ -13,18 +13,18 @@ import re2
 
 from weir.base.mistakes import SettingError
 
-#: So many suspects are looked for one by one.
+#: Up to this many suspect patterns are searched one by one.
 _FEW = 2
 _NEVER: frozenset[int] = frozenset()
 _OF_THE_WHOLE = re.compile(r"\\[AzZCQ]|\(\?[a-zA-Z]*[-U]")
-#: Bytes that a set of patterns may use; RE2 gives up, and says so, beyond.
+#: Maximum bytes for a set of patterns; RE2 reports when they are not enough.
 _MEMORY = 64 << 20
 
 
 def compile_pattern(pattern: str, *location: str | int) -> "re2._Regexp":
-    """*pattern* as RE2 reads it. Raises `SettingError`."""
+    """Compile *pattern* as RE2. Raises `SettingError`."""
     if any(ord(c) < 0x20 or ord(c) == 0x7F for c in pattern):
-        raise SettingError("has a control character; in YAML, a pattern stands in single quotes: '\\b'", *location)
+        raise SettingError("has a control character; in YAML, write a pattern in single quotes: '\\b'", *location)
     try:
         return re2.compile(pattern, _options())
     except re2.error as error:
@@ -32,31 +32,31 @@ def compile_pattern(pattern: str, *location: str | int) -> "re2._Regexp":
         raise SettingError(f"not an RE2 expression: {reason}", *location) from None
 
 
-class TextGate:
-    """Patterns are added, `close` ends that, and `hits` tells which match."""
+class TextFilter:
+    """Matches many patterns: `add` them, then `close` the filter, then `hits` returns those that match."""
 
     def __init__(self) -> None:
         self._patterns: dict[str, re2._Regexp] = {}
-        self._alone: frozenset[int] = _NEVER  # those that mean something else within joined texts
+        self._alone: frozenset[int] = _NEVER  # patterns with another meaning in joined texts
         self._joined: list[int] = []
         self._any: re2._Regexp | None = None
-        self._set: re2.Set | None = None  # of those in joined texts
-        self._exact: re2.Set | None = None  # of the same, in one text
+        self._set: re2.Set | None = None  # the other patterns, for joined texts
+        self._exact: re2.Set | None = None  # the same patterns, for one text
 
     def add(self, pattern: str) -> int:
-        """The number of *pattern* in what `hits` gives. Raises `SettingError`."""
+        """Add *pattern* and return its number in the results of `hits`. Raises `SettingError`."""
         if pattern not in self._patterns:
             self._patterns[pattern] = compile_pattern(pattern)
         return list(self._patterns).index(pattern)
 
     def close(self) -> None:
-        """No more patterns. Without this, each is looked for by itself. Raises `SettingError` for too many."""
+        """Compile the filter. Without this call, each pattern is searched alone. Raises `SettingError` for too many."""
         texts = list(self._patterns)
         self._joined = [n for n, text in enumerate(texts) if not _OF_THE_WHOLE.search(text)]
         self._alone = frozenset(range(len(texts))).difference(self._joined)
         try:
             self._any = compile_pattern("|".join(f"(?m:{texts[n]})" for n in self._joined)) if self._joined else None
-        except SettingError:  # too large together: each by itself
+        except SettingError:  # too large together, so search each alone
             self._alone = frozenset(range(len(texts)))
             return
         if len(self._joined) > _FEW:
@@ -64,7 +64,7 @@ class TextGate:
             self._exact = _compiled(texts[n] for n in self._joined)
 
     def hits(self, texts: Sequence[str]) -> frozenset[int]:
-        """The numbers of the patterns that match in one of *texts*."""
+        """Return the numbers of the patterns that match in one of *texts*."""
         suspects: Iterable[int] = self._alone
         if self._any is None:
             suspects = suspects or range(len(self._patterns))
@@ -79,7 +79,7 @@ class TextGate:
         if self._exact is None or len(among) <= _FEW:
             return frozenset(n for n in suspects if any(map(patterns[n].search, texts)))
         hit = {n for n in self._alone if any(map(patterns[n].search, texts))}
-        for text in texts:  # once for all of them
+        for text in texts:  # one search for all patterns
             matched = self._exact.Match(text) or ()
             if 0 in matched:
                 hit.update(self._joined[i - 1] for i in matched if i)
@@ -89,20 +89,20 @@ class TextGate:
 
 
 def _compiled(patterns: Iterable[str]) -> "re2.Set | None":
-    """A set whose first pattern matches always: where it does not, the set has run out of memory. None if too large."""
+    """Compile a set with a first pattern that always matches: if it does not, memory ran out. None if too large."""
     found = re2.Set.SearchSet(_options())
     for pattern in ("", *patterns):
         found.Add(pattern)
     try:
-        found.Compile()  # to match without it is a segmentation fault
+        found.Compile()  # matching without it causes a segmentation fault
     except re2.error:
         return None
     return found
 
 
 def term_pattern(terms: Iterable[str]) -> str:
-    """A pattern for any of *terms* as whole words, in any case, with any white space between their words."""
-    groups: dict[tuple[str, str], list[str]] = {}  # an edge in each term would be too much for RE2
+    """Return a pattern for any of *terms* as whole words, ignoring case, with any white space between words."""
+    groups: dict[tuple[str, str], list[str]] = {}  # an edge in each term would be too large for RE2
     for term in terms:
         groups.setdefault((_edge(term[0], "^"), _edge(term[-1], "$")), []).append(_words(term))
     return "|".join(f"(?i:{begin}(?:{'|'.join(words)}){end})" for (begin, end), words in groups.items())
@@ -113,7 +113,7 @@ def _words(term: str) -> str:
 
 
 def _edge(char: str, end: str) -> str:
-    """Where a word of *char*'s script must end; some scripts put no space between words."""
+    """Return the pattern for the edge of a word in *char*'s script; some scripts put no space between words."""
     if unicodedata.east_asian_width(char) in "WF" or "\u0e00" <= char <= "\u0eff" or not char.isalnum():
         return ""
     return rf"(?:{end}|[^\pL\pN_])"

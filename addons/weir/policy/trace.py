@@ -1,4 +1,4 @@
-"""Why: what each clause of the rules saw, in words, as masked as the record. Pure."""
+"""Explain decisions: the value that each clause of the rules saw, in words, masked like the record. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -14,27 +14,27 @@ from weir.profiles.texts import Unreadable
 _LONGEST = 200
 _READ = 2000
 _MOST = 5
-#: Lines of one trace that are kept.
+#: Maximum lines of one trace.
 MOST_LINES = 200
 _OUTCOMES = {True: "true", False: "false", None: "absent"}
 
 
 def outcomes(rules: Sequence[Rule], facts: Facts) -> tuple[Judged, ...]:
-    """Every clause that `TraceLine` shows, judged on the *facts* that were decided on."""
+    """Return the outcome of every clause that `TraceLine` shows, on the *facts* of the decision."""
     return tuple(islice((judged for judged in trace(rules, facts) if isinstance(judged.node, Clause)), MOST_LINES))
 
 
 def lines(
     judged: Iterable[Judged], shown: Facts, scrub: Callable[[bytes], bytes] | None = None
 ) -> tuple[TraceLine, ...]:
-    """*judged* with what its clauses saw, taken from *shown*: the facts as the record may hold them."""
+    """Return trace lines for *judged*. Values come from *shown*: the facts, masked like the record."""
     found = []
     for entry in judged:
         clause = entry.node
         if not isinstance(clause, Clause):
             continue
         text = saw(clause, shown)
-        if scrub is not None:  # before it is cut: half a secret would not be recognised
+        if scrub is not None:  # before cutting, because half a secret is not recognised
             text = scrub(text.encode("utf-8", "replace")).decode("utf-8", "replace")
         found.append(
             TraceLine(entry.rule.name, str(clause)[:300], outcome_word(entry.outcome), _cut(text), entry.rule.shadow)
@@ -45,12 +45,12 @@ def lines(
 
 
 def outcome_word(outcome: bool | str | None) -> str:
-    """``true``, ``false``, ``absent`` or ``unreadable``."""
+    """Return ``true``, ``false``, ``absent`` or ``unreadable``."""
     return "unreadable" if isinstance(outcome, str) else _OUTCOMES[outcome]
 
 
 def saw(clause: Clause, shown: Facts) -> str:
-    """What *clause* looked at, in *shown*, in the first few thousand characters."""
+    """Return the value that *clause* saw, taken from *shown*; at most a few thousand characters."""
     if clause.path is not None:
         body = shown.get("body", ABSENT)
         if isinstance(body, str):
@@ -60,7 +60,7 @@ def saw(clause: Clause, shown: Facts) -> str:
     if clause.fact == "category":
         return "every text" if clause.looks else "the texts of the query and the documents"
     value = shown.get(clause.fact, ABSENT)
-    if value is ABSENT and clause.looks:  # no rule needed the fact by itself
+    if value is ABSENT and clause.looks:  # no rule has read the fact alone
         value = shown.get(clause.looks[0], ABSENT)
     if isinstance(value, Unreadable):
         return value.reason

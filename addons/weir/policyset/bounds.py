@@ -1,4 +1,4 @@
-"""Compiles ``bounds:`` of gateway.yaml: sizes like 64KiB and times like 10s become numbers."""
+"""Compile ``bounds:`` of gateway.yaml: sizes like 64KiB and times like 10s become numbers."""
 
 import re
 from dataclasses import fields
@@ -13,7 +13,7 @@ _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def compile_bounds(settings: BoundsSettings) -> Bounds:
-    """Raises `SettingError`."""
+    """Compile *settings*. Raises `SettingError`."""
     values: dict[str, int] = {}
     for field in fields(Bounds):
         given = getattr(settings, field.name)

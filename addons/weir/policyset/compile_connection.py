@@ -1,4 +1,4 @@
-"""Compiles one connection's file to a `Connection`; finds every mistake in it."""
+"""Compile one connection's file to a `Connection`; all mistakes are collected."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -124,8 +124,8 @@ def _websocket(paths: list[str], response_rules: Rules, errors: list[SettingErro
     with at(errors, "websocket"):
         if paths and response_rules.rules:
             raise SettingError(
-                f"the rule {response_rules.rules[0].name!r} judges answers, and would not see what is said over a "
-                "WebSocket; give those paths a connection of their own"
+                f"the rule {response_rules.rules[0].name!r} judges responses, but would not judge messages of a "
+                "WebSocket; move these paths to another connection"
             )
     return frozenset(paths)
 

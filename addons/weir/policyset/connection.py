@@ -1,4 +1,4 @@
-"""A connection: one service behind the gateway, with everything that its policy file says, compiled."""
+"""A connection: one service behind the gateway, compiled with all settings of its policy file."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ from weir.routing.model import Match, Upstream
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Immutable; replaced whole when the policies are."""
+    """Immutable; replaced as a whole when the policies change."""
 
     name: str
     profile: Profile
-    token_in: frozenset[str]  # where a token may stand besides Authorization: Bearer
+    token_in: frozenset[str]  # where a token may be, besides Authorization: Bearer
     upstream: Upstream
     dial: Dial  # how the upstream is reached
     match: Match
@@ -28,7 +28,7 @@ class Connection:
     access: frozenset[str]  # namespaced groups
     on_request: OnRequest | None
     allow_unknown: bool
-    websocket: frozenset[str]  # paths on which one may be opened
+    websocket: frozenset[str]  # paths that allow WebSockets
     trip: Trip | None
     limits: tuple[Limit | Concurrency, ...]
     rules: Rules
@@ -40,5 +40,5 @@ class Connection:
 
     @property
     def holds_responses(self) -> bool:
-        """Whether any of its rules asks for approval of a response."""
+        """True if one of its rules requires approval of a response."""
         return any(rule.effect == "require_approval" and not rule.shadow for rule in self.response_rules.rules)

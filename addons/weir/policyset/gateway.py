@@ -1,4 +1,4 @@
-"""Compiles the parts of gateway.yaml."""
+"""Compile the parts of gateway.yaml."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def compile_namespaces(settings: GatewaySettings) -> Namespaces:
 
 
 def _named_issuer(entry: IssuerEntry) -> tuple[str, str]:
-    """An issuer's name, and its principals' exact ``iss``."""
+    """Return an issuer's name, and the exact ``iss`` of its principals."""
     if isinstance(entry, str):
         return local.NAME, local.ISSUER
     if isinstance(entry, CertificateEntry):
@@ -78,7 +78,7 @@ def compile_listeners(settings: GatewaySettings, folder: Path, errors: list[Sett
         with at(errors, "listen", i):
             listener = compile_listener(entry, folder, asks=_asks(settings))
             if any((other.host, other.port) == (listener.host, listener.port) for other in listeners):
-                raise SettingError(f"{listener} stands twice")
+                raise SettingError(f"{listener} is listed twice")
             listeners.append(listener)
     return tuple(listeners)
 
@@ -99,9 +99,9 @@ def compile_leaves(
     needed: bool,
     to_run: bool,
 ) -> Leaves | None:
-    """The certificates for callers that are intercepted. Where they are *needed*, it is a mistake not to have them.
+    """Return the certificates for intercepted callers. It is a mistake if they are *needed* but missing.
 
-    Policies are looked at (and not meant *to_run*) where there is no authority, too.
+    Policies can also be inspected (not *to_run*) on a machine without the gateway's CA.
     """
     hosts = {c.upstream.origin.host for c in connections if c.upstream.origin.scheme == "https"}
     if not hosts:
@@ -114,15 +114,15 @@ def compile_leaves(
         return None
     missing = hosts if authority is None else {host for host in hosts if not authority.covers(host)}
     if needed and missing and (to_run or authority is not None):
-        what = "there is none" if authority is None else f"it may not speak for {', '.join(sorted(missing))}"
+        what = "it does not exist" if authority is None else f"it is not valid for {', '.join(sorted(missing))}"
         how = "weir ca create" if authority is None else "weir ca rotate"
-        message = f"callers are intercepted with the gateway's own CA, and {what}; run: {how}"
+        message = f"callers are intercepted with the gateway's own CA, but {what}; run: {how}"
         mistakes.append(gateway.mistake(SettingError(message, "listen")))
     return Leaves(authority, asks=_asks(gateway.settings)) if authority is not None else None
 
 
 def _asks(settings: GatewaySettings) -> bool:
-    """Whether callers are asked for a certificate wherever there is TLS."""
+    """True if listeners with TLS ask callers for a certificate."""
     return any(isinstance(entry, CertificateEntry) for entry in settings.issuers)
 
 
@@ -140,7 +140,7 @@ def compile_issuers(
                     raise SettingError(f"{issuer.rules.name!r} has the name or issuer of {other.rules.name!r} above")
             issuers.append(issuer)
     twice = [word for word in ("local", "keys") if settings.issuers.count(word) > 1]
-    errors += [SettingError(f"{word!r} stands twice", "issuers") for word in twice]
+    errors += [SettingError(f"{word!r} is listed twice", "issuers") for word in twice]
     return issuers
 
 
@@ -153,7 +153,7 @@ def compile_public_url(settings: GatewaySettings, errors: list[SettingError]) ->
 
 
 def _own_url(text: str) -> str:
-    """*text* without a slash at its end. Raises `SettingError`."""
+    """Return *text* without a final slash. Raises `SettingError`."""
     url = text.rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -162,7 +162,7 @@ def _own_url(text: str) -> str:
 
 
 def check_store(url: str, word: str) -> str:
-    """*url*, which is *word* or a Redis's. Raises `SettingError`."""
+    """Return *url* if it is *word* or a Redis URL. Raises `SettingError`."""
     if url != word:
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingError(f"{url[:20]!r} is not a store; write {word}, or redis://host:6379/0")
@@ -176,9 +176,9 @@ def check_store(url: str, word: str) -> str:
 
 
 def compile_checkpoints(settings: PublishSettings) -> dict[str, Any]:
-    """Where checkpoints are sent, and every how many ``seconds``. Raises `SettingError`."""
+    """Return the settings of a checkpoint target, with its interval in ``seconds``. Raises `SettingError`."""
     if settings.webhook is not None and urlsplit(settings.webhook).scheme not in ("http", "https"):
-        raise SettingError(f"{settings.webhook!r} is no URL; write e.g. https://audit.example/weir", "webhook")
+        raise SettingError(f"{settings.webhook!r} is not a URL; write e.g. https://audit.example/weir", "webhook")
     if settings.store is not None and importlib.util.find_spec("obstore") is None:
         raise SettingError("obstore is not installed; run: pip install 'weir[store]'", "store")
     try:
@@ -204,7 +204,7 @@ def compile_timezone(settings: GatewaySettings, errors: list[SettingError]) -> Z
 
 
 def compile_directory(folder: Folder, namespaces: Namespaces, mistakes: list[Mistake]) -> Directory:
-    """Linked identities, machines, and the schedules of those on call."""
+    """Compile linked identities, machines, and on-call schedules."""
     gateway = folder.gateway
     isses = {**dict(namespaces.by_name), **({KEYS_NAME: KEYS_ISSUER} if namespaces.keys else {})}
     humans: dict[tuple[str, str], int] = {}
@@ -214,7 +214,7 @@ def compile_directory(folder: Folder, namespaces: Namespaces, mistakes: list[Mis
             with at(errors, "same_person", number, i):
                 issuer, _, sub = namespaces.resolve(name).partition("/")
                 if humans.setdefault((isses[issuer], sub), number) != number:
-                    raise SettingError(f"{name!r} is somebody else above")
+                    raise SettingError(f"{name!r} already belongs to another person above")
     mistakes += gateway.mistakes(errors)
     schedules = {}
     for document in folder.schedules:
@@ -242,7 +242,7 @@ def compile_admin(
     with at(errors, "admin", "listen"):
         listener = compile_listener(settings.admin.listen, folder)
         if "local" in settings.issuers and not is_loopback(listener.host):
-            raise SettingError("'local' lets anyone with this machine's key decide; listen on loopback, or remove it")
+            raise SettingError("'local' lets everyone with this machine's key decide; listen on loopback, or remove it")
     if settings.admin.url is not None:
         with at(errors, "admin", "url"):
             url = _own_url(settings.admin.url)

@@ -1,7 +1,7 @@
-"""The policies folder, compiled: what every room needs of it, built whole and replaced whole.
+"""Compile the policies folder to a `PolicySet`, which is built and replaced as a whole.
 
-`load` finds every mistake of every room in one pass; a `PolicySet` that exists is valid. Its version
-is the SHA-256 of the canonical settings, carried by every decision.
+`load` collects all mistakes in one pass; an existing `PolicySet` is valid. Its version is the SHA-256 of the canonical
+settings, and every decision carries it.
 """
 
 import hashlib
@@ -54,16 +54,16 @@ from weir.tls import ca
 
 
 def folder_path(option: str | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The policies folder: the option, else ``WEIR_POLICIES``, else ``policies``."""
+    """Return the policies folder: the option, else ``WEIR_POLICIES``, else ``policies``."""
     return Path(option or environment.get("WEIR_POLICIES") or "policies")
 
 
 def load(
     path: Path, environment: Mapping[str, str] = os.environ, carried: Mapping[str, Issuer] | None = None
 ) -> PolicySet:
-    """Read and compile the folder at *path*. Raises `ConfigError` with every mistake found.
+    """Read and compile the folder at *path*. Raises `ConfigError` with all mistakes.
 
-    Issuers of *carried* that are made of the same are taken over, with the keys and verdicts that they hold.
+    Issuers in *carried* with unchanged settings are reused, with their cached keys and verdicts.
     """
     folder = load_folder(path)
     mistakes: list[Mistake] = list(folder.mistakes)
@@ -107,7 +107,7 @@ def load(
     if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
         errors.append(
             SettingError(
-                "'local' lets anyone with this machine's key in; it is refused unless every listener is on loopback",
+                "'local' admits everyone with this machine's key; it is refused unless every listener is on loopback",
                 "issuers",
                 gateway.settings.issuers.index("local"),
             )
@@ -133,9 +133,7 @@ def load(
         )
         if connection is not None and connection.match in taken and connection.match != Match():
             errors.append(
-                SettingError(
-                    f"is also the match of {taken[connection.match]!r}: no request could be told apart", "match"
-                )
+                SettingError(f"is also the match of {taken[connection.match]!r}; change one of them", "match")
             )
         if errors:
             mistakes += document.mistakes(errors)
@@ -183,7 +181,7 @@ def load(
 
 
 class _StandIns(Mapping[str, str]):
-    """The environment, with something in the place of variables that are not set; their names are kept."""
+    """The environment with placeholders for variables that are not set; it keeps their names."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -203,13 +201,13 @@ class _StandIns(Mapping[str, str]):
 
 
 def load_without_secrets(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[PolicySet, list[str]]:
-    """As `load`, but to look at, not to run: environment variables may be missing, whose names are the second."""
+    """Load policies for inspection, not to run: environment variables may be missing. Return the missing names too."""
     stand_ins = _StandIns(environment)
     return load(path, stand_ins), stand_ins.missing
 
 
 def load_profiles(folder: Folder) -> dict[str, Profile]:
-    """The folder's own profiles. Raises `ConfigError`."""
+    """Compile the profiles of the policies folder. Raises `ConfigError`."""
     mistakes: list[Mistake] = []
     profiles = _profiles(folder, mistakes)
     if mistakes:
@@ -218,7 +216,7 @@ def load_profiles(folder: Folder) -> dict[str, Profile]:
 
 
 def load_namespaces(path: Path) -> Namespaces:
-    """Only the names that groups may have, from the gateway.yaml in *path*: no key, file or credential is touched."""
+    """Return the prefixes of groups from the gateway.yaml in *path*, without reading keys, files or credentials."""
     return compile_namespaces(load_folder(path).gateway.settings)
 
 
@@ -232,7 +230,7 @@ def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[s
         "schedules": {Path(d.file).stem: d.settings.model_dump(mode="json") for d in folder.schedules},
         "categories": {name: hashlib.sha256(pattern.encode()).hexdigest() for name, pattern in categories.items()},
         "detectors": {
-            name: hashlib.sha256("".join(d.gate for d in those).encode()).hexdigest()
+            name: hashlib.sha256("".join(d.prefilter for d in those).encode()).hexdigest()
             for name, those in detectors.items()
         },
     }
@@ -240,7 +238,7 @@ def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[s
 
 
 def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
-    """The files of certificates and keys that the settings name: they change without them."""
+    """Return the certificate and key files that the settings name, because they can change on their own."""
     named: list[str | None] = []
     for entry in folder.gateway.settings.listen:
         if not isinstance(entry, str) and entry.tls is not None:
@@ -255,12 +253,12 @@ def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
 
 
 def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
-    """The folder's own profiles, compiled."""
+    """Compile the profiles of the policies folder."""
     own: dict[str, ProfileSettings] = {}
     for document in folder.profiles:
         name = document.settings.profile
         if name in names() or name in own:
-            whose = "one that comes with weir" if name in names() else "another"
+            whose = "a built-in profile" if name in names() else "another profile"
             error = SettingError(f"{name!r} is the name of {whose}; choose another, and `extends: {name}`", "profile")
             mistakes.append(document.mistake(error))
         own.setdefault(name, document.settings)

@@ -1,4 +1,4 @@
-"""The compiled policies: everything that the gateway trusts and enforces at one moment. Immutable."""
+"""The compiled policies: everything that the gateway trusts and enforces at one time. Immutable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,20 +30,20 @@ from weir.tls.server import Leaves
 
 @dataclass(frozen=True, slots=True)
 class Namespaces:
-    """The names that stand before groups: those of the issuers, and ``keys`` where API keys are accepted."""
+    """The prefixes of groups: the names of the issuers, and ``keys`` if API keys are accepted."""
 
-    by_name: tuple[tuple[str, str], ...]  # each issuer's name and its exact `iss`
+    by_name: tuple[tuple[str, str], ...]  # the name and the exact `iss` of each issuer
     keys: bool
 
     @property
     def issuers(self) -> tuple[str, ...]:
-        """The issuers' names."""
+        """The names of the issuers."""
         return tuple(name for name, _ in self.by_name)
 
     def resolve(self, group: str) -> str:
-        """*group* with its issuer's name before it. Raises `SettingError` where that is not certain.
+        """Return *group* with its issuer's name as prefix. Raises `SettingError` if the issuer is ambiguous.
 
-        A bare group is the sole issuer's. API keys have no groups of their own where there is an issuer.
+        A group without prefix belongs to the only issuer. API keys have groups of their own only without an issuer.
         """
         keys = ("keys",) if self.keys else ()
         names = self.issuers or keys
@@ -51,51 +51,49 @@ class Namespaces:
         if slash and rest and name in (*names, *keys):
             return group
         if len(names) == 1:
-            if name and slash:  # a group's own name may begin with a slash, as in Keycloak's paths
+            if name and slash:  # a group's name may begin with a slash, as in Keycloak's paths
                 raise SettingError(f"no issuer is named {name!r}; if the group is called so, write {names[0]}/{group}")
             return f"{names[0]}/{group}"
         if not names:
-            raise SettingError("no issuer is configured, so nobody can be in a group; add one to gateway.yaml")
+            raise SettingError("no issuer is configured, so no group has members; add an issuer to gateway.yaml")
         if name and slash:
             raise SettingError(f"no issuer is named {name!r}{did_you_mean(name, (*names, *keys))}")
-        raise SettingError(
-            f"whose {group!r}? With several issuers write one of {', '.join(f'{n}/{group}' for n in names)}"
-        )
+        raise SettingError(f"the group {group!r} is ambiguous; write one of {', '.join(f'{n}/{group}' for n in names)}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Admin:
-    """Where ``weir admin`` listens, under which URL reviewers reach it, and who is told of approvals."""
+    """The address of ``weir admin``, its URL for reviewers, and the hooks for approval notifications."""
 
     listener: Listener
     url: str  # without a slash at its end
-    named: bool  # the URL is said in gateway.yaml: reviewers can be sent there
+    named: bool  # gateway.yaml sets the URL, so links for reviewers work
     hooks: tuple[Hook, ...]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PolicySet:
-    """What the gateway trusts and enforces at one moment."""
+    """Everything that the gateway trusts and enforces at one time."""
 
     version: str
     folder: Path
     listeners: tuple[Listener, ...]
     recordings: Path
     readers: int | None  # the number of the group that may read recordings
-    keep: int | None  # seconds, of recordings of requests to no connection
-    checkpoints: tuple[Mapping[str, Any], ...]  # where they are sent: its settings, and how often in seconds
+    keep: int | None  # seconds; for recordings of requests to no connection
+    checkpoints: tuple[Mapping[str, Any], ...]  # for each target its settings, with the interval in seconds
     verifier: Verifier
-    presenters: Presenters  # of callers that need no token
-    issuers: Mapping[str, Issuer]  # by what they were made of
+    presenters: Presenters  # callers without a token
+    issuers: Mapping[str, Issuer]  # by their settings
     trusts_local: bool
     trusts_keys: bool
     namespaces: "Namespaces"
     public_url: str | None  # without a slash at its end
     limits: str  # the store's URL, or "memory"
     timezone: ZoneInfo
-    categories: Mapping[str, str]  # the pattern of each
-    detectors: Mapping[str, tuple[Detector, ...]]  # the policies' own
-    profiles: Mapping[str, Profile]  # the folder's own
+    categories: Mapping[str, str]  # patterns by name
+    detectors: Mapping[str, tuple[Detector, ...]]  # custom detectors
+    profiles: Mapping[str, Profile]  # profiles of the policies folder
     state: str  # "sqlite", or the URL of a Redis
     directory: Directory
     admin: Admin
@@ -105,20 +103,20 @@ class PolicySet:
     table: Table[Connection]
     destinations: Destinations[Connection]
     upstream_proxy: UpstreamProxy | None
-    leaves: Leaves | None  # where callers are intercepted
-    files: tuple[Path, ...]  # certificates and keys that they were made of, wherever they lie
+    leaves: Leaves | None  # certificates for intercepted callers
+    files: tuple[Path, ...]  # certificates and keys that were read, in any folder
 
     def __repr__(self) -> str:
         return f"Policies({self.version[:12]})"
 
     @property
     def recorded(self) -> Recordings:
-        """The recordings folder, and who may read it."""
+        """The recordings folder and its readers."""
         return Recordings(self.recordings, self.readers)
 
     @property
     def reviewed(self) -> bool:
-        """Whether there is anything that reviewers could decide."""
+        """True if there is anything for reviewers to decide."""
         return any(
             c.on_request is not None
             or any(r.terms.somebody for r in (*c.rules.rules, *c.response_rules.rules) if not r.shadow)
@@ -126,5 +124,5 @@ class PolicySet:
         )
 
     def by_origin(self, origin: Origin) -> list[Connection]:
-        """The connections whose upstream is at *origin*."""
+        """Return the connections with an upstream at *origin*."""
         return [c for c in self.connections if c.upstream.origin == origin]

@@ -1,7 +1,7 @@
-"""Policies that change while the gateway runs: noticed by looking, loaded aside, and put in place whole.
+"""Policies that change while the gateway runs: detected by polling, compiled separately, and activated as a whole.
 
-`changes` gives a fingerprint of the folder whenever it has come to rest in another state; `Reload` turns a folder
-into the next `PolicySet`, or into the reason why the old ones stay. Nothing here touches a request.
+`changes` yields whenever the folder has changed and is at rest; `Reload` turns a folder into the next `PolicySet`, or
+into the reason why the old one stays active. Requests are not affected.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from weir.base.mistakes import ConfigError, Mistake
 from weir.policyset.load import load
 from weir.policyset.model import PolicySet
 
-#: Seconds between two looks. A folder that is the same in two looks is no longer being written.
+#: Seconds between two polls. A folder that is equal in two polls is no longer being written.
 INTERVAL = 0.5
-#: Files that are looked at; a policies folder has few.
+#: Maximum number of polled files; a policies folder has few.
 _MOST_FILES = 1000
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
@@ -27,13 +27,13 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why the old policies stay."""
+    """The reasons why the old policies stay active."""
 
     mistakes: tuple[str, ...]
 
 
 def fingerprint(folder: Path, more: Iterable[Path] = ()) -> Fingerprint:
-    """What the files of a policies folder, and *more*, look like from outside: names, times, sizes, inodes. Blocks."""
+    """Return the names, times, sizes and inodes of the files in the policies folder and of *more*. Blocks."""
     found: list[tuple[str, int, int, int]] = []
     for where, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if f != "tests" and not f.startswith(".")][:_MOST_FILES]
@@ -52,7 +52,7 @@ def _look(path: str) -> tuple[str, int, int, int]:
 
 
 async def changes(folder: Path, more: Callable[[], Iterable[Path]] = tuple) -> AsyncIterator[str]:
-    """Whenever *folder*, or *more* files, have changed and are at rest: who owns what changed last."""
+    """Yield whenever *folder* or *more* files have changed and are at rest: the owner of the latest change."""
     seen = await asyncio.to_thread(fingerprint, folder, more())
     settling = seen
     while True:
@@ -68,18 +68,18 @@ async def changes(folder: Path, more: Callable[[], Iterable[Path]] = tuple) -> A
 async def follow(
     folder: Path, put_in_place: Callable[[str], Awaitable[None]], more: Callable[[], Iterable[Path]] = tuple
 ) -> None:
-    """For ever: whenever *folder*, or *more* files, have changed, *put_in_place*, told by whom."""
+    """Run *put_in_place* with the owner of the change whenever *folder* or *more* files have changed. Never returns."""
     while True:
         try:
             async for by in changes(folder, more):
                 await put_in_place(by)
-        except Exception as error:  # it must go on looking
+        except Exception as error:  # polling must continue
             alarm("reload_refused", f"policies are not watched: {type(error).__name__} at {place(error)}")
             await asyncio.sleep(INTERVAL)
 
 
 def next_policies(path: Path, current: PolicySet) -> PolicySet | Refused:
-    """What stands at *path*, to follow *current*; its issuers are kept where nothing of them has changed. Blocks."""
+    """Compile *path* as the successor of *current*. Issuers are kept if their settings are unchanged. Blocks."""
     try:
         policies = load(path, carried=current.issuers)
     except ConfigError as error:

@@ -1,7 +1,7 @@
-"""Texts within texts: JSON's escapes, data URIs, Base64. Pure.
+"""Decode texts within texts: JSON escapes, data URIs, Base64. Pure.
 
-A model or a service undoes these encodings, so a rule must see the text that they hold. Everything here adds texts:
-the text as written is always read too.
+A model or a service decodes them, so a rule must see the decoded text. These functions only add texts: the text as
+written is always read too.
 """
 
 import base64
@@ -9,21 +9,21 @@ import binascii
 import re
 from urllib.parse import unquote, unquote_to_bytes
 
-#: Rounds of escaping that are undone: JSON in a text in JSON in a text … No client writes more.
+#: Maximum rounds of escapes that are decoded: JSON in a text in JSON in a text … No client writes more.
 MOST_ROUNDS = 8
-#: A share of bytes that are UTF-8 above which data is a text. Random bytes have about one half.
+#: Data is text if more than this share of its bytes is UTF-8. For random bytes it is about one half.
 _TEXT_SHARE = 0.8
 
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
-#: Stands for an escaped backslash until a round is over, so that it begins no escape. It is half a character, which a
-#: parsed text cannot have.
+#: Replaces an escaped backslash during a round, so that it does not begin an escape. It is half a character, which a
+#: parsed text cannot contain.
 _BACKSLASH = "\udcff"
 _PLAIN = (('\\"', '"'), ("\\/", "/"), ("\\b", "\b"), ("\\f", "\f"), ("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
-#: Characters of Base64 that is no data URI, below which a text is a word: no image is so short.
+#: Minimum characters of Base64 outside a data URI. A shorter text is a word; no image is so short.
 _LEAST = 64
-_TOO_DEEP = "a text in it is escaped too often to be read"
+_TOO_DEEP = "it contains a text with more than 8 levels of escapes"
 _DATA_URI = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
-#: The head of a data URI that says nothing but what the data is.
+#: The head of a data URI that has only a media type, a charset and the encoding.
 _HEAD = re.compile(r"(?:[a-z0-9.+-]+/[a-z0-9.+-]+)?(?:;\s*charset=[a-z0-9._-]+)?;\s*base64\s*", re.IGNORECASE)
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([a-z0-9._-]+)", re.IGNORECASE)
 _MEDIA = re.compile(r"\s*(?:image/(?!svg)|audio/|video/)", re.IGNORECASE)
@@ -31,34 +31,34 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
 class TooDeep(ValueError):
-    """A text is escaped more often than is undone."""
+    """A text has more levels of escapes than are decoded."""
 
 
 def located(text: str, like: str, how: str) -> str:
-    """*text*, which was read from *like*, with the place of *like* where it has one."""
+    """Return *text*, which was decoded from *like*, with the place of *like*, if it has one."""
     return text if type(like) is str else Located(text, getattr(like, "place", ""), how)
 
 
 class Located(str):
-    """A text that knows its place in a request: it equals the text alone. For explanations, not for the data path.
+    """A text that knows its place in a request; it equals the plain text. For explanations, not for the data path.
 
-    ``place`` is a JSONPath or another description; ``how`` says how the text was decoded, if it was.
+    ``place`` is a JSONPath or another description; ``how`` is the decoding, if any.
     """
 
     how: str
     place: str
 
     def __new__(cls, text: str, place: str, how: str = "") -> "Located":
-        """*text* at *place*."""
+        """Create *text* with its *place*."""
         found = super().__new__(cls, text)
         found.place, found.how = place, how
         return found
 
 
 def unescaped(text: str) -> list[str]:
-    """What *text* says once JSON's escapes in it are undone, and again what that says, as long as anything changes.
+    """Return *text* with JSON escapes decoded, then decoded again, as long as something changes.
 
-    The text need not be JSON: an object can stand in a sentence. Raises `TooDeep`.
+    The text need not be JSON: an object can be part of a sentence. Raises `TooDeep`.
     """
     if "\\" * 2**MOST_ROUNDS in text:
         raise TooDeep(_TOO_DEEP)
@@ -76,27 +76,27 @@ def unescaped(text: str) -> list[str]:
 
 
 def _unescape(text: str) -> str:
-    """One round, by a few passes over all of the text: it can be long, and be nothing but escapes."""
+    """Decode one round, in a few passes over the whole text, which can be long and consist of escapes only."""
     changed = text.replace("\\\\", _BACKSLASH)
     for escape, plain in _PLAIN:
         changed = changed.replace(escape, plain)
     if "\\u" in changed:
         changed = _UNICODE.sub(lambda match: chr(int(match[1], 16)), changed)
-        if not changed.isascii():  # halves of a character beyond the first 65,536 stand in two escapes
+        if not changed.isascii():  # a character beyond U+FFFF is written as two escapes
             changed = changed.replace(_BACKSLASH, "\\")
             return changed.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return changed.replace(_BACKSLASH, "\\")
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether *text* as a whole is a data URI (RFC 2397)."""
+    """True if *text* as a whole is a data URI (RFC 2397)."""
     return _DATA_URI.match(text) is not None
 
 
 def text_of_data(text: str) -> str | None:
-    """The text that a data URI, or Base64 alone, holds. None for other data: images, audio, video, archives.
+    """Return the text in a data URI or in bare Base64. None for other data: images, audio, video, archives.
 
-    Data is a text if its media type says so, or if most of it is UTF-8. A value that is not Base64 is a text as it is.
+    Data is text by its media type, or if most of it is UTF-8. A value that is not Base64 is returned unchanged.
     """
     uri = _DATA_URI.match(text)
     if uri is None:
@@ -142,4 +142,4 @@ def _as_text(data: bytes, text: str, media: str, *, by_type: bool) -> str | None
     kept = data.decode("utf-8", "ignore")
     if not by_type and len(kept.encode()) < len(data) * _TEXT_SHARE:
         return None
-    return located(kept.replace("\x00", ""), text, "decoded")  # zeros: of UTF-16 without its mark
+    return located(kept.replace("\x00", ""), text, "decoded")  # zeros come from UTF-16 without a byte order mark

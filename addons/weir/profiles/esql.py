@@ -1,25 +1,25 @@
-"""ES|QL as far as a gateway must read it: which indexes a query names, and how many rows it may give.
+"""ES|QL, as far as the gateway must parse it: the indexes that a query names, and how many rows it may return.
 
-What is not understood is said to reach everything (``*``): a source command that is not known, a parameter in
-place of a name, a comment, a text in three quotes, a quotation without its end. Linear in the text's length.
+If the query has a part that is not understood, it is assumed to reach everything (``*``): an unknown source command, a
+parameter in place of a name, a comment, a text in three quotes, an unclosed quotation. Linear in the text's length.
 Source: the ES|QL reference, "Commands".
 """
 
 import re
 from dataclasses import dataclass
 
-#: Rows that come back without LIMIT, and at most (``esql.query.result_truncation_default_size``, ``…_max_size``).
+#: Default and maximum rows without LIMIT (``esql.query.result_truncation_default_size``, ``…_max_size``).
 DEFAULT_LIMIT = 1000
 
 _TOKEN = re.compile(
     r'"(?P<text>(?:[^"\\\r\n]|\\.)*)"|`(?P<quoted>(?:[^`]|``)*)`'
     r"|(?P<space>\s+)|(?P<word>[^\s|,;()\[\]\"`]+)|(?P<sign>[|,;()\[\]\"`])"
 )
-#: Comments, which nest and may stand within words, and texts in three quotes, which may end with more of them.
+#: Comments, which nest and may be inside words; and texts in three quotes, which may end with more quotes.
 _NOT_READ = ("/*", "//", '"""')
 _SOURCES = {"FROM", "TS", "METRICS"}
 _NO_INDEX = {"ROW", "SHOW", "EXPLAIN"}
-#: After these, a query gives more rows than its last LIMIT says.
+#: After these commands, a query returns more rows than its last LIMIT.
 _MULTIPLIES = {"FORK", "JOIN", "MV_EXPAND", "FUSE"}
 _EVERYTHING = "*"
 LARGEST = 2**31 - 1
@@ -28,7 +28,7 @@ _LONGEST = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Esql:
-    """The index names and patterns that a query names, in order, and the number of rows that it asks for."""
+    """The index names and patterns of a query, in order, and the number of rows that it requests."""
 
     indexes: tuple[str, ...]
     limit: int
@@ -39,13 +39,13 @@ _ANYTHING = Esql((_EVERYTHING,), LARGEST, LARGEST)
 
 
 def read_esql(text: str) -> Esql:
-    """What *text* names."""
+    """Parse *text*."""
     if len(text) > _LONGEST or any(sign in text for sign in _NOT_READ):
         return _ANYTHING
     reader = _Reader()
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
-        if match[0] in ('"', "`"):  # a quotation without its end
+        if match[0] in ('"', "`"):  # an unclosed quotation
             return _ANYTHING
         if kind == "sign":
             reader.sign(match[0])
@@ -59,13 +59,13 @@ def read_esql(text: str) -> Esql:
 
 
 class _Reader:
-    """Walks over the tokens; a subquery in parentheses leaves the list around it as it was."""
+    """Processes the tokens. After a subquery in parentheses, the list around it continues."""
 
     def __init__(self) -> None:
         self.indexes: list[str] = []
         self.limits: list[int] = []
         self.multiplies = False
-        self._first = True  # command of all
+        self._first = True  # the next command is the first one
         self._begins = True  # the next word names a command
         self._naming = False  # the next words name indexes
         self._joining = self._limiting = False
@@ -74,14 +74,14 @@ class _Reader:
     def sign(self, sign: str) -> None:
         if sign in "([":
             self._around.append(self._naming)
-            self.multiplies |= self._naming  # a subquery's LIMIT is not the whole's
+            self.multiplies |= self._naming  # a subquery's LIMIT does not apply to the whole query
             self._begins = True
         elif sign in ")]":
             self._naming = self._around.pop() if self._around else False
             self._begins = False
         elif sign in "|;":
             self._begins, self._naming = True, False
-        elif sign in '"`':  # a quotation without its end
+        elif sign in '"`':  # an unclosed quotation
             self.indexes.append(_EVERYTHING)
 
     def word(self, word: str, *, plain: bool) -> None:
@@ -95,10 +95,10 @@ class _Reader:
             self._limiting = upper == "LIMIT"
             self._joining = upper == "JOIN"
             if upper == "ENRICH":
-                self.indexes.append(_EVERYTHING)  # a policy's copy of an index that is not named
+                self.indexes.append(_EVERYTHING)  # the policy's copy of an unnamed index
             if self._first and not self._naming and upper not in _NO_INDEX and upper != "SET":
-                self.indexes.append(_EVERYTHING)  # a source that is not known
-            self._first = self._first and upper == "SET"  # which stands before the source
+                self.indexes.append(_EVERYTHING)  # an unknown source
+            self._first = self._first and upper == "SET"  # SET comes before the source
         elif self._naming and upper == "METADATA":
             self._naming = False
         elif self._naming or self._joining:

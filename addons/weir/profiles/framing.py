@@ -1,4 +1,4 @@
-"""How the documents of a stream belong together: which texts come in pieces, and which documents stand alone. Pure."""
+"""How the documents of a stream belong together: texts that come in pieces, and separate documents. Pure."""
 
 import fnmatch
 import re
@@ -11,19 +11,19 @@ from weir.base.mistakes import SettingError, placed
 from weir.config.model import as_list
 from weir.config.profile_settings import FramingMode, StreamSettings, TextSettings
 
-#: A way to a text: the names of members, and None for every item of a list.
+#: The way to a text: member names, and None for every item of a list.
 Way = tuple[str | None, ...]
 
 
-#: Which of several texts at the same paths: names of members and their values, from the outermost object.
+#: Identifies one of several texts at the same paths: member names and values, from the outermost object.
 Identity = tuple[tuple[str, Any], ...]
 
 
 class Place(NamedTuple):
-    """A place at which a piece of a text stands, or could stand, in one document."""
+    """A place of a piece of a text in one document, or a place where a piece is missing."""
 
-    identity: Identity  # which text it is, of those at these paths
-    container: dict[str, Any] | list[Any] | None  # None: nothing stands there
+    identity: Identity  # identifies the text among those at these paths
+    container: dict[str, Any] | list[Any] | None  # None: there is no piece
     key: str | int
     text: str
     over: bool  # the text ends with this document
@@ -34,8 +34,7 @@ class Text:
     """A text that comes in pieces, at one of several ways.
 
     ``by``: names of members in the objects around a piece. Their values identify the text.
-    ``until``: names of members in those objects. A member with a value ends the text; with a pattern, only a matching
-    value does.
+    ``until``: names of members in those objects. Any value ends the text; with a pattern, only a matching value does.
     """
 
     ways: tuple[Way, ...]
@@ -43,20 +42,20 @@ class Text:
     until: Mapping[str, re.Pattern[str] | None]
 
     def ends(self, document: Identity, text: Identity) -> bool:
-        """Whether what ends texts in a document that is about *document* ends *text*: they contradict in nothing.
+        """True if a document with the end of a text, and the identity *document*, ends *text*: no part differs.
 
-        What says that a text ends does not say which one.
+        Members in ``until`` are ignored, because they do not identify a text.
         """
         here, there = ([part for part in identity if part[0] not in self.until] for identity in (document, text))
         return all(a == b for a, b in zip(here, there, strict=False))
 
     def places(self, document: Any) -> Iterator[Place]:
-        """Where pieces stand in *document*, and where the objects stand that would have had one."""
+        """Yield the pieces in *document*, and the objects around missing pieces."""
         for way in self.ways:
             yield from self._below(document, way, 0, [])
 
     def _below(self, node: Any, way: Way, depth: int, around: list[dict[str, Any]]) -> Iterator[Place]:
-        if depth == len(way):  # `$` itself is no place
+        if depth == len(way):  # `$` itself is not a place
             return
         step = way[depth]
         if step is None:
@@ -104,8 +103,9 @@ class Text:
 class Framing:
     """How the documents of an operation's stream belong together.
 
-    ``records``: each document stands alone; ``pieces``: any string may be a piece of a text that other documents go on
-    with; ``auto``: the same, until the stream shows otherwise. *texts* and *records* are exact and come first.
+    ``records``: each document is separate. ``pieces``: any string may be a piece of a text that continues in other
+    documents. ``auto``: like ``pieces``, until the stream shows otherwise. *texts* and *records* are exact and take
+    precedence.
     """
 
     mode: FramingMode = "auto"
@@ -113,12 +113,12 @@ class Framing:
     records: tuple[Path, ...] = ()
 
 
-#: Of operations that no profile knows.
+#: The framing of operations that no profile knows.
 UNKNOWN_FRAMING = Framing()
 
 
 def compile_framing(settings: StreamSettings, mode: FramingMode | None) -> Framing:
-    """The framing of a stream, *mode* where *settings* say none. Raises `SettingError` placed in *settings*."""
+    """Compile the framing of a stream; *mode* is the default. Raises `SettingError` with the place in *settings*."""
     texts = []
     for i, text in enumerate(settings.texts):
         with placed("texts", i):
@@ -141,7 +141,7 @@ def _text(settings: TextSettings) -> Text:
                 for (descends, step), member in zip(steps, way, strict=True)
             ):
                 raise SettingError(
-                    f"{text!r} is not plain: a text's path has names of members and [*], and nothing else"
+                    f"{text!r} is not a plain path; the path of a text may contain only names of members and [*]"
                 )
             ways.append(way)
     until = {

@@ -1,22 +1,22 @@
-"""What a request means, as values: the Call, and the results that answer it."""
+"""The meaning of a request, as values: the Call, and the results that answer it."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-#: Operations that change what is stored, or how the service behaves.
+#: Operations that change stored data, or the service's behaviour.
 WRITES = frozenset(("write", "admin"))
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request in the words of its API's profile. What the request does not have is None, or empty.
+    """One request, in the terms of its API's profile. Missing parts are None or empty.
 
-    ``query`` holds every text that is asked (a search over several indexes asks several), ``documents`` the
-    documents as sent (texts or objects), ``top_n`` is the number of results that will come back (all documents
-    where the request does not say), ``breadth`` how many documents the service looks at before it cuts to
-    ``top_n``, ``indexes`` the names and patterns as written: aliases and wildcards are not resolved.
+    ``query`` holds every query text (a search over several indexes has several), ``documents`` the documents as sent
+    (texts or objects). ``top_n`` is the number of results that will be returned (all documents if the request does not
+    set it), ``breadth`` the number of documents that the service examines before it cuts to ``top_n``. ``indexes`` are
+    the names and patterns as written: aliases and wildcards are not resolved.
     """
 
     operation: str
@@ -32,7 +32,7 @@ class Call:
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One entry of a ranking: the position of its document in the request, and its score, where it has them."""
+    """One entry of a ranking: its document's position in the request, and its score, if it has them."""
 
     index: int | None
     score: float | None
@@ -40,10 +40,10 @@ class Result(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The results of a response in order; ``readable`` is false where it did not have the profile's shape.
+    """The results of a response, in order. ``readable`` is False if the response does not have the profile's shape.
 
-    ``sources`` says of each result where its document comes from (an index, a collection, a field that the
-    profile names), as far as that is known. ``entries`` are the results as they came.
+    ``sources`` is the origin of each result's document (an index, a collection, a field that the profile names), if
+    known. ``entries`` are the results as received.
     """
 
     results: tuple[Result, ...] = field(default=())
@@ -53,5 +53,5 @@ class Ranking:
 
 
 UNKNOWN = Call("unknown")
-#: The operation that opening a WebSocket is.
+#: The operation of opening a WebSocket.
 WEBSOCKET = "websocket"

@@ -1,8 +1,8 @@
-"""Which operation is a method and a path? A tree of path segments, built once. Pure.
+"""Find the operation of a method and a path, with a tree of path segments that is built once. Pure.
 
-``{name}`` stands for one segment, ``{name}:rank`` for one with that end, ``{name...}`` for all that follow. A
-literal segment goes before a variable one. ``{index}`` is never a segment that begins with ``_`` (but for
-``_all``), since those are names of operations.
+``{name}`` matches one segment, ``{name}:rank`` one segment with that end, ``{name...}`` all following segments. A
+literal segment precedes a variable one. ``{index}`` does not match a segment that begins with ``_`` (except ``_all``),
+because such segments are names of operations.
 """
 
 import re
@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"\{([a-z_]+)(\.\.\.)?\}([^{}]*)")
 
 
 class Found[O](NamedTuple):
-    """The operation, and the path's variables, unescaped."""
+    """The operation, and the path's variables, decoded."""
 
     operation: O
     variables: dict[str, str]
@@ -41,7 +41,7 @@ class Paths[O]:
         self._lowered: _Node[O] = _Node()
 
     def add(self, method: str, template: str, operation: O) -> None:
-        """*method* on *template* is *operation*, unless it was already something else. Raises `SettingError`."""
+        """Add *operation* for *method* on *template*, unless it already has one. Raises `SettingError`."""
         if not template.startswith("/"):
             raise SettingError(f"{template!r} must start with '/'")
         if "{" not in template:
@@ -50,7 +50,7 @@ class Paths[O]:
         _insert(self._lowered, template.lower().rstrip("/"), method, operation)
 
     def find(self, method: str, path: str) -> Found[O] | None:
-        """The operation of a request with *method* to *path*, as sent; None where it is unknown."""
+        """Return the operation of a request with *method* to *path*, as sent; None if it is unknown."""
         if (exact := self._exact.get((method, path))) is not None:
             return exact
         for ends, variables in self._ends(path):
@@ -59,7 +59,7 @@ class Paths[O]:
         return None
 
     def resembles(self, path: str) -> bool:
-        """Whether *path* in lower case and without its last slash is a known one's, with whatever method."""
+        """True if *path*, in lower case and without its last slash, matches a known path with any method."""
         return any(ends for ends, _ in _walk(self._lowered, path.rstrip("/").lower()[1:].split("/"), 0, {}))
 
     def _ends(self, path: str) -> Iterator[tuple[dict[str, O], dict[str, str]]]:
@@ -67,7 +67,7 @@ class Paths[O]:
 
 
 def fill(template: str, variables: Mapping[str, str]) -> str:
-    """*template* with its variables, escaped. Raises KeyError for one that is not known."""
+    """Fill *template* with variables, escaped. Raises KeyError for an unknown one."""
     return _VARIABLE.sub(lambda match: quote(variables[match[1]], safe="") + match[3], template)
 
 
@@ -82,7 +82,7 @@ def _insert[O](root: _Node[O], template: str, method: str, operation: O) -> None
             node = node.literals.setdefault(segment, _Node())
         elif match[2]:
             if i + 1 < len(segments) or match[3]:
-                raise SettingError(f"{template!r}: {segment!r} must stand at the end")
+                raise SettingError(f"{template!r}: {segment!r} must be at the end")
             known = [n for name, n in node.rests if name == match[1]]
             child: _Node[O] = known[0] if known else _Node()
             if not known:

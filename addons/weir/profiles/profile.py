@@ -1,6 +1,6 @@
 """Profiles: an API described by data, compiled once, applied to parsed requests and responses. Pure.
 
-A profile's file says which method and path is which operation, and where in the JSON its facts stand.
+A profile's file maps methods and paths to operations, and describes where the facts are in the JSON.
 """
 
 import math
@@ -46,16 +46,16 @@ from weir.profiles.readers import (
 from weir.profiles.shapes import GRAMMARS, Grammar, Shape, Shapes, mark
 from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, TextWalk
 
-#: Lists and objects of a body that paths beginning with `..` go over.
+#: Maximum lists and objects of a body that is searched by paths with `..`.
 _MOST_NODES = 20_000
 _NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
-#: Operations that give texts to a model. It may join parts of a text, and take tokens.
+#: Operations that send texts to a model, which may join parts of a text, and accept tokens.
 _OF_MODELS = frozenset(("chat", "rerank", "score", "embed"))
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where the document stands that an operation changes, and where what it would become."""
+    """The paths to the document that an operation changes, and to its new content."""
 
     path: str
     found: Path
@@ -71,9 +71,9 @@ class Operation:
     methods: tuple[str, ...]
     templates: tuple[str, ...]
     ndjson: bool
-    members: dict[str, str]  # of the body's top level, in which facts stand, by their names without case
-    nested_members: tuple[tuple[str, ...], ...]  # the way to those that stand deeper
-    members_anywhere: dict[str, str] | None  # of all levels, where the service takes any case for them
+    members: dict[str, str]  # members of the top level that hold facts, by their case-folded names
+    nested_members: tuple[tuple[str, ...], ...]  # the way to such members on deeper levels
+    members_anywhere: dict[str, str] | None  # members of all levels, if the service ignores their case
     query: QueryReader | None
     documents: DocumentsReader | None
     top_n: NumberReader | None
@@ -93,23 +93,23 @@ class Operation:
 
     @property
     def writes(self) -> bool:
-        """Whether it changes what is stored, or how the service behaves."""
+        """True if it changes stored data, or the service's behaviour."""
         return self.name in WRITES
 
     @property
     def shown_members(self) -> frozenset[str]:
-        """The members of a body that hold its documents, or a text that is asked, and nothing else."""
+        """The members of a body that contain only its documents, or only a query text."""
         found = [*(self.query.paths if self.query else ()), *((self.documents.path,) if self.documents else ())]
         return frozenset(path.names[0] for path in found if path.names is not None and len(path.names) == 1)
 
     def read_call(self, body: Any, parameters: Parameters = {}, variables: Mapping[str, str] = {}) -> Call:  # noqa: B006
-        """The `Call` of a request with that parsed *body*. Raises `ContentError`."""
+        """Return the `Call` of a request with the parsed *body*. Raises `ContentError`."""
         for path in self.refuse:
             if path.find(body):
-                raise ContentError(f"it has {path.text}, which is another way to say what is read elsewhere")
-        nodes = descendants(body) if self.descends and body is not None else None  # one walk for all
+                raise ContentError(f"it has {path.text}, a second form of a member that is read elsewhere")
+        nodes = descendants(body) if self.descends and body is not None else None  # all paths share one walk
         if nodes is not None and len(nodes) > _MOST_NODES:
-            raise ContentError(f"it holds more than {_MOST_NODES} lists and objects, too many to be looked through")
+            raise ContentError(f"it has more than {_MOST_NODES} lists and objects, which is too many to search")
         documents = self.documents.read(body) if self.documents else None
         indexes = self.index.read(body, parameters, variables, nodes)
         top_n = self.top_n.read(body, parameters, documents) if self.top_n else None
@@ -134,7 +134,7 @@ class Operation:
         )
 
     def texts(self, body: Any, documents: list[Any] | None) -> list[str]:
-        """What is written in *documents*, which were read from *body*."""
+        """Return the texts of *documents*, which were read from *body*."""
         return self.documents.texts(body, documents) if self.documents and documents else []
 
     def _stream(self, body: Any) -> bool | None:
@@ -146,22 +146,22 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the texts of a request are found."""
+    """Reads the texts of a request."""
 
     shape: Shape
-    apart: bool  # of a body that is a list, the items are not joined
+    apart: bool  # if the body is a list, its items are not joined
     of_model: bool
     parameters: Mapping[str, Grammar | None]
-    asked: str | None  # the query parameter that is a query
+    asked: str | None  # the query parameter with a query text
     encoded: tuple[Path, ...] = ()
     unreadable: tuple[Path, ...] = ()
 
     def read(
         self, body: Any, query: str, variables: Mapping[str, str], path: str = "", *, places: bool = False
     ) -> Texts:
-        """The texts, in the buckets `QUERY`, `DOCUMENTS` and `OTHER`; *path* is read too where it is given.
+        """Return the texts in the buckets `QUERY`, `DOCUMENTS` and `OTHER`; *path* is read too, if given.
 
-        *places*: each text knows its place. *body* then comes from `locate`.
+        *places*: each text knows its place. *body* must then come from `locate`.
         """
         walk = TextWalk((QUERY, DOCUMENTS, OTHER), joins=self.of_model, tokens=self.of_model, places=places)
         walk.body(body, self.shape, apart=self.apart)
@@ -179,15 +179,15 @@ class Reading:
         return walk.close()
 
 
-#: Of operations that no profile knows: nothing is excepted.
+#: The reading of operations that no profile knows: there are no exceptions.
 UNKNOWN_READING = Reading(Shape(), apart=False, of_model=True, parameters={}, asked=None)
-#: A request for a WebSocket: services read the model from its query.
+#: The reading of a request for a WebSocket: services read the model from its query.
 HANDSHAKE_READING = Reading(Shape(), apart=False, of_model=True, parameters={"model": GRAMMARS["name"]}, asked=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an operation's response is read."""
+    """Reads the response of an operation."""
 
     results: tuple[Path, ...] = ()
     index: Path | None = None
@@ -203,13 +203,13 @@ class Answer:
     of_model: bool = False
 
     def read_texts(self, body: Any) -> Texts:
-        """Every text of the parsed response *body*, in the buckets `RESULTS` and `OTHER`."""
+        """Return every text of the parsed response *body*, in the buckets `RESULTS` and `OTHER`."""
         walk = TextWalk((RESULTS, OTHER), joins=self.of_model, tokens=False)
         walk.body(body, self.shape, apart=False)
         return walk.close()
 
     def read_ranking(self, body: Any, documents: list[Any] | None = None) -> Ranking:
-        """The ranking in the parsed response *body* to *documents*; ``readable=False`` where it has another shape."""
+        """Return the ranking in the parsed response *body* to *documents*; ``readable=False`` for any other shape."""
         if not self.results:
             return Ranking()
         entries: list[Any] = []
@@ -232,18 +232,18 @@ class Answer:
         return Ranking(tuple(results), True, tuple(sources), tuple(entries))
 
     def texts(self, ranking: Ranking, body: Any = None) -> list[str]:
-        """What is written in the results; where the profile does not say where, anywhere in them."""
+        """Return the texts of the results: at the profile's places, or everywhere if it names none."""
         more = [path.find(body) for path in self.more_text]
         if not self.text:
             return leaf_texts([list(ranking.entries), more])
         return leaf_texts([[path.find(entry) for entry in ranking.entries for path in self.text], more])
 
     def texts_of(self, entry: Any, document: Any) -> list[str]:
-        """What is written in one result, or else in the *document* that it is about."""
+        """Return the texts of one result, or else of its *document*."""
         return leaf_texts([path.find(entry) for path in self.text]) or leaf_texts(document)
 
     def read_tokens(self, body: Any) -> int | None:
-        """The tokens that the response says were used; None where it does not say."""
+        """Return the number of used tokens that the response reports; None if it reports none."""
         found = [value for path in self.tokens if (value := path.first(body)) is not None]
         if not found or not all(type(v) in (int, float) and math.isfinite(v) and 0 <= v <= LARGEST for v in found):
             return None
@@ -271,13 +271,13 @@ class Answer:
         return None if source is None else source if type(source) is str else str(source)[:100]
 
 
-#: Of operations that no profile knows.
+#: The answer of operations that no profile knows.
 UNKNOWN_ANSWER = Answer()
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A compiled profile. Two of the same settings are interchangeable."""
+    """A compiled profile. Two profiles with equal settings are interchangeable."""
 
     name: str
     settings: ProfileSettings
@@ -290,21 +290,21 @@ class Profile:
     refused_parameters: frozenset[str] = frozenset()
     reads_parameters: bool = False
     index_expressions: bool = False
-    messages: Framing = UNKNOWN_FRAMING  # of WebSockets
+    messages: Framing = UNKNOWN_FRAMING  # the framing of WebSocket messages
 
     @property
     def writes(self) -> bool:
-        """Whether any of its operations changes something."""
+        """True if any of its operations changes data."""
         return any(operation.writes for operation in self.operations)
 
 
 def names() -> list[str]:
-    """The profiles that come with Weir."""
+    """Return the names of the built-in profiles."""
     return sorted(_shipped())
 
 
 def source(name: str) -> str:
-    """The file of the shipped profile *name*, as it is written."""
+    """Return the file of the built-in profile *name*, as written."""
     return _shipped()[name]
 
 
@@ -321,12 +321,12 @@ def _shipped_settings(name: str) -> ProfileSettings:
 
 @cache
 def load_profile(name: str) -> Profile:
-    """The shipped profile called *name*. Raises `SettingError` where there is none."""
+    """Return the built-in profile *name*. Raises `SettingError` if it does not exist."""
     return compile_profile(find_settings(name, {}), {})
 
 
 def find_settings(name: str, own: Mapping[str, ProfileSettings]) -> ProfileSettings:
-    """The settings of the profile *name*: of *own* ones, or shipped. Raises `SettingError`."""
+    """Return the settings of the profile *name*, from *own* or built in. Raises `SettingError`."""
     if name in own:
         return own[name]
     if name not in _shipped():
@@ -337,7 +337,7 @@ def find_settings(name: str, own: Mapping[str, ProfileSettings]) -> ProfileSetti
 
 
 def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings]) -> Profile:
-    """A profile, with those that it extends. Raises `SettingError` placed in *settings*."""
+    """Compile a profile, with the profiles that it extends. Raises `SettingError` with the place in *settings*."""
     chain = [settings]
     while (base := chain[-1].extends) is not None:
         with placed("extends"):
@@ -351,7 +351,7 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     tree: Paths[Operation] = Paths()
     operations = []
     for level, part in enumerate(chain):
-        # An operation has the shapes of its own profile and of those that this extends: no extension changes them.
+        # An operation uses the shapes of its own profile and of those below it; extensions cannot change them.
         shapes = {name: tree for below in reversed(chain[level:]) for name, tree in below.shapes.items()}
         framing = next((s.framing for s in chain[level:] if s.framing is not None), None)
         common = _Common(index_parameter, expressions, ignores_case, shapes, parameters, framing)
@@ -399,7 +399,7 @@ def _any_parameter(chain: Iterable[ProfileSettings]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What all operations of a profile have in common."""
+    """The common settings of all operations of a profile."""
 
     index_parameter: str | None
     expressions: bool
@@ -453,7 +453,7 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
 
 
 def _reading(settings: OperationSettings, common: _Common) -> Reading:
-    """What of the requests is text: all but what ``members`` and the paths to facts say of it."""
+    """Compile the text reader of requests: everything is text, except for ``members`` and the paths to facts."""
     request = settings.request
     with placed("request", "members"):
         shape = Shapes(common.shapes).compile(request.members)
@@ -540,7 +540,7 @@ def _answer_shape(response: ResponseSettings, common: _Common) -> Shape:
 
 
 def _all_members(request: RequestSettings) -> dict[str, str]:
-    """Every member name in the paths of *request*, by itself without case."""
+    """Return every member name in the paths of *request*, by its case-folded form."""
     found = re.findall(r"[.'\[]([A-Za-z_][A-Za-z0-9_]*)", request.model_dump_json())
     return {name.casefold(): name for name in found}
 
@@ -551,7 +551,7 @@ def _plain_members(request: RequestSettings) -> Iterable[tuple[str, ...]]:
     texts += request.index.paths if request.index else []
     texts += [text for text in (request.stream, request.esql) if text]
     for text in texts:
-        for end in range(len(text), 0, -1):  # `$.docs[*]._index`: as far as it is plain
+        for end in range(len(text), 0, -1):  # `$.docs[*]._index`: the plain part
             if text[end:] == "" or text[end] in ".[":
                 try:
                     names = compile_path(text[:end]).names
@@ -566,7 +566,7 @@ _UNREADABLE: Any = object()
 
 
 def _is_score(value: Any, *, missing: bool) -> bool:
-    """Whether *value* is a score, or *missing* may be."""
+    """True if *value* is a score; None is allowed if scores may be *missing*."""
     if value is None:
         return missing
     return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= LARGEST)

@@ -1,6 +1,6 @@
-"""Facts of requests and responses, read from parsed JSON as a profile says. Pure; compiled once.
+"""Read the facts of requests and responses from parsed JSON, as a profile describes. Pure; compiled once.
 
-A fact that should be there and cannot be read raises `ContentError`: never "not this rule".
+A fact that must exist but cannot be read raises `ContentError`; it never means that a rule does not match.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from weir.config.profile_settings import (
     QuerySettings,
 )
 
-#: Whole numbers beyond it are refused: no index could hold them, and no request needs them.
+#: Larger whole numbers are refused: no index could hold them, and no request needs them.
 LARGEST = 2**31 - 1
 _MISSING: Any = object()
 
@@ -26,12 +26,12 @@ Parameters = Mapping[str, Sequence[str]]
 
 
 def paths(texts: Sequence[str]) -> tuple[Path, ...]:
-    """Compiled *texts*. Raises `PathError`."""
+    """Compile *texts*. Raises `PathError`."""
     return tuple(compile_path(text) for text in texts)
 
 
 def parameter(parameters: Parameters, name: str | None) -> str | None:
-    """The one value of a query parameter; None where it is not given."""
+    """Return the only value of a query parameter; None if it is missing. Raises `ContentError` for several."""
     values = parameters.get(name, ()) if name else ()
     if len(values) > 1:
         raise ContentError(f"the query parameter {name!r} stands twice")
@@ -39,7 +39,7 @@ def parameter(parameters: Parameters, name: str | None) -> str | None:
 
 
 class QueryReader:
-    """Every text that is asked."""
+    """Reads every query text."""
 
     def __init__(self, settings: QuerySettings) -> None:
         self.paths = paths(settings.paths)
@@ -47,7 +47,7 @@ class QueryReader:
         self._required = settings.required
 
     def read(self, body: Any, parameters: Parameters) -> tuple[str, ...]:
-        """The texts, in order. Numbers and booleans are no texts."""
+        """Return the texts, in order. Numbers and booleans are not texts."""
         texts: list[str] = []
         for path in self.paths:
             for value in path.find(body):
@@ -67,11 +67,11 @@ class QueryReader:
 
 
 class DocumentsReader:
-    """The documents as sent, and what a response may call them."""
+    """Reads the documents as sent, and the ids that a response may use for them."""
 
     def __init__(self, settings: DocumentsSettings, *, required: bool) -> None:
         self.path = compile_path(settings.path)
-        self._many = self.path.names is None  # the path selects documents, not their list
+        self._many = self.path.names is None  # the path selects the documents instead of their list
         self._single = settings.single
         self._required = required
         self._texts = paths(settings.text)
@@ -79,7 +79,7 @@ class DocumentsReader:
         self.source = compile_path(settings.source) if settings.source else None
 
     def read(self, body: Any) -> list[Any] | None:
-        """The documents; None where the request has none and needs none."""
+        """Return the documents; None if the request has none and needs none."""
         if self._many:
             return self.path.find(body)
         found = self.path.first(body, _MISSING)
@@ -96,7 +96,7 @@ class DocumentsReader:
         return [found]
 
     def texts(self, body: Any, documents: list[Any]) -> list[str]:
-        """What is written in the documents; every text of an object, since any could be what is ranked."""
+        """Return the texts of the documents: every text of an object, because any of them could be ranked."""
         if any(map(_is_tokens, documents)):
             raise ContentError("the documents are given as tokens, whose text cannot be read")
         return leaf_texts([value for path in self._texts for value in path.find(body)] if self._texts else documents)
@@ -107,7 +107,7 @@ def _is_tokens(value: Any) -> bool:
 
 
 class NumberReader:
-    """A whole number; given in two places it is refused."""
+    """Reads a whole number; a number in two places is refused."""
 
     def __init__(self, name: str, settings: NumberSettings) -> None:
         self._name = name
@@ -118,7 +118,7 @@ class NumberReader:
         self._zero_is_all = settings.zero == "all"
 
     def read(self, body: Any, parameters: Parameters, documents: list[Any] | None) -> int | None:
-        """The number; what it counts for where it is absent; None where that is not known."""
+        """Return the number, or its default; None if the default is unknown."""
         if self.each is not None:
             values = [self._one(part, parameters) for part in self.each.find(body)]
             return sum(self._or_absent(value, documents) or 0 for value in values)
@@ -142,7 +142,7 @@ class NumberReader:
         return value
 
 
-#: Characters of all names of indexes in a request, and of one.
+#: Maximum characters of all index names in a request, and of one name.
 _LONGEST_INDEXES = 20_000
 _LONGEST_INDEX = 1000
 #: Variables of a path that name indexes.
@@ -150,7 +150,7 @@ _IN_PATH = ("index", "target", "alias")
 
 
 def checked_names(names: Iterable[str]) -> tuple[str, ...]:
-    """*names*, each once. Raises `ContentError` where they are more than anybody would ask for."""
+    """Return *names* without duplicates. Raises `ContentError` if they are longer than any real request needs."""
     found = tuple(dict.fromkeys(names))
     if sum(map(len, found)) > _LONGEST_INDEXES or any(len(name) > _LONGEST_INDEX for name in found):
         raise ContentError(f"names of indexes have at most {_LONGEST_INDEX} characters, together {_LONGEST_INDEXES}")
@@ -158,7 +158,7 @@ def checked_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 class IndexReader:
-    """Names and patterns of indexes, wherever they can stand."""
+    """Reads names and patterns of indexes, at all possible places."""
 
     def __init__(self, settings: IndexSettings, parameter_name: str | None, *, expressions: bool) -> None:
         self.paths = paths(settings.paths)
@@ -175,7 +175,7 @@ class IndexReader:
     def read(
         self, body: Any, parameters: Parameters, variables: Mapping[str, str], nodes: list[Any] | None = None
     ) -> tuple[str, ...]:
-        """Every name, once, in order; *nodes* are the body's descendants, where they are known already."""
+        """Return every name once, in order; *nodes* are the body's descendants, if already known."""
         outside: list[str] = []
         for name in _IN_PATH:
             if name in variables:
@@ -211,7 +211,7 @@ class IndexReader:
         names: list[str] = []
         for value in values:
             if type(value) is list and not value and self._expressions:
-                names.append("*")  # a list of nothing is no restriction
+                names.append("*")  # an empty list does not restrict the indexes
             for item in value if type(value) is list else [value]:
                 if type(item) is str:
                     names += self._split(item)
@@ -227,7 +227,7 @@ class IndexReader:
 
 
 class FlagReader:
-    """A boolean with a default."""
+    """Reads a boolean with a default."""
 
     def __init__(self, name: str, settings: FlagSettings) -> None:
         self._name = name
@@ -235,7 +235,7 @@ class FlagReader:
         self._settings = settings
 
     def read(self, body: Any) -> bool:
-        """Whether it is on."""
+        """Return its value."""
         settings = self._settings
         value = self.path.first(body) if self.path else None
         if value is None:
@@ -249,13 +249,13 @@ class FlagReader:
 
 @dataclass(frozen=True, slots=True)
 class TextReader:
-    """One text at the first path that has one."""
+    """Reads one text at the first path that has one."""
 
     name: str
     paths: tuple[Path, ...]
 
     def read(self, body: Any) -> str | None:
-        """The text; None where there is none."""
+        """Return the text; None if it is absent."""
         for path in self.paths:
             value = path.first(body)
             if value is not None:
@@ -266,7 +266,7 @@ class TextReader:
 
 
 def whole_number(name: str, path: Path | None, body: Any) -> int | None:
-    """The whole number at *path*; None where it is absent or null."""
+    """Return the whole number at *path*; None if it is absent or null."""
     value = path.first(body) if path else None
     if value is None:
         return None
@@ -278,7 +278,7 @@ def whole_number(name: str, path: Path | None, body: Any) -> int | None:
 
 
 def largest(name: str, where: tuple[Path, ...], body: Any, nodes: list[Any] | None = None) -> int | None:
-    """The largest whole number at any of *where*; None where there is none."""
+    """Return the largest whole number at any of *where*; None if it is absent."""
     found = []
     for path in where:
         for value in path.find(body, nodes):

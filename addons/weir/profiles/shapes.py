@@ -1,8 +1,8 @@
-"""Shapes: which members of a body are the API's own, and which values are identifiers. Compiled once; pure.
+"""Shapes: the members of a body that belong to the API, and the values that are identifiers. Compiled once; pure.
 
-Everything in a body is text, object keys too. A shape makes exceptions, each at an exact place: the name of a member
-that the API defines there, and a value that must match a grammar or an enumeration there. A name that the shape lacks
-and a value that does not match are text.
+Everything in a body is text, including object keys. A shape makes exceptions, each at an exact place: a member name
+that the API defines there, and a value that must match a grammar or an enumeration there. Names that are not in the
+shape, and values that do not match, are text.
 """
 
 import copy
@@ -14,7 +14,7 @@ from weir.base.mistakes import SettingError, did_you_mean
 
 Grammar = Callable[[str], object]
 
-#: An id of the service's or the client's making. No dots and no slashes, so that it cannot be a sentence.
+#: An id made by the service or the client. It has no dots or slashes, so it cannot be a sentence.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 #: The name of a model or a field: `BAAI/bge-reranker-v2-m3`, `user.name^2`.
 _NAME = re.compile(r"[A-Za-z0-9_@*][A-Za-z0-9_.:/@*^+-]{0,255}").fullmatch
@@ -23,7 +23,7 @@ _INDEX = re.compile(r"[A-Za-z0-9_.,:*+<>{}/|@=~$!#-]{0,1000}").fullmatch
 GRAMMARS: dict[str, Grammar] = {"id": _ID, "name": _NAME, "index": _INDEX}
 #: The index grammar, for variables of a path.
 IN_PATH: Grammar = _INDEX
-#: What else a place can hold. ``numbers``: a list of numbers there is no prompt that is given as tokens.
+#: Kinds of places. ``numbers``: a list of numbers that is not a prompt given as tokens.
 _KINDS = ("text", "data", "numbers", *GRAMMARS)
 _OTHERS, _ITSELF, _APART = "*", "", "[]"
 _NAMED = re.compile(r"\{([a-z]+)\}")
@@ -33,11 +33,11 @@ _STEP = re.compile(r"\.\.|\.\*|\.([A-Za-z_@$][\w@$]*)|\[(\*|-?\d*(?::-?\d*){0,2}
 class Shape:
     """The exceptions at one place of a body. Lists are transparent: each item has the shape.
 
-    ``members`` are the API's own, ``others`` is the shape of all further ones. Their names are text unless ``key``
-    accepts them. ``leaf`` accepts texts that are identifiers; without it, each is text. ``data``: Base64 or a data URI.
-    ``bucket`` receives the texts from here on. No service joins the items of lists at ``apart``.
-    ``flat``: nothing below is excepted but the names in ``members``, of which ``known`` is the set. The
-    same holds of an object that has none of ``named``; without these, something is excepted in every object.
+    ``members`` belong to the API; ``others`` is the shape of all other members. Their names are text unless ``key``
+    accepts them. ``leaf`` accepts texts that are identifiers; without it, every text is text. ``data``: Base64 or a
+    data URI. ``bucket`` receives the texts from here on. No service joins the items of lists at ``apart``.
+    ``flat``: below this place, only the names in ``members`` are exceptions; ``known`` is their set. The same is true
+    for an object without any of ``named``; if ``named`` is None, every object has exceptions.
     """
 
     __slots__ = ("apart", "bucket", "data", "flat", "key", "known", "leaf", "members", "named", "numbers", "others")
@@ -56,7 +56,7 @@ class Shape:
         self.named: frozenset[str] | None = frozenset()
 
     def close(self, seen: "set[int] | None" = None) -> None:
-        """All is known: set what lets the reader be fast."""
+        """Set the fields that make reading fast, after the shape is complete."""
         seen = set() if seen is None else seen
         if id(self) in seen:
             return
@@ -72,12 +72,12 @@ class Shape:
 
     @property
     def is_text(self) -> bool:
-        """Whether this makes no exception at all."""
+        """True if the shape makes no exceptions."""
         own = self.members or self.others or self.leaf or self.data or self.numbers or self.key
         return not (own or self.bucket or self.apart)
 
     def own(self, name: str) -> "Shape":
-        """The shape of the member *name*, not shared with any other place."""
+        """Return the shape of the member *name*, as a copy that no other place shares."""
         found = self.members.get(name) or self.others
         mine = self.members[name] = Shape() if found is None else copy.copy(found)
         mine.members = dict(mine.members)
@@ -85,30 +85,30 @@ class Shape:
 
 
 class Shapes:
-    """The named shapes of a profile, compiled where an operation asks for them: they may contain themselves."""
+    """The named shapes of a profile, compiled when an operation uses them, because shapes may contain themselves."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self._made: dict[str, Shape] = {}
         for name in settings:
             if name in _KINDS:
-                raise SettingError(f"{name!r} is what a value can be already; choose another name", "shapes", name)
+                raise SettingError(f"{name!r} is the name of a kind of value; choose another name", "shapes", name)
 
     def compile(self, tree: Any) -> Shape:
-        """The shape that *tree* describes. Raises `SettingError` placed in it."""
+        """Compile *tree*. Raises `SettingError` with the place in it."""
         shape = Shape()
         self._fill(shape, tree)
         return shape
 
     def named(self, name: str) -> Shape:
-        """The shape called *name*. Raises `SettingError`."""
+        """Return the shape called *name*. Raises `SettingError`."""
         if name not in self._settings:
             known = [*_KINDS, *self._settings]
             raise SettingError(
                 f"there is no shape {name!r}{did_you_mean(name, known) or '; there are ' + ', '.join(known)}"
             )
         if name not in self._made:
-            self._made[name] = shape = Shape()  # before it is filled, since it may contain itself
+            self._made[name] = shape = Shape()  # before it is filled, because it may contain itself
             self._fill(shape, self._settings[name])
         return self._made[name]
 
@@ -135,7 +135,7 @@ class Shapes:
 
     def _member(self, shape: Shape, name: Any, tree: Any) -> None:
         if not isinstance(name, str):
-            raise SettingError(f"{name!r} is no name of a member; write it in quotes")
+            raise SettingError(f"{name!r} is not a name of a member; write it in quotes")
         try:
             if name == _ITSELF:
                 own = self.compile(tree)
@@ -160,18 +160,17 @@ class Shapes:
 def mark(
     root: Shape, texts: Iterable[str], *, bucket: str | None = None, kind: str | None = None, apart: bool = False
 ) -> None:
-    """Make the places that the JSONPaths *texts* select members of the API's, as far as they are plain.
+    """Mark the places that the JSONPaths *texts* select as members of the API, as far as the paths are plain.
 
-    Texts there belong to *bucket*; where nothing is said of the place yet, a text there is of *kind*. *apart*: items of
-    lists there are never joined. A path with a descent or a filter is followed to there only: behind it, nothing is
-    excepted.
+    Texts there belong to *bucket*. A place without exceptions gets *kind*. *apart*: items of lists there are never
+    joined. A path with a descent or a filter is followed only up to that step; behind it, nothing is marked.
     """
     for text in texts:
         _follow(root, steps(text), bucket, kind, apart=apart)
 
 
 def steps(text: str) -> list[tuple[str, ...] | None]:
-    """The members that the JSONPath *text* goes through: names, ``("*",)`` for all, None at the first other step."""
+    """Return the members along the JSONPath *text*: names, ``("*",)`` for all, None at the first other step."""
     found: list[tuple[str, ...] | None] = []
     at = 1
     while at < len(text):

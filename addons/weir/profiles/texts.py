@@ -1,8 +1,8 @@
-"""Which texts of a request or response can be read by a model or a person: every string and object key. Pure.
+"""Collect the texts of a request or response that a model or a person can read: every string and object key. Pure.
 
-Excepted is only what a `Shape` excepts. Texts that a service would read otherwise than they are written (escapes, data
-URIs, parts that it joins) are added as it reads them. What cannot be read at all (prompts that are given as tokens)
-makes its bucket `Unreadable`, which refuses the request where a rule asks for it.
+Only a `Shape` makes exceptions. If a service reads a text differently than it is written (escapes, data URIs, joined
+parts), the text is added in that form too. Texts that cannot be read (prompts given as tokens) make their bucket
+`Unreadable`; then the request is refused if a rule needs the bucket.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,31 +14,31 @@ from weir.base.content import ContentError, parse_parameters
 from weir.profiles.encoded import Located, TooDeep, is_data_uri, located, text_of_base64, text_of_data, unescaped
 from weir.profiles.shapes import IN_PATH, Grammar, Shape
 
-#: Buckets of a request, and of a response.
+#: The buckets of a request and of a response.
 QUERY, DOCUMENTS, RESULTS, OTHER = "query", "documents", "results", "other"
-#: Lists within lists of which the items are joined. Each costs as much memory as the texts within it.
+#: Maximum depth of lists with joined items. Each level needs as much memory as the texts within it.
 MOST_JOINED = 5
-#: Characters of all joined texts.
+#: Maximum characters of all joined texts.
 _MOST_JOINED_CHARACTERS = 64_000_000
-#: Texts times members in one list of both: each is joined with each.
+#: Maximum product of texts and members in one list that has both, because each text is joined with each member.
 _MOST_JOINED_MEMBERS = 100_000
 _NUMBERS = frozenset((int, float, bool))
 _ONLY_TEXTS, _ONLY_OBJECTS = {str}, {dict}
 _SCALARS = frozenset((str, int, float, bool, type(None)))
-#: How a data URI can begin: services take white space before it.
+#: Possible first characters of a data URI: services accept white space before it.
 _STARTS = ("d", "D", " ", "\t", "\n", "\r", "\f", "\v")
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Texts that are there and cannot be read; ``reason`` is safe to show."""
+    """Texts that exist but cannot be read; ``reason`` is safe to show."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts of one message by bucket, and the identifiers among the query, documents or results."""
+    """The texts of one message by bucket, and the identifiers in the query, documents or results."""
 
     texts: Mapping[str, "list[str] | Unreadable"]
     names: Mapping[str, list[str]]
@@ -50,7 +50,7 @@ class _Bucket:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.keys: set[str] = set()
-        self.names: list[str] = []  # identifiers, which are no text
+        self.names: list[str] = []  # identifiers, which are not text
         self.joined: list[str] = []
 
 
@@ -58,7 +58,7 @@ class TextWalk:
     """Collects the texts of one message.
 
     *joins*: a model may read adjacent parts of a list as one text. *tokens*: a list of whole numbers may be a prompt.
-    *places*: texts that stand in no body know their places too.
+    *places*: texts outside the body know their places too.
     """
 
     def __init__(self, buckets: Iterable[str], *, joins: bool, tokens: bool, places: bool = False) -> None:
@@ -69,11 +69,11 @@ class TextWalk:
         self._joins = joins
         self._reads_tokens = tokens
         self._places = places
-        self._depth = 0  # of lists of which the items are joined
+        self._depth = 0  # of nested lists with joined items
         self._characters = 0
 
     def body(self, body: Any, shape: Shape, *, apart: bool) -> None:
-        """Add the texts of *body*. *apart*: if it is a list, its items are not joined."""
+        """Add the texts of *body*. With *apart*, the items of a list are not joined."""
         into = self._buckets[shape.bucket or OTHER]
         kind = type(body)
         if kind is dict:
@@ -84,10 +84,10 @@ class TextWalk:
             self._string(body, shape, into)
 
     def parameters(self, query: str, known: Mapping[str, Grammar | None], asked: str | None) -> None:
-        """Add the values in the URL's *query*, and names that are not *known*. The parameter *asked* holds a query."""
+        """Add the values in the URL's *query*, and names that are not *known*. *asked* names the query text."""
         try:
             found = parse_parameters(query)
-        except ContentError:  # read in several ways: all of it
+        except ContentError:  # the query is ambiguous, so add all of it
             self.add(OTHER, unquote_plus(query), "the query of the URL")
             self.add(OTHER, unquote(query), "the query of the URL")
             return
@@ -100,30 +100,30 @@ class TextWalk:
                     self.add(QUERY if name == asked else OTHER, value, f"the query parameter {name}")
 
     def variables(self, variables: Mapping[str, str]) -> None:
-        """Add the values of a path's *variables* that are no identifiers."""
+        """Add the values of a path's *variables* that are not identifiers."""
         for name, value in variables.items():
             if not IN_PATH(value):
                 self.add(OTHER, value, f"{{{name}}} in the path")
 
     def add(self, bucket: str, text: str, place: str) -> None:
-        """Add *text*, which stands at *place*."""
+        """Add *text*, found at *place*."""
         self._buckets[bucket].texts.append(Located(text, place) if self._places else text)
 
     def encoded(self, values: Iterable[Any]) -> None:
-        """Add what *values* that are texts hold in Base64."""
+        """Add the texts that *values* contain in Base64."""
         for value in values:
             if isinstance(value, str) and (text := text_of_base64(value)) is not None:
                 self._buckets[OTHER].texts.append(text)
 
     def unreadable(self, bucket: str, reason: str) -> None:
-        """Say that *bucket* holds something that cannot be read."""
+        """Note that *bucket* has a text that cannot be read."""
         self._unreadable.setdefault(bucket, reason)
 
     def close(self) -> Texts:
-        """All is added."""
+        """Return the result."""
         texts: dict[str, list[str] | Unreadable] = {}
         for name, bucket in self._buckets.items():
-            # In an order that is the same in every process: approvals compare digests of it.
+            # The order must be the same in every process, because approvals compare digests of it.
             found = [*bucket.texts, *sorted(bucket.keys), *bucket.joined]
             try:
                 _add_encoded(found)
@@ -168,7 +168,7 @@ class TextWalk:
                 self._string(value, child, target)
 
     def _list(self, items: list[Any], shape: Shape, into: _Bucket, *, apart: bool, within: bool = False) -> None:
-        """*within*: it stands in an object; numbers in an object that is a document are data."""
+        """Add the texts of *items*. *within*: the list is in an object; numbers in a document object are data."""
         if not items:
             return
         if type(items[0]) in _NUMBERS:
@@ -193,7 +193,7 @@ class TextWalk:
 
     @staticmethod
     def _plain(items: list[Any], shape: Shape, into: _Bucket) -> bool:
-        """Add *items* at once where they are nothing but texts, or objects of texts and numbers: most documents are."""
+        """Add *items* at once if they are only texts, or objects of texts and numbers, as most documents are."""
         kinds = set(map(type, items))
         if kinds == _ONLY_TEXTS:
             into.texts += items
@@ -214,12 +214,13 @@ class TextWalk:
         return True
 
     def _join(self, items: list[Any], shape: Shape, into: _Bucket) -> None:
-        """Add what *items* say in a row: as some templates join parts with nothing between, others with a newline.
+        """Add the joined texts of *items*: some templates join parts without a separator, others with a newline.
 
-        Joined are the texts of the same member of each (an item that is a text goes with any), and all in their order.
+        The texts of the same member of all items are joined (an item that is a text joins every member), and all texts
+        in their order.
         """
         if self._depth == MOST_JOINED:
-            self.unreadable(self._names[id(into)], "its lists of parts are nested too deep to be read")
+            self.unreadable(self._names[id(into)], "its lists of parts are nested too deeply to be read")
             return
         every: list[str] = []
         rows: dict[tuple[str, ...], list[str]] = {}
@@ -260,7 +261,7 @@ class TextWalk:
             into.texts.append(text)
 
     def _tokens(self, items: list[Any], shape: Shape, into: _Bucket, *, within: bool) -> None:
-        """A list that begins with a number is a prompt as tokens if a model reads it and its numbers are whole."""
+        """Note an unreadable prompt if a model may read *items* as tokens: the numbers are whole."""
         if not self._reads_tokens or shape.numbers or (within and into is self._documents):
             return
         if all(type(item) is not float or item.is_integer() for item in items):
@@ -270,7 +271,7 @@ class TextWalk:
 
 
 def _leaves(value: Any, shape: Shape, way: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The texts within *value* that are no identifiers or data, each with the members that lead to it."""
+    """Yield the texts within *value* that are not identifiers or data, each with its member names."""
     if type(value) is dict:
         for key, inner in value.items():
             yield from _leaves(inner, shape.members.get(key) or shape.others or _TEXT, (*way, str(key)))
@@ -285,7 +286,7 @@ _TEXT = Shape()
 
 
 def _add_encoded(texts: list[str]) -> None:
-    """Add the decoded forms of *texts* to them."""
+    """Add the decoded forms of *texts* to the list."""
     uris = [text for text in texts if text.startswith(_STARTS) and is_data_uri(text)]
     texts += [read for text in uris if (read := text_of_data(text)) is not None and read is not text]
     if "\\" in "".join(texts):
@@ -294,7 +295,7 @@ def _add_encoded(texts: list[str]) -> None:
 
 
 def locate(value: Any, place: str = "$") -> Any:
-    """A copy of the parsed JSON *value* in which every text, keys too, knows its JSONPath."""
+    """Return a copy of the parsed JSON *value* in which every text and key knows its JSONPath."""
     if type(value) is str:
         return Located(value, place)
     if type(value) is list:

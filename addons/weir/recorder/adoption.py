@@ -30,14 +30,14 @@ _OLD_HOLDS = "holds.json"
 
 
 def adopt(recordings: Recordings, signer: Signer) -> None:
-    """Adopt the folder, or finish an interrupted adoption. Does nothing if the folder is adopted. Raises OSError."""
+    """Adopt the folder, or finish an interrupted adoption. Do nothing if it is adopted already. Raises OSError."""
     recordings.refuse_links()
     with heads.adopting(signer.folder_id):
         pending = [log for log, head in heads.all_of(signer.folder_id) if head.vouched == heads.PENDING]
         folder = heads.folder(signer.folder_id)
         if folder.is_dir():
             refuse_copy(recordings, signer)
-            heads.note_root(signer.folder_id, recordings.root)  # it may have been moved
+            heads.note_root(signer.folder_id, recordings.root)  # the folder may have been moved
             if not pending:
                 return
         elif not has_data(recordings):
@@ -48,7 +48,7 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
             time.sleep(0.05)  # a command holds its log for a moment
         if busy and not folder.is_dir():
             raise OSError(
-                f"{recordings.root} is still written by a gateway of an older version ({', '.join(busy)}); end it, "
+                f"{recordings.root} is still written by a gateway of an older version ({', '.join(busy)}); stop it, "
                 "then start this one"
             )
         _refuse_other_id(recordings, signer)
@@ -63,30 +63,30 @@ def adopt(recordings: Recordings, signer: Signer) -> None:
         alarm(
             "recordings_adopted",
             f"{recordings.root} has no heads in this WEIR_HOME: it was recorded by an older version or elsewhere. "
-            f"{count} segments are taken over as they stand and marked as not vouched for",
+            f"{count} segments are adopted in their present state and marked as not vouched for",
             level=logging.WARNING,
         )
 
 
 def _refuse_other_id(recordings: Recordings, signer: Signer) -> None:
-    """Raise OSError if the folder was recorded under another id that has heads here: its id was changed."""
+    """Raise OSError if the folder's id was changed: the folder was recorded under another id that has heads here."""
     for other in heads.others_of(signer.folder_id, recordings.root):
         raise OSError(
-            f"{recordings.root / 'format.json'} says that the folder is {signer.folder_id}, and its heads in WEIR_HOME "
-            f"that it is {other}; restore format.json"
+            f"{recordings.root / 'format.json'} states the folder id {signer.folder_id}, but its heads in WEIR_HOME "
+            f"belong to {other}; restore format.json"
         )
     for path in recordings.root.glob(f"log/*/{CHECKPOINT}"):
         origin = path.read_bytes().split(b"\n")[0].decode("utf-8", "replace").split("/")
         other = origin[1] if len(origin) == 3 else ""
         if other.isalnum() and other != signer.folder_id and heads.folder(other).is_dir():
             raise OSError(
-                f"{recordings.root / 'format.json'} says that the folder is {signer.folder_id}, and {path} that it is "
+                f"{recordings.root / 'format.json'} states the folder id {signer.folder_id}, but {path} was signed for "
                 f"{other}; restore format.json"
             )
 
 
 def _make_heads(recordings: Recordings, signer: Signer) -> None:
-    """Make a head for each log with the sizes of its files, vouching for nothing yet. All heads appear at once."""
+    """Make a head for each log with the sizes of its files, vouching for nothing yet. One rename puts all in place."""
     names = {path.name for path in log_folders(recordings.root)}
     for path in recordings.segments.glob("*/*/*.mitm"):
         worker = path.name.partition("-")[0]
@@ -119,7 +119,10 @@ def _checkpoint(folder: Path, signer: Signer) -> Checkpoint | None:
 
 
 def _size(path: Path, signed: Size | None) -> Size:
-    """The size of the whole lines of *path*; *signed* if they differ from it, so that the log counts as damaged."""
+    """Return the size of the complete lines of *path*.
+
+    If they differ from *signed*, return *signed*, so that the log counts as damaged.
+    """
     hashed = leaf_hash if path.name == FILE else line_hash
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() and not path.is_symlink() else []
     if signed is not None and not begins(lines, signed, hashed):
@@ -129,7 +132,7 @@ def _size(path: Path, signed: Size | None) -> Size:
 
 
 def _adopt_log(recordings: Recordings, log: Log) -> int:
-    """Seal the worker's open segments in their present state, and vouch for later ones. The number of its segments."""
+    """Seal the worker's open segments in their present state and vouch for later ones. Return its segment count."""
     found = [
         stands(recordings, path.relative_to(recordings.segments).with_suffix("").as_posix())
         for path in sorted(recordings.segments.glob(f"*/*/{log.worker}-*.mitm"))
@@ -142,7 +145,7 @@ def _adopt_log(recordings: Recordings, log: Log) -> int:
 
 
 def _adopt_holds(recordings: Recordings, log: Log) -> None:
-    """Take over the holds of older versions. Raises OSError where they cannot be read: nothing may then be removed."""
+    """Take over the holds of older versions. Raises OSError if they are unreadable: then nothing may be removed."""
     path = recordings.root / _OLD_HOLDS
     if not os.path.lexists(path):
         return
@@ -150,7 +153,7 @@ def _adopt_holds(recordings: Recordings, log: Log) -> None:
         old = msgspec.json.decode(path.read_bytes(), type=list[dict[str, str]])
         held = [Held(hold=hold.pop("name"), **hold) for hold in old]
     except (msgspec.MsgspecError, KeyError, TypeError):
-        raise OSError(f"{path} is not readable; restore it, or remove it if there were no holds") from None
+        raise OSError(f"{path} is not readable; restore it, or remove it if no holds existed") from None
     known = set(log.read(HOLDS))
     for hold in held:
         if (line := msgspec.json.encode(hold)) not in known:

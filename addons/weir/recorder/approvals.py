@@ -1,4 +1,4 @@
-"""Approvals in the record: a line for each change, in ``log/<worker>/approvals.jsonl``. Of each the last counts."""
+"""Approvals in the record: one line per change in ``log/<worker>/approvals.jsonl``. The last line of each counts."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ FILE = "approvals.jsonl"
 
 
 class ApprovalLine(msgspec.Struct, kw_only=True):
-    """One approval as the index knows it. Times are UTC; ``latency`` is seconds from asking to deciding."""
+    """One state of an approval. Times are UTC; ``latency`` is in seconds from the request to the decision."""
 
     approval_id: str
     changed: int
@@ -65,7 +65,7 @@ COLUMNS: dict[str, str] = {
 
 
 def encode(approval: Approval, worker: str) -> bytes:
-    """*approval* as a line, without its newline."""
+    """Encode *approval* as a JSON line without its newline."""
     decided = approval.decided
     return msgspec.json.encode(
         ApprovalLine(
@@ -96,7 +96,7 @@ def encode(approval: Approval, worker: str) -> bytes:
 
 
 def last_changed(lines: list[bytes]) -> int:
-    """The highest change among *lines*; -1 where there is none."""
+    """Return the highest change number in *lines*; -1 if there is none."""
     highest = -1
     for line in lines:
         try:

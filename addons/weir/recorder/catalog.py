@@ -1,12 +1,12 @@
-"""``index.duckdb``: views, and nothing else, over what the workers write.
+"""``index.duckdb``: a database that holds only views over the files that the workers write.
 
-No process holds it open for writing, so any number of readers and workers go on at once. It is made
-anew at start, under another name, and put in place whole. The views are current by themselves: they read the live
-journals, and the Parquet that `indexing` makes of sealed ones.
+No process keeps it open for writing, so readers and workers never block each other. Each start writes it under another
+name and renames it into place. The views are always current: they read the live journals, and the Parquet files that
+`indexer` makes of sealed journals.
 
-What counts is decided by time alone. Every row of Parquet says ``since`` and ``until`` when it counts, and a live
-journal counts until the Parquet does that says it covers its segment. Files are on disk well before they begin to
-count, and stay well after they no longer do; so whichever moment a query began at, it finds each row once.
+Time alone decides which rows count. Each Parquet row counts from ``since`` until ``until``. A live journal counts until
+a Parquet row that covers its segment counts. Files are on disk well before they begin to count, and stay well after
+they stop counting. So a query finds each row exactly once, at whatever moment it begins.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from weir.recorder.evidence import keepers_lock, sealed_segments
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import COLUMNS, SCHEMA_VERSION
 
-#: Older DuckDB clients can open this format; the default of 2.0 they cannot.
+#: Older DuckDB clients can open this storage format, but not the default of DuckDB 2.0.
 _STORAGE = "v1.4.0"
-#: What stands in the Parquet besides the journal's columns. Microseconds of Unix time; ``covers`` names a segment.
+#: Parquet columns besides the journal's. Times are microseconds of Unix time; ``covers`` names a segment.
 MARKS = {"since": "BIGINT", "until": "BIGINT", "covers": "VARCHAR"}
-#: Always there: a glob must match something, and files of an older version may lack columns.
+#: This file always exists: a glob must match a file, and files of an older version may lack columns.
 SEED = "0-empty.parquet"
-#: What files are called that are not in place yet: so they begin, and do not end in ``.parquet``.
+#: Names of unfinished files begin with this, and do not end in ``.parquet``.
 PART = ".part"
-#: Seconds that a start waits for somebody else's housekeeping, where it has to.
+#: Seconds that a start waits for another process's housekeeping, if it needs the keeper's lock.
 _WAIT = 60.0
 
 _NOW = "epoch_us(now())"
@@ -82,7 +82,7 @@ _VIEWS = {
 
 
 def create(recordings: Recordings, *, kept: bool = False) -> None:
-    """Write ``index.duckdb``, and what its views need to find. *kept*: the keeper's lock is held by the caller.
+    """Write ``index.duckdb`` and the files that its views need. *kept* means that the caller holds the keeper's lock.
 
     Raises OSError, duckdb.Error.
     """
@@ -117,7 +117,7 @@ def write_database(path: Path, recordings: Recordings) -> None:
 
 
 def views(recordings: Recordings) -> dict[str, str]:
-    """The query of each view, in an order in which they can be created."""
+    """Return the query of each view, in an order in which they can be created."""
     root = recordings.root.resolve()
     journals = f"live AS NOT MATERIALIZED ({journal_rows(quoted(str(root / 'live' / '*.jsonl')))})"
     lines = _log(root / "log", approvals.FILE, approvals.COLUMNS, "approval_id")
@@ -131,7 +131,7 @@ def views(recordings: Recordings) -> dict[str, str]:
 
 
 def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str]:
-    """The same views, with `flows` reading only the journals of *segments*."""
+    """Return the same views, but with a `flows` that reads only the journals of *segments*."""
     paths = [str(path) for s in segments if (path := recordings.segments / f"{s}.jsonl").exists()]
     names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
     files = "[" + ", ".join(map(quoted, paths)) + "]"
@@ -141,14 +141,14 @@ def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str
 
 
 def confine(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
-    """Restrict *connection* to files below the recordings folder: other programs may have changed its views."""
+    """Restrict *connection* to files below the recordings folder, because other programs may have changed its views."""
     root = quoted(str(recordings.root.resolve()) + "/")
     connection.execute(f"SET TimeZone = 'UTC'; SET allowed_directories = [{root}]")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
 
 def _read_journals_again(recordings: Recordings) -> None:
-    """Have the journals of sealed segments be read as they are: there is no Parquet of this version yet."""
+    """Link the journals of sealed segments in ``live/``, because this version has no Parquet of them yet."""
     if recordings.index.is_dir():
         return  # another process was first
     linked = {segment for _, segment in live.segments(recordings.root)}
@@ -157,7 +157,7 @@ def _read_journals_again(recordings: Recordings) -> None:
 
 
 def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
-    """Make the empty Parquet anew: it has every column of this version, whatever older files lack."""
+    """Write the empty Parquet file anew. It has every column of this version; older files may lack some."""
     columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in (COLUMNS | MARKS).items())
     write_parquet(connection, recordings, f"SELECT {columns} LIMIT 0", SEED, part=".seed")
 
@@ -165,7 +165,7 @@ def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
 def write_parquet(
     connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str, part: str = PART
 ) -> None:
-    """Have ``index/<name>`` hold what *query* gives, whole. Raises OSError, duckdb.Error."""
+    """Replace ``index/<name>`` atomically with the rows of *query*. Raises OSError, duckdb.Error."""
     target = recordings.index / name
     prepared = prepare_parquet(connection, recordings, query, name, part)
     resize(prepared, target.stat().st_size if target.exists() else 0)
@@ -175,7 +175,7 @@ def write_parquet(
 def prepare_parquet(
     connection: duckdb.DuckDBPyConnection, recordings: Recordings, query: str, name: str, part: str = PART
 ) -> Path:
-    """As `write_parquet`, but under a name that no view reads, which is returned; to be given its size (`resize`)."""
+    """Write the rows of *query* to a file that no view reads, and return its path. The caller must `resize` it."""
     partial = recordings.index / f"{part}-{name}.{os.getpid()}"
     try:
         connection.execute(
@@ -189,15 +189,15 @@ def prepare_parquet(
     return partial
 
 
-#: Files are at least so large, and their sizes are powers of two. What is not data is a hole, and takes no room.
+#: The smallest file size in bytes. Sizes are powers of two; the unused part is a hole and takes no disk space.
 _SMALLEST = 64 * 1024
 
 
 def resize(path: Path, wanted: int = 0) -> int:
-    """Give a Parquet the size *wanted*, or one that leaves room, and have the disk hold it. The size that it has then.
+    """Give a Parquet file the size *wanted* (bytes), or a larger one if its data needs it, and sync. Return the size.
 
-    DuckDB takes sizes from its listing of the folder, and would look for the footer of a file that is replaced at that
-    moment in the wrong place: so what replaces a file has its size. It has another only where it cannot hold it.
+    DuckDB takes file sizes from its listing of the folder. If a file of another size replaced a listed one, DuckDB
+    would look for the footer in the wrong place. So a replacement keeps the size, unless its data does not fit.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -219,15 +219,15 @@ def resize(path: Path, wanted: int = 0) -> int:
 
 
 def _end_of_data(descriptor: int, size: int) -> int:
-    """Where the hole before the footer begins, if there is one."""
+    """Return the offset of the hole before the footer; *size* if there is none."""
     try:
         return min(os.lseek(descriptor, 0, os.SEEK_HOLE), size)
-    except OSError:  # this file system knows no holes
+    except OSError:  # this file system has no holes
         return size
 
 
 def journal_rows(files: str) -> str:
-    """The rows of the journals *files* (an SQL expression): no torn line, none of a newer version."""
+    """Return the query of all rows of the journals *files* (an SQL expression), without torn or newer lines."""
     columns = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in COLUMNS.items())
     return f"""
         SELECT {selected(_FILLED)} FROM read_json({files}, format='newline_delimited', columns={{{columns}}},
@@ -235,7 +235,7 @@ def journal_rows(files: str) -> str:
         WHERE request_id IS NOT NULL AND version <= {SCHEMA_VERSION}"""
 
 
-#: What lines leave out where it is empty.
+#: Journal lines omit these columns when they are empty.
 _FILLED = {
     "groups": "coalesce(groups, [])",
     "indexes": "coalesce(indexes, [])",
@@ -255,15 +255,15 @@ _FILLED = {
 
 
 def selected(instead: Mapping[str, str] = {}) -> str:
-    """The journal's columns, some of them by another expression."""
+    """Return the journal's columns as a SELECT list; *instead* replaces some by another expression."""
     return ", ".join(f'{instead[name]} AS "{name}"' if name in instead else f'"{name}"' for name in COLUMNS)
 
 
 def _flows(folder: Path, live: str) -> str:
-    """Rows of Parquet that count now, and of live journals that none of it covers.
+    """Return the query of the Parquet rows that count now, and of live journals that no Parquet covers.
 
-    What is covered is read by another pattern than the rows are, over the same files: DuckDB would otherwise read all
-    of them once for both, and every row with it.
+    Rows and covered segments are read with two glob patterns over the same files. With one pattern, DuckDB would scan
+    all rows to find the covered segments.
     """
     names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
     counts = f"since <= {_NOW} AND until > {_NOW}"
@@ -289,7 +289,7 @@ def _intents(live: str) -> str:
 
 
 def _log(log: os.PathLike[str], file: str, kinds: Mapping[str, str], required: str) -> str:
-    """The lines of *file* of every worker; torn ones lack what is *required*."""
+    """Return the query of the lines of *file* of every worker. Torn lines lack the *required* column: it skips them."""
     columns = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in kinds.items())
     files = quoted(os.path.join(log, "*", file))
     return f"""
@@ -298,7 +298,7 @@ def _log(log: os.PathLike[str], file: str, kinds: Mapping[str, str], required: s
 
 
 def _latest(lines: str) -> str:
-    """What became of each approval in the end, and whether that was the outcome or only that its time ran out."""
+    """Return the query of the last line of each approval. An access window that is over has the outcome ``ended``."""
     return f"""
         WITH lines AS ({lines})
         SELECT * REPLACE (CASE WHEN outcome = 'approved' AND kind = 'access' AND until < now() AT TIME ZONE 'UTC'
@@ -315,5 +315,5 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def quoted(text: str) -> str:
-    """*text* as an SQL literal."""
+    """Quote *text* as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

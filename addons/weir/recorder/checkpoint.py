@@ -1,8 +1,8 @@
-"""Checkpoints: what a worker's log holds at one moment, signed.
+"""Checkpoints: signed statements of the contents of a worker's log at one moment.
 
 The text is a tlog-checkpoint in a signed note (C2SP): origin, number of log entries, root over them; then one line
 for each journal that is still written, ``live <segment> <lines> <root>``, and for each administrative file, ``file
-<name> <lines> <root>``; then ``vouched <entries>`` and ``time <UTC>``. Signed with Ed25519.
+<name> <lines> <root>``; then ``vouched <entries>`` and ``time <UTC>``. The signature is Ed25519.
 
 ``vouched`` is the number of the first log entry that the gateway vouches for: it compared the recordings with its own
 record (`heads`) before it signed the entry. Older versions signed every file that they found; their checkpoints lack
@@ -20,18 +20,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _ED25519 = b"\x01"
-#: Names stand between spaces, one line each.
+#: Spaces separate names and newlines separate lines, so names must not contain them.
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f]+")
 _DASH = "\N{EM DASH}"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint or key that cannot be read or does not verify; the message says why."""
+    """A checkpoint or key is unreadable or does not verify; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many lines, and the root over them."""
+    """A number of lines, and the Merkle root over them (32 bytes)."""
 
     lines: int
     root: bytes
@@ -39,26 +39,26 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is signed. ``live`` and ``files`` are by name."""
+    """The contents of a checkpoint. ``live`` and ``files`` are keyed by name."""
 
     origin: str
     log: Size
     time: str
     live: Mapping[str, Size] = field(default_factory=dict)
     files: Mapping[str, Size] = field(default_factory=dict)
-    vouched: int | None = None  # log entries from this one on are vouched for; None: none is
+    vouched: int | None = None  # number of the first log entry that the gateway vouches for; None: it vouches for none
 
     @property
     def worker(self) -> str:
-        """Whose log it is of."""
+        """The worker whose log this is."""
         return self.origin.rpartition("/")[2]
 
     def text(self) -> str:
-        """What is signed, with its last newline."""
+        """Return the text to sign, with its last newline. Raises `CheckpointError` if a name cannot be written."""
         named = [("live", name, size) for name, size in sorted(self.live.items())]
         named += [("file", name, size) for name, size in sorted(self.files.items())]
         if any(not _NAME.fullmatch(name) for name in (self.origin, *self.live, *self.files)):
-            raise CheckpointError("names something with a space or a control character")
+            raise CheckpointError("contains a name with a space or a control character")
         lines = [self.origin, str(self.log.lines), _base64(self.log.root)]
         lines += [f"{kind} {name} {size.lines} {_base64(size.root)}" for kind, name, size in named]
         lines += [] if self.vouched is None else [f"vouched {self.vouched}"]
@@ -67,14 +67,14 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key, and the name under which it signs."""
+    """A public key and the name that it signs under."""
 
     name: str
     public: bytes  # 32 bytes
 
     @property
     def hash(self) -> bytes:
-        """The four bytes by which signatures name it."""
+        """The four bytes that identify this key in a signature."""
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]
 
     def __str__(self) -> str:
@@ -82,32 +82,32 @@ class Key:
 
 
 def parse_key(text: str) -> Key:
-    """The key that `Key.__str__` wrote. Raises `CheckpointError`."""
+    """Parse a key that `Key.__str__` wrote. Raises `CheckpointError`."""
     try:
         name, hash_, encoded = text.strip().split("+", 2)
         raw = base64.b64decode(encoded, validate=True)
         key = Key(name, raw[1:])
         if raw[:1] != _ED25519 or len(raw) != 33 or key.hash.hex() != hash_:
-            raise ValueError("its parts do not fit")
+            raise ValueError("its parts do not match")
         return key
     except ValueError:
-        raise CheckpointError("is not a public key of weir; `weir evidence key` prints one: name+hash+base64") from None
+        raise CheckpointError("is not a public key of weir; `weir evidence key` prints it: name+hash+base64") from None
 
 
 def public_key(name: str, private: Ed25519PrivateKey) -> Key:
-    """The public key of *private*, which signs as *name*."""
+    """Return the public key of *private*, which signs under *name*."""
     return Key(name, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
 def sign(checkpoint: Checkpoint, name: str, private: Ed25519PrivateKey) -> bytes:
-    """The signed note."""
+    """Return *checkpoint* as a signed note."""
     text = checkpoint.text()
     signature = public_key(name, private).hash + private.sign(text.encode())
     return f"{text}\n{_DASH} {name} {_base64(signature)}\n".encode()
 
 
 def verify(note: bytes, key: Key) -> Checkpoint:
-    """The checkpoint that *note* holds, if *key* signed it. Raises `CheckpointError`."""
+    """Return the checkpoint in *note* if *key* signed it. Raises `CheckpointError`."""
     try:
         text, _, signatures = note.decode().rpartition("\n\n")
         text += "\n"
@@ -122,14 +122,14 @@ def verify(note: bytes, key: Key) -> Checkpoint:
                 Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
                 signed = True
         if not signed:
-            other = "" if key.name in names else f"; it is signed as {', '.join(names)}, and the key is {key.name}'s"
+            other = "" if key.name in names else f"; it is signed as {', '.join(names)}, but the key is for {key.name}"
             raise CheckpointError(f"is not signed by this key{other}")
         found = _parse(text)
         if found.text() != text:
             raise ValueError("written in another way")
         return found
     except InvalidSignature:
-        raise CheckpointError("has a signature that does not fit") from None
+        raise CheckpointError("has a signature that does not match its text") from None
     except CheckpointError:
         raise
     except ValueError:
@@ -145,10 +145,10 @@ def _parse(text: str) -> Checkpoint:
     for line in more:
         kind, name, lines, hash_ = line.split(" ")
         if kind not in named:
-            raise ValueError("another kind of line")
+            raise ValueError("unknown kind of line")
         named[kind][name] = Size(int(lines), base64.b64decode(hash_, validate=True))
     if not time.startswith("time "):
-        raise ValueError("without a time")
+        raise ValueError("no time")
     log = Size(int(size), base64.b64decode(root, validate=True))
     return Checkpoint(origin, log, time[5:], named["live"], named["file"], vouched)
 

@@ -1,7 +1,7 @@
-"""Keyed digests of what the record does not hold as it is: equal texts have equal digests, and nobody can test a guess.
+"""Keyed digests of texts: equal texts have equal digests, and without the key no guess can be tested.
 
-Of bodies HMAC-SHA256 under a key of this gateway; of queries and documents keyed BLAKE2b, 64 bits, which is enough to
-tell them apart and quick.
+Bodies use HMAC-SHA256 under a key of this gateway. Queries and documents use keyed BLAKE2b with 64 bits, which is fast
+and long enough to distinguish them.
 """
 
 import hashlib
@@ -19,21 +19,21 @@ _encoder = msgspec.json.Encoder(order="deterministic", enc_hook=str)
 
 
 class Digests:
-    """The digests under one key."""
+    """Computes digests under one key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def body(self, data: bytes) -> str:
-        """Of a body, as the record would hold it."""
+        """Return the digest of *data*, the record's copy of a body."""
         return hmac.digest(self._key, b"body\n" + data, "sha256").hex()
 
     def query(self, query: Sequence[str]) -> str | None:
-        """Of all that is asked; None where nothing is."""
+        """Return the digest of all query texts; None if there are none."""
         return self._short(b"query\n" + _encoder.encode(list(query))) if query else None
 
     def results(self, ranking: Ranking, documents: list[Any] | None) -> list[RankedResult]:
-        """The results of *ranking*, each with the digest of its document: as it was sent, else of its own id."""
+        """Return the results of *ranking*, each with a digest of its document as sent, or else of its id."""
         documents = documents or []
         found = []
         for place, result in enumerate(ranking.results[:_MOST_RESULTS]):
@@ -50,7 +50,7 @@ class Digests:
         return self._short(b"document\n" + data)
 
     def _id(self, entry: Any, source: str | None) -> str | None:
-        """Search results name documents: Elasticsearch and OpenSearch by ``_id``, most others by ``id``."""
+        """Return the digest of a search result's id. Elasticsearch and OpenSearch use ``_id``, most others ``id``."""
         name = (entry.get("_id") or entry.get("id")) if isinstance(entry, dict) else None
         return self._short(b"id\n" + _encoder.encode([source, name])) if isinstance(name, str | int) else None
 

@@ -1,6 +1,6 @@
 """The lines of a worker's log: the fate of each segment and file of the recordings folder.
 
-Nothing in them names a person: they outlive the data that they describe.
+Entries outlive the data that they describe, so they never name a person.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,26 +13,26 @@ from weir.recorder.merkle import Tree, leaf_hash, root_of
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="kind", kw_only=True):
-    """A segment that is about to be written. Signed before its files exist, so that no other file passes for one."""
+    """A segment that is about to be written. Signed before its files exist, so that no other file passes for it."""
 
     segment: str
     time: str
 
 
 class Sealed(msgspec.Struct, frozen=True, tag="sealed", tag_field="kind", kw_only=True):
-    """A segment that is complete: so many lines with this root (hexadecimal), so many bytes of flows."""
+    """A complete segment: its number of lines, their root (hexadecimal), and the bytes of its flows."""
 
     segment: str
     lines: int
     root: str
     length: int
-    first: str  # time of its first and last line
-    last: str
+    first: str  # earliest time of its lines
+    last: str  # latest time of its lines
     time: str
 
 
 class Removed(msgspec.Struct, frozen=True, tag="removed", tag_field="kind", kw_only=True):
-    """The tombstone of a segment that is no longer kept."""
+    """The tombstone of a segment that retention removed."""
 
     segment: str
     lines: int
@@ -42,7 +42,7 @@ class Removed(msgspec.Struct, frozen=True, tag="removed", tag_field="kind", kw_o
 
 
 class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="kind", kw_only=True):
-    """The tombstone of single lines, by number from 0, of a segment or of ``<worker>/<file>``."""
+    """The tombstone of single lines of a segment or of ``<worker>/<file>``. Line numbers start at 0."""
 
     segment: str = ""
     file: str = ""
@@ -54,7 +54,7 @@ class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="kind", kw_onl
 class Quarantined(msgspec.Struct, frozen=True, tag="quarantined", tag_field="kind", kw_only=True):
     """Data that the gateway cannot authenticate, moved from ``origin`` to ``path``, both below the recordings folder.
 
-    ``offset`` is where it began in its file, ``sha256`` the digest of its ``length`` bytes.
+    ``offset`` is its position in the original file, and ``sha256`` the digest of its ``length`` bytes.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Quarantined(msgspec.Struct, frozen=True, tag="quarantined", tag_field="kin
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="kind", kw_only=True):
-    """Lines that were written to ``file``, a path below the recordings folder, and are not there after a restart."""
+    """Lines that were written to ``file``, a path below the recordings folder, and were missing after a restart."""
 
     file: str
     lines: int
@@ -76,7 +76,7 @@ class Lost(msgspec.Struct, frozen=True, tag="lost", tag_field="kind", kw_only=Tr
 
 
 class Adopted(msgspec.Struct, frozen=True, tag="adopted", tag_field="kind", kw_only=True):
-    """The gateway vouches for later entries of the log. It took over the ``entries`` before without checking them."""
+    """Adoption of a log: the first ``entries`` were not checked; the gateway vouches for the later ones."""
 
     entries: int
     time: str
@@ -87,7 +87,7 @@ _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
 def decode_entry(line: bytes) -> Entry:
-    """One line of a log. Raises `msgspec.MsgspecError`."""
+    """Parse one line of a log. Raises `msgspec.MsgspecError`."""
     try:
         return _decoder.decode(line)
     except UnicodeDecodeError:
@@ -103,7 +103,7 @@ class ErasedLine(msgspec.Struct):
 
 
 def erased_line(line: bytes) -> ErasedLine | None:
-    """The rest of an erased line; None if *line* is not erased."""
+    """Parse the remains of an erased line; None if *line* is not erased."""
     if not line.startswith(b'{"erased":"'):
         return None
     try:
@@ -114,24 +114,24 @@ def erased_line(line: bytes) -> ErasedLine | None:
 
 
 def line_hash(line: bytes) -> bytes:
-    """The leaf hash of *line*. An erased line states the hash of its original."""
+    """Return the leaf hash of *line*. An erased line states the hash of its original."""
     erased = erased_line(line)
     return leaf_hash(line) if erased is None else bytes.fromhex(erased.erased)
 
 
 def begins(lines: Sequence[bytes], size: Size, hashed: Callable[[bytes], bytes]) -> bool:
-    """Whether the first ``size.lines`` of *lines* have the root of *size*."""
+    """Return whether the first ``size.lines`` of *lines* have the root of *size*."""
     return len(lines) >= size.lines and root_of(map(hashed, lines[: size.lines])) == size.root
 
 
 def authentic(
     lines: Sequence[bytes], record: Record, signed: Size | None, hashed: Callable[[bytes], bytes], *, this_boot: bool
 ) -> int | None:
-    """How many of *lines*, from the first, the gateway wrote; None if a line that it wrote is missing or changed.
+    """Return how many of the first *lines* the gateway wrote; None if a line that it wrote is missing or changed.
 
-    *record* is its own record of the file, *signed* the size in its last checkpoint, which is larger than the record if
-    ``WEIR_HOME`` was restored from a backup. After another boot, lines since the last sync may be missing: a power
-    loss explains it.
+    *record* is the gateway's own record of the file. *signed* is the size in its last checkpoint, which is larger than
+    the record if ``WEIR_HOME`` was restored from a backup. After a reboot, lines since the last sync may be missing,
+    because a power loss can explain that.
     """
     sizes = [record.now, record.synced, *([signed] if signed is not None else [])]
     tree, best = Tree(), 0

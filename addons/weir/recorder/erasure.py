@@ -1,7 +1,8 @@
-"""Erasure: what is on record of one person goes, and what is left still verifies.
+"""Erasure: removes the recorded data of one person, such that the rest still verifies.
 
-A journal line is replaced by the hash that evidence knows it by, and its flow by one of the same length that says when
-it was erased, so that everything else stays where it is. A tombstone in the keeper's log names the lines, and nobody.
+A journal line is replaced by its hash, which evidence covers. Its flow is replaced by a filler flow of the same length
+that states the time of erasure, so that no other data moves. A tombstone in the keeper's log has the line numbers and
+never names the person.
 """
 
 import os
@@ -26,18 +27,18 @@ from weir.recorder.merkle import leaf_hash
 
 @dataclass(slots=True)
 class Found:
-    """What there is of a person: lines by number, of segments and of ``<worker>/<file>``."""
+    """The recorded data of a person: line numbers by segment and by ``<worker>/<file>``."""
 
     lines: dict[str, list[int]] = field(default_factory=dict)
     files: dict[str, list[int]] = field(default_factory=dict)
     requests: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)  # requests that a legal hold keeps
     live: set[str] = field(default_factory=set)  # requests in journals that are not sealed yet
-    quarantined: list[str] = field(default_factory=list)  # files in the quarantine, which go whole
+    quarantined: list[str] = field(default_factory=list)  # files in the quarantine, which are removed whole
 
     @property
     def count(self) -> int:
-        """How many lines and quarantined files would go."""
+        """How many lines and quarantined files would be erased."""
         return sum(map(len, (*self.lines.values(), *self.files.values()))) + len(self.quarantined)
 
 
@@ -50,11 +51,11 @@ def find(
     holds: Collection[int] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Found:
-    """Everything of a person in *sealed* segments, in those that are still written, and in approvals and events.
+    """Find all data of a person in *sealed* and open segments, approvals, events and the quarantine.
 
-    *needles* gives what stands for them in recordings of a connection: as written, and the tokens of its masks.
-    *is_subject* tells whether they were the caller. Requests that are *held* stay, and so do the lines *holds* of the
-    keeper's holds.
+    *needles* returns the texts that identify the person in recordings of a connection: their names as written, and the
+    tokens of its masks. *is_subject* returns whether the person was the caller of a line. The *held* requests and the
+    lines with the numbers *holds* of the keeper's holds stay.
     """
     found = Found()
     done = set(sealed)
@@ -98,14 +99,14 @@ def _of_person(
         try:
             line = decode_line(text)
         except msgspec.MsgspecError:
-            continue  # torn, or of a newer version: verify says so
+            continue  # torn, or of a newer version: `weir verify` reports it
         flow = flows[line.offset : line.offset + line.length]
         if is_subject(line) or any(needle in text or needle in flow for needle in needles):
             yield index, line
 
 
 def erase(recordings: Recordings, indexer: Indexer, log: Log, found: Found, why: str = "erasure") -> None:
-    """Erase what was *found*. The tombstones come first; what a crash leaves undone is finished by the next run.
+    """Erase the data *found*. Tombstones are written first, so that the next run finishes what a crash interrupts.
 
     Raises OSError.
     """
@@ -121,7 +122,7 @@ def erase(recordings: Recordings, indexer: Indexer, log: Log, found: Found, why:
 
 
 def finish(recordings: Recordings, indexer: Indexer) -> None:
-    """Erase what tombstones say is erased, and is not yet. Raises OSError."""
+    """Erase all data that has a tombstone and is still there. Raises OSError."""
     segments: dict[str, dict[int, str]] = {}
     for _, entry in entries(recordings):
         if isinstance(entry, Erased) and entry.file.startswith(f"{recordings.quarantine.name}/"):
@@ -155,7 +156,7 @@ def _erase_lines(recordings: Recordings, segment: str, lines: list[bytes], times
 
 
 def _erase_in_place(path: Path, numbers: set[int]) -> None:
-    """In a file that others append to: each line by one of its length, the hash and spaces."""
+    """Overwrite lines of a file that others append to. Each is replaced by its hash, padded to the same length."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         start = 0
@@ -172,11 +173,11 @@ def _erase_in_place(path: Path, numbers: set[int]) -> None:
 
 
 def filler(length: int, now: str) -> bytes:
-    """A flow of exactly *length* bytes that says that it was erased. Raises ValueError where it cannot be so short."""
+    """Return a flow of exactly *length* bytes that states its erasure. Raises ValueError if *length* is too short."""
     encoder = FlowEncoder()
     caller = connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"))
     service = connection.Server(address=None)
-    caller.id, service.id = "erased caller", "erased service"  # so that any two fillers are alike
+    caller.id, service.id = "erased caller", "erased service"  # fixed ids, so that equal arguments give equal fillers
     caller.timestamp_start = 0
     client, server = encoder.connection(caller), encoder.connection(service)
 
@@ -187,7 +188,7 @@ def filler(length: int, now: str) -> bytes:
             marked="", comment=f"erased {now}{' ' * more}", metadata=b"", times=(0.0, 0.0, 0.0, 0.0),
         )  # fmt: skip
 
-    for more in range(24):  # lengths are written in digits, which makes some lengths impossible with one field
+    for more in range(24):  # lengths are written in digits, so padding one field alone cannot reach every length
         body = length - len(flow(0, more))
         for _ in range(8):
             if body < 0:

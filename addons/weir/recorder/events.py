@@ -1,6 +1,6 @@
 """Administrative events and approvals: who did what to the gateway. One JSON line each, in ``log/<worker>/``.
 
-Written by a thread, so that nobody waits for the disk; a line that cannot be written is an alarm and no more.
+A thread writes them, so that no request waits for the disk. A line that cannot be written only raises an alarm.
 """
 
 import fcntl
@@ -20,14 +20,14 @@ from weir.recorder.folder import Recordings
 from weir.recorder.journal import timestamp
 
 FILE = "events.jsonl"
-#: The folder below ``log`` of events that a command wrote.
+#: The folder below ``log`` for events of commands.
 COMMAND = "command"
 _LONGEST = 2000
 _MOST_WAITING = 1000
 
 
 class Event(msgspec.Struct, kw_only=True):
-    """One event. ``old`` and ``new`` are policy versions where policies changed."""
+    """One event. ``old`` and ``new`` are policy versions if the policies changed."""
 
     time: str
     worker: str
@@ -53,7 +53,7 @@ COLUMNS: dict[str, str] = {
 
 
 def append(recordings: Recordings, event: Event) -> None:
-    """Write *event* of a command, and sign that it was. Blocks. Raises OSError."""
+    """Write the *event* of a command and sign a checkpoint. Blocks. Raises OSError."""
     folder = recordings.make(recordings.log(COMMAND))
     lock = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
@@ -69,13 +69,13 @@ def append(recordings: Recordings, event: Event) -> None:
 
 
 def now(worker: str, kind: str, who: str, **about: str) -> Event:
-    """An event of now; *about* are its other fields."""
+    """Return an event with the current time; *about* has its other fields."""
     cut = {name: value[:_LONGEST] for name, value in about.items()}
     return Event(time=timestamp(time.time()), worker=worker, kind=kind, who=who, **cut)
 
 
 def last(root: Path, worker: str, kinds: frozenset[str]) -> Event | None:
-    """The last event of *kinds* that *worker* wrote; None where there is none. Blocks."""
+    """Return the last event of *kinds* that *worker* wrote; None if there is none. Blocks."""
     try:
         lines = (root / "log" / worker / FILE).read_bytes().splitlines()
     except OSError:
@@ -91,10 +91,10 @@ def last(root: Path, worker: str, kinds: frozenset[str]) -> Event | None:
 
 
 class EventLog:
-    """The events, and the approvals, of one worker or of the admin process."""
+    """Writes the events and approvals of one worker or of the admin process."""
 
     def __init__(self, log: Log, *, signs: bool = False) -> None:
-        """Write beside *log*; with *signs*, nobody else signs checkpoints of it."""
+        """Write to the files beside *log*; *signs* means that this object also signs its checkpoints."""
         self._log = log
         self._signs = signs
         self._waiting: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_MOST_WAITING)
@@ -102,25 +102,25 @@ class EventLog:
         self._thread.start()
 
     def add(self, kind: str, who: str, **about: str) -> None:
-        """Have an event written. Does not wait."""
+        """Queue an event. Does not wait."""
         self._put(FILE, msgspec.json.encode(now(self._log.worker, kind, who, **about)), kind)
 
     def approval(self, approval: Approval) -> None:
-        """Have what became of *approval* written. Does not wait."""
+        """Queue a line with the state of *approval*. Does not wait."""
         self._put(approvals.FILE, approvals.encode(approval, self._log.worker), f"approval {approval.id}")
 
     def approval_now(self, approval: Approval) -> None:
-        """Write what became of *approval*. Blocks. Raises OSError."""
+        """Write a line with the state of *approval*. Blocks. Raises OSError."""
         self._log.write(approvals.FILE, approvals.encode(approval, self._log.worker))
 
     def _put(self, file: str, line: bytes, what: str) -> None:
         try:
             self._waiting.put_nowait((file, line))
         except queue.Full:
-            alarm("event_lost", f"too many events wait to be written; that of {what} is lost")
+            alarm("event_lost", f"too many events wait to be written; the event {what} is lost")
 
     def close(self) -> None:
-        """Write what waits. Blocks."""
+        """Write all queued lines and end the thread. Blocks."""
         self._waiting.put(None)
         self._thread.join()
 

@@ -1,7 +1,7 @@
-"""A worker's log: the fate of each of its segments, line by line, and the checkpoints that vouch for it.
+"""A worker's log: one line for each event in the life of its segments, and the checkpoints that sign it.
 
-``log/<worker>/evidence.jsonl`` only ever grows; each line is a leaf of a Merkle tree. ``checkpoint`` is the last
-signed statement of that tree, of the journals that are still written, and of the administrative files beside it.
+``log/<worker>/evidence.jsonl`` only grows; each line is a leaf of a Merkle tree. ``checkpoint`` is the last signed
+statement of that tree, of the journals that are still written, and of the administrative files beside it.
 
 Write access to the recordings does not suffice to make the gateway sign: before it continues a log, it compares the
 files with the log's head in ``WEIR_HOME`` (`heads`). Lines beyond the head are quarantined. A log with missing or
@@ -60,14 +60,14 @@ class DamagedLogError(OSError):
 
 
 class NotAdoptedError(OSError):
-    """A folder that has recordings and no heads in this ``WEIR_HOME``."""
+    """A folder has recordings but no heads in this ``WEIR_HOME``."""
 
 
 class Signer:
-    """The gateway's signing key, and the name under which it signs for one recordings folder."""
+    """The gateway's signing key, and its name for one recordings folder."""
 
     def __init__(self, recordings: Recordings) -> None:
-        """Raises `HomeError` where the key cannot be used, OSError or `FormatError` where the folder cannot."""
+        """Read the key and the folder's id. Raises `HomeError` for an unusable key; OSError, `FormatError`."""
         seed = key_file(KEY_FILE, os.urandom(32))
         if len(seed) != 32:
             raise OSError(f"{home() / KEY_FILE} is not 32 bytes long; restore it, or remove it to begin with a new key")
@@ -77,16 +77,16 @@ class Signer:
 
     @property
     def key(self) -> Key:
-        """The public half."""
+        """The public key."""
         return public_key(self.name, self._private)
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
-        """*checkpoint* as a signed note."""
+        """Return *checkpoint* as a signed note."""
         return sign(checkpoint, self.name, self._private)
 
 
 class Log:
-    """The log of one worker, of which this process is the only writer. Its methods block; any thread may call them."""
+    """The log of one worker. This process is its only writer. Its methods block; any thread may call them."""
 
     head: heads.Head
 
@@ -101,7 +101,7 @@ class Log:
         self.begin(signer)
 
     def begin(self, signer: Signer) -> None:
-        """Read the log's files again, and sign as *signer* from now on. Raises as the constructor does."""
+        """Read the log's files again, and use *signer* from now on. Raises the constructor's errors."""
         with self._lock:
             require_heads(self._recordings, signer)
             self._recordings.make(self.folder)
@@ -117,12 +117,12 @@ class Log:
 
     def _begin(self) -> None:
         self.sealed: dict[str, Sealed] = {}
-        self.erased: dict[str, set[int]] = {}  # numbers of lines that tombstones name, by segment or file
+        self.erased: dict[str, set[int]] = {}  # line numbers that tombstones name, by segment or file
         self._unsynced: set[str] = set()
         self.signed = self._last_checkpoint()
         vouched = self.signed if self.signed is not None and self.signed.vouched is not None else None
         if vouched is not None and vouched.vouched is not None and vouched.vouched > self.head.vouched:
-            self.head.vouch(vouched.vouched)  # the head was lost and is made anew: the signed number still counts
+            self.head.vouch(vouched.vouched)  # the head was lost and recreated: the signed number still counts
         found: list[Entry] = []
         self._tree = self._take(FILE, vouched.log if vouched else None, leaf_hash, found)
         self._files = {
@@ -130,7 +130,7 @@ class Log:
             for name in COVERED
             if name in self.head or os.path.lexists(self.folder / name)
         }
-        for entry in found:  # before the head forgets the lines that they are about
+        for entry in found:  # before the head forgets the lines that the entries describe
             self.append(entry)
         for name, tree in self._files.items():
             self._settle(name, tree)
@@ -138,13 +138,13 @@ class Log:
             alarm("recordings_unaccounted", f"{self.folder}: {describe(found)}; see: weir verify", level=_WARNING)
 
     def _last_checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint that this gateway signed; None if there is none."""
+        """Return the last checkpoint that this gateway signed; None if it is missing or invalid, with an alarm."""
         path = self.folder / CHECKPOINT
         try:
             found = verify(read_regular(path), self._signer.key)
             if found.origin != f"{self._signer.name}/{self.worker}":
                 problem = f"is of {found.origin}"
-            elif _microseconds(found.time) >= self.head.checkpoint_time:  # more where a crash came before the record
+            elif _microseconds(found.time) >= self.head.checkpoint_time:  # > if a crash came before the record
                 return found
             else:
                 problem = f"was rolled back to {found.time}"
@@ -158,7 +158,10 @@ class Log:
         return None
 
     def _take(self, name: str, signed: Size | None, hashed: Callable[[bytes], bytes], found: list[Entry]) -> Tree:
-        """The tree of the authentic lines of a file. Quarantines other data, and adds an entry for it to *found*."""
+        """Return the tree of a file's authentic lines. Quarantine other data, and add an entry for it to *found*.
+
+        Raises `DamagedLogError`, OSError.
+        """
         path = self.folder / name
         data = read_regular(path) if os.path.lexists(path) else b""
         lines = data.split(b"\n")[:-1]
@@ -167,9 +170,9 @@ class Log:
         count = authentic(lines, record, signed, hashed, this_boot=this_boot)
         if count is None:
             raise DamagedLogError(
-                f"{path} is not what this gateway wrote: {len(lines)} lines, {record.now.lines} were written, "
-                "and some are missing or changed. It is left as it is and not written again. Restore it from a backup, "
-                "start the gateway again, and run: weir index rebuild"
+                f"{path} was changed by another program: it has {len(lines)} lines, {record.now.lines} were written, "
+                "and some are missing or changed. Weir leaves the file unchanged and does not write to it. Restore it "
+                "from a backup, start the gateway again, and run: weir index rebuild"
             )
         if count < record.now.lines:
             found.append(
@@ -188,7 +191,7 @@ class Log:
         return tree
 
     def _settle(self, name: str, tree: Tree) -> None:
-        """Have the head say what the file holds, and the disk hold it. Raises OSError."""
+        """Sync the file, and set its record in the head to its actual size. Raises OSError."""
         record = self.head.get(name)
         if (tree.size, tree.size) != (record.now.lines, record.synced.lines):
             if os.path.lexists(self.folder / name):
@@ -196,7 +199,7 @@ class Log:
             self.head.put(name, Size(tree.size, tree.root()), synced=True)
 
     def adopt(self) -> None:
-        """Vouch for later entries, and note that the earlier ones are taken over. Raises OSError."""
+        """Vouch for later entries, and add an entry that states the adoption of earlier ones. Raises OSError."""
         with self._lock:
             if self._tree.size or any(tree.size for tree in self._files.values()):
                 self.append(Adopted(entries=self._tree.size, time=_now()))
@@ -204,7 +207,7 @@ class Log:
             self.checkpoint()
 
     def append(self, entry: Entry) -> None:
-        """Write *entry*. Returns once the disk has it. Raises OSError with nothing written."""
+        """Write *entry* and sync it to disk. Raises OSError with nothing written."""
         line = msgspec.json.encode(entry)
         with self._lock:
             self._tree = self._grow(FILE, line, self._tree, leaf_hash(line), sync=True)
@@ -228,7 +231,7 @@ class Log:
         return fresh
 
     def read(self, file: str) -> list[bytes]:
-        """The lines of an administrative file, checked against its tree. Raises `DamagedLogError`, OSError."""
+        """Return the lines of an administrative file, checked against its tree. Raises `DamagedLogError`, OSError."""
         with self._lock:
             tree = self._files.get(file, Tree())
             path = self.folder / file
@@ -238,7 +241,7 @@ class Log:
             return lines[: tree.size]
 
     def checkpoint(self, live: Mapping[str, Size] = {}) -> None:
-        """Sign the log and *live* journals, if they differ from the last checkpoint. Raises OSError."""
+        """Sign the log and the *live* journals if they differ from the last checkpoint. Raises OSError."""
         with self._lock:
             for file in self._unsynced:
                 sync_path(self.folder / file)
@@ -260,11 +263,11 @@ class Log:
             self.signed = fresh
 
     def close(self) -> None:
-        """Close the head. The log cannot be written any more."""
+        """Close the head. Later writes to the log fail."""
         self.head.close()
 
     def _note(self, line: bytes) -> None:
-        with contextlib.suppress(msgspec.MsgspecError):  # of another version: it stays
+        with contextlib.suppress(msgspec.MsgspecError):  # an entry of another version stays in the log
             entry = decode_entry(line)
             if isinstance(entry, Sealed):
                 self.sealed[entry.segment] = entry
@@ -292,27 +295,27 @@ def _below(recordings: Recordings, path: Path) -> str:
 
 
 def describe(found: Sequence[Entry]) -> str:
-    """One line about the entries that a log or a repair *found* necessary."""
-    said = [f"{e.origin} ({e.length} bytes) went to {e.path}" for e in found if isinstance(e, Quarantined)]
+    """Summarise in one line the entries that a log or a repair had to add."""
+    said = [f"{e.origin} ({e.length} bytes) was moved to {e.path}" for e in found if isinstance(e, Quarantined)]
     said += [f"{e.lines} lines of {e.file} are missing ({e.why})" for e in found if isinstance(e, Lost)]
     return "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
 
 
 def require_heads(recordings: Recordings, signer: Signer) -> None:
-    """Make the folder of heads for an empty recordings folder. Raises `NotAdoptedError`, OSError."""
+    """Check that the folder has heads, and make them if it is empty. Raises `NotAdoptedError`, OSError."""
     if heads.folder(signer.folder_id).is_dir():
         refuse_copy(recordings, signer)
         return
     if has_data(recordings):
         raise NotAdoptedError(
-            f"{recordings.root} was recorded by an older version or with another WEIR_HOME; start the gateway once, "
-            "after every gateway of the older version has ended"
+            f"{recordings.root} was recorded by an older version or with another WEIR_HOME; stop every gateway of the "
+            "older version, then start this gateway once"
         )
     begin_heads(recordings, signer)
 
 
 def begin_heads(recordings: Recordings, signer: Signer) -> None:
-    """Make the folder of heads for an empty recordings folder. Heads of an emptied one are not used again."""
+    """Make the folder of heads for an empty recordings folder. Heads of its former contents are not used again."""
     for other in heads.others_of(signer.folder_id, recordings.root):
         heads.forget_root(other)
     heads.make_folder(signer.folder_id)
@@ -320,36 +323,36 @@ def begin_heads(recordings: Recordings, signer: Signer) -> None:
 
 
 def refuse_copy(recordings: Recordings, signer: Signer) -> None:
-    """Raise OSError if another folder with the same id is there: both would write one set of heads."""
+    """Raise `NotAdoptedError` if another folder has the same id, because both would write the same heads."""
     root = heads.root_of(signer.folder_id)
     if root is None or root == recordings.root.resolve():
         return
     there = ""
-    with contextlib.suppress(OSError):  # it was moved, or removed
+    with contextlib.suppress(OSError):  # the other folder was moved or removed
         there = read_format(root)
     if there == signer.folder_id:
-        raise NotAdoptedError(f"{recordings.root} is a copy of {root}; use it with a WEIR_HOME of its own")
+        raise NotAdoptedError(f"{recordings.root} is a copy of {root}; use the copy with another WEIR_HOME")
 
 
 def has_data(recordings: Recordings) -> bool:
-    """Whether the folder has recordings."""
+    """Return whether the folder has recordings."""
     logs = (path for name in (FILE, *COVERED) for path in recordings.root.glob(f"log/*/{name}"))
     return any(path.stat().st_size for path in logs) or next(recordings.segments.glob("*/*/*"), None) is not None
 
 
 def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator[tuple[str, Entry]]:
-    """Every entry of every log that its head vouches for, with its worker. Raises OSError.
+    """Yield (worker, entry) for every entry that the head of its log covers. Raises OSError.
 
-    A log that differs from its head raises an alarm, gives no entry, and is added to *damaged*.
+    A log that differs from its head raises an alarm, yields no entry, and is added to *damaged*.
     """
     for worker, head in heads.all_of(recordings.identify()):
-        size = head.get(FILE).now  # first: the file only grows
+        size = head.get(FILE).now  # read before the file, which only grows
         try:
             lines = read_regular(recordings.log(worker) / FILE).split(b"\n")
         except FileNotFoundError:
             lines = []
         if not begins(lines, size, leaf_hash):
-            alarm("evidence_damaged", f"{recordings.log(worker) / FILE} is not what was written", level=_WARNING)
+            alarm("evidence_damaged", f"{recordings.log(worker) / FILE} differs from what was written", level=_WARNING)
             if damaged is not None:
                 damaged.add(worker)
             continue
@@ -359,9 +362,9 @@ def entries(recordings: Recordings, damaged: set[str] | None = None) -> Iterator
 
 
 def holds(recordings: Recordings, segment: str, size: Size, erased: Collection[int] = ()) -> bool:
-    """Whether the journal of *segment* holds the lines of *size*, and nothing else. Raises OSError.
+    """Return whether the journal of *segment* holds exactly the lines of *size*. Raises OSError.
 
-    Lines with a number in *erased* may be erased: a tombstone names them.
+    Lines with a number in *erased* may be erased, because a tombstone names them.
     """
     path = recordings.segments / f"{segment}.jsonl"
     lines = read_regular(path).split(b"\n") if os.path.lexists(path) else [b""]
@@ -371,16 +374,16 @@ def holds(recordings: Recordings, segment: str, size: Size, erased: Collection[i
 
 
 def as_sealed(recordings: Recordings, entry: Sealed, erased: Mapping[str, Collection[int]]) -> bool:
-    """Whether the journal of a sealed segment holds exactly the sealed lines, except *erased* ones. Raises OSError.
+    """Return whether the journal of a sealed segment holds exactly the sealed lines, except *erased* ones.
 
-    *erased* has the lines that tombstones name, by segment (`erased_lines`).
+    *erased* has the line numbers that tombstones name, by segment (`erased_lines`). Raises OSError.
     """
     size = Size(entry.lines, bytes.fromhex(entry.root))
     return holds(recordings, entry.segment, size, erased.get(entry.segment, ()))
 
 
 def erased_lines(found: Iterable[tuple[str, Entry]]) -> dict[str, set[int]]:
-    """The lines that the keeper's tombstones among the entries *found* name, by segment or file."""
+    """Return the line numbers in the keeper's tombstones among the entries *found*, by segment or file."""
     erased: dict[str, set[int]] = {}
     for worker, entry in found:
         if worker == KEEPER and isinstance(entry, Erased):
@@ -389,12 +392,12 @@ def erased_lines(found: Iterable[tuple[str, Entry]]) -> dict[str, set[int]]:
 
 
 class Busy(OSError):
-    """Another process keeps these recordings now."""
+    """Another process holds the keeper's lock of these recordings."""
 
 
 @contextlib.contextmanager
 def keepers_lock(recordings: Recordings, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the keeper's lock. Raises `Busy` where another has it for *wait* seconds; OSError."""
+    """Hold the keeper's lock. Raises `Busy` if another process holds it for *wait* seconds; OSError."""
     folder = recordings.make(recordings.log(KEEPER))
     descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + wait
@@ -405,7 +408,7 @@ def keepers_lock(recordings: Recordings, *, wait: float = 0.0) -> Iterator[None]
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise Busy(f"another process keeps {recordings.root} now; try again in a minute") from None
+                    raise Busy(f"another process maintains {recordings.root} now; try again in a minute") from None
                 time.sleep(0.05)
         yield
     finally:
@@ -414,7 +417,7 @@ def keepers_lock(recordings: Recordings, *, wait: float = 0.0) -> Iterator[None]
 
 @contextlib.contextmanager
 def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
-    """Hold the keeper's lock, with its log. Raises as `keepers_lock` and `Log` do."""
+    """Hold the keeper's lock and yield its log. Raises the errors of `keepers_lock` and `Log`."""
     with keepers_lock(recordings, wait=wait):
         log = Log(recordings, KEEPER, Signer(recordings))
         try:
@@ -424,7 +427,7 @@ def keeping(recordings: Recordings, *, wait: float = 0.0) -> Iterator[Log]:
 
 
 def sealed_segments(recordings: Recordings) -> dict[str, Sealed]:
-    """Every segment that is sealed and still kept, in order of sealing. Raises OSError."""
+    """Return every segment that is sealed and not removed, in order of sealing. Raises OSError."""
     found: dict[str, Sealed] = {}
     gone = set()
     for _, entry in entries(recordings):

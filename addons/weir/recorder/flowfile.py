@@ -1,8 +1,8 @@
-"""mitmproxy's flow format, written fast.
+"""A fast encoder of mitmproxy's flow format.
 
-mitmproxy's own ``get_state`` and ``dumps`` take 0.3 ms a flow; most of that describes connections,
-which are the same for many flows. Here a connection is encoded once, and a flow's own fields are
-written straight into the tagged netstrings of format 21. A test holds the result against mitmproxy's.
+mitmproxy's own ``get_state`` and ``dumps`` take 0.3 ms per flow. Most of that encodes connections, which many flows
+share. This encoder encodes each connection once, and writes a flow's own fields directly as the tagged netstrings of
+format 21. A test compares the result with mitmproxy's.
 """
 
 from collections import OrderedDict
@@ -22,17 +22,17 @@ FLOW_FORMAT = 21
 Fields = Iterable[tuple[bytes, bytes]]
 
 _NULL = b"0:~"
-#: Of a flow that is no WebSocket.
+#: The ``websocket`` field of a flow without a WebSocket.
 NO_WEBSOCKET = _NULL
 _EMPTY_BYTES = b"0:,"
 
 
 def check_format() -> None:
-    """Raise RuntimeError where the installed mitmproxy writes another format than this file does."""
+    """Raise RuntimeError if the installed mitmproxy writes another format than this module."""
     if version.FLOW_FORMAT_VERSION != FLOW_FORMAT:
         raise RuntimeError(
-            f"mitmproxy {version.VERSION} writes flow format {version.FLOW_FORMAT_VERSION}, Weir {FLOW_FORMAT}; "
-            "install mitmproxy 12.2"
+            f"mitmproxy {version.VERSION} writes flow format {version.FLOW_FORMAT_VERSION}, but Weir writes "
+            f"{FLOW_FORMAT}; install mitmproxy 12.2"
         )
 
 
@@ -83,7 +83,7 @@ _FALSE = b"5:false!"
 
 
 class FlowEncoder:
-    """Encodes flows; remembers the encoded form of the connections seen last. Not thread-safe."""
+    """Encodes flows and caches the encoded form of recent connections. Not thread-safe."""
 
     _REMEMBERED = 512
 
@@ -91,12 +91,12 @@ class FlowEncoder:
         self._connections: OrderedDict[str, bytes] = OrderedDict()
 
     def connection(self, conn: connection.Connection) -> bytes:
-        """*conn* encoded, from memory where it was seen before (its end time is not known yet then)."""
+        """Encode *conn*, or return its cached form, which has no end time yet."""
         known = self._connections.get(conn.id)
         if known is None:
             known = tnetstring.dumps(conn.get_state())
             if isinstance(conn, connection.Server) and not conn.connected:
-                return known  # it may still change
+                return known  # an unconnected server may still change
             self._connections[conn.id] = known
             if len(self._connections) > self._REMEMBERED:
                 self._connections.popitem(last=False)
@@ -104,7 +104,7 @@ class FlowEncoder:
 
     @staticmethod
     def websocket(data: WebSocketData) -> bytes:
-        """A flow's WebSocket, encoded."""
+        """Encode the WebSocket of a flow."""
         return tnetstring.dumps(data.get_state())
 
     def flow(
@@ -123,9 +123,9 @@ class FlowEncoder:
         times: tuple[float, float, float, float],
         websocket: bytes = NO_WEBSOCKET,
     ) -> bytes:
-        """One flow. *times* are the starts and ends of request and response, Unix seconds (0: none).
+        """Encode one flow. *times* are the start and end of request and response in Unix seconds (0: none).
 
-        *websocket* is what `websocket` gives.
+        *client* and *server* come from `connection`, *websocket* from `websocket`.
         """
         k = _K
         start, end, response_start, response_end = times
@@ -175,7 +175,7 @@ class FlowEncoder:
 
 
 def recorded_connection(metadata: dict[str, Any]) -> str | None:
-    """The connection that a recorded flow says it went through. The file's word, no more."""
+    """Return the connection name in a recorded flow. It comes from the file, so it proves nothing."""
     try:
         return decode_line(line_in(metadata) or "").connection
     except msgspec.MsgspecError:
@@ -183,6 +183,6 @@ def recorded_connection(metadata: dict[str, Any]) -> str | None:
 
 
 def line_in(metadata: dict[str, Any]) -> str | None:
-    """The journal object that a flow of ours carries; None in others' flows."""
+    """Return the journal object in the metadata of a flow that Weir wrote; None for other flows."""
     text = metadata.get("weir")
     return text if isinstance(text, str) else None

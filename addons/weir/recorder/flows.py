@@ -1,4 +1,4 @@
-"""Recorded exchanges, read back: rows of the index, and the flows that they name."""
+"""Reads recorded exchanges: rows of the index, and their flows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from weir.recorder.folder import Recordings
 
 
 class MissingFlowError(Exception):
-    """A flow that the index names cannot be read; the message says which."""
+    """A flow in the index cannot be read; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which requests: all that is named must hold. Times are SQL timestamps or intervals, UTC."""
+    """Selects requests that meet every given condition. Times are SQL timestamps, UTC."""
 
     user: str = ""
     connection: str = ""
@@ -29,7 +29,7 @@ class Filters:
     ids: Sequence[str] = field(default=())  # of requests or sessions
 
     def condition(self) -> tuple[str, list[Any]]:
-        """The same as SQL, and its parameters."""
+        """Return the filters as an SQL condition with its parameters."""
         parts, values = ["true"], list[Any]()
         for clause, value in (
             ('"user" = ?', self.user),
@@ -52,7 +52,7 @@ class Filters:
 
 
 def rows(connection: duckdb.DuckDBPyConnection, filters: Filters, limit: int | None = None) -> list[dict[str, Any]]:
-    """The rows of `flows` that *filters* name, in order of time. Raises duckdb.Error."""
+    """Return the rows of `flows` that match *filters*, in order of time. Raises duckdb.Error."""
     condition, values = filters.condition()
     cut = f" LIMIT {limit}" if limit else ""
     connection.execute(f"SELECT * FROM flows WHERE {condition} ORDER BY time, request_id{cut}", values)  # noqa: S608
@@ -61,7 +61,7 @@ def rows(connection: duckdb.DuckDBPyConnection, filters: Filters, limit: int | N
 
 
 def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
-    """The flow of one row of `flows`. Raises `MissingFlowError`."""
+    """Return the flow of one row of `flows`. Raises `MissingFlowError`."""
     path = recordings.segments / f"{row['segment']}.mitm"
     try:
         with path.open("rb") as file:
@@ -72,14 +72,14 @@ def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
             f"{path}: the flow of {row['request_id']} cannot be read ({type(error).__name__}); was it moved or expired?"
         ) from None
     if not isinstance(flow, HTTPFlow) or flow.id != row["request_id"]:
-        raise MissingFlowError(f"{path} holds something else in the place of {row['request_id']}; see: weir verify")
+        raise MissingFlowError(f"{path} does not hold {row['request_id']} at its recorded offset; see: weir verify")
     return flow
 
 
 def raw_flows(recordings: Recordings, found: Sequence[dict[str, Any]]) -> Iterator[bytes]:
-    """The bytes of the flows of *found*, as they stand in the files. Raises `MissingFlowError`."""
+    """Yield the stored bytes of the flow of each row of *found*. Raises `MissingFlowError`."""
     for row in found:
-        flow_of(recordings, row)  # it must be the one
+        flow_of(recordings, row)  # raises if another flow is at this offset
         with (recordings.segments / f"{row['segment']}.mitm").open("rb") as file:
             file.seek(row["offset"])
             yield file.read(row["length"])

@@ -1,7 +1,7 @@
-"""The recordings folder: where things lie below it, in which format, and who may read them.
+"""The recordings folder: its layout, its format, and the permissions of its files.
 
-Folders are 0700 and files 0600; with a readers' group, 0750 and 0640 of that group. What is replaced is written under
-another name first and renamed into place, so that nobody finds half of it.
+Folders have mode 0700 and files 0600. With a readers' group they have 0750 and 0640 and belong to that group. A file is
+replaced by writing it under another name and renaming it, so that no reader finds a part of it.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Of the folder as a whole. 1 had neither `live` nor evidence, 2 no heads in ``WEIR_HOME``; a newer one is not touched.
+#: The folder's format. Format 1 had neither `live` nor evidence, 2 no heads in ``WEIR_HOME``. Newer ones are refused.
 FORMAT = 3
 FORMAT_FILE = "format.json"
-#: The folder of Parquet with these columns. Another set of columns has another, made from the journals.
+#: The folder of Parquet files with the columns of this version. Other columns get another folder, made from journals.
 INDEX = "2"
 
 
@@ -26,17 +26,17 @@ _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 class FormatError(OSError):
-    """The folder is of a version that this one does not read; the message says what to do."""
+    """This version cannot read the folder; the message gives the next action."""
 
 
 def group_id(name: str) -> int:
-    """The number of the group *name*. Raises KeyError."""
+    """Return the number of the group *name*. Raises KeyError."""
     return grp.getgrnam(name).gr_gid
 
 
 @dataclass(frozen=True, slots=True)
 class Recordings:
-    """The folder at ``root``; ``readers`` is the group that may read it, if there is one."""
+    """The recordings folder at ``root``. ``readers`` is the number of the group that may read it, if any."""
 
     root: Path
     readers: int | None = None
@@ -48,40 +48,40 @@ class Recordings:
 
     @property
     def live(self) -> Path:
-        """Links to the journals that the index reads as they are: one that is not sealed, or not indexed yet."""
+        """Links to the journals that the index reads directly, because they are not sealed or not indexed yet."""
         return self.root / "live"
 
     @property
     def index(self) -> Path:
-        """Sealed journals as Parquet, with the columns of this version."""
+        """Rows of sealed journals as Parquet files, with the columns of this version."""
         return self.root / "index" / INDEX
 
     @property
     def database(self) -> Path:
-        """The views."""
+        """The DuckDB database with the views."""
         return self.root / "index.duckdb"
 
     @property
     def quarantine(self) -> Path:
-        """What stood in the folder and the gateway did not write, or not as it stood."""
+        """Data that was found in the folder and that the gateway did not write in that form."""
         return self.root / "quarantine"
 
     def log(self, worker: str) -> Path:
-        """Evidence, events and approvals of one worker."""
+        """Return the folder of the evidence, events and approvals of *worker*."""
         return self.root / "log" / worker
 
     @property
     def folder_mode(self) -> int:
-        """Of folders."""
+        """The mode of folders."""
         return 0o700 if self.readers is None else 0o750
 
     @property
     def file_mode(self) -> int:
-        """Of files."""
+        """The mode of files."""
         return 0o600 if self.readers is None else 0o640
 
     def make(self, folder: Path) -> Path:
-        """*folder*, which is no link, made with all that is above it. The root must be there. Raises OSError."""
+        """Make *folder* and its parents below the root, which must exist. Raises OSError, also if one is a link."""
         if folder != self.root and folder.is_symlink():
             raise OSError(f"{folder} is a link; put the folder itself in its place")
         if not folder.is_dir():
@@ -100,27 +100,27 @@ class Recordings:
         self.share(folder, self.folder_mode)
 
     def share(self, path: Path, mode: int) -> None:
-        """Give *path* to the readers. Raises OSError."""
+        """Give *path* the mode *mode* and the readers' group, if there is one. Raises OSError."""
         if self.readers is not None:
             os.chown(path, -1, self.readers)
             path.chmod(mode)
 
     def refuse_links(self) -> None:
-        """Raise OSError if a folder that this version makes is a link: files would be moved or written elsewhere.
+        """Raise OSError if a folder that this version makes is a link, because files would be written elsewhere.
 
-        The root itself may be one.
+        The root itself may be a link.
         """
         for folder in (self.segments, self.live, self.index.parent, self.index, self.quarantine, self.root / "log"):
             if folder.is_symlink():
                 raise OSError(f"{folder} is a link; put the folder itself in its place")
 
     def is_below(self, path: Path) -> bool:
-        """Whether *path*, a name below the root, is reached from it without a link."""
+        """Return whether the way from the root to *path*, a name below it, contains no link."""
         real = os.path.realpath(self.root)
         return os.path.realpath(path.parent) == os.path.join(real, path.parent.relative_to(self.root))
 
     def open(self, path: Path, flags: int) -> int:
-        """A descriptor of *path*, made readable to those who may. Raises OSError."""
+        """Open *path*, share a new file with the readers, and return the descriptor. Raises OSError."""
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, self.file_mode)  # a link may lead elsewhere
         if self.readers is not None and flags & os.O_CREAT:
             os.fchown(descriptor, -1, self.readers)
@@ -128,7 +128,7 @@ class Recordings:
         return descriptor
 
     def replace(self, path: Path, data: bytes) -> None:
-        """Have *path* hold *data*, whole, and on disk. Raises OSError."""
+        """Replace *path* atomically with *data*, and sync it to disk. Raises OSError."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
             with os.fdopen(self.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
@@ -142,7 +142,10 @@ class Recordings:
             raise
 
     def append(self, path: Path, data: bytes, *, sync: bool = True) -> int:
-        """Write *data* at the end of *path*, with *sync* to disk. The size before. Raises OSError, nothing written."""
+        """Append *data* to *path* and return its size before. *sync* waits for the disk.
+
+        Raises OSError with nothing written.
+        """
         descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             size = os.fstat(descriptor).st_size
@@ -158,7 +161,7 @@ class Recordings:
             os.close(descriptor)
 
     def settle_modes(self) -> None:
-        """Have what was made for other readers, or before Weir, be readable to those of now. Raises OSError."""
+        """Give all files and folders the present modes and group, if the root has others. Raises OSError."""
         status = self.root.stat()
         group = self.readers if self.readers is not None else status.st_gid
         if (stat.S_IMODE(status.st_mode), status.st_gid) == (self.folder_mode, group):
@@ -166,14 +169,14 @@ class Recordings:
         for folder, _, files in self.root.walk(top_down=False):
             for path in (*(folder / name for name in files), folder):
                 mode = self.folder_mode if path is folder else self.file_mode
-                with contextlib.suppress(FileNotFoundError):  # another worker's, renamed meanwhile
+                with contextlib.suppress(FileNotFoundError):  # another worker renamed it meanwhile
                     if not path.is_symlink():
                         path.chmod(mode & ~0o222 if path.name == self.database.name else mode)
                         if self.readers is not None:
                             os.chown(path, -1, self.readers)
 
     def identify(self) -> str:
-        """The folder's own id, made with the folder. Raises `FormatError`, OSError."""
+        """Return the folder's own id; make folder and id if they are absent. Raises `FormatError`, OSError."""
         if not self.root.is_dir():
             self.root.parent.mkdir(parents=True, exist_ok=True)
             self._mkdir(self.root)
@@ -183,7 +186,7 @@ class Recordings:
             fresh = path.with_name(f".{FORMAT_FILE}.{os.getpid()}")
             self.replace(fresh, known)
             try:
-                os.link(fresh, path)  # of two that start at once one is first
+                os.link(fresh, path)  # fails if another process made the file first
             except FileExistsError:
                 pass
             finally:
@@ -191,7 +194,7 @@ class Recordings:
         return read_format(self.root)
 
     def raise_format(self) -> None:
-        """Have the folder be of this version's format. Raises `FormatError`, OSError."""
+        """Set the folder's format to this version's. Raises `FormatError`, OSError."""
         self.replace(self.root / FORMAT_FILE, _format(self.identify()))
 
 
@@ -200,7 +203,7 @@ def _format(folder_id: str) -> bytes:
 
 
 def read_format(root: Path) -> str:
-    """The id of the recordings folder *root*; empty where it is older than such ids. Raises `FormatError`."""
+    """Return the id of the recordings folder *root*; empty if the folder is older than ids. Raises `FormatError`."""
     path = root / FORMAT_FILE
     try:
         found = json.loads(read_regular(path))
@@ -212,7 +215,9 @@ def read_format(root: Path) -> str:
     except (ValueError, KeyError, TypeError):
         raise FormatError(f"{path} is not readable; restore it") from None
     if version > FORMAT:
-        raise FormatError(f"{root} is of format {version}, written by a newer weir; this one reads up to {FORMAT}")
+        raise FormatError(
+            f"{root} has format {version}, written by a newer weir; this weir reads up to format {FORMAT}; upgrade weir"
+        )
     return name
 
 
@@ -220,7 +225,7 @@ datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def sync_path(path: Path) -> None:
-    """Have the disk hold a file's content, or the names in a folder. Raises OSError."""
+    """Sync a file's content, or the names in a folder, to disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -229,9 +234,9 @@ def sync_path(path: Path) -> None:
 
 
 def read_regular(path: Path) -> bytes:
-    """What the regular file *path* holds; nothing where it is a link, a pipe or anything else. Raises OSError.
+    """Return the content of the regular file *path*; empty if it is a link, a pipe or another kind. Raises OSError.
 
-    Nothing is waited for, and no link is followed: others can write here.
+    Other programs can write here, so this neither waits for a pipe nor follows a link.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,12 +1,12 @@
-"""Heads: how much each log has written, kept in ``WEIR_HOME``, out of reach of programs that write to the recordings.
+"""Heads: records of how much each log has written, kept out of reach of programs that write only to the recordings.
 
-``heads/<folder id>/<log>.head`` has a record for each file of a log and for each journal that is still written: its
-lines and their Merkle root, now and as of the last sync to disk. A writer puts the lines into the file first, then
-the record, and acknowledges last. So after ``kill -9`` each acknowledged line is within the record, and a line beyond
-it was not acknowledged or is not ours.
+``WEIR_HOME/heads/<folder id>/<log>.head`` has a record for each file of a log and for each journal that is still
+written: its number of lines and their Merkle root, now and at the last sync to disk. A writer writes the lines first,
+then the record, and acknowledges last. So after ``kill -9`` each acknowledged line is within the record. A line beyond
+the record was not acknowledged, or another program wrote it.
 
-A record has two slots, each with a checksum, which are written in turn: a slot that a crash tears leaves the other.
-Records are written with ``pwrite``, not through a memory map: on a full disk that raises OSError, a map gets SIGBUS.
+A record has two slots with a checksum each, written in turn. If a crash tears one slot, the other is intact. Records
+are written with ``pwrite``: on a full disk it raises OSError, while a memory map would end the process with SIGBUS.
 """
 
 import errno
@@ -25,11 +25,11 @@ from weir.recorder.checkpoint import Size
 from weir.recorder.folder import datasync, sync_path
 from weir.recorder.merkle import EMPTY
 
-_SLOT = 512  # a sector, which disks write whole
+_SLOT = 512  # one sector, which disks write atomically
 _RECORD = 2 * _SLOT
 _LAYOUT = struct.Struct("<16sQ16sQ32sQ32sH")  # checksum, sequence, boot, lines and root twice, length of the name
 _NOTHING = Size(0, EMPTY)
-#: The record that holds a count instead of a size: the log entries before it are not vouched for.
+#: The record with a count instead of a size: the gateway does not vouch for that many first log entries.
 _VOUCHED = "@vouched"
 #: The record of the last checkpoint: its time in microseconds since 1970 instead of a count of lines, and its SHA-256.
 _CHECKPOINT = "@checkpoint"
@@ -41,7 +41,7 @@ PENDING = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The size of one file: now, and at the last sync. ``boot`` is the kernel's boot id at the last change."""
+    """The size of one file, now and at the last sync. ``boot`` is the kernel's boot id at the last change."""
 
     now: Size = _NOTHING
     synced: Size = _NOTHING
@@ -62,7 +62,7 @@ class Head:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open it, made if absent. Raises `HeadBusyError` if another process writes it; `HomeError`."""
+        """Open the file; create it if absent. Raises `HeadBusyError` if another process writes it; `HomeError`."""
         self._path = path
         self._lock = threading.Lock()
         self._boot = boot_id()
@@ -73,7 +73,7 @@ class Head:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._file)
-            raise HeadBusyError(f"{path}: another process writes this log; end it first") from None
+            raise HeadBusyError(f"{path}: another process writes this log; stop it first") from None
         except OSError as error:
             raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner and WEIR_HOME") from None
         try:
@@ -106,17 +106,17 @@ class Head:
         return name in self._records
 
     def get(self, name: str) -> Record:
-        """The record of *name*, a file beside the log or a segment; an empty record if there is none."""
+        """Return the record of *name*, a file beside the log or a segment; an empty record if there is none."""
         return self._records.get(name, Record())
 
     @property
     def segments(self) -> list[str]:
-        """The segments that have a record: those that are not sealed."""
+        """The segments with a record, which are not sealed yet."""
         return [name for name in self._records if "/" in name]
 
     @property
     def vouched(self) -> int:
-        """How many entries the log began with that are not vouched for."""
+        """The number of first log entries that the gateway does not vouch for."""
         return self.get(_VOUCHED).now.lines
 
     def vouch(self, entries: int) -> None:
@@ -134,11 +134,14 @@ class Head:
         self.put(_CHECKPOINT, Size(time, hashlib.sha256(note).digest()))
 
     def this_boot(self, record: Record) -> bool:
-        """Whether *record* was written since the machine started: then no power loss explains missing lines."""
+        """Return whether *record* was written since the machine started, so that no power loss explains lost lines."""
         return bool(self._boot.strip(b"\0")) and record.boot == self._boot
 
     def put(self, name: str, size: Size, *, synced: bool = False) -> None:
-        """Have the record of *name* say *size*; with *synced*, that the disk has it. Raises OSError, then unchanged."""
+        """Set the record of *name* to *size*; *synced* means that the disk has the data.
+
+        Raises OSError with the record unchanged.
+        """
         with self._lock:
             before = self._records.get(name)
             if before is None:
@@ -154,7 +157,7 @@ class Head:
             self._records[name] = fresh
 
     def drop(self, name: str) -> None:
-        """Forget *name*. Raises OSError."""
+        """Remove the record of *name*, if there is one. Raises OSError."""
         with self._lock:
             record = self._records.get(name)
             if record is not None:
@@ -164,14 +167,14 @@ class Head:
                 self._free.append((fresh.place, fresh.sequence))
 
     def sync(self) -> None:
-        """Have the disk hold the records. Raises OSError."""
+        """Sync the records to disk. Raises OSError."""
         with self._lock:
             if self._file < 0:
                 raise _closed(self._path)
             datasync(self._file)
 
     def close(self) -> None:
-        """Close the file, which gives the lock back. Later writes raise OSError. Does nothing the second time."""
+        """Close the file and release its lock. Later writes raise OSError. A second call does nothing."""
         with self._lock:
             if self._file >= 0:
                 os.close(self._file)
@@ -183,7 +186,7 @@ class Head:
         slot = _slot(name, record)
         at = record.place * _RECORD + record.sequence % 2 * _SLOT
         if os.pwrite(self._file, slot, at) != len(slot):
-            raise OSError(f"{self._path}: could not be written whole; free some space in WEIR_HOME")
+            raise OSError(f"{self._path}: could not be written completely; free some space in WEIR_HOME")
 
 
 def _closed(path: Path) -> OSError:
@@ -199,12 +202,12 @@ def _slot(name: str, record: Record) -> bytes:
     )[16:] + encoded  # fmt: skip
     slot = (hashlib.sha256(body).digest()[:16] + body).ljust(_SLOT, b"\0")
     if len(slot) > _SLOT:
-        raise ValueError(f"{name[:80]}… is too long a name")
+        raise ValueError(f"the name {name[:80]}… is too long for a head record")
     return slot
 
 
 def _parse(slot: bytes) -> tuple[str, Record] | None:
-    """The name and record in *slot*; None where it was torn or never written."""
+    """Parse the name and record in *slot*; None if it was torn or never written."""
     if len(slot) < _LAYOUT.size:
         return None
     checksum, sequence, boot, lines, root, synced_lines, synced_root, length = _LAYOUT.unpack_from(slot)
@@ -215,7 +218,7 @@ def _parse(slot: bytes) -> tuple[str, Record] | None:
 
 
 def boot_id() -> bytes:
-    """The kernel's id of this boot, 16 bytes; zeros where the system has none."""
+    """Return the kernel's id of this boot, 16 bytes; zeros if the system has none."""
     try:
         return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
     except (OSError, ValueError):
@@ -223,12 +226,12 @@ def boot_id() -> bytes:
 
 
 def folder(folder_id: str) -> Path:
-    """Where the heads of the recordings folder *folder_id* are; it may not exist. Raises `HomeError`."""
+    """Return the path of the heads of the recordings folder *folder_id*; it may not exist. Raises `HomeError`."""
     return home() / "heads" / folder_id
 
 
 def make_folder(folder_id: str) -> Path:
-    """`folder`, made if absent. Raises OSError."""
+    """Return `folder`; make it if absent. Raises OSError."""
     path = folder(folder_id)
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -237,7 +240,7 @@ def make_folder(folder_id: str) -> Path:
 
 
 def root_of(folder_id: str) -> Path | None:
-    """The recordings folder that the heads of *folder_id* are for; None if no start has noted it."""
+    """Return the recordings folder of the heads *folder_id*; None if no start has noted it."""
     try:
         return Path((folder(folder_id) / _ROOT).read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
@@ -245,7 +248,7 @@ def root_of(folder_id: str) -> Path | None:
 
 
 def note_root(folder_id: str, root: Path) -> None:
-    """Note that the heads of *folder_id* are for the recordings folder *root*. Raises OSError."""
+    """Note that the heads *folder_id* belong to the recordings folder *root*. Raises OSError."""
     path = folder(folder_id) / _ROOT
     fresh = path.with_name(f".{_ROOT}.{os.getpid()}")
     fresh.write_text(str(root.resolve()), encoding="utf-8", errors="surrogateescape")
@@ -253,24 +256,24 @@ def note_root(folder_id: str, root: Path) -> None:
 
 
 def others_of(folder_id: str, root: Path) -> list[str]:
-    """The ids of other folders with heads for the same *root*."""
+    """Return the ids of other heads that belong to the same *root*."""
     known = folder(folder_id).parent.glob(f"*/{_ROOT}")
     ids = [path.parent.name for path in known if not path.parent.name.startswith(".")]
     return [other for other in ids if other != folder_id and root_of(other) == root.resolve()]
 
 
 def forget_root(folder_id: str) -> None:
-    """The recordings folder of *folder_id* is gone. Raises OSError."""
+    """Remove the note of the recordings folder of *folder_id*, which is gone. Raises OSError."""
     (folder(folder_id) / _ROOT).unlink(missing_ok=True)
 
 
 def path_of(folder_id: str, log: str) -> Path:
-    """The head of *log*."""
+    """Return the path of the head of *log*."""
     return folder(folder_id) / f"{log}.head"
 
 
 def all_of(folder_id: str) -> Iterator[tuple[str, Head]]:
-    """Each log's head, read-only. Raises `HomeError`."""
+    """Yield (log, head) for each log, read-only. Raises `HomeError`."""
     for path in sorted(folder(folder_id).glob("*.head")):
         head = Head(path, read_only=True)
         try:
@@ -281,7 +284,7 @@ def all_of(folder_id: str) -> Iterator[tuple[str, Head]]:
 
 @contextmanager
 def adopting(folder_id: str) -> Iterator[None]:
-    """Hold the lock under which one process adopts the recordings folder *folder_id*. Waits. Raises OSError."""
+    """Hold the lock for the adoption of the recordings folder *folder_id*. Waits for it. Raises OSError."""
     parent = folder(folder_id).parent
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(parent / f"{folder_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,7 +1,7 @@
-"""Housekeeper: one worker's part in keeping the recordings: it starts a process beside the gateway when there is work.
+"""Housekeeper: starts a process that maintains the recordings when there is work.
 
-``weir.recorder.upkeep`` runs apart and at low priority, so that no request waits for it, and under a lock, so
-that of several workers one does it. It ends by itself.
+The process, ``weir.recorder.upkeep``, runs at low priority beside the gateway, so that no request waits for it. It
+holds a lock, so that only one of several workers does the work. It exits after one round.
 """
 
 import contextlib
@@ -18,21 +18,22 @@ from typing import Any
 import weir
 from weir.base.alarms import alarm
 
-#: Seconds from a seal to the process; and from a start, where nothing waits.
+#: Seconds from a seal to the process, and from a start without pending work.
 SETTLE = 5.0
 _FIRST = 60.0
-#: Seconds until another look where somebody else was at it.
+#: Seconds until the next try if another process holds the lock, or the process failed.
 _ELSEWHERE = 30.0
 _SOURCE = str(Path(weir.__file__).resolve().parents[1])
 
 
 class Housekeeper:
-    """Starts the process when segments were sealed, and when the last one said that there would be more to do."""
+    """Starts the process after segments were sealed, and at the time that the last process asked for."""
 
     def __init__(self, asked: Callable[[], dict[str, Any]], *, soon: bool) -> None:
-        """*asked* gives what the process is told: the folder, how long what is kept, where checkpoints go.
+        """Start the thread.
 
-        *soon*: there is work already.
+        *asked* returns the input of the process: the folder, the retention times and the targets of checkpoints.
+        *soon* means that there is work already.
         """
         self._asked = asked
         self._stopping = False
@@ -43,7 +44,7 @@ class Housekeeper:
         self._thread.start()
 
     def wake(self) -> None:
-        """A segment has been sealed. Does not wait."""
+        """Schedule a round, because a segment was sealed. Does not wait."""
         with self._changed:
             soon = time.monotonic() + SETTLE
             if self._due > soon:
@@ -51,7 +52,7 @@ class Housekeeper:
                 self._changed.notify()
 
     def stop(self) -> None:
-        """Begin no more, and end what runs: it can be ended at any moment. Blocks for a moment."""
+        """Start no more processes and end the running one, which is safe at any moment. Blocks for a moment."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -69,14 +70,14 @@ class Housekeeper:
                 self._due = time.monotonic() + _ELSEWHERE
             try:
                 again = self._round()
-            except Exception as error:  # it must go on
-                alarm("housekeeping_failed", f"the recordings are not kept: {type(error).__name__}")
+            except Exception as error:  # the thread must go on
+                alarm("housekeeping_failed", f"the recordings are not maintained: {type(error).__name__}")
                 continue
             with self._changed:
                 self._due = min(self._due, time.monotonic() + again) if again < _ELSEWHERE else time.monotonic() + again
 
     def _round(self) -> float:
-        """Run the process once. Seconds until there is more to do."""
+        """Run the process once. Return the seconds until the next round."""
         with self._changed:
             if self._stopping:
                 return _ELSEWHERE
@@ -91,7 +92,7 @@ class Housekeeper:
             return _ELSEWHERE
         if code != 0:
             said = error.decode("utf-8", "replace").strip().splitlines()
-            alarm("housekeeping_failed", f"the recordings are not kept: {said[-1][:200] if said else code}")
+            alarm("housekeeping_failed", f"the recordings are not maintained: {said[-1][:200] if said else code}")
             return _ELSEWHERE
         told: dict[str, Any] = {"again": _ELSEWHERE, "problems": []}
         with contextlib.suppress(ValueError):

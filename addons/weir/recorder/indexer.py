@@ -1,12 +1,12 @@
-"""Sealed journals become Parquet, and small Parquet larger, while anybody reads.
+"""Turns sealed journals into Parquet files, and merges small Parquet files, while others read them.
 
-Rows of recent days are in slots, ``index/a-<number>.parquet``; when a day is over they are gathered in
-``index/d-<number>-<date>-<part>.parquet``, numbered so that the newest is listed first. Names stay: a slot that is no
-longer needed is emptied and used again, and what replaces a file has its size (see `index.resize`).
+Rows of recent days are in slots, ``index/a-<number>.parquet``. When a day is over, they are gathered in
+``index/d-<number>-<date>-<part>.parquet``; the number makes the newest file the first in a listing. File names stay: an
+unneeded slot is emptied and used again, and a replacement has the size of the file that it replaces (`catalog.resize`).
 
-Nothing here takes rows away from a reader. New rows say that they count from a moment that is still to come; those that
-they replace are given that moment as their end before it comes; and only `GRACE` seconds after it is anything emptied.
-Only the holder of the keeper's lock may call these functions.
+Readers never lose rows. New rows count from a moment in the future. The rows that they replace get that moment as their
+end before it comes. Files are emptied only `GRACE` seconds after it. Only the holder of the keeper's lock may call
+these functions.
 """
 
 import glob
@@ -24,23 +24,23 @@ from weir.recorder.catalog import PART, journal_rows, prepare_parquet, quoted, r
 from weir.recorder.folder import Recordings, read_regular
 from weir.recorder.journal import COLUMNS
 
-#: Seconds that a query may take to find its files, and what they replace stays.
+#: Seconds that replaced rows stay in their files. A query may take that long to open its files.
 GRACE = 60.0
-#: Seconds between writing rows and their counting, at least.
+#: Minimum seconds from writing rows to the moment at which they count.
 DELAY = 2.0
-#: So many slots of about one size are gathered in one.
+#: Number of slots of similar size that are merged into one.
 GATHER = 8
-#: Segments that are made into one slot at a time.
+#: Maximum number of segments in a new slot.
 _BATCH = 64
 _FOREVER = 1 << 62
 _PENDING = "pending.json"
-#: In the place of a name: any slot that is free.
+#: Stands for a file name: any free slot.
 _SLOT = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One slot: its rows and the segments it covers, the rows' days, and when the last begins and ends to count."""
+    """One slot: number of rows and of covered segments, first and last day of the rows, and latest since and until."""
 
     name: str
     rows: int
@@ -53,10 +53,10 @@ class Slot:
 
 
 class Indexer:
-    """The Parquet of one recordings folder."""
+    """Maintains the Parquet files of one recordings folder."""
 
     def __init__(self, recordings: Recordings) -> None:
-        """Finish first what a crash has left. Raises OSError, duckdb.Error."""
+        """Open DuckDB, and finish work that a crash interrupted. Raises OSError, duckdb.Error."""
         self._recordings = recordings
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true; SET threads = 1")
@@ -64,17 +64,17 @@ class Indexer:
         self._resume()
 
     def close(self) -> None:
-        """Let go of DuckDB."""
+        """Close DuckDB."""
         self._connection.close()
 
     def covered(self) -> dict[str, float]:
-        """The segments whose rows are in Parquet, and since when these count (Unix seconds)."""
+        """Return the segments with rows in Parquet, and the Unix time from which these rows count."""
         counts = f"covers IS NOT NULL AND until > {self._now()}"
         rows = self._rows(f"SELECT covers, min(since) FROM {self._files('*')} WHERE {counts} GROUP BY 1")
         return {segment: since / 1e6 for segment, since in rows}
 
     def add(self, segments: Sequence[str]) -> int:
-        """Make the journals of *segments*, which are sealed, into slots. The number of rows."""
+        """Write the journals of the sealed *segments* into slots. Return the number of rows."""
         total = 0
         for start in range(0, len(segments), _BATCH):
             batch = segments[start : start + _BATCH]
@@ -97,7 +97,7 @@ class Indexer:
         return total
 
     def gather(self) -> bool:
-        """Make one larger slot, or day's file, of several slots, where there are enough. Whether there were."""
+        """Merge several slots into a larger one, or into files of past days. Return whether there were enough slots."""
         today = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
         settled = [s for s in self.slots() if s.rows and s.since <= time.time() and s.until >= _FOREVER / 1e6]
         over = [slot for slot in settled if slot.last < today]
@@ -114,11 +114,11 @@ class Indexer:
         return False
 
     def tidy(self) -> None:
-        """Empty what has not counted for `GRACE` seconds: slots, and the links of journals that Parquet covers."""
+        """Empty slots that have not counted for `GRACE` seconds, and clear links to journals that Parquet covers."""
         before = time.time() - GRACE
         covered = self.covered()
         for slot in self.slots():
-            ended = slot.rows > 0 and slot.until <= before  # what it covers is covered by what took its rows
+            ended = slot.rows > 0 and slot.until <= before  # the file that took its rows also covers its segments
             forgotten = slot.rows == 0 and slot.covers > 0 and slot.covers_since < time.time() - 86400
             if ended or forgotten:
                 query = f"SELECT * FROM {self._files('0-empty.parquet')}"
@@ -128,7 +128,7 @@ class Indexer:
                 live.clear(link)
 
     def take_away(self, segments: Collection[str], requests: Collection[str] = ()) -> int:
-        """Have no row of *segments*, and none of *requests*, count any more. The number of rows."""
+        """Remove all rows of *segments* and of *requests* from Parquet. Return the number of removed rows."""
         taken = 0
         gone = f"(segment IN ({_list(segments)}) OR request_id IN ({_list(requests)}))"
         for path in sorted(glob.glob(str(self._recordings.index / "[ad]-*.parquet"))):
@@ -142,7 +142,7 @@ class Indexer:
         return taken
 
     def slots(self) -> list[Slot]:
-        """Every slot that is not empty."""
+        """Return every slot that is not empty."""
         if next(self._recordings.index.glob("a-*.parquet"), None) is None:
             return []
         rows = self._rows(f"""
@@ -155,7 +155,7 @@ class Indexer:
         return [Slot(os.path.basename(row[0]), *row[1:]) for row in rows]
 
     def rebuild(self, segments: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> int:
-        """Make everything anew from the journals of *segments*, and have nothing else count. The number of rows."""
+        """Replace all rows by those of the journals of *segments*. Return the number of rows."""
         old = [os.path.basename(p) for p in glob.glob(str(self._recordings.index / "[ad]-*.parquet"))]
         directory, total = self._recordings, 0
         made: list[str] = []
@@ -178,13 +178,13 @@ class Indexer:
             (directory.index / name).unlink()
         return total
 
-    # How what counts is changed.
+    # Changes of the rows that count.
 
     def _put(self, plan: Callable[[int], list[tuple[str, str]]]) -> list[str]:
-        """Put files in place, all of them before the moment at which what they say begins to count. Their names.
+        """Put files in place before the moment from which their rows count. Return the names of the files.
 
-        *plan* gives their names (`_SLOT`: any that is free) and queries for that moment. What is prepared is written
-        down first, so that what a crash interrupts is put in place by the next.
+        *plan* returns (name, query) pairs for that moment in microseconds; the name `_SLOT` stands for any free slot.
+        The list of prepared files is written first, so that the next `Indexer` finishes after a crash.
         """
         delay = DELAY
         while True:
@@ -212,7 +212,7 @@ class Indexer:
         return [name for _, name in placed]
 
     def _places(self, prepared: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """*prepared* with the size of what each replaces, and a slot of its size for what may have any."""
+        """Assign free slots to `_SLOT`, and pad each file to the size of the file that it replaces."""
         sizes = {path.name: path.stat().st_size for path in self._recordings.index.glob("*.parquet")}
         free = {name for name in sizes if name.startswith("a-")} - {slot.name for slot in self.slots()}
         placed = []
@@ -245,14 +245,14 @@ class Indexer:
             except (ValueError, TypeError):
                 ours = False
             if not ours:
-                raise OSError(f"{pending} names files elsewhere; remove it, then run: weir index rebuild")
+                raise OSError(f"{pending} does not name files of the index; remove it, then run: weir index rebuild")
             self._finish(placed)
             pending.unlink()
         for left in self._recordings.index.glob(f"{PART}-*"):
             left.unlink()
 
     def _moved(self, names: Sequence[str], since: int, where: str = "true") -> str:
-        """The rows of *names* that count, from *since* on, and what they cover."""
+        """Return the query of the rows of *names* that still count, with a new *since*, and of the covered segments."""
         files = self._files(*names)
         return f"""
             FROM (SELECT * REPLACE ({since}::BIGINT AS since) FROM {files}
@@ -260,7 +260,7 @@ class Indexer:
             UNION ALL BY NAME SELECT * FROM {files} WHERE covers IS NOT NULL AND until = {_FOREVER}"""
 
     def _ended(self, names: Sequence[str], until: int) -> list[tuple[str, str]]:
-        """The same files, whose rows count until *until*; what they cover stays covered."""
+        """Return the same files with rows that count only until *until*; their segments stay covered."""
         end = f"CASE WHEN request_id IS NULL OR until < {_FOREVER} THEN until ELSE {until} END"
         return [(name, f"SELECT * REPLACE ({end} AS until) FROM {self._files(name)}") for name in names]
 
@@ -289,7 +289,7 @@ class Indexer:
         return files
 
     def _day_file(self, day: str) -> str:
-        """The next file of *day* (YYYY-MM-DD): the newer the day, the earlier it is listed."""
+        """Return the name of the next file of *day* (YYYY-MM-DD). Newer days come first in a listing."""
         before = f"d-{99999999 - int(day.replace('-', ''))}-{day}"
         number = sum(1 for _ in self._recordings.index.glob(f"{before}-*.parquet"))
         return f"{before}-{number}.parquet"
@@ -309,13 +309,13 @@ class Indexer:
 
 
 def _placed(part: str, name: str) -> bool:
-    """Whether `Indexer._put` may have written this pair down."""
+    """Return whether `Indexer._put` can have written this pair."""
     plain = all(os.path.basename(file) == file for file in (part, name))
     return plain and part.startswith(f"{PART}-") and name[:2] in ("a-", "d-")
 
 
 def pending(recordings: Recordings) -> bool:
-    """Whether a crash has left files that are prepared, and not all in place: `Indexer` puts the rest there."""
+    """Return whether a crash left prepared files that are not all in place. `Indexer` puts the rest in place."""
     return (recordings.index / _PENDING).exists()
 
 

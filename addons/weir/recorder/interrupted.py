@@ -1,4 +1,4 @@
-"""The end of what was let go and has none on record: a flow with the little that its intent says, and its line."""
+"""Closes a request that was sent but never finished in the record: builds a flow from its intent, and the line."""
 
 import msgspec
 from mitmproxy import connection
@@ -13,7 +13,7 @@ UNRECORDED = "interrupted: the answer could not be recorded, so it was not deliv
 
 
 def interrupted(line: JournalLine, why: str) -> tuple[bytes, bytes]:
-    """The flow, and the line without its place, that end what *line*, an intent, has begun."""
+    """Return the closing flow of the intent *line*, and its line without ``segment``, ``offset`` and ``length``."""
     line = msgspec.structs.replace(line, intent=False, error=why, segment="", duration_ms=0.0, status=0)
     text, encoder = encode_line(line), FlowEncoder()
     client = connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"))

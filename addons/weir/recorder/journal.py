@@ -1,9 +1,9 @@
-"""The journal line: one JSON object per recorded flow, and the one place where its columns are named.
+"""The journal line: one JSON object per recorded flow. This module alone defines its columns.
 
-Lines are what the index reads and what evidence covers. The flow itself carries the same object
-(without its own place in the file) in ``metadata["weir"]``, so that a lost line can be made again.
-What a request does not have is left out. A line says which version of these columns wrote it; one of a newer version is
-not read (`decode_line` raises, the index leaves it out), one of an older version lacks what came later.
+The index reads these lines, and evidence covers them. The flow carries the same object, without its position in the
+file, in ``metadata["weir"]``, so that a lost line can be restored. Empty columns are omitted. Each line states the
+version of its columns. `decode_line` refuses a line of a newer version, and the index skips it. A line of an older
+version lacks the newer columns.
 """
 
 from datetime import UTC, datetime
@@ -13,13 +13,13 @@ import msgspec
 from weir.masking.masks import MaskedField
 from weir.policy.model import TraceLine
 
-#: 2 has `intent`, `query_digest`, `request_digest`, `response_digest`, and leaves out what is empty.
-#: 3 has `websocket`.
+#: Version 2 added `intent`, `query_digest`, `request_digest` and `response_digest`, and omits empty columns.
+#: Version 3 added `websocket`.
 SCHEMA_VERSION = 3
 
 
 class RankedResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A result as the journal has it: `Result`, and the keyed digest of its document (64 bits, hexadecimal)."""
+    """A `Result` with the keyed digest of its document (64 bits, hexadecimal)."""
 
     index: int | None = None
     score: float | None = None
@@ -27,10 +27,10 @@ class RankedResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One request as the index knows it. Times are UTC; durations are milliseconds.
+    """One line of a request. Times are UTC; durations are in milliseconds.
 
-    An ``intent`` says that the request is about to be sent, or that the first byte of its answer is about to be
-    delivered; the same request has another line when it has ended.
+    An ``intent`` line states that the request is about to be sent, or that the first byte of its answer is about to be
+    delivered. The request gets a second line when it has ended.
     """
 
     version: int
@@ -87,7 +87,7 @@ class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     results: list[RankedResult] = []
 
 
-#: The same columns for DuckDB: detection would turn times into text and empty lists into JSON.
+#: The same columns for DuckDB. Without them, DuckDB would read times as text and empty lists as JSON.
 COLUMNS: dict[str, str] = {
     "version": "INTEGER",
     "request_id": "VARCHAR",
@@ -148,12 +148,12 @@ _decoder = msgspec.json.Decoder(JournalLine)
 
 
 def encode_line(line: JournalLine) -> bytes:
-    """*line* as it stands in the file, without its newline."""
+    """Encode *line* as in the file, without its newline."""
     return _encoder.encode(line)
 
 
 def placed(line: bytes, segment: str, offset: int = 0, length: int = 0, sha256: str = "") -> bytes:
-    """*line*, encoded before its place was known, with it. *segment* and *sha256* are of characters that JSON keeps."""
+    """Add its position to an encoded *line*. *segment* and *sha256* need no escapes in JSON."""
     place = f',"segment":"{segment}"'
     if length:
         place += f',"offset":{offset},"length":{length},"sha256":"{sha256}"'
@@ -161,7 +161,7 @@ def placed(line: bytes, segment: str, offset: int = 0, length: int = 0, sha256: 
 
 
 def decode_line(data: bytes | str) -> JournalLine:
-    """The reverse. Raises `msgspec.MsgspecError`, also for what a newer version wrote."""
+    """Parse a line. Raises `msgspec.MsgspecError`, also for a line of a newer version."""
     try:
         line = _decoder.decode(data)
     except UnicodeDecodeError:
@@ -172,5 +172,5 @@ def decode_line(data: bytes | str) -> JournalLine:
 
 
 def timestamp(seconds: float) -> str:
-    """Unix *seconds* as ISO 8601 in UTC, to the microsecond."""
+    """Format Unix *seconds* as ISO 8601 in UTC with microseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:26]

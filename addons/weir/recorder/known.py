@@ -1,7 +1,7 @@
-"""The segments that heads and logs know, and links in ``live/`` to anything else.
+"""Finds the segments that heads and logs name, and clears links in ``live/`` to anything else.
 
-SQL reads each journal that ``live/`` links to, so a link to a file of another program, or to a changed journal, is
-cleared at each start and in each round of housekeeping.
+SQL reads each journal that ``live/`` links to. So each start and each round of housekeeping clears links to files of
+other programs and to changed journals.
 """
 
 import os
@@ -18,7 +18,7 @@ from weir.recorder.folder import Recordings
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Open segments with worker and size, sealed ones with their entry, erased lines, workers with a damaged log."""
+    """Open segments with worker and size, sealed segments with their entry, erased lines, and damaged logs' workers."""
 
     unsealed: Mapping[str, tuple[str, Size]]
     sealed: Mapping[str, Sealed]
@@ -30,10 +30,10 @@ class Known:
 
 
 def known_segments(recordings: Recordings, damaged: set[str] | None = None) -> Known:
-    """Read heads, then logs. *damaged*: workers that are known to have a damaged log. Raises OSError.
+    """Read heads, then logs. *damaged* has the workers that are known to have a damaged log. Raises OSError.
 
-    List files before the call: a live worker writes the head of a segment first, its log next and its files last, and
-    when it seals, the log before it drops the head's record.
+    List files before the call. A live worker writes the head of a segment before its files. When it seals the segment,
+    it writes the log before it drops the head's record.
     """
     unsealed = {
         segment: (worker, head.get(segment).now)
@@ -49,9 +49,9 @@ def known_segments(recordings: Recordings, damaged: set[str] | None = None) -> K
 def drop_links(
     recordings: Recordings, slots: Sequence[tuple[Path, str]], known: Known, most: int | None = None
 ) -> list[str]:
-    """Clear *slots* with a link to an unknown or changed journal, or with a second link. Returns a message for each.
+    """Clear *slots* that link to an unknown or changed journal, or to a journal a second time. Return messages.
 
-    At *most* so many sealed journals are read, 25 ms each if they are full. Raises OSError.
+    *most* limits the number of sealed journals to read; a full one takes 25 ms. Raises OSError.
     """
     said: list[str] = []
     read = 0
@@ -77,5 +77,5 @@ def drop_links(
             why = f"live/{slot.name} linked to {segment}, which is not ours"
         if os.path.lexists(slot):
             live.clear(slot)
-            said.append(f"{why}; SQL does not show it any more, see: weir verify")
+            said.append(f"{why}; SQL does not show it any more; see: weir verify")
     return said

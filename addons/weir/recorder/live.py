@@ -1,7 +1,7 @@
-"""``live/``: the journals that the index reads as they stand, because no Parquet of theirs counts yet.
+"""``live/``: links to the journals that the index reads directly, because their Parquet rows do not count yet.
 
-Each is a link in a numbered slot of its worker. A slot that is no longer wanted links to an empty file, and is used
-again: names never vanish, so that a reader who has listed them finds each one.
+Each link is a numbered slot of its worker. An unused slot links to an empty file and is used again later. Slots are
+never removed, so that a reader that has listed them finds each of them.
 """
 
 import os
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from weir.recorder.folder import Recordings
 
-#: What unused slots link to; readers do not list it.
+#: The file that unused slots link to; the views do not list it.
 EMPTY = "empty"
 _MOST = 100_000
 
 
 def prepare(recordings: Recordings) -> None:
-    """Make the folder, with one slot that is always there: a glob must match something. Raises OSError."""
+    """Make the folder with one permanent slot, because a glob must match a file. Raises OSError."""
     recordings.make(recordings.live)
     empty = recordings.live / EMPTY
     os.close(recordings.open(empty, os.O_WRONLY | os.O_CREAT))
@@ -26,8 +26,11 @@ def prepare(recordings: Recordings) -> None:
 
 
 def add(recordings: Recordings, worker: str, *segments: str) -> None:
-    """Have SQL read the journals of *segments*. Call it only as *worker*, or with its lock. Raises OSError."""
-    numbers = iter(range(_MOST))  # once through: with thousands of segments, from the start for each takes minutes
+    """Link the journals of *segments*, so that SQL reads them. The caller must be *worker* or hold its lock.
+
+    Raises OSError.
+    """
+    numbers = iter(range(_MOST))  # shared by all segments: a search from 0 for each of thousands takes minutes
     for segment in segments:
         for number in numbers:
             slot = recordings.live / f"{worker}-{number}.jsonl"
@@ -39,7 +42,7 @@ def add(recordings: Recordings, worker: str, *segments: str) -> None:
 
 
 def segments(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every slot in use below the recordings folder *root*, and its segment."""
+    """Yield (slot, segment) for every slot in use below the recordings folder *root*."""
     for slot in sorted((root / "live").glob("*.jsonl")):
         try:
             target = os.readlink(slot)
@@ -50,7 +53,7 @@ def segments(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def clear(slot: Path) -> None:
-    """Have *slot* be empty. Raises OSError."""
+    """Empty *slot*. Raises OSError."""
     _link(slot, EMPTY)
 
 

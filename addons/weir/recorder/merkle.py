@@ -1,4 +1,4 @@
-"""Merkle trees as in RFC 6962 (2.1): what a root says of every leaf before it, and of their order.
+"""Merkle trees of RFC 6962, section 2.1. A root covers every leaf and their order.
 
 Hashes are SHA-256, 32 bytes each.
 """
@@ -10,7 +10,7 @@ EMPTY = hashlib.sha256(b"").digest()
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """The hash of one leaf."""
+    """Return the hash of the leaf *data*."""
     return hashlib.sha256(b"\x00" + data).digest()
 
 
@@ -19,18 +19,18 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """A tree that grows; it keeps a hash for each power of two in its size, and no leaf."""
+    """A growing tree. It keeps one hash for each power of two in its size, and no leaves."""
 
     __slots__ = ("_peaks", "size")
 
     def __init__(self, hashes: Iterable[bytes] = ()) -> None:
         self.size = 0
-        self._peaks: list[bytes] = []  # of the full subtrees, the largest first
+        self._peaks: list[bytes] = []  # roots of the full subtrees, the largest first
         for hash_ in hashes:
             self.add(hash_)
 
     def add(self, hash_: bytes) -> None:
-        """Append the leaf of *hash_* (`leaf_hash`)."""
+        """Append a leaf by its hash (`leaf_hash`)."""
         size = self.size
         while size & 1:
             hash_ = _node(self._peaks.pop(), hash_)
@@ -39,7 +39,7 @@ class Tree:
         self.size += 1
 
     def grown(self, hashes: Iterable[bytes]) -> "Tree":
-        """A copy of this tree with the leaves of *hashes* appended."""
+        """Return a copy of this tree with the leaves *hashes* appended."""
         tree = Tree()
         tree.size, tree._peaks = self.size, self._peaks.copy()
         for hash_ in hashes:
@@ -47,7 +47,7 @@ class Tree:
         return tree
 
     def root(self) -> bytes:
-        """The root over all leaves so far."""
+        """Return the root over all leaves so far."""
         if not self._peaks:
             return EMPTY
         *rest, root = self._peaks
@@ -57,12 +57,12 @@ class Tree:
 
 
 def root_of(hashes: Iterable[bytes]) -> bytes:
-    """The root over leaves of *hashes*."""
+    """Return the root over the leaves *hashes*."""
     return Tree(hashes).root()
 
 
 def inclusion(hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """The path from leaf *index* to the root over *hashes*, the nearest first (RFC 6962, 2.1.1)."""
+    """Return the path from leaf *index* to the root over *hashes*, the nearest hash first (RFC 6962, 2.1.1)."""
     if len(hashes) <= 1:
         return []
     half = 1 << (len(hashes) - 1).bit_length() - 1
@@ -72,7 +72,7 @@ def inclusion(hashes: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def root_from(hash_: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
-    """The root that *path* leads to from the leaf of *hash_*; None where the path does not fit."""
+    """Compute the root from the leaf *hash_* and its *path*; None if the path does not match *index* and *size*."""
     if not 0 <= index < size:
         return None
     last = size - 1

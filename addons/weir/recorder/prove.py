@@ -1,9 +1,9 @@
-"""A proof that one request is on record as it is: small, and checked without these recordings and without weir.
+"""Proofs that one request was recorded in this form. A check needs neither the recordings nor weir.
 
-It holds the journal line; the path from it to the root of its journal; the log's line about that journal and the path
-from it to the log's root, unless the journal is still written; and the signed checkpoint that holds the last root. The
-checkpoint also says from which log entry on the gateway vouches for it: the proof of a
-request that was taken over from an older version shows only that it was in the folder then, and ``vouched`` is false.
+A proof holds the journal line, the path from it to the root of its journal, and the signed checkpoint. If the journal
+is sealed, it also holds the log's entry for the journal and the path from that entry to the log's root. The checkpoint
+states the first log entry that the gateway vouches for. For a request from an adopted folder, ``vouched`` is false: the
+proof then shows only that the request was in the folder at its adoption.
 """
 
 import json
@@ -18,11 +18,11 @@ from weir.recorder.merkle import inclusion, leaf_hash
 
 
 class NoProofError(Exception):
-    """There is no proof, or none yet; the message says why."""
+    """No proof is possible, at least for now; the message gives the reason."""
 
 
 def prove(root: Path, key: Key, request_id: str, segment: str, worker: str) -> dict[str, Any]:
-    """The proof of *request_id*, which stands in *segment* of *worker*.
+    """Return the proof of *request_id*, which is in *segment* of *worker*.
 
     Raises `NoProofError`, `CheckpointError`, OSError.
     """
@@ -43,9 +43,9 @@ def prove(root: Path, key: Key, request_id: str, segment: str, worker: str) -> d
         raise NoProofError("no checkpoint covers it yet, or it was erased; ask again in a few seconds")
     covered = _sealed_size(entries[position]) if position is not None else checkpoint.live[segment]
     if len(lines) != covered.lines or not begins(lines, covered, line_hash):
-        raise NoProofError("its journal is not what was signed; see: weir verify")
+        raise NoProofError("its journal differs from the signed journal; see: weir verify")
     if not begins(entries, checkpoint.log, leaf_hash):
-        raise NoProofError("the log is not what was signed; see: weir verify")
+        raise NoProofError("the log differs from the signed log; see: weir verify")
     vouched = checkpoint.vouched is not None and (position is None or position >= checkpoint.vouched)
     proof: dict[str, Any] = {
         "format": 1,

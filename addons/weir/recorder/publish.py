@@ -1,7 +1,7 @@
-"""Checkpoints sent elsewhere: to a webhook, a git remote or an object store, where nobody here can change them.
+"""Sends checkpoints to a webhook, a git remote or an object store, out of reach of this machine's users.
 
-Sent is every worker's checkpoint that is not the one sent last. A target that cannot be reached is tried again by the
-next run, and alarmed.
+Each run sends every worker's checkpoint that has changed since it was last sent. If a target cannot be reached, the run
+raises an alarm, and the next run tries again.
 """
 
 import json
@@ -25,11 +25,11 @@ _SENT = "published.json"
 
 
 class PublishError(Exception):
-    """A target did not take a checkpoint; the message says which and why."""
+    """A target did not accept a checkpoint; the message names the target and the reason."""
 
 
 def checkpoints(root: Path) -> dict[str, bytes]:
-    """The last checkpoint of every worker below the recordings folder *root*."""
+    """Return the last checkpoint of every worker below the recordings folder *root*."""
     found = {}
     for folder in log_folders(root):
         note = read_regular(folder / CHECKPOINT) if os.path.lexists(folder / CHECKPOINT) else b""
@@ -39,7 +39,10 @@ def checkpoints(root: Path) -> dict[str, bytes]:
 
 
 def publish(recordings: Recordings, targets: list[Mapping[str, Any]], now: float) -> list[str]:
-    """Send what each of *targets* has not got, where it is time. What went wrong, a line a target. Raises OSError."""
+    """Send new checkpoints to each of *targets* that is due at *now*. Return one message per failed target.
+
+    Raises OSError.
+    """
     path = recordings.make(recordings.log(KEEPER)) / _SENT
     try:
         sent: dict[str, Any] = json.loads(path.read_bytes())
@@ -81,7 +84,7 @@ def _to_webhook(url: str, notes: Mapping[str, bytes]) -> None:
 
 
 def _to_git(recordings: Recordings, remote: str, branch: str, notes: Mapping[str, bytes]) -> None:
-    """One commit on *branch*, in a clone in ``WEIR_HOME``: git runs what a clone's configuration names."""
+    """Push one commit on *branch*. The clone is in ``WEIR_HOME``, because git runs commands that a clone configures."""
     clone = home() / "checkpoints" / recordings.identify()
     environment = {
         **os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_AUTHOR_NAME": "weir", "GIT_AUTHOR_EMAIL": "weir@localhost",
@@ -106,7 +109,7 @@ def _to_git(recordings: Recordings, remote: str, branch: str, notes: Mapping[str
         git("init", "--quiet")
     if git("fetch", "--quiet", remote, branch, may_fail=True):
         git("checkout", "--quiet", "-B", branch, "FETCH_HEAD")
-    else:  # not there yet; where the remote cannot be reached, the push says so
+    else:  # the branch does not exist yet; if the remote cannot be reached, the push fails
         git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
     for worker, note in notes.items():
         (clone / worker).write_bytes(note)
@@ -116,7 +119,7 @@ def _to_git(recordings: Recordings, remote: str, branch: str, notes: Mapping[str
 
 
 def _to_store(url: str, notes: Mapping[str, bytes]) -> None:
-    """A new object for each checkpoint: what is there is never written over."""
+    """Store each checkpoint as a new object. Existing objects are never overwritten."""
     try:
         import obstore  # noqa: PLC0415  an extra
         from obstore.store import from_url  # noqa: PLC0415
@@ -127,5 +130,5 @@ def _to_store(url: str, notes: Mapping[str, bytes]) -> None:
         store = from_url(url)
         for worker, note in notes.items():
             obstore.put(store, f"{worker}/{moment}", note, mode="create")
-    except Exception as error:  # its errors have no common class but this
+    except Exception as error:  # the errors of obstore have no other common class
         raise PublishError(f"checkpoints: the object store did not take them ({type(error).__name__})") from None

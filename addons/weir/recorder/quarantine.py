@@ -1,6 +1,6 @@
-"""Quarantine: moves data that the gateway cannot authenticate out of readers' sight.
+"""Quarantine: moves data that the gateway cannot authenticate, so that readers do not see it.
 
-The data goes to ``quarantine/<time>-<number>/`` under its path in the folder, where it can be examined. The caller
+The data is moved to ``quarantine/<time>-<number>/`` with its path in the folder, and can be examined there. The caller
 appends the returned entry to its log, so that the move and its reason are signed.
 """
 
@@ -14,11 +14,11 @@ from weir.recorder.entries import Quarantined
 from weir.recorder.folder import Recordings, sync_path
 from weir.recorder.journal import timestamp
 
-#: No head and no log has a record of it.
+#: Neither a head nor a log has a record of the data.
 UNKNOWN = "unknown: no record of the gateway says that it wrote it"
 #: Data after the last acknowledged line.
 BEYOND = "beyond: it stands after what was acknowledged, left by a crash or added by another program"
-#: A file of the gateway, with other content.
+#: A file of the gateway with other content.
 CHANGED = "changed: it stands in the place of what the gateway wrote"
 _TAIL = ".tail"
 
@@ -26,7 +26,7 @@ _TAIL = ".tail"
 def set_aside(recordings: Recordings, path: Path, why: str) -> Quarantined:
     """Move the file or link *path*. Raises OSError."""
     if not recordings.is_below(path):
-        raise OSError(f"{path} is reached through a link; it is not moved")
+        raise OSError(f"{path} is reached through a link, so it is not moved; remove the link")
     target = _place(recordings, path)
     digest, length = _digest(path)
     path.rename(target)
@@ -49,18 +49,18 @@ def set_tail_aside(recordings: Recordings, path: Path, data: bytes, start: int, 
 
 
 def _place(recordings: Recordings, path: Path) -> Path:
-    """A new name for *path* below the quarantine; its folder is made."""
+    """Return an unused name for *path* below the quarantine, and make its folder."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for number in range(1_000_000):
         target = recordings.quarantine / f"{moment}-{number}" / path.relative_to(recordings.root)
         if not os.path.lexists(target):
             recordings.make(target.parent)
             return target
-    raise OSError(f"{recordings.quarantine} is full; move what is in it elsewhere")
+    raise OSError(f"{recordings.quarantine} has no free name left; move its contents elsewhere")
 
 
 def _digest(path: Path) -> tuple[str, int]:
-    if not stat.S_ISREG(path.lstat().st_mode):  # of a link, where it leads; of a pipe, nothing
+    if not stat.S_ISREG(path.lstat().st_mode):  # the digest of a link covers its target path; a pipe has no data
         data = os.readlink(path).encode() if path.is_symlink() else b""
         return hashlib.sha256(data).hexdigest(), len(data)
     with path.open("rb") as file:
@@ -77,5 +77,5 @@ def _entry(
 
 
 def _below(recordings: Recordings, path: Path) -> str:
-    """*path* below the folder; bytes that are not UTF-8, which only others write, as escapes."""
+    """Return *path* relative to the folder. Bytes that are not UTF-8 become escapes; only other programs write them."""
     return path.relative_to(recordings.root).as_posix().encode("utf-8", "backslashreplace").decode()

@@ -1,9 +1,9 @@
-"""Repair at start, after a crash: every acknowledged line stays, and nothing is sealed that the gateway did not write.
+"""Repair at start, after a crash: keeps every acknowledged line, and seals only data that the gateway wrote.
 
-Each unsealed journal is read once and compared with its record in the head. The lines up to the record are sealed, as
-the bytes that were compared. Data beyond it is quarantined: it was never acknowledged, or another program wrote it.
-Requests that were sent and never finished get a closing record. Files and links without a head or log entry are
-quarantined too. Files of live workers stay untouched.
+Repair reads each unsealed journal once and compares it with its record in the head. It seals exactly the compared bytes
+of the lines up to the record. Data beyond the record was never acknowledged, or another program wrote it, so repair
+quarantines it. Requests that were sent but never finished get a closing record. Files and links without a head or log
+entry are quarantined too. Files of live workers stay untouched.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ from weir.recorder.known import drop_links, known_segments
 from weir.recorder.merkle import leaf_hash, root_of
 from weir.recorder.worker import LOG_NAME, MAX_WORKERS, WorkerLock, log_folders, try_claim
 
-#: Sealed journals that a start compares with their roots. Housekeeping, which begins seconds later, compares the rest.
+#: Maximum number of sealed journals that a start compares with their roots. Housekeeping compares the rest soon after.
 _MOST_READ = 100
 
 
 @dataclass(slots=True)
 class Repairs:
-    """What a repair did."""
+    """Counts of the repaired data."""
 
     segments: int = 0
     quarantined: int = 0  # bytes
@@ -46,7 +46,7 @@ class Repairs:
 
 @dataclass(slots=True)
 class _Found:
-    """One unsealed segment: its data, its authentic lines, and the end of these lines and their flows."""
+    """One unsealed segment: its data and its authentic lines."""
 
     segment: str
     flows: Path
@@ -89,7 +89,7 @@ def repair(recordings: Recordings, signer: Signer, own: Log) -> Repairs:
 
 
 def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
-    """Claim the lowest free worker id, with its log. Ids with a damaged log are passed over. Raises OSError."""
+    """Claim the lowest free worker id and open its log. Skip ids with a damaged log. Raises OSError."""
     for number in range(MAX_WORKERS):
         lock = _try_claim(recordings, f"w{number}")
         if lock is None:
@@ -103,13 +103,13 @@ def claim(recordings: Recordings, signer: Signer) -> tuple[WorkerLock, Log]:
         except BaseException:
             lock.release()
             raise
-    raise OSError(f"{MAX_WORKERS} workers already write to {recordings.root}")
+    raise OSError(f"{MAX_WORKERS} workers already write to {recordings.root}; stop one, or repair the damaged logs")
 
 
 def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: set[str] | None = None) -> Iterator[Log]:
-    """Every log but *own* without a running process, locked while the caller uses it.
+    """Yield every log except *own* without a running process, locked while the caller uses it.
 
-    A damaged one raises an alarm, and is added to *damaged*.
+    A damaged log raises an alarm, and its worker is added to *damaged*.
     """
     for folder in log_folders(recordings.root):
         if folder.name == own:
@@ -123,7 +123,7 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: se
                 yield log
             finally:
                 log.close()
-        except heads.HeadBusyError:  # its lock was replaced, and its process lives
+        except heads.HeadBusyError:  # its lock file was replaced, but its process lives
             continue
         except DamagedLogError as error:
             _alarm("evidence_damaged", str(error))
@@ -134,16 +134,16 @@ def idle_logs(recordings: Recordings, signer: Signer, own: str = "", damaged: se
 
 
 def _try_claim(recordings: Recordings, worker: str) -> WorkerLock | None:
-    """As `try_claim`; None where the lock is no file."""
+    """Claim *worker* like `try_claim`; None also if the lock is a folder."""
     try:
         return try_claim(recordings, worker)
     except IsADirectoryError as error:
-        _alarm("evidence_damaged", f"{error.filename} is a folder, so {worker} is not used; remove it")
+        _alarm("evidence_damaged", f"{error.filename} is a folder, so {worker} is not used; remove the folder")
         return None
 
 
 def _drop_placeholder(recordings: Recordings) -> None:
-    """The empty journal that the first version of the format had, so that a glob matched something."""
+    """Remove the empty journal of the first format version, which existed so that a glob matched a file."""
     old = recordings.segments / "_none" / "_none" / "empty.jsonl"
     if old.exists() and old.stat().st_size == 0:
         old.unlink()
@@ -157,11 +157,11 @@ def repair_worker(recordings: Recordings, log: Log, repairs: Repairs) -> None:
     found = []
     for segment in log.head.segments:
         if segment in log.sealed:
-            log.head.drop(segment)  # a crash came between the two
+            log.head.drop(segment)  # a crash came after the seal and before this
         elif (one := _examine(recordings, log, segment, repairs)) is not None:
             found.append(one)
     found.sort(key=lambda one: one.segment.rpartition("-")[0].rpartition("/")[2] + one.segment[-6:])
-    seal(recordings, log, found, repairs)  # the oldest first: an intent is said again in the next, and ends there
+    seal(recordings, log, found, repairs)  # oldest first: an open intent is repeated in the next segment and ends there
 
 
 def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs) -> None:
@@ -199,7 +199,7 @@ def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs
 
 
 def _examine(recordings: Recordings, log: Log, segment: str, repairs: Repairs) -> _Found | None:
-    """The state of *segment*; None if it was changed or is of a newer version. Those are handled here."""
+    """Return the state of *segment*; None if it was changed or has a newer version, which this function handles."""
     flows = recordings.segments / f"{segment}.mitm"
     journal = flows.with_suffix(".jsonl")
     journal_data, flows_data = _bytes(journal), _bytes(flows)
@@ -212,7 +212,7 @@ def _examine(recordings: Recordings, log: Log, segment: str, repairs: Repairs) -
         return None
     read = decoded(lines[:count])
     if read is None:
-        _alarm("segment_damaged", f"{journal} was written by a newer version; it is left as it is")
+        _alarm("segment_damaged", f"{journal} was written by a newer version and stays unchanged; start that version")
         if segment not in {known for _, known in live.segments(recordings.root)}:
             live.add(recordings, log.worker, segment)
         return None
@@ -227,7 +227,7 @@ def _examine(recordings: Recordings, log: Log, segment: str, repairs: Repairs) -
 
 
 def decoded(lines: list[bytes]) -> list[JournalLine] | None:
-    """*lines*, read; None where one cannot be."""
+    """Parse *lines*; None if one is unreadable."""
     try:
         return [decode_line(line) for line in lines]
     except msgspec.MsgspecError:
@@ -235,7 +235,7 @@ def decoded(lines: list[bytes]) -> list[JournalLine] | None:
 
 
 def flows_that_fit(read: list[JournalLine], data: bytes) -> int:
-    """How many of the lines *read*, from the first, have their flows in *data*, one after the other."""
+    """Return how many of the first lines *read* have their flows in *data*, without gaps."""
     end = 0
     for number, line in enumerate(read):
         if line.length:
@@ -247,7 +247,7 @@ def flows_that_fit(read: list[JournalLine], data: bytes) -> int:
 
 
 def stands(recordings: Recordings, segment: str) -> _Found:
-    """*segment* of a version without heads: its lines up to the first that is unreadable or lacks its flow."""
+    """Return the state of a *segment* without a head: its lines before the first unreadable one or lost flow."""
     flows = recordings.segments / f"{segment}.mitm"
     journal_data, flows_data = _bytes(flows.with_suffix(".jsonl")), _bytes(flows)
     lines, read = journal_data.split(b"\n")[:-1], list[JournalLine]()
@@ -261,7 +261,7 @@ def stands(recordings: Recordings, segment: str) -> _Found:
 
 
 def _bytes(path: Path) -> bytes:
-    """The content of *path*; empty if it is not a regular file."""
+    """Return the content of *path*; empty if it is not a regular file."""
     return read_regular(path) if os.path.lexists(path) else b""
 
 
@@ -281,7 +281,7 @@ def _quarantine_changed(recordings: Recordings, log: Log, segment: str, size: Si
 
 
 def _trim(recordings: Recordings, one: _Found) -> Iterator[Quarantined]:
-    """Quarantine data beyond the authentic lines and their flows."""
+    """Quarantine data beyond the authentic lines and their flows; yield an entry for each file."""
     for path, data, end in (
         (one.journal, one.journal_data, one.lines_end), (one.flows, one.flows_data, one.flows_end),
     ):  # fmt: skip
@@ -292,7 +292,7 @@ def _trim(recordings: Recordings, one: _Found) -> Iterator[Quarantined]:
 
 
 def _find_begun(found: list[_Found]) -> None:
-    """Give each segment the intents that have no end in any of *found*, by the last segment that has them."""
+    """Assign each intent without an end in *found* to the last segment that has it."""
     last: dict[str, tuple[_Found, JournalLine]] = {}
     ended: set[str] = set()
     for one in found:
@@ -307,7 +307,7 @@ def _find_begun(found: list[_Found]) -> None:
 
 
 def _ends(one: _Found) -> list[tuple[bytes, bytes]]:
-    """A flow and its line for each request that has no end."""
+    """Return a closing flow and its line for each request without an end."""
     ends, offset = [], one.flows_end
     for line in one.begun.values():
         flow, text = interrupted(line, CRASHED)
@@ -317,7 +317,7 @@ def _ends(one: _Found) -> list[tuple[bytes, bytes]]:
 
 
 def _extend(recordings: Recordings, path: Path, end: int, data: bytes) -> None:
-    """Have *path*, which is *end* bytes long, go on with *data*. Raises OSError."""
+    """Append *data* to *path* at byte *end*, and sync. Raises OSError."""
     descriptor = recordings.open(path, os.O_WRONLY | os.O_CREAT)
     try:
         os.ftruncate(descriptor, end)
@@ -354,9 +354,9 @@ def _unlink_live(recordings: Recordings, segment: str) -> None:
 
 
 def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]) -> None:
-    """Quarantine files without a head or log entry, and drop links to them and to changed journals.
+    """Quarantine files without a head or log entry, and clear links to them and to changed journals.
 
-    The segments of *damaged* logs are not moved, so that they are found again once the log is restored.
+    Segments of *damaged* logs stay in place, so that they count again once the log is restored.
     """
     recordings.refuse_links()
     standing = [path for path in recordings.segments.rglob("*") if path.is_symlink() or not path.is_dir()]
@@ -366,7 +366,7 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
     for path in standing:
         segment = path.relative_to(recordings.segments).with_suffix("").as_posix()
         ours = path.suffix in (".mitm", ".jsonl") and (segment in known or _worker_of(segment) in damaged)
-        temporary = path.name.startswith(".")  # `Recordings.replace` of another process, or what a crash left of it
+        temporary = path.name.startswith(".")  # from `Recordings.replace` of another process, or left by a crash
         if not ours and not temporary and os.path.lexists(path):
             noted += _set_aside(recordings, path)
     for path in (*_pretended(recordings), *_strange_logs(recordings)):
@@ -381,7 +381,7 @@ def _sweep(recordings: Recordings, own: Log, repairs: Repairs, damaged: set[str]
 
 
 def _set_aside(recordings: Recordings, path: Path) -> Iterator[Quarantined]:
-    """Quarantine *path*; a failure is an alarm and does not stop the start."""
+    """Quarantine *path* and yield its entry. A failure raises an alarm and does not stop the start."""
     try:
         yield quarantine.set_aside(recordings, path, quarantine.UNKNOWN)
     except (OSError, RecursionError) as error:
@@ -389,7 +389,7 @@ def _set_aside(recordings: Recordings, path: Path) -> Iterator[Quarantined]:
 
 
 def _strange_logs(recordings: Recordings) -> Iterator[Path]:
-    """Files and folders in ``log/`` that are no log."""
+    """Yield files and folders in ``log/`` that are not logs."""
     for path in sorted((recordings.root / "log").glob("*")):
         if path.name != "_none" and (path.is_symlink() or not path.is_dir() or not LOG_NAME.fullmatch(path.name)):
             yield path
@@ -400,7 +400,7 @@ def _worker_of(segment: str) -> str:
 
 
 def _pretended(recordings: Recordings) -> Iterator[Path]:
-    """Files in ``live/`` and ``log/_none/`` that the views would read."""
+    """Yield foreign files in ``live/`` and ``log/_none/`` that the views would read."""
     for path in sorted(recordings.live.glob("*")):
         if path.name == live.EMPTY:
             if path.is_symlink() or path.stat().st_size:

@@ -1,7 +1,7 @@
-"""The replay key: what lets a masked recording answer the request that it was made from.
+"""The replay key: with it, a masked recording answers the request that it was made from.
 
-A keyed digest of the request as the caller sent it. Plain, it would let anyone who reads a recording
-test guesses of what was masked.
+It is a keyed digest of the request as the caller sent it. With a digest without a key, a reader of the recording could
+test guesses of masked values.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ HEADER = "X-Weir-Replay-Key"
 
 
 def replay_key(key: bytes, connection: str, method: str, target: str, body: bytes) -> str:
-    """The key of a request with *method* to the caller's *target* (path and query) with *body* (decoded).
+    """Return the key of a request with *method*, the caller's *target* (path and query) and the decoded *body*.
 
-    *connection* is part of it: what one answered must not be given to those who may only use another.
+    The key includes *connection*, because callers of one connection must not get the answers of another.
     """
     mac = hmac.new(key, f"{connection}\n{method}\n{target}\n".encode(), hashlib.sha256)
     mac.update(body)

@@ -1,7 +1,7 @@
-"""Retention: whole segments go when all in them is older than their connection keeps it, and leave a tombstone.
+"""Retention: removes a segment when all its lines are older than its connection keeps them, and leaves a tombstone.
 
-Segments under a legal hold stay. Holds are lines beside the keeper's log, which evidence covers. The tombstone is
-written first, then the rows stop counting, then the files go: a crash in between is finished by the next run.
+Segments under a legal hold stay. Holds are lines beside the keeper's log, and evidence covers them. Retention writes
+the tombstone first, then removes the rows from the index, then the files. The next run finishes after a crash.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ HOLDS = "holds.jsonl"
 
 
 class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind", kw_only=True):
-    """A line of ``log/keeper/holds.jsonl``: retention keeps one session, or the rows that *query* selects."""
+    """A line of ``log/keeper/holds.jsonl``: retention keeps one session, or the rows that ``query`` selects."""
 
     hold: str
     session: str
@@ -36,12 +36,12 @@ class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind", kw_only=Tr
 
     @property
     def condition(self) -> str:
-        """The same as SQL, over `flows`."""
+        """The hold as an SQL condition on `flows`."""
         return f"session_id = {quoted(self.session)}" if self.session else f"({self.query})"
 
 
 class Released(msgspec.Struct, frozen=True, tag="released", tag_field="kind", kw_only=True):
-    """A line of the same file: the hold counts no more."""
+    """A line of the same file: the end of a hold."""
 
     hold: str
     by: str
@@ -52,23 +52,25 @@ _decoder: msgspec.json.Decoder[Held | Released] = msgspec.json.Decoder(Held | Re
 
 
 def holds(log: Log) -> list[Held]:
-    """Every hold, from the keeper's *log*. Raises OSError if another program changed them."""
+    """Return every hold in the keeper's *log*. Raises OSError if another program changed the file."""
     return [hold for _, hold in held_lines(log)]
 
 
 def held_lines(log: Log) -> list[tuple[int, Held]]:
-    """Every hold, with the number of its line. Raises as `holds` does."""
+    """Return every hold with its line number. Raises OSError if another program changed the file."""
     found: dict[str, tuple[int, Held]] = {}
     for number, line in enumerate(log.read(HOLDS)):
         if erased_line(line) is not None:
             if number not in log.erased.get(f"{log.worker}/{HOLDS}", ()):
-                raise OSError(f"{log.folder / HOLDS}: line {number + 1} was erased, and no tombstone says why")
-            continue  # of a hold that was released
+                raise OSError(
+                    f"{log.folder / HOLDS}: line {number + 1} was erased and has no tombstone; restore it from a backup"
+                )
+            continue  # the line of a released hold
         try:
             read = _decoder.decode(line)
         except msgspec.MsgspecError:
             raise OSError(
-                f"{log.folder / HOLDS}: line {number + 1} is of a newer version; nothing is removed"
+                f"{log.folder / HOLDS}: line {number + 1} is from a newer version, so nothing is removed; upgrade weir"
             ) from None
         if isinstance(read, Held):
             found[read.hold] = (number, read)
@@ -78,16 +80,16 @@ def held_lines(log: Log) -> list[tuple[int, Held]]:
 
 
 def hold(log: Log, change: Held | Released) -> None:
-    """Write *change* into the keeper's *log*, and sign it. Raises OSError."""
+    """Write *change* to the keeper's *log* and sign a checkpoint. Raises OSError."""
     log.write(HOLDS, msgspec.json.encode(change))
     log.checkpoint()
 
 
 def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Which of *segments* holds name something in, and which requests. Raises OSError, or ValueError.
+    """Return the segments and the requests that holds select. Raises OSError, ValueError.
 
-    Asks the journals of *segments*, which evidence covers, and the index, because a condition may also refer to other
-    segments.
+    The conditions are evaluated on the journals of *segments*, which evidence covers, and on the index, because a
+    condition may also refer to other segments.
     """
     found = holds(log)
     if not found:
@@ -95,7 +97,7 @@ def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set
     query = f"SELECT segment, request_id FROM flows WHERE {' OR '.join(f'({h.condition})' for h in found)}"  # noqa: S608
     try:
         rows = []
-        # Not the views in the folder's own database: other programs may have changed them.
+        # This does not use the views in the folder's database, because other programs may have changed them.
         for made in (views(recordings), views_over(recordings, segments)):
             with duckdb.connect() as connection:
                 for name, view in made.items():
@@ -103,12 +105,12 @@ def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set
                 confine(connection, recordings)
                 rows += connection.execute(query).fetchall()
     except duckdb.Error as error:
-        raise ValueError(f"a hold cannot be read as SQL, so nothing is removed: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"a hold is not valid SQL, so nothing is removed: {str(error).splitlines()[0]}") from None
     return {segment for segment, _ in rows}, {request for _, request in rows}
 
 
 def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int | None, now: float) -> list[Sealed]:
-    """The sealed segments of which every line is older than its connection is kept. *keep* is in seconds."""
+    """Return the sealed segments with only expired lines. *keep* has seconds by connection, *default* for others."""
     found = []
     for entry in sealed_segments(recordings).values():
         kept = keep.get(entry.segment.partition("/")[0], default)
@@ -122,16 +124,16 @@ def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int
 def unheld(
     recordings: Recordings, log: Log, keep: Mapping[str, int | None], default: int | None, now: float
 ) -> tuple[list[Sealed], list[str]]:
-    """Expired segments without a hold, and problems with other segments. Raises ValueError, OSError.
+    """Return expired segments without a hold, and problems with other segments. Raises ValueError, OSError.
 
-    A segment that differs from its sealed root stays: a tombstone would hide the difference.
+    A segment that differs from its sealed root stays, because a tombstone would hide the difference.
     """
     found, problems = [], []
     for entry in expired(recordings, keep, default, now):
         if as_sealed(recordings, entry, log.erased):
             found.append(entry)
         else:
-            problems.append(f"{entry.segment} is not as it was sealed, so it is not removed; see: weir verify")
+            problems.append(f"{entry.segment} was changed after it was sealed, so it is not removed; see: weir verify")
     kept, _ = held(recordings, log, [entry.segment for entry in found])
     return [entry for entry in found if entry.segment not in kept], problems
 
@@ -144,11 +146,10 @@ def retain(
     default: int | None,
     now: Callable[[], float] = time.time,
 ) -> tuple[list[Sealed], list[str]]:
-    """Remove expired segments and finish interrupted removals. The removed segments, and problems.
+    """Remove expired segments and finish interrupted removals. Return the removed segments, and problems.
 
-    Raises ValueError, OSError.
-
-    What no Parquet covers yet, or a reader may still look for in its journal, stays until the next run.
+    Segments that are still linked in ``live/`` stay until the next run: their Parquet rows do not count yet, or readers
+    may still open their journals. Raises ValueError, OSError.
     """
     linked = {segment for _, segment in live.segments(recordings.root)}
     found, problems = unheld(recordings, log, keep, default, now())
@@ -171,7 +172,7 @@ def _unlink(recordings: Recordings, segments: Collection[str]) -> None:
         journal = recordings.segments / f"{segment}.jsonl"
         _flows(recordings, segment).unlink(missing_ok=True)
         journal.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # others are in it
+        with contextlib.suppress(OSError):  # the folder holds other segments
             journal.parent.rmdir()
 
 

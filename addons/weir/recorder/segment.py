@@ -1,6 +1,7 @@
-"""A segment: one ``.mitm`` and one ``.jsonl`` of the same stem. Flow first, line second, the head's record third.
+"""A segment: one ``.mitm`` and one ``.jsonl`` file with the same stem.
 
-`Segment.append` either writes all three completely or leaves them as they were and raises OSError.
+`Segment.append` writes flows, then lines, then the head's record. It writes all three completely, or leaves all three
+unchanged and raises OSError.
 """
 
 import os
@@ -14,7 +15,7 @@ from weir.recorder.folder import Recordings, datasync, sync_path, write_all
 from weir.recorder.journal import timestamp
 from weir.recorder.merkle import EMPTY, Tree, leaf_hash
 
-#: A segment is sealed, and a new one begun, past one of these: bytes of flows, lines, seconds since it was begun.
+#: At one of these limits a segment is sealed and a new one begun: bytes of flows, lines, seconds since it was begun.
 MAX_SIZE = 64 * 1024 * 1024
 MAX_LINES = 10_000
 MAX_AGE = 3600.0
@@ -24,9 +25,9 @@ class Segment:
     """An open segment, owned by one thread of one process."""
 
     def __init__(self, recordings: Recordings, name: str, log: Log) -> None:
-        """Create it. ``name`` is how journal lines call it: connection, date and stem. Raises OSError.
+        """Create the files. *name* is ``<connection>/<date>/<stem>``, as in journal lines. Raises OSError.
 
-        *log* is its worker's, in which it is begun already.
+        *log* is the worker's log, which has the segment's ``begun`` entry already.
         """
         self.name = name
         self._log = log
@@ -49,33 +50,33 @@ class Segment:
         self.dirty = False
         self._begun = time.monotonic()
         self._tree = Tree()
-        self._times: tuple[str, str] = ("", "")  # the earliest and the latest of its lines
-        #: The lines of what was let go and has not ended, by request id.
+        self._times: tuple[str, str] = ("", "")  # earliest and latest time of its lines
+        #: The intent lines of requests that have not ended, by request id.
         self.open: dict[str, bytes] = {}
 
     def in_place(self) -> bool:
-        """Whether both files are at their paths, with exactly the written sizes."""
+        """Return whether both files are at their paths with exactly the written sizes."""
         return _same(self._flows, self.flow_path, self.size) and _same(
             self._journal, self.journal_path, self._journal_size
         )
 
     @property
     def full(self) -> bool:
-        """Whether it is time for another."""
+        """Whether the segment has reached one of its limits."""
         return self.size >= MAX_SIZE or self._tree.size >= MAX_LINES or time.monotonic() - self._begun >= MAX_AGE
 
     @property
     def seconds_left(self) -> float:
-        """Until it is too old."""
+        """Seconds until the segment reaches its maximum age."""
         return max(0.0, self._begun + MAX_AGE - time.monotonic())
 
     @property
     def covered(self) -> Size:
-        """Its lines so far."""
+        """The number of its lines so far, and their root."""
         return Size(self._tree.size, self._tree.root())
 
     def append(self, flows: bytes | bytearray, lines: Sequence[bytes], first: str, last: str) -> None:
-        """Write *flows*, then *lines* (without newlines), of times *first* to *last*.
+        """Write *flows*, then *lines* (without newlines). Their times are between *first* and *last*.
 
         Raises OSError with nothing written.
         """
@@ -104,7 +105,7 @@ class Segment:
             self.dirty = False
 
     def sealed(self) -> Sealed:
-        """What its worker's log says of it, once it is complete."""
+        """Return the log entry that seals the segment."""
         return Sealed(
             segment=self.name,
             lines=self._tree.size,
@@ -116,14 +117,14 @@ class Segment:
         )
 
     def discard(self) -> None:
-        """Close and remove it: it was never used."""
+        """Close and remove a segment that was never used."""
         self.close()
         self.flow_path.unlink(missing_ok=True)
         self.journal_path.unlink(missing_ok=True)
         self._log.head.drop(self.name)
 
     def close(self) -> None:
-        """Close its files."""
+        """Close both files."""
         os.close(self._flows)
         os.close(self._journal)
 

@@ -1,4 +1,4 @@
-"""What a connection's ``record:`` says, compiled."""
+"""Compiles the ``record:`` settings of a connection."""
 
 import contextlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from weir.config.model import RecordSettings
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """How the exchanges of one connection are recorded. ``keep`` is in seconds; None is for ever."""
+    """How the exchanges of one connection are recorded. ``keep`` is in seconds; None means forever."""
 
     enabled: bool = True
     bodies: Literal["full", "digest", "none"] = "full"
@@ -21,10 +21,13 @@ class Recording:
 
 
 def compile_record(settings: RecordSettings, default_keep: str | None) -> Recording:
-    """*default_keep* counts where the connection does not say. Raises `SettingError` of what it says itself."""
+    """Compile *settings*. *default_keep* applies if the connection sets no ``keep``.
+
+    Raises `SettingError` for a mistake in *settings*, and not for one in *default_keep*.
+    """
     keep = compile_keep(settings.keep)
     if settings.keep is None:
-        with contextlib.suppress(SettingError):  # the gateway's own mistake, said there
+        with contextlib.suppress(SettingError):  # reported once, with the gateway's settings
             keep = compile_keep(default_keep)
     return Recording(
         enabled=settings.enabled,
@@ -36,7 +39,7 @@ def compile_record(settings: RecordSettings, default_keep: str | None) -> Record
 
 
 def compile_keep(text: str | None) -> int | None:
-    """How many seconds recordings are kept; None is for ever. Raises `SettingError`."""
+    """Return how many seconds recordings are kept; None means forever. Raises `SettingError`."""
     try:
         return None if text is None or text == "forever" else seconds(text)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""What is done beside the data path: sealed journals become Parquet, old recordings go, checkpoints are sent elsewhere.
+"""Maintenance beside the data path: indexes sealed journals, removes old recordings, and publishes checkpoints.
 
-``python -m weir.recorder.upkeep`` reads what is asked of it as JSON from standard input, does one round under the
-keeper's lock, and prints the seconds after which there is more to do. Whoever else holds the lock does it instead.
+``python -m weir.recorder.upkeep`` reads its input as JSON from standard input, does one round under the keeper's lock,
+and prints the seconds until the next round. If another process holds the lock, that process does the work.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from weir.recorder.indexer import GRACE, Indexer
 from weir.recorder.known import drop_links, known_segments
 from weir.recorder.publish import publish
 
-#: Seconds between two runs of retention, and after which there is always another round.
+#: Seconds between two runs of retention, and the maximum seconds between two rounds.
 DAY = 86400.0
 HOUR = 3600.0
 _LAST = "retention.json"
@@ -39,7 +39,7 @@ def keep_round(
     default: int | None,
     targets: list[Mapping[str, Any]],
 ) -> tuple[float, list[str]]:
-    """One round. The seconds until there is more to do, and what went wrong. Raises `Busy`, OSError, duckdb.Error."""
+    """Do one round. Return the seconds until the next round, and problems. Raises `Busy`, OSError, duckdb.Error."""
     problems: list[str] = []
     recordings.refuse_links()
     with keepers_lock(recordings):
@@ -57,7 +57,7 @@ def keep_round(
             indexer.tidy()
             try:
                 log = Log(recordings, KEEPER, Signer(recordings))
-            except DamagedLogError as error:  # the index goes on; nothing is removed
+            except DamagedLogError as error:  # indexing continues, but nothing is removed
                 problems.append(f"nothing is removed: {error}")
             else:
                 try:
@@ -78,7 +78,7 @@ def keep_round(
 def _retention(
     recordings: Recordings, indexer: Indexer, log: Log, keep: Mapping[str, int | None], default: int | None
 ) -> list[str]:
-    """Finish erasures and remove expired segments. Returns problems. Raises OSError, duckdb.Error."""
+    """Finish erasures and remove expired segments. Return problems. Raises OSError, duckdb.Error."""
     erasure.finish(recordings, indexer)
     try:
         removed, problems = retention.retain(recordings, indexer, log, keep, default)
@@ -108,7 +108,7 @@ def _counted(removed: list[Sealed]) -> dict[str, int]:
 
 
 def main() -> None:
-    """One round, as standard input asks for it. Exit code 3 where another process is at it."""
+    """Do one round with the input from standard input. Exit with code 3 if another process holds the lock."""
     asked = json.loads(sys.stdin.read())
     os.umask(0o077)
     with contextlib.suppress(OSError):

@@ -1,9 +1,9 @@
-"""Verify: what a public key, and checkpoints kept elsewhere, say of a recordings folder. Nothing else is believed.
+"""Verifies a recordings folder with a public key and with checkpoints that were kept elsewhere, trusting nothing else.
 
-Checked is that every checkpoint is signed; that each log, and each administrative file, holds what its checkpoint says;
-that each segment holds the lines that were sealed, in their order, and the flows that these lines name; and that what
-is gone has a tombstone in the keeper's log. A segment that no log began, or a link to one, is reported. What a kept
-checkpoint said must still be so.
+It checks these statements: every checkpoint is signed. Each log and each administrative file has the lines of its
+checkpoint. Each segment has the sealed lines in their order, and the flows that these lines name. Removed data has a
+tombstone in the keeper's log. The statements of kept checkpoints still hold. It also reports segments that no log
+began, and links to them.
 """
 
 import hashlib
@@ -37,14 +37,14 @@ from weir.recorder.journal import decode_line
 from weir.recorder.merkle import leaf_hash, root_of
 from weir.recorder.worker import LOG_NAME, log_folders
 
-#: Seconds after which what looks strange is looked at again: the gateway may just have made it.
+#: Seconds until unknown files are checked again, because the gateway may just have made them.
 _AGAIN = 0.5
 _SEGMENT = re.compile(r"[^/.][^/]*/[0-9-]{10}/[^/.][^/]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it was signed: where, and what."""
+    """One difference from the signed state: its place, and its description."""
 
     where: str
     what: str
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, and what was found. Nothing found: nothing was changed, as far as checkpoints reach."""
+    """The result of a verification. Without findings, nothing that checkpoints cover was changed."""
 
     findings: list[Finding] = field(default_factory=list)
     workers: int = 0
@@ -60,14 +60,14 @@ class Report:
     lines: int = 0
     removed: int = 0
     erased: int = 0
-    not_covered: list[str] = field(default_factory=list)  # what no checkpoint speaks of yet
+    not_covered: list[str] = field(default_factory=list)  # data that no checkpoint covers yet
     not_vouched: int = 0  # segments taken over from an older version or another gateway
-    notices: list[str] = field(default_factory=list)  # quarantined data, and lines lost with the power
+    notices: list[str] = field(default_factory=list)  # quarantined data, and lines lost in a power loss
     kept: int = 0  # checkpoints kept elsewhere that were compared
     latest: str = ""  # time of the last checkpoint
 
     def add(self, where: str, what: str) -> None:
-        """Something is wrong."""
+        """Add a finding."""
         self.findings.append(Finding(where, what))
 
 
@@ -75,7 +75,7 @@ class Report:
 class _WorkerLog:
     checkpoint: Checkpoint
     entries: list[Entry]
-    lines: list[bytes]  # all, also those that the checkpoint does not cover
+    lines: list[bytes]  # all lines, including those that the checkpoint does not cover
 
 
 def check(
@@ -84,7 +84,7 @@ def check(
     kept: Sequence[bytes] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Verify the recordings folder *root* under *key*, and against the signed checkpoints *kept* elsewhere."""
+    """Verify the recordings folder *root* with *key*, and against the signed checkpoints *kept* elsewhere."""
     report = Report()
     logs: dict[str, _WorkerLog] = {}
     tombstones = _Tombstones(root, key)
@@ -108,12 +108,12 @@ def check(
         _since(root, note, key, logs, sealed, tombstones, report)
     report.removed, report.erased = len(tombstones.removed), tombstones.erased_lines
     if not logs and not report.findings:
-        report.add(str(root), "there is no log at all: nothing here was ever signed, or all of it is gone")
+        report.add(str(root), "contains no log: nothing here was ever signed, or everything was removed")
     return report
 
 
 def sealed_now(root: Path, key: Key) -> list[str]:
-    """The segments that are sealed and kept now, by the signed logs."""
+    """Return the segments that are sealed and not removed, according to the signed logs."""
     tombstones = _Tombstones(root, key)
     logs = [log for path in log_folders(root) if (log := _worker(path, key, Report())) is not None]
     sealed = [entry.segment for log in logs for entry in log.entries if isinstance(entry, Sealed)]
@@ -121,10 +121,10 @@ def sealed_now(root: Path, key: Key) -> list[str]:
 
 
 def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | None" = None) -> _WorkerLog | None:
-    """The log in *folder* as far as its checkpoint vouches for it."""
+    """Read the log in *folder* and check it against its checkpoint; None, with a finding, if that fails."""
     where = f"log/{folder.name}"
     try:
-        note = read_regular(folder / CHECKPOINT)  # first: all else only grows
+        note = read_regular(folder / CHECKPOINT)  # read first, because the other files only grow
     except OSError:
         if any((folder / name).is_file() for name in (FILE, *COVERED)):
             report.add(where, "has no checkpoint")
@@ -135,7 +135,7 @@ def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | N
         report.add(f"{where}/{CHECKPOINT}", str(error))
         return None
     if checkpoint.origin != f"{key.name}/{folder.name}":
-        report.add(f"{where}/{CHECKPOINT}", f"is that of another log, {checkpoint.origin}")
+        report.add(f"{where}/{CHECKPOINT}", f"belongs to another log, {checkpoint.origin}")
         return None
     lines = _lines(folder / FILE)
     if not begins(lines, checkpoint.log, leaf_hash):
@@ -146,7 +146,7 @@ def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | N
         try:
             entries.append(decode_entry(line))
         except msgspec.MsgspecError:
-            report.add(f"{where}/{FILE}", f"line {number + 1} is signed and not readable: another version wrote it")
+            report.add(f"{where}/{FILE}", f"line {number + 1} is signed but not readable: another version wrote it")
     if len(lines) > checkpoint.log.lines:
         report.not_covered.append(f"{where}/{FILE}: {len(lines) - checkpoint.log.lines} lines")
     for name, size in checkpoint.files.items():
@@ -160,18 +160,18 @@ def _worker(folder: Path, key: Key, report: Report, tombstones: "_Tombstones | N
 
 
 class _Tombstones:
-    """What the keeper's log says is gone; read again where that could explain something."""
+    """The tombstones in the keeper's log. They are read again if new ones could explain a difference."""
 
     def __init__(self, root: Path, key: Key) -> None:
         self._folder = root / "log" / KEEPER
         self._key = key
         self.removed: dict[str, Removed] = {}
-        self.erased: dict[str, dict[int, str]] = {}  # when, by line
+        self.erased: dict[str, dict[int, str]] = {}  # time by line number, by segment or file
         self.erased_lines = 0
         self.read()
 
     def read(self) -> None:
-        """Read the log as it is now."""
+        """Read the present log."""
         log = _worker(self._folder, self._key, Report()) if self._folder.is_dir() else None
         if log is None:
             return
@@ -199,15 +199,15 @@ def _sealed(logs: dict[str, _WorkerLog], report: Report) -> dict[str, Sealed]:
 
 def _segment(root: Path, sealed: Sealed, tombstones: _Tombstones, report: Report) -> None:
     problems: list[str] = []
-    for _ in range(2):  # it may be removed, or something in it erased, while it is looked at
+    for _ in range(2):  # the segment may be removed, or lines of it erased, during the check
         problems = []
         removed = tombstones.removed.get(sealed.segment)
         if removed is not None:
             if (removed.lines, removed.root) != (sealed.lines, sealed.root):
-                problems.append("its tombstone speaks of something else")
+                problems.append("its tombstone has another root or number of lines")
             base = root / "segments" / sealed.segment
             if any(base.with_name(f"{base.name}{suffix}").exists() for suffix in (".mitm", ".jsonl")):
-                report.not_covered.append(f"segments/{sealed.segment}: removed, and its files stand still or again")
+                report.not_covered.append(f"segments/{sealed.segment}: removed, but its files still exist")
             break
         problems += _content(root, sealed, tombstones)
         if not problems:
@@ -220,7 +220,7 @@ def _segment(root: Path, sealed: Sealed, tombstones: _Tombstones, report: Report
 
 
 def _unexplained(lines: Sequence[bytes], name: str, tombstones: _Tombstones) -> Iterator[str]:
-    """Whether a tombstone explains each line that was erased."""
+    """Report erased lines without a tombstone."""
     erased = [number for number, line in enumerate(lines) if erased_line(line) is not None]
     known = tombstones.erased.get(name, {})
     if any(number not in known for number in erased):
@@ -232,7 +232,7 @@ def _unexplained(lines: Sequence[bytes], name: str, tombstones: _Tombstones) -> 
 
 
 def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[str]:
-    """What is wrong with a segment."""
+    """Yield the problems of a sealed segment."""
     base = root / "segments" / sealed.segment
     journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
     if not journal.exists() or not flows.exists():
@@ -249,18 +249,18 @@ def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[st
     if not data.endswith(b"\n") and data:
         yield "its journal ends in the middle of a line"
     if root_of(map(line_hash, lines)).hex() != sealed.root or len(lines) != sealed.lines:
-        yield f"its journal is not what was sealed: {_where_short(len(lines), sealed.lines)}"
+        yield f"its journal differs from the sealed journal: {_where_short(len(lines), sealed.lines)}"
         return
     yield from _unexplained(lines, sealed.segment, tombstones)
     if size != sealed.length:
-        yield f"its flows are {size} bytes, and were {sealed.length} when it was sealed"
+        yield f"its flows have {size} bytes, but had {sealed.length} when it was sealed"
     yield from _flows(flows, sealed.segment, lines, tombstones.erased.get(sealed.segment, {}), size)
 
 
 def _flows(
     path: Path, segment: str, lines: Iterable[bytes], erased: Mapping[int, str], size: int | None = None
 ) -> Iterator[str]:
-    """Whether the flows are those that the lines name, one after the other, no byte between them, and *size* in all."""
+    """Report flows that differ from their lines, gaps between flows, and a total that differs from *size* bytes."""
     end = 0
     with path.open("rb") as file:
         for number, line in enumerate(lines, 1):
@@ -271,7 +271,7 @@ def _flows(
                         yield f"line {number}, which was erased, does not follow the one before it"
                     file.seek(gone.offset)
                     if file.read(gone.length) != erasure.filler(gone.length, erased.get(number - 1, "")):
-                        yield f"in the place of the flow of line {number}, which was erased, stands something else"
+                        yield f"the erased flow of line {number} was replaced by other data"
                     end = gone.offset + gone.length
                 continue
             try:
@@ -280,9 +280,9 @@ def _flows(
                 yield f"line {number} is not readable: another version wrote it"
                 continue
             if read.segment != segment:
-                yield f"line {number} is of {read.segment}"
+                yield f"line {number} belongs to {read.segment}"
             if not read.length:
-                continue  # an intent
+                continue  # an intent has no flow
             file.seek(read.offset)
             if read.offset != end:
                 yield f"line {number} does not follow the one before it"
@@ -290,7 +290,7 @@ def _flows(
                 yield f"the flow of line {number} ({read.request_id}) was changed"
             end = read.offset + read.length
     if size is not None and end != size:
-        yield f"its lines speak of {end} bytes of flows, and there are {size}"
+        yield f"its lines name {end} bytes of flows, but the file has {size}"
 
 
 def _live(
@@ -302,12 +302,12 @@ def _live(
     *,
     kept: bool = False,
 ) -> None:
-    """What a checkpoint says of journals that were written then: they begin with what they held."""
+    """Check the journals that were open when *checkpoint* was signed: they must begin with the signed lines."""
     for segment, size in checkpoint.live.items():
         removed = tombstones.removed.get(segment)
         if removed is not None:
             if removed.lines < size.lines:
-                report.add(f"segments/{segment}", "had more lines than its tombstone says")
+                report.add(f"segments/{segment}", "had more lines than its tombstone states")
             continue
         lines = _lines(root / "segments" / f"{segment}.jsonl")
         if not begins(lines, size, line_hash):
@@ -347,13 +347,13 @@ def _strangers(
     tombstones: _Tombstones,
     report: Report,
 ) -> None:
-    """Segments, and links to segments, that no log began, and those that the index does not show."""
+    """Report segments and links that no log began, and segments that the index does not show."""
     written, known = _names(logs)
     unknown = (_standing(root) | _linked(root)) - known - set(tombstones.removed)
     unlinked = written - _linked(root) - set(sealed)
     if not unknown and not unlinked:
         return
-    time.sleep(_AGAIN)  # the gateway may have made them, or removed what it made, meanwhile
+    time.sleep(_AGAIN)  # the gateway may just have made or removed them
     tombstones.read()
     again = {path.name: log for path in log_folders(root) if (log := _worker(path, key, Report())) is not None}
     written, known = _names(again)
@@ -363,17 +363,17 @@ def _strangers(
     for segment in sorted(unknown):
         worker = segment.rpartition("/")[2].partition("-")[0]
         if worker not in again and (root / "log" / worker / FILE).exists():
-            unread[worker] = unread.get(worker, 0) + 1  # its log is a finding already
+            unread[worker] = unread.get(worker, 0) + 1  # its unreadable log is a finding already
         else:
             report.add(f"segments/{segment}", "no log knows of it")
     for worker, count in unread.items():
-        report.add(f"log/{worker}", f"{count} segments cannot be checked without it")
+        report.add(f"log/{worker}", f"{count} segments cannot be checked without this log")
     for segment in sorted(unlinked):
-        report.add(f"segments/{segment}", "is not linked in live/, so that the index does not show it")
+        report.add(f"segments/{segment}", "is not linked in live/, so the index does not show it")
 
 
 def _names(logs: Mapping[str, _WorkerLog]) -> tuple[set[str], set[str]]:
-    """Two sets: unsealed segments with lines in a checkpoint, and all segments that logs name."""
+    """Return two sets: unsealed segments with lines in a checkpoint, and all segments that logs name."""
     sealed = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Sealed)}
     begun = {entry.segment for log in logs.values() for entry in log.entries if isinstance(entry, Begun)}
     live_ = {name for log in logs.values() for name in log.checkpoint.live}
@@ -393,19 +393,19 @@ def _standing(root: Path) -> set[str]:
 
 
 def _pretended(root: Path, report: Report) -> None:
-    """What the views would show, and is nobody's record."""
+    """Report foreign files and links that the views would read."""
     for path in sorted((root / "log").glob("*")):
         if path.name != "_none" and (path.is_symlink() or not path.is_dir() or not LOG_NAME.fullmatch(path.name)):
-            report.add(f"log/{path.name}", "is no log that weir makes")
+            report.add(f"log/{path.name}", "is not a log that weir makes")
     for name in ("segments", "live", "index", "log", "quarantine"):
         if (root / name).is_symlink():
             report.add(name, "is a link")
     linked = [segment for _, segment in live.segments(root)]
     for segment in sorted({segment for segment in linked if linked.count(segment) > 1}):
-        report.add(f"segments/{segment}", "is linked in live/ more than once, so that the index shows it as often")
+        report.add(f"segments/{segment}", "is linked in live/ more than once, so the index shows it as often")
     for path in sorted((root / "log" / "_none").glob("*")):
         if path.stat().st_size:
-            report.add(f"log/_none/{path.name}", "is not empty: no log is there")
+            report.add(f"log/_none/{path.name}", "is not empty, but this folder is not a log")
     for path in sorted((root / "live").glob("*")):
         if path.name == live.EMPTY:
             if path.is_symlink() or path.stat().st_size:
@@ -414,7 +414,7 @@ def _pretended(root: Path, report: Report) -> None:
             report.add(f"live/{path.name}", "is not a link to a journal")
     for slot, segment in live.segments(root):
         if not _SEGMENT.fullmatch(segment):
-            report.add(f"live/{slot.name}", "links to something else than a journal")
+            report.add(f"live/{slot.name}", "links to a file that is not a journal")
 
 
 def _since(
@@ -426,25 +426,25 @@ def _since(
     tombstones: _Tombstones,
     report: Report,
 ) -> None:
-    """What a checkpoint that was kept elsewhere says must still be so."""
+    """Check that the statements of a checkpoint that was kept elsewhere still hold."""
     try:
         old = verify(note, key)
     except CheckpointError as error:
-        report.add("the checkpoint that was kept", str(error))
+        report.add("the kept checkpoint", str(error))
         return
     report.kept += 1
     where = f"log/{old.worker}"
     log = logs.get(old.worker)
     if old.origin != f"{key.name}/{old.worker}":
-        report.add("the checkpoint that was kept", f"is of {old.origin}, not of these recordings")
+        report.add("the kept checkpoint", f"belongs to {old.origin}, not to these recordings")
         return
     if log is None:
-        report.add(where, f"is gone, or not readable: it was signed at {old.time}")
+        report.add(where, f"is gone or not readable, but was signed at {old.time}")
         return
     if not begins(log.lines, old.log, leaf_hash) or log.checkpoint.log.lines < old.log.lines:
         report.add(f"{where}/{FILE}", f"was rolled back or changed since {old.time}: {_short(log.lines, old.log)}")
     if log.checkpoint.time < old.time:
-        report.add(f"{where}/{CHECKPOINT}", f"is older ({log.checkpoint.time}) than the one that was kept ({old.time})")
+        report.add(f"{where}/{CHECKPOINT}", f"is older ({log.checkpoint.time}) than the kept checkpoint ({old.time})")
     for name, size in old.files.items():
         there = _lines(root / where / name)
         if not begins(there, size, line_hash):
@@ -460,8 +460,8 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _short(lines: Sequence[bytes], size: Size) -> str:
-    return f"is not what was signed: {_where_short(len(lines), size.lines)}"
+    return f"differs from the signed file: {_where_short(len(lines), size.lines)}"
 
 
 def _where_short(there: int, signed: int) -> str:
-    return f"{there} lines of {signed} are left" if there < signed else "lines were changed, or are in another order"
+    return f"{there} of {signed} lines are left" if there < signed else "lines were changed or reordered"

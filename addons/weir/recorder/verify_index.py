@@ -1,9 +1,9 @@
-"""Whether SQL answers can be trusted: the index compared with the journals that evidence covers.
+"""Compares the index with the journals that evidence covers, so that SQL answers can be trusted.
 
-`verify` checks journals against signatures. The index is derived from them and not signed: write access to the folder
-suffices to change a row of Parquet or a view in ``index.duckdb``. This module checks that the database holds the
-views of this version and nothing else, that every row of Parquet equals a line of a sealed journal, and that every
-line of a sealed journal has exactly one row.
+`verify` checks journals against signatures. The index is derived from them and not signed, so a program with write
+access to the folder can change a Parquet row or a view in ``index.duckdb``. This module checks that the database holds
+exactly the views of this version, that every Parquet row equals a line of a sealed journal, and that every line of a
+sealed journal has exactly one row.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from weir.recorder.verify import Finding
 
 #: Segments that are compared with one query.
 _BATCH = 256
-#: Seconds after which a difference is looked at again: rows may just have moved from a journal to Parquet.
+#: Seconds until differences are checked again, because rows may just have moved from a journal to Parquet.
 _AGAIN = 3.0
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
 _SAID = 5
@@ -33,7 +33,7 @@ def check_index(
     sealed: Callable[[], Sequence[str]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Finding]:
-    """Compare the index of *recordings* with the journals of the segments that *sealed* gives, which are verified.
+    """Compare the index of *recordings* with the journals of the verified segments that *sealed* returns.
 
     Raises OSError, duckdb.Error.
     """
@@ -47,10 +47,10 @@ def check_index(
 
 
 def _views(recordings: Recordings) -> list[Finding]:
-    """Whether the database holds the views that this version makes, and nothing else."""
+    """Report differences between the database and the views that this version makes."""
     where = recordings.database.name
     with tempfile.TemporaryDirectory(prefix="weir-") as folder:
-        path = Path(folder) / where  # through a file: what a database stores of a view is not all that was written
+        path = Path(folder) / where  # through a file, because DuckDB stores a view's text in a changed form
         catalog.write_database(path, recordings)
         with duckdb.connect(str(path), read_only=True) as connection:
             expected = _definitions(connection)
@@ -63,7 +63,7 @@ def _views(recordings: Recordings) -> list[Finding]:
         ).fetchall()
     found = [Finding(where, f"holds the {name}, which weir does not make; {_REBUILD}") for (name,) in others]
     changed = [name for name in sorted(expected.keys() | there.keys()) if expected.get(name) != there.get(name)]
-    found += [Finding(where, f"the view {name} is not the one that this version makes; {_REBUILD}") for name in changed]
+    found += [Finding(where, f"the view {name} is not defined as in this version; {_REBUILD}") for name in changed]
     return found
 
 
@@ -97,7 +97,7 @@ def _rows(recordings: Recordings, sealed: Sequence[str], progress: Callable[[int
             written = catalog.views_over(recordings, batch)["flows"]
             for what, one, other in (
                 ("differs from its journal line, or has none", shown, written),
-                ("is on record, and the index does not show it as it is", written, shown),
+                ("is on record, but the index lacks it or shows it differently", written, shown),
             ):
                 rows = connection.execute(f"SELECT request_id FROM (({one}) EXCEPT ALL ({other})) ORDER BY 1")
                 found += _said(what, rows.fetchall())
@@ -108,5 +108,5 @@ def _rows(recordings: Recordings, sealed: Sequence[str], progress: Callable[[int
 def _said(what: str, rows: Sequence[tuple[str]]) -> list[Finding]:
     found = [Finding("index", f"{request_id} {what}; {_REBUILD}") for (request_id,) in rows[:_SAID]]
     if len(rows) > _SAID:
-        found.append(Finding("index", f"and {len(rows) - _SAID} more: a row {what}"))
+        found.append(Finding("index", f"{len(rows) - _SAID} more: a row {what}"))
     return found

@@ -1,4 +1,4 @@
-"""Worker ids: each process that writes recordings holds one, by a lock on a file that ends with it."""
+"""Worker ids: each process that writes recordings holds one, with a file lock that ends with the process."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from weir.recorder.folder import Recordings
 
 MAX_WORKERS = 256
-#: The ids of workers, with which the names of their segments begin.
+#: The ids of workers. Names of segments begin with the id.
 WORKER_NAME = re.compile(r"w[0-9]{1,3}")
 #: The names of logs. The gateway signs for no other name, because the name is part of the signed text.
 LOG_NAME = re.compile(r"w[0-9]{1,3}|admin|command|keeper")
@@ -24,7 +24,7 @@ class WorkerLock:
     descriptor: int
 
     def holds(self, recordings: Recordings) -> bool:
-        """Whether the locked file is still the one that others would lock."""
+        """Return whether the locked file is still the file at the lock's path, which other processes lock."""
         try:
             there, ours = (recordings.log(self.worker) / "lock").stat(), os.fstat(self.descriptor)
         except OSError:
@@ -32,12 +32,12 @@ class WorkerLock:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
-        """Give the id back."""
+        """Release the id."""
         os.close(self.descriptor)
 
 
 def try_claim(recordings: Recordings, worker: str) -> WorkerLock | None:
-    """Claim the id *worker*; None while a live process has it. Raises OSError."""
+    """Claim the id *worker*; return None while a live process holds it. Raises OSError."""
     folder = recordings.make(recordings.log(worker))
     descriptor = recordings.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
@@ -49,7 +49,10 @@ def try_claim(recordings: Recordings, worker: str) -> WorkerLock | None:
 
 
 def claim_soon(recordings: Recordings, worker: str, seconds: float = 10.0) -> WorkerLock | None:
-    """As `try_claim`, but wait *seconds*: a starting gateway holds an idle log's lock for a moment. Raises OSError."""
+    """Claim like `try_claim`, but wait up to *seconds*: a starting gateway holds an idle log's lock for a moment.
+
+    Raises OSError.
+    """
     deadline = time.monotonic() + seconds
     while (lock := try_claim(recordings, worker)) is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -57,7 +60,7 @@ def claim_soon(recordings: Recordings, worker: str, seconds: float = 10.0) -> Wo
 
 
 def running(root: Path) -> list[str]:
-    """The worker ids below the recordings folder that a live process holds."""
+    """Return the worker ids below the recordings folder *root* that a live process holds."""
     found = []
     for lock in sorted(root.glob("log/*/lock")):
         try:
@@ -71,7 +74,7 @@ def running(root: Path) -> list[str]:
 
 
 def log_folders(root: Path) -> list[Path]:
-    """The folders of logs below the recordings folder: those that a gateway could have made."""
+    """Return the folders of logs below the recordings folder *root*, skipping those that no gateway can have made."""
     return sorted(
         path for path in (root / "log").glob("*")
         if LOG_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()

@@ -1,9 +1,9 @@
-"""The writer: one thread a worker that puts flows and lines on disk, off the event loop.
+"""The writer: one thread per worker that writes flows and lines, outside the event loop.
 
-A caller has its answer only after `Writer.record` returned: the operating system then has the bytes and the head's
-record of them, and no crash of this process can lose them. The disk has them within `SYNC_INTERVAL`, or already, where
-that was asked for. What cannot be written raises `RecorderUnavailable`, and so does every request after it until
-writing works again.
+A caller gets its answer only after `Writer.record` has returned. Then the operating system has the bytes and the head's
+record of them, so no crash of this process can lose them. The disk has them within `SYNC_INTERVAL`, or at once for
+``durability: synced``. If writing fails, the entry and every later one raise `RecorderUnavailable` until writing works
+again.
 """
 
 import asyncio
@@ -29,39 +29,39 @@ from weir.recorder.segment import Segment
 
 #: Seconds between syncs to disk.
 SYNC_INTERVAL = 0.1
-#: Seconds between signed checkpoints, while anything is written.
+#: Seconds between signed checkpoints while data is written.
 CHECKPOINT_INTERVAL = 5.0
-#: A check or write that succeeded this long ago (seconds) vouches for the next request.
+#: For this many seconds after a successful check or write, `Writer.ready` does not check again.
 FRESH = 0.05
-#: What may wait to be written, flows and bytes of bodies; more is refused.
+#: Maximum number of waiting flows and bytes of their bodies; more are refused.
 MAX_WAITING = 1000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
-#: Seconds after which a disk that does not answer counts as one that cannot be written to.
+#: Seconds after which a disk that does not answer counts as not writable.
 PATIENCE = 10.0
 #: Free bytes below which the disk counts as full.
 RESERVE = 1024 * 1024
 _BATCH = 64
-#: Waking the thread costs more than writing. So entries are handed over together: once they are such a share of the
-#: exchanges under way, and after so many seconds at the latest. One exchange alone never waits.
+#: Waking the thread costs more than writing, so entries are handed over together: once they are one in `GATHER_SHARE`
+#: of the running exchanges, or after `GATHER` seconds. A single exchange never waits.
 GATHER_SHARE = 4
 GATHER = 0.005
 
 
 class RecorderUnavailable(Exception):
-    """Nothing can be recorded now; the text says why, for the log."""
+    """Recording is not possible now; the text gives the reason for the log."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """What is to be written: a line, encoded without its place, and where the exchange has ended its flow too."""
+    """Data to write: a line, encoded without its position, and for an ended exchange its flow."""
 
     connection: str
     request_id: str
     time: str
     line: bytes
-    encode: Callable[[], bytes] | None = None  # the flow, called in the writer's thread; without it, an intent
-    size: int = 0  # bytes of bodies that are kept in memory for it
-    synced: bool = False  # acknowledged only once the disk has it
+    encode: Callable[[], bytes] | None = None  # returns the flow, in the writer's thread; None for an intent
+    size: int = 0  # bytes of bodies that it keeps in memory
+    synced: bool = False  # acknowledge only once the disk has it
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class _Check:
 
 
 class Writer:
-    """Owns the worker's open segments. `record` and `ready` are for the event loop's thread."""
+    """Owns the worker's open segments. Call `record` and `ready` only in the event loop's thread."""
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class Writer:
         holds: Callable[[], bool] = lambda: True,
         begin_anew: Callable[[], None] = lambda: None,
     ) -> None:
-        """Write below *recordings*; *sealed* is called, in the writer's thread, when a segment is complete.
+        """Start the thread, which writes below *recordings*.
 
-        *under_way* tells how many exchanges there are that might soon be recorded too. *holds* tells whether the worker
-        id is still this process's own; where the folder was emptied it is not, and *begin_anew* claims it again, or
-        raises OSError.
+        The thread calls *sealed* when a segment is complete. *under_way* returns the number of running exchanges, which
+        may soon be recorded too. *holds* returns whether this process still holds its worker id. If it does not,
+        because the folder was emptied, *begin_anew* claims the id again, or raises OSError.
         """
         self._recordings = recordings
         self._log = log
@@ -101,8 +101,8 @@ class Writer:
         self._sequence = 0
         self._segments: dict[str, Segment] = {}
         self._dates: dict[str, str] = {}
-        self._announced: dict[str, str] = {}  # by connection, the segment that the log has and that is not begun yet
-        self._unsealed: list[Segment] = []  # closed, and not in the log yet because it could not be written
+        self._announced: dict[str, str] = {}  # by connection: segment that the log names and that does not exist yet
+        self._unsealed: list[Segment] = []  # complete segments that the log does not have yet
         self._stuck = False
         self._queue: queue.SimpleQueue[list[_Waiting] | _Check | None] = queue.SimpleQueue()
         self._gathered: list[_Waiting] = []  # not handed over to the thread yet
@@ -113,9 +113,9 @@ class Writer:
         self._waiting = 0
         self._waiting_bytes = 0
         self._vouched = 0.0  # monotonic time of the last success
-        self._looked = 0.0  # and of the last look at what stands on disk
+        self._looked = 0.0  # monotonic time of the last check of the files on disk
         self._broken = ""
-        self._lost: dict[str, None] = {}  # requests whose end could not be recorded
+        self._lost: dict[str, None] = {}  # ids of sent requests with an end that could not be recorded
         self._next_checkpoint = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="weir recorder", daemon=True)
@@ -171,13 +171,13 @@ class Writer:
                 alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")
 
     def close(self) -> None:
-        """Write what waits, seal, sign. Blocks."""
+        """Write all waiting entries, seal the segments and sign. Blocks."""
         gathered, self._gathered = self._gathered, []
         self._queue.put(gathered)
         self._queue.put(None)
         self._thread.join()
 
-    # The writer's thread from here on.
+    # The methods below run in the writer's thread.
 
     def _run(self) -> None:
         next_sync = time.monotonic() + SYNC_INTERVAL
@@ -202,22 +202,22 @@ class Writer:
         self._end()
 
     def _idle(self, next_sync: float) -> float:
-        """Seconds until something is to be done though nothing comes."""
+        """Return the seconds until there is work even if no entry arrives."""
         if self._unsealed or self._lost or any(segment.dirty for segment in self._segments.values()):
             return max(0.0, next_sync - time.monotonic())
         ends = min((segment.seconds_left for segment in self._segments.values()), default=CHECKPOINT_INTERVAL)
         return max(0.0, min(ends, CHECKPOINT_INTERVAL))
 
     def _look(self) -> None:
-        """See that what is written to is still what readers find. Raises OSError where nothing can be written."""
-        self._looked = 0.0  # what fails below must be looked at again before anything is written
+        """Check that the open files are still the files that readers find. Raises OSError if writing is impossible."""
+        self._looked = 0.0  # if a step below fails, check again before the next write
         self._check_root()
         if not self._holds():
             self._begin_anew()
         for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
             path = self._segments[connection].flow_path
             alarm("recording_gone", f"{path} was removed while it was written, or changed by another program")
-            self._retire(connection)  # its entry in the log says what is missing
+            self._retire(connection)  # its log entry states the missing lines
         self._looked = time.monotonic()
 
     def _write(self, waiting: list[_Waiting]) -> None:
@@ -237,18 +237,18 @@ class Writer:
                 if any(item.entry.synced for item in items):
                     segment.sync()
                     self._log.head.sync()
-            except Exception as error:  # whatever it is, these flows are not recorded
+            except Exception as error:  # on any error these flows are not recorded
                 self._fail(items, error)
             else:
                 self._succeed(items)
 
     def _encoded(self, group: list[_Waiting]) -> list[tuple[_Waiting, bytes | None]]:
-        """Those that are still waited for, with their flows; what cannot be encoded fails alone."""
+        """Return the items that a caller still waits for, with their flows. An encoding error fails only its item."""
         encoded: list[tuple[_Waiting, bytes | None]] = []
         for item in group:
             try:
                 if item.done.done():
-                    raise RecorderUnavailable("nobody waits for it any more")
+                    raise RecorderUnavailable("no caller waits for it any more")
                 encoded.append((item, item.entry.encode() if item.entry.encode is not None else None))
             except Exception as error:
                 self._fail([item], error)
@@ -273,7 +273,7 @@ class Writer:
                 self._lost.pop(entry.request_id, None)
 
     def _end_lost(self) -> None:
-        """Give an end to what was let go, and whose end could not be recorded. Raises OSError."""
+        """Close requests that were sent but could not be recorded at their end. Raises OSError."""
         for connection, segment in list(self._segments.items()):
             ended = [line for request_id, line in segment.open.items() if request_id in self._lost]
             if ended:
@@ -301,7 +301,10 @@ class Writer:
         return fresh
 
     def _name(self, connection: str, date: str) -> str:
-        """The next segment's name, which is in the log. One that could not be begun is used again. Raises OSError."""
+        """Return the next segment's name, and write it to the log. Reuse a name whose segment could not be created.
+
+        Raises OSError.
+        """
         name = self._announced.get(connection, "")
         if not name.startswith(f"{connection}/{date}/"):
             self._sequence += 1
@@ -311,14 +314,14 @@ class Writer:
         return name
 
     def _begin(self, name: str, moved: dict[str, bytes]) -> Segment:
-        """A new segment, that readers find, with the lines of what has not *moved* on from the one before."""
+        """Create a segment and link it for readers. *moved* has the open intents of the segment before it."""
         live.prepare(self._recordings)
         for segment in self._segments.values():
             segment.sync()
-        self._log.checkpoint(self._covered())  # before its files exist: `verify` reports files that no checkpoint names
+        self._log.checkpoint(self._covered())  # before the files exist, because `verify` reports files without one
         fresh = Segment(self._recordings, name, self._log)
         try:
-            if moved:  # said again: only what was not sealed is looked at after a crash
+            if moved:  # repeat the intents, because repair reads only unsealed segments after a crash
                 now = timestamp(time.time())
                 fresh.append(b"", [placed(line, name) for line in moved.values()], now, now)
                 fresh.open.update(moved)
@@ -333,7 +336,7 @@ class Writer:
         self._seal()
 
     def _seal(self) -> None:
-        """Put what is complete into the log; what fails is tried again. The journal stays live meanwhile."""
+        """Seal complete segments in the log. A failure is tried again later, and the journal stays live meanwhile."""
         while self._unsealed:
             segment = self._unsealed[0]
             try:
@@ -341,12 +344,12 @@ class Writer:
                 self._log.append(segment.sealed())
             except OSError as error:
                 if not self._stuck:
-                    alarm("not_sealed", f"{segment.name} is complete, not sealed ({error.strerror}); it is tried again")
+                    alarm("not_sealed", f"{segment.name} could not be sealed ({error.strerror}); weir tries again")
                 self._stuck = True
                 return
             self._stuck = False
             self._unsealed.pop(0)
-            with contextlib.suppress(OSError):  # the next start drops it
+            with contextlib.suppress(OSError):  # the next start drops the record
                 self._log.head.drop(segment.name)
             segment.close()
             self._next_checkpoint = 0.0
@@ -362,7 +365,7 @@ class Writer:
         except OSError as error:
             self._fail([], error)
         if self._lost and not self._broken:
-            with contextlib.suppress(OSError):  # with the next
+            with contextlib.suppress(OSError):  # the next sync tries again
                 self._end_lost()
         for connection in [c for c, segment in self._segments.items() if segment.full and not segment.open]:
             self._retire(connection)
@@ -371,7 +374,7 @@ class Writer:
             self._sign()
 
     def _sign(self) -> None:
-        """A checkpoint over the log and what every open journal holds on disk."""
+        """Sign a checkpoint over the log and the synced lines of every open journal."""
         self._next_checkpoint = time.monotonic() + CHECKPOINT_INTERVAL
         try:
             self._log.checkpoint(self._covered())
@@ -379,7 +382,7 @@ class Writer:
             alarm("not_signed", f"the checkpoint of {self._log.worker} could not be written ({error.strerror})")
 
     def _covered(self) -> dict[str, Size]:
-        """What every open journal holds on disk, by segment."""
+        """Return the size of every open journal that is on disk, by segment."""
         open_ = (*self._segments.values(), *self._unsealed)
         return {s.name: s.covered for s in open_ if not s.dirty and s.covered.lines}
 
@@ -389,15 +392,15 @@ class Writer:
                 if segment.open:
                     self._interrupt(segment, list(segment.open.values()))
             except OSError:
-                self._segments.pop(connection).close()  # the next start gives what is open an end, and seals it
+                self._segments.pop(connection).close()  # the next start closes the open requests and seals the segment
             else:
                 self._retire(connection)
         self._sign()
-        for segment in self._unsealed:  # the next start seals it
+        for segment in self._unsealed:  # the next start seals them
             segment.close()
 
     def _check_root(self) -> None:
-        """Raise OSError where a new flow would not find room below the recordings folder."""
+        """Raise OSError if the recordings folder is gone, not writable, or on a full disk."""
         root = self._recordings.root
         if not os.path.isdir(root):
             raise OSError(f"{root} is gone; restore it")
@@ -413,7 +416,7 @@ class Writer:
     def _check(self, checks: list[_Check]) -> None:
         try:
             self._look()
-        except Exception as error:  # fails the requests that asked
+        except Exception as error:  # any error fails the requests that asked
             self._fail(checks, error)
         else:
             self._succeed(checks)
@@ -431,7 +434,7 @@ class Writer:
         ends = [item.entry for item in items if isinstance(item, _Waiting) and item.entry.encode is not None]
         self._lost |= {e.request_id: None for e in ends if any(e.request_id in s.open for s in self._segments.values())}
         if isinstance(error, RecorderUnavailable):
-            return  # it was given up, and answered
+            return  # `_give_up` has answered already
         if reason != self._broken:
             self._broken = reason
             alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")
@@ -446,5 +449,5 @@ class Writer:
                     else:
                         item.done.set_exception(RecorderUnavailable(reason))
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no caller waits any more
             self._loop.call_soon_threadsafe(answer)

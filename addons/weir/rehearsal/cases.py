@@ -276,15 +276,14 @@ def _differences(expect: ExpectSettings, outcome: Outcome) -> Iterator[str]:
 
 
 def _covered(outcome: Outcome) -> frozenset[tuple[str, str]]:
-    connection = outcome.exchange.connection
-    assert connection is not None
+    connection = outcome.connection
     covered = {(connection.name, outcome.rule)} if outcome.effect == "limit" else set()
     if outcome.rule == "access" and outcome.effect == "deny":
         covered.add((connection.name, "access"))
     for _, rules in outcome.judged:
         for rule in rules.rules:
             try:
-                verdict = judge(type(rules)((rule,), rules.needs), outcome.exchange.facts)
+                verdict = judge(type(rules)((rule,), rules.needs), outcome.facts)
             except ValueError:
                 continue
             if verdict.matched:

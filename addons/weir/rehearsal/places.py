@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from weir.base.text import inert
-from weir.path.exchange import Exchange
+from weir.path.exchange import Matched, Read
 from weir.path.observed import read_texts
 from weir.policy import facts
 from weir.policy.conditions import Clause
@@ -12,6 +12,7 @@ from weir.policy.facts import ABSENT, ANSWER_TEXTS, TEXTS, Facts
 from weir.profiles.encoded import Located
 from weir.profiles.profile import UNKNOWN_ANSWER
 from weir.profiles.texts import locate
+from weir.rehearsal.rehearse import Outcome
 
 #: Characters of a text that are shown before a match and after it.
 AROUND = 40
@@ -27,18 +28,21 @@ class Found:
 
 
 class Places:
-    """The texts of one exchange that was judged, with their places."""
+    """The texts of a request that was judged, and of its answer, with their places."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         self._texts: Facts = {}
-        assert exchange.connection is not None
-        rules = exchange.connection.rules.needs | exchange.connection.response_rules.needs
+        exchange, connection = outcome.exchange, outcome.connection
+        matched, read = exchange.get(Matched), exchange.get(Read)
+        if matched is None or read is None:
+            return
+        rules = connection.rules.needs | connection.response_rules.needs
         if rules & {TEXTS, "text"}:
-            body = locate(exchange.body) if exchange.parsed else None
+            body = locate(read.document) if read.parsed else None
             self._texts.update(facts.of_texts(read_texts(exchange, body, places=True)))
-        answer = exchange.facts.get("body", ABSENT) if "status" in exchange.facts else ABSENT
+        answer = outcome.facts.get("body", ABSENT) if "status" in outcome.facts else ABSENT
         if ANSWER_TEXTS in rules and answer is not ABSENT:
-            operation = UNKNOWN_ANSWER if exchange.operation is None else exchange.operation.answer
+            operation = UNKNOWN_ANSWER if matched.operation is None else matched.operation.answer
             self._texts.update(facts.of_answer_texts(operation.read_texts(locate(answer))))
 
     def read(self, clause: Clause) -> list[str]:

@@ -1,35 +1,41 @@
-"""What would become of a request: judged by the same rooms as a real one, with nothing sent, stored or counted.
+"""Rehearsals: what would become of a request, judged by the steps of the data path; nothing is sent, stored or counted.
 
-Used by ``weir explain``, ``weir test`` and whoever wants to know beforehand. Who asks is said, not proven.
+Used by ``weir explain`` and ``weir test``. The lists are those of the gateway (`weir.path.paths`). Steps that perform
+I/O are replaced by their stand-ins. The caller is named, not proven.
 """
 
 import asyncio
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from weir.approvals.lifecycle import who
+from mitmproxy import http
+from mitmproxy.connection import Client, Server
+
+from weir.base.alarms import place
 from weir.base.mistakes import SettingError
 from weir.base.principal import Principal
-from weir.base.problems import Kind, Problem, Refusal
-from weir.path.exchange import Exchange
-from weir.path.steps.reading import Profiles, read_request
-from weir.path.steps.rules import Policy
-from weir.policy.rules import Judged, Rules, trace
+from weir.base.problems import Kind, Problem, Refusal, gateway_error
+from weir.mitm.arrival import Arrival
+from weir.path.exchange import Document, Exchange, Judged, JudgedAnswer, Rehearsed
+from weir.path.paths import Gateway, paths, permit
+from weir.path.rooms import Rooms
+from weir.path.step import Answer, Bound, Paths, Stream, bind, walk, walk_now
+from weir.policy.facts import Facts
+from weir.policy.rules import Judged as JudgedClause
+from weir.policy.rules import Rules, trace
 from weir.policyset.connection import Connection
 from weir.policyset.model import PolicySet
-from weir.routing.head import HeadError, check_head
-from weir.state.model import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A request, who sends it, and, where response rules are to be judged, what the service answers.
+    """A request, its caller, and, if response rules are to be judged, the service's answer.
 
     ``path`` is below the connection's prefix. ``groups`` are written as policies write them; None stands for
-    those that the connection lets in.
+    the groups that the connection admits.
     """
 
     connection: str
@@ -49,17 +55,19 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would become of it: allowed, or refused with ``problem``."""
+    """What would become of the request: allowed, or refused with ``problem``."""
 
     exchange: Exchange
+    connection: Connection
     problem: Problem | None = None
 
     @property
     def effect(self) -> str:
-        """``allow``, ``deny``, ``limit`` or ``require_approval``; ``refuse`` where it did not get as far as policy."""
-        if self.exchange.decision is None or (self.problem is not None and self.exchange.decision.effect == "allow"):
+        """``allow``, ``deny``, ``limit`` or ``require_approval``; ``refuse`` if no rule was asked."""
+        decision = self.exchange.decision
+        if decision is None or (self.problem is not None and decision.effect == "allow"):
             return "refuse" if self.problem else "allow"
-        return self.exchange.decision.effect
+        return decision.effect
 
     @property
     def rule(self) -> str:
@@ -72,26 +80,23 @@ class Outcome:
         return self.problem.status if self.problem else self.exchange.upstream_status or 200
 
     @property
+    def facts(self) -> Facts:
+        """The facts of the request and, once its rules were asked, of the answer; empty if none were read."""
+        request, answer = self.exchange.get(Judged), self.exchange.get(JudgedAnswer)
+        return answer.facts if answer is not None else request.facts if request is not None else {}
+
+    @property
     def judged(self) -> Iterator[tuple[str, Rules]]:
         """The rules that were asked, by phase."""
-        connection = self.exchange.connection
-        assert connection is not None
-        if self.exchange.facts:
-            yield "request", connection.rules
-        if "status" in self.exchange.facts:
-            yield "response", connection.response_rules
+        if self.exchange.get(Judged) is not None:
+            yield "request", self.connection.rules
+        if self.exchange.get(JudgedAnswer) is not None:
+            yield "response", self.connection.response_rules
 
-    def clauses(self) -> Iterator[Judged]:
+    def clauses(self) -> Iterator[JudgedClause]:
         """Every clause of the rules that were asked, with its outcome."""
         for _, rules in self.judged:
-            yield from trace(rules.rules, self.exchange.facts)
-
-
-class _NoState:
-    """Nothing is stopped or revoked, and nobody has been given anything."""
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot()
+            yield from trace(rules.rules, self.facts)
 
 
 def find_connection(policies: PolicySet, name: str) -> Connection:
@@ -103,52 +108,88 @@ def find_connection(policies: PolicySet, name: str) -> Connection:
     raise SettingError(f"there is no connection {name!r}; there are {known}")
 
 
+def rehearsal_paths() -> Paths:
+    """The gateway's lists, with the stand-ins of the steps that perform I/O. Limits count from nothing."""
+    rooms = Rooms.rehearsed()
+    gateway = Gateway(
+        policies=lambda: None,
+        until_ready=_nothing,
+        arrival=lambda client, policies: Arrival(policies.listeners[0]),
+        end_upstream=lambda flow: None,
+        stream_failed=_stream_failed,
+    )
+    found = paths(rooms, gateway, permit(lambda: None, rooms))
+    return {key: tuple(map(_rehearsed, steps)) for key, steps in found.items()}
+
+
+def _rehearsed(step: Bound) -> Bound:
+    return bind(step.stand_in) if step.stand_in is not None else step
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _stream_failed(flow: http.HTTPFlow, exchange: Exchange, error: Exception) -> None:
+    exchange.problem = Problem(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be masked: {error}.")
+
+
 def rehearse(policies: PolicySet, given: Given) -> Outcome:
-    """Judge *given* by *policies*. Raises `SettingError` where its connection, issuer or groups are not known."""
+    """Judge *given* by *policies*. Raises `SettingError` if its connection, issuer or groups are not known."""
     connection = find_connection(policies, given.connection)
+    principal = _principal(policies, connection, given)
     exchange = Exchange("rehearsal", time.time() if given.at is None else given.at, time.perf_counter())
-    exchange.policies, exchange.connection = policies, connection
-    exchange.principal = _principal(policies, connection, given)
-    exchange.method, exchange.path, exchange.query = given.method, given.path, given.query
-    exchange.client_ip = given.client_ip
-    exchange.head = {b"host": b"gateway"}
-    if given.body:
-        exchange.head[b"content-type"] = given.content_type.encode("ascii", "replace")
-    return asyncio.run(_judge(exchange, connection, given))
+    exchange.put(Rehearsed(policies, connection, principal, given.path, given.client_ip))
+    flow = _flow(given)
+    problem = asyncio.run(_walk(rehearsal_paths(), flow, exchange, given))
+    return Outcome(exchange, connection, problem)
 
 
-async def _judge(exchange: Exchange, connection: Connection, given: Given) -> Outcome:
-    policy = Policy(_NoState())
+async def _walk(lists: Paths, flow: http.HTTPFlow, exchange: Exchange, given: Given) -> Problem | None:
     try:
-        target = f"{given.path}?{given.query}" if given.query else given.path
-        try:
-            check_head(given.method.encode(), target.encode(), b"", exchange.head.items())
-        except HeadError as error:
-            raise Refusal(Kind.AMBIGUOUS_REQUEST, f"Refused because {error}.") from None
-        policy.requestheaders(exchange)
-        read_request(exchange, given.body)
-        await policy.request(exchange)
-        _refuse_demanded(exchange)
-        if given.status is not None or given.response:
-            exchange.upstream_status = given.status or 200
-            exchange.received_bytes = len(given.response)
-            profiles = Profiles()
-            document = profiles.read(given.response, "application/json")
-            ranking = profiles.response(exchange, given.response, "application/json", document)
-            await policy.response(exchange, ranking, document)
-            _refuse_demanded(exchange)
+        walk_now(lists["request", "head"], flow, exchange)
+        ended = await walk(lists["request", "request"], flow, exchange)
+        if isinstance(ended, Answer) and isinstance(ended.reply, Document):
+            exchange.document = ended.reply
+            return None
+        if given.status is None and not given.response:
+            return None
+        flow.response = _response(given)
+        exchange.upstream_status = flow.response.status_code
+        ended = await walk(lists["request", "response_head"], flow, exchange)
+        if isinstance(ended, Stream):
+            ended.transform(given.response)
+            ended.transform(b"")
+            if exchange.problem is not None:
+                return exchange.problem
+        phase = "stream_end" if isinstance(ended, Stream) else "response"
+        await walk(lists["request", phase], flow, exchange)
     except Refusal as refusal:
-        return Outcome(exchange, refusal.problem)
-    return Outcome(exchange)
+        return refusal.problem
+    except Exception as error:
+        what = f"{type(error).__name__} at {place(error)}"
+        return replace(gateway_error(), detail=f"The step {exchange.at!r} fails ({what}): the gateway refuses this.")
+    return None
 
 
-def _refuse_demanded(exchange: Exchange) -> None:
-    """Nobody is asked in a rehearsal."""
-    if exchange.demanded:
-        rule = exchange.demanded[0]
-        asked = "; ".join(f"{r.name} needs {r.terms.count} of {who(r.terms.reviewers)}" for r in exchange.demanded)
-        message = rule.message or f"The rule {rule.name} asks for approval."
-        raise Refusal(Kind.APPROVAL_REQUIRED, f"{message} ({asked})", rule=rule.name)
+def _flow(given: Given) -> http.HTTPFlow:
+    """The request as mitmproxy would have read it."""
+    target = f"{given.path}?{given.query}" if given.query else given.path
+    fields = [(b"Host", b"gateway")]
+    if given.body:
+        fields.append((b"Content-Type", given.content_type.encode("ascii", "replace")))
+    client = Client(peername=(given.client_ip, 0), sockname=("127.0.0.1", 0), timestamp_start=0.0)
+    flow = http.HTTPFlow(client, Server(address=None))
+    flow.request = http.Request(
+        "gateway", 80, given.method.encode(), b"http", b"", target.encode("utf-8", "surrogatepass"), b"HTTP/1.1",
+        http.Headers(fields), given.body, None, 0.0, 0.0,
+    )  # fmt: skip
+    return flow
+
+
+def _response(given: Given) -> http.Response:
+    fields = [(b"Content-Type", b"application/json")] if given.response else []
+    return http.Response(b"HTTP/1.1", given.status or 200, b"", http.Headers(fields), given.response, None, 0.0, 0.0)
 
 
 def _principal(policies: PolicySet, connection: Connection, given: Given) -> Principal:

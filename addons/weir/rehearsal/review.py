@@ -5,9 +5,11 @@ contradicts itself), rules on what the profile cannot tell, and writes that no r
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from weir.base.jsonpath import Path
+from weir.masking.masks import Mask
 from weir.policy.compile import WRITES_RULE
 from weir.policy.conditions import Clause, Group, Node
 from weir.policy.facts import OF_CALL, OF_RESPONSE, RESPONSE_FACTS
@@ -15,6 +17,7 @@ from weir.policy.rules import STRENGTH, Rule, clauses
 from weir.policyset.connection import Connection
 from weir.profiles.model import WEBSOCKET, WRITES
 from weir.profiles.profile import Operation
+from weir.rehearsal.rehearse import put
 
 _INFINITE = (-math.inf, math.inf)
 
@@ -31,8 +34,17 @@ class Oddity(str):
         return warning
 
 
-def review(connection: Connection, *, says_writes: bool) -> Iterator[Oddity]:
-    """What is odd in *connection*; *says_writes* is whether its file has the setting ``writes``."""
+def review(connection: Connection, line_of: Callable[..., int], *, says_writes: bool) -> Iterator[Oddity]:
+    """Warn about settings of *connection* that are valid and probably not meant.
+
+    *line_of* gives the line of a setting by its location; *says_writes* is whether the file has the setting ``writes``.
+    """
+    for mask, fact in _masked_facts(connection):
+        yield Oddity(
+            f"{mask.rule} hides the fact {fact!r} from the service: policy judges what is sent, so each request that "
+            "has it is refused (mask-changes-fact); hide it from the record only (hide_from: [record])",
+            line_of("masks", connection.masks.number(mask)),
+        )
     for rules in (connection.rules.rules, connection.response_rules.rules):
         for i, rule in enumerate(rules):
             if rule.name != WRITES_RULE:
@@ -55,6 +67,42 @@ def review(connection: Connection, *, says_writes: bool) -> Iterator[Oddity]:
             "them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`",
             1,
         )
+
+
+def _masked_facts(connection: Connection) -> Iterator[tuple[Mask, str]]:
+    """The masks that replace a fact which rules can ask for, in the request that the service receives."""
+    operations = connection.profile.operations
+    for mask in connection.masks.upstream().masks:
+        if mask.kinds:
+            continue  # only values that a detector finds are replaced
+        facts = (
+            name for operation in operations for name, path in _fact_paths(operation) if _replaces(mask, name, path)
+        )
+        if (fact := next(facts, None)) is not None:
+            yield mask, fact
+
+
+def _fact_paths(operation: Operation) -> Iterator[tuple[str, Path]]:
+    """The paths in a request's body at which facts are read."""
+    found: list[tuple[str, Sequence[Path | None]]] = [
+        ("model", operation.model.paths),
+        ("documents", (operation.documents.path if operation.documents else None,)),
+        ("top_n", (operation.top_n.path if operation.top_n else None,)),
+        ("breadth", operation.breadth),
+        ("max_tokens", operation.max_tokens),
+        ("index", operation.index.paths),
+        ("return_documents", (operation.return_documents.path if operation.return_documents else None,)),
+        ("stream", (operation.stream,)),
+    ]
+    for name, paths in found:
+        yield from ((name, path) for path in paths if path is not None)
+
+
+def _replaces(mask: Mask, fact: str, path: Path) -> bool:
+    if path.names is None:
+        return False
+    body = put({}, path.names, [] if fact == "documents" else "")
+    return any(masked.find(body) for masked in mask.paths)
 
 
 def _never(connection: Connection, rule: Rule) -> Iterator[Oddity]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from weir.path.exchange import Arrived, Judged, Matched, Read, Rehearsed, Routed
 from weir.policy.conditions import Clause, Group
 from weir.policy.rules import Judged, trace
 from weir.policy.trace import outcome_word, saw
+from weir.profiles.model import UNKNOWN
 from weir.rehearsal.places import Places
 from weir.rehearsal.rehearse import Outcome
 
@@ -15,10 +17,11 @@ _VERBS = {"deny": "deny", "require_approval": "ask for approval"}
 
 def explain(outcome: Outcome) -> Iterator[str]:
     """Lines of text; the first says what would become of the request."""
-    exchange, problem = outcome.exchange, outcome.problem
-    connection = exchange.connection
-    assert connection is not None and exchange.principal is not None
-    verdict = {"allow": "allowed", "refuse": "refused before any rule was asked"}.get(outcome.effect, outcome.effect)
+    exchange, problem, connection = outcome.exchange, outcome.problem, outcome.connection
+    principal, matched = exchange[Rehearsed].principal, exchange.get(Matched)
+    asked = exchange.get(Judged) is not None
+    refused = "refused, although the rules allow it" if asked else "refused before any rule was asked"
+    verdict = {"allow": "allowed", "refuse": refused}.get(outcome.effect, outcome.effect)
     by = f" by {outcome.rule}" if outcome.rule else ""
     where = (
         f" ({exchange.decision.file}:{exchange.decision.line})" if exchange.decision and exchange.decision.line else ""
@@ -26,19 +29,20 @@ def explain(outcome: Outcome) -> Iterator[str]:
     yield f"{verdict}{by}{where}"
     if problem is not None:
         yield f"  the caller sees {problem.status} {problem.kind.slug}: {problem.detail}"
-    groups = ", ".join(sorted(exchange.principal.groups)) or "no groups"
-    yield f"  caller {exchange.principal.sub} ({groups}) on {connection.name}, profile {connection.profile.name}"
-    if exchange.operation is not None:
-        told = _told(outcome)
-        yield f"  {exchange.method} {exchange.path} is {exchange.operation.name}{': ' + told if told else ''}"
-    places = Places(exchange)
+    groups = ", ".join(sorted(principal.groups)) or "no groups"
+    yield f"  caller {principal.sub} ({groups}) on {connection.name}, profile {connection.profile.name}"
+    if matched is not None and matched.operation is not None:
+        facts = _facts(outcome)
+        method, path = exchange[Arrived].method, exchange[Routed].path
+        yield f"  {method} {path} is {matched.operation.name}{': ' + facts if facts else ''}"
+    places = Places(outcome)
     for phase, rules in outcome.judged:
         yield f"{phase} rules:" if rules.rules else f"{phase} rules: there are none"
         for rule in rules.rules:
-            judged = list(trace((rule,), exchange.facts))
-            matched = judged[0].outcome is True
+            judged = list(trace((rule,), outcome.facts))
+            hit = judged[0].outcome is True
             shadow = ", in shadow: not enforced" if rule.shadow else ""
-            became = "matched" if matched else "did not match"
+            became = "matched" if hit else "did not match"
             yield f"  {rule.name} ({rule.file}:{rule.line}) {became}; it would {_VERBS[rule.effect]}{shadow}"
             for entry in judged:
                 yield f"    {'  ' * entry.depth}{_line(entry, outcome)}"
@@ -65,8 +69,9 @@ def _texts(entry: Judged, places: Places) -> Iterator[str]:
         yield f"looked in {', '.join(read[:_MOST])}{more}"
 
 
-def _told(outcome: Outcome) -> str:
-    call = outcome.exchange.call
+def _facts(outcome: Outcome) -> str:
+    read = outcome.exchange.get(Read)
+    call = read.call if read is not None else UNKNOWN
     facts = {
         "query": f"{len(call.query)} texts" if len(call.query) > 1 else None,
         "documents": None if call.documents is None else len(call.documents),
@@ -83,4 +88,4 @@ def _line(entry: Judged, outcome: Outcome) -> str:
         return f"{word:<10} {node.word} of"
     assert isinstance(node, Clause)
     reason = f" ({entry.outcome})" if isinstance(entry.outcome, str) else ""
-    return f"{word:<10} {node}   saw {saw(node, outcome.exchange.facts)[:200]}{reason}"
+    return f"{word:<10} {node}   saw {saw(node, outcome.facts)[:200]}{reason}"

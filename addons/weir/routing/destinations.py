@@ -1,6 +1,6 @@
-"""Where callers of a proxy mean to go: to a connection's upstream, to what is passed as it is, or nowhere. Pure.
+"""Decide where a proxy caller's destination leads: to a connection's upstream, to a tunnel, or nowhere. Pure.
 
-Built whole at load. A destination is a scheme, a host and a port, compared as they are written.
+Built completely at load. A destination is a scheme, a host and a port; they are compared as written.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from weir.routing.table import Routed
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A destination that is tunnelled as it is: a host, names below one (``*.example.com``), or a network."""
+    """A destination that is tunnelled unread: a host, the names below one (``*.example.com``), or a network."""
 
     host: str
     network: Network | None
@@ -25,7 +25,7 @@ class Pass:
     dial: Dial
 
     def takes(self, host: str, port: int) -> bool:
-        """Whether *host* (a name, or an address as text) is one of it."""
+        """True if *host* (a name, or an address as text) and *port* match."""
         if port != self.port:
             return False
         if self.network is not None:
@@ -37,7 +37,7 @@ class Pass:
 
 
 class Destinations[C]:
-    """The connections by where they lead, and what is passed."""
+    """The connections, indexed by the destination they lead to, and the tunnelled destinations."""
 
     def __init__(self, entries: Iterable[tuple[Upstream, int | None, C]], passes: tuple[Pass, ...] = ()) -> None:
         self._entries = sorted(entries, key=lambda e: (len(e[0].base_path), e[1] is not None), reverse=True)
@@ -46,13 +46,14 @@ class Destinations[C]:
 
     @property
     def origins(self) -> frozenset[Origin]:
-        """Every destination that a connection leads to."""
+        """All destinations of connections."""
         return self._origins
 
     def route(self, origin: Origin, port: int, path: str) -> Routed[C] | None:
-        """The connection that leads to *origin* and *path*, for callers of the listener's *port*.
+        """Return the connection that leads to *origin* and *path*, for callers of the listener's *port*.
 
-        None where there is none, or where several are equally near: which of them would be judged by?
+        None if none exists, or if several match equally well, because the choice between their policies would be
+        arbitrary.
         """
         for i, (upstream, own_port, connection) in enumerate(self._entries):
             if upstream.origin != origin or own_port not in (None, port):
@@ -64,7 +65,7 @@ class Destinations[C]:
         return None
 
     def twins(self) -> list[tuple[C, C]]:
-        """Pairs of connections that lead to the same, so that neither is reached through a proxy."""
+        """Return pairs of connections with the same destination. A proxy caller cannot reach either of them."""
         seen: dict[tuple[Upstream, int | None], C] = {}
         found = []
         for upstream, port, connection in self._entries:
@@ -74,12 +75,12 @@ class Destinations[C]:
         return found
 
     def passed(self, host: str, port: int) -> Pass | None:
-        """What lets *host* and *port* through as they are."""
+        """Return the entry that tunnels *host* and *port*, or None."""
         return next((entry for entry in self.passes if entry.takes(host, port)), None)
 
 
 def compile_pass(settings: PassSettings) -> Pass:
-    """Raises `SettingError`."""
+    """Compile a tunnelled destination. Raises `SettingError`."""
     host, _, digits = settings.to.rpartition(":")
     if not host or not digits.isascii() or not digits.isdigit() or not 0 < int(digits) < 65536:
         raise SettingError(f"{settings.to!r} is not a destination; write e.g. pinned.example:443", "to")
@@ -91,27 +92,27 @@ def compile_pass(settings: PassSettings) -> Pass:
             raise SettingError(f"{host!r} is not a network: {error}", "to") from None
         return Pass("", network, port, Dial(f"pass {settings.to}", Addresses(frozenset(), (network,))))
     if "*" in host.removeprefix("*.") or not host:
-        raise SettingError(f"{settings.to!r}: a star stands for the first labels only, as in *.example.com:443", "to")
+        raise SettingError(f"{settings.to!r}: a star may replace the first labels only, as in *.example.com:443", "to")
     addresses = compile_addresses(settings.addresses, host)
     return Pass(host, None, port, Dial(f"pass {settings.to}", addresses))
 
 
 class Known:
-    """Which hosts an address was seen to be one of: of transparent callers, only the address is known for certain."""
+    """Hosts by the addresses that they resolved to. For transparent callers, only the address is certain."""
 
-    #: Seconds for which an address counts after the DNS has last told it: callers keep theirs for a while, too.
+    #: Seconds that an address counts after the DNS last returned it, because callers cache it too.
     KEPT = 3600.0
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[Address, float]] = {}
 
     def learn(self, host: str, addresses: Iterable[str], now: float) -> None:
-        """*host* is at *addresses*, as of *now* (monotonic seconds)."""
+        """Note that *host* resolved to *addresses* at *now* (monotonic seconds)."""
         seen = self._seen.setdefault(host, {})
         seen.update((ip_address(text.partition("%")[0]), now) for text in addresses)
         for address in [a for a, at in seen.items() if now - at > self.KEPT]:
             del seen[address]
 
     def hosts(self, address: Address) -> frozenset[str]:
-        """The hosts that *address* is one of."""
+        """Return the hosts that have *address*."""
         return frozenset(host for host, seen in self._seen.items() if address in seen or literal(host) == address)

@@ -1,14 +1,13 @@
-"""Dialling: only hosts that were judged, and only at addresses that were checked.
+"""Dial only hosts that were judged, and only addresses that were checked.
 
-mitmproxy dials whatever host a request has at the end. Here that host is a `Dialed`, made by routing and by
-nothing else, that carries what its connection says of it. `refusal` keeps anything else from being dialled;
-and `install` has the event loop resolve a `Dialed` to those of its addresses that may be reached, so that
-there is no second question to the DNS between the check and the call.
+mitmproxy dials the host that a request has at the end. Here that host is a `Dialed`, created only by routing, with the
+settings of its connection. `refusal` rejects any other host. `mitm.resolving`
+makes the event loop resolve a `Dialed` only to addresses that it may reach, so there is no second DNS lookup between
+the check and the connection.
 """
 
-import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -18,34 +17,34 @@ from weir.base.alarms import alarm
 from weir.base.secret import Secret
 from weir.tls.upstream import UpstreamTls
 
-#: Seconds for which a name's addresses are waited for.
+#: Seconds to wait for a name's addresses.
 PATIENCE = 10.0
 
-#: How an error that comes of a forbidden address begins.
-FORBIDDEN = "the address of the destination is not one that may be reached"
+#: The beginning of the text of an error for a forbidden address.
+FORBIDDEN = "the destination's address may not be reached"
 
-#: What ``getaddrinfo`` gives: family, type, protocol, canonical name, and the address to connect to.
+#: A result of ``getaddrinfo``: family, type, protocol, canonical name, and the address to connect to.
 Resolved = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """How a connection's upstream is dialled. Two that are equal may share a connection to it."""
+    """How to dial a connection's upstream. Equal ones may share an upstream connection."""
 
     name: str  # of the connection, for messages
     addresses: Addresses
     tls: UpstreamTls | None = None
-    pinned: tuple[Resolved, ...] = ()  # what its host was resolved to already
-    authorization: Secret | None = None  # of a proxy to go on through: for it, and for no other
+    pinned: tuple[Resolved, ...] = ()  # addresses that its host resolved to earlier
+    authorization: Secret | None = None  # for the upstream proxy only
 
 
 class Dialed(str):
-    """A host to dial, with how; never equal to a host that only looks like it."""
+    """A host to dial, with its `Dial`. Never equal to a plain string with the same text."""
 
     dial: Dial
 
     def __new__(cls, host: str, dial: Dial) -> "Dialed":
-        """*host* of a connection."""
+        """Create it from the *host* of a connection."""
         self = super().__new__(cls, host)
         self.dial = dial
         return self
@@ -60,51 +59,30 @@ class Dialed(str):
 
 
 class Forbidden(OSError):
-    """No address of a host may be reached."""
+    """A host has no address that may be reached."""
 
 
 def refusal(host: str) -> str:
-    """Why *host* is not dialled; empty where it may be."""
+    """Return why *host* must not be dialled; empty if it may be."""
     if not isinstance(host, Dialed):
-        return "a destination that was not judged"
+        return "the destination was not judged"
     try:
         address = ip_address(host)
     except ValueError:
-        return ""  # a name: its addresses are checked once it has some
+        return ""  # a name: its addresses are checked after it is resolved
     return "" if host.dial.addresses.permits(address) else FORBIDDEN
 
 
-def install(loop: asyncio.AbstractEventLoop) -> None:
-    """Have *loop* resolve a `Dialed` to what may be reached. Idempotent."""
-    if not hasattr(loop.getaddrinfo, "checks"):
-        checking = _checking(loop.getaddrinfo)
-        setattr(checking, "checks", True)  # noqa: B010
-        setattr(loop, "getaddrinfo", checking)  # noqa: B010
-
-
-def _checking(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def getaddrinfo(host: Any, port: Any, **options: Any) -> Sequence[Resolved]:
-        if not isinstance(host, Dialed):
-            return await original(host, port, **options)  # type: ignore[no-any-return]
-        if host.dial.pinned:
-            return host.dial.pinned
-        async with asyncio.timeout(PATIENCE):
-            found: Sequence[Resolved] = await original(str(host), port, **options)
-        return permitted(host, found)
-
-    return getaddrinfo
-
-
 def permitted(host: Dialed, found: Sequence[Resolved]) -> Sequence[Resolved]:
-    """Those of the addresses *found* that *host* may be reached at. Raises `Forbidden` where there are none."""
+    """Return the addresses in *found* that *host* may be reached at. Raises `Forbidden` if that leaves no address."""
     addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     may = [e for e, address in zip(found, addresses, strict=True) if host.dial.addresses.permits(address)]
     if not may:
         where = ", ".join(sorted({f"{address} ({kind_of(address)})" for address in addresses}))
         alarm(
             "destination_refused",
-            f"{host} of {host.dial.name} resolves to {where or 'nothing'}, which it may not reach; if it should, say "
-            "so in its `addresses`",
+            f"{host} of {host.dial.name} resolves to {where or 'nothing'}, which it may not reach; to allow this, add "
+            "the addresses to its `addresses`",
         )
         raise Forbidden(FORBIDDEN)
     return may

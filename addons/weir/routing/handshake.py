@@ -1,6 +1,6 @@
-"""The opening handshake of a WebSocket (RFC 6455, 4): what of it passes, and whether a service's answer fits.
+"""The opening handshake of a WebSocket (RFC 6455, 4): check the caller's request and the service's answer.
 
-Pure. Extensions are not let through: what is compressed, or in a form that is not known, is not judged.
+Pure. Extensions are removed, because compressed messages, or messages in an unknown form, cannot be judged.
 """
 
 import base64
@@ -17,29 +17,29 @@ _PROTOCOL = re.compile(rb"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 _ORIGIN = re.compile(rb"(https?|wss?)://(.+)")
 _PORTS = {b"http": 80, b"ws": 80, b"https": 443, b"wss": 443}
 
-#: What a gateway sends to a service, and a caller receives, of the change of protocols.
+#: Headers of the protocol change, for the service and for the caller.
 UPGRADE = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
-#: Not let through to the service.
+#: Headers that are not sent to the service.
 NOT_FORWARDED = frozenset((b"sec-websocket-extensions",))
 
 
 class AnswerError(ValueError):
-    """A service's answer does not fit the handshake; the text is safe to show."""
+    """The service's answer does not fit the handshake. The text is safe to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What a caller asks for."""
+    """A caller's request for a WebSocket."""
 
     key: bytes
     protocols: frozenset[bytes]
 
 
 def read(method: str, version: bytes, head: Mapping[bytes, bytes]) -> Handshake | None:
-    """The handshake that *head* is, by lower-case name, of which each is known to stand once; None where it is none.
+    """Parse the handshake in *head* (lower-case names, each known to occur once); None if it is not a handshake.
 
-    Raises `HeadError` for half of one, or one from another site's page: a browser opens WebSockets to anywhere, and
-    says by Origin who asked for it.
+    Raises `HeadError` for an incomplete handshake, and for one from another site's page: browsers open WebSockets to
+    any site, and name the page's site in Origin.
     """
     if head.get(b"upgrade", b"").lower() != b"websocket":
         return None
@@ -54,13 +54,13 @@ def read(method: str, version: bytes, head: Mapping[bytes, bytes]) -> Handshake 
         and b"transfer-encoding" not in head
     )
     if not whole:
-        raise HeadError("it is no whole WebSocket handshake (GET, HTTP/1.1, version 13, a key, no body)")
+        raise HeadError("the WebSocket handshake is incomplete; it needs GET, HTTP/1.1, version 13, a key and no body")
     named = head.get(b"sec-websocket-protocol")
     protocols = [part.strip() for part in named.split(b",")] if named is not None else []
     if not all(map(_PROTOCOL.fullmatch, protocols)):
         raise HeadError("the WebSocket subprotocols are not tokens")
     if b"origin" in head and not _same_site(head[b"origin"], head.get(b"host", b"")):
-        raise HeadError("the WebSocket is asked for by a page of another site")
+        raise HeadError("a page of another site requests the WebSocket")
     return Handshake(key, frozenset(protocols))
 
 
@@ -70,18 +70,18 @@ def check_answer(asked: Handshake, fields: Iterable[tuple[bytes, bytes]]) -> Non
     for name, value in fields:
         lower = name.lower()
         if lower in head and (lower.startswith(b"sec-websocket-") or lower in (b"upgrade", b"connection")):
-            raise AnswerError("it says a thing twice")
+            raise AnswerError("it repeats a header")
         head[lower] = value
     if head.get(b"upgrade", b"").lower() != b"websocket" or not _lists(head.get(b"connection", b""), b"upgrade"):
         raise AnswerError("it changes to another protocol")
     accept = base64.b64encode(hashlib.sha1(asked.key + _GUID, usedforsecurity=False).digest())
     if head.get(b"sec-websocket-accept", b"").strip() != accept:
-        raise AnswerError("it accepts another handshake")
+        raise AnswerError("its Sec-WebSocket-Accept does not fit the request")
     if head.get(b"sec-websocket-extensions"):
-        raise AnswerError("it has extensions that were not asked for")
+        raise AnswerError("it uses extensions that were not requested")
     chosen = head.get(b"sec-websocket-protocol")
     if chosen is not None and chosen.strip() not in asked.protocols:
-        raise AnswerError("it chose a subprotocol that was not asked for")
+        raise AnswerError("it uses a subprotocol that was not requested")
 
 
 def _lists(value: bytes, wanted: bytes) -> bool:

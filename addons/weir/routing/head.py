@@ -1,6 +1,6 @@
-"""Strict checks of a request's head: what two parsers could read differently is refused.
+"""Check a request's head strictly: refuse anything that two parsers could read differently.
 
-Also what of a caller's head goes upstream. Pure; bytes in, bytes out.
+Also selects the caller's headers that go upstream. Pure; bytes in, bytes out.
 """
 
 import re
@@ -13,7 +13,7 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 
 class HeadError(ValueError):
-    """A head that is refused; the text is safe to show."""
+    """A request head is refused. The text is safe to show."""
 
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
@@ -46,8 +46,8 @@ _ONCE = frozenset(
 )
 _NOMINABLE = frozenset((b"close", b"keep-alive", b"te", b"upgrade", b"http2-settings", b"proxy-connection"))
 
-#: Never sent on. Hop-by-hop (RFC 9110, 7.6.1); the caller's own authority; what makes a server believe
-#: in another method, address or person than the one that was judged.
+#: Never forwarded: hop-by-hop headers (RFC 9110, 7.6.1), the caller's own credentials, and headers that make a server
+#: assume a method, address or person other than the judged one.
 _STRIPPED = frozenset((
     b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     b"http2-settings", b"expect", b"content-length", b"host", b"accept-encoding",
@@ -58,7 +58,7 @@ _STRIPPED = frozenset((
     b"remote-user", b"x-remote-user", b"x-user", b"x-authenticated-user",
     b"x-session-id", b"x-request-id", b"range", b"if-range",
 ))  # fmt: skip
-#: Parts of names by which proxies, applications and identity providers tell each other who is calling.
+#: Parts of header names that proxies, applications and identity providers use for the identity of the caller.
 _AUTHORITY = re.compile(
     rb"auth|token|secret|passw|api-?key|credential|cookie|forward|jwt|dpop|oidc|login|principal|identity|middleware|proxy"
     rb"|client-ip|connecting-ip|cluster-client|original-|rewrite-|override|remote-|ssl-client|client-cert|-user\b|groups|_"
@@ -67,7 +67,7 @@ _STRIPPED_PREFIXES = (b"x-weir-", b"x-forwarded-", b"x-envoy-", b"x-auth-request
 
 
 def check_path(path: bytes) -> None:
-    """Refuse a path that is not in its one normal form (RFC 3986, 6.2.2)."""
+    """Raise `HeadError` unless *path* is in its one normal form (RFC 3986, 6.2.2)."""
     if not _PATH.fullmatch(path):
         raise HeadError("the path has characters that servers read differently")
     if b"//" in path or _DOT_SEGMENT.search(path):
@@ -85,7 +85,7 @@ def check_path(path: bytes) -> None:
 def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -> None:
     """Raise `HeadError` unless the request line and headers can be read in one way only."""
     if method not in METHODS:
-        raise HeadError("the method is not one that passes")
+        raise HeadError("the method is not supported")
     if authority:
         raise HeadError("the request target must be a path")
     path, _, query = target.partition(b"?")
@@ -103,44 +103,44 @@ def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -
             raise HeadError(f"the header {_shown(name)} has control characters")
         if lower in _ONCE:
             if lower in seen:
-                raise HeadError(f"the header {_shown(name)} stands twice")
+                raise HeadError(f"the header {_shown(name)} occurs twice")
             seen.add(lower)
             if lower == b"host":
                 hosts += 1
                 if not _HOST.fullmatch(value):
-                    raise HeadError("the Host header is not one host")
+                    raise HeadError("the Host header is not a single valid host")
             elif lower == b"transfer-encoding" and value.lower() != b"chunked":
-                raise HeadError("the transfer encoding is not one that passes")
+                raise HeadError("the transfer encoding is not supported; use chunked")
             elif lower == b"upgrade" and value.lower() not in (b"h2c", b"websocket"):
-                raise HeadError("protocol upgrades do not pass")
+                raise HeadError("the protocol upgrade is not supported")
         elif lower == b"connection":
             for nominated in options(value):
                 if nominated not in _NOMINABLE:
                     raise HeadError("the Connection header names a header that must reach the service")
         elif lower == b"trailer":
-            raise HeadError("trailers do not pass")
+            raise HeadError("trailers are not supported")
     if hosts == 0:
         raise HeadError("the Host header is missing")
 
 
 def with_host(authority: bytes, fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
-    """The fields of an HTTP/2 request as HTTP/1.1 has them: with its authority as Host (RFC 9113, 8.3.1).
+    """Return the fields of an HTTP/2 request in the form of HTTP/1.1: with its authority as Host (RFC 9113, 8.3.1).
 
-    Raises `HeadError` where a Host header says something else.
+    Raises `HeadError` if a Host header differs from the authority.
     """
     fields = tuple(fields)
     hosts = [value for name, value in fields if name.lower() == b"host"]
     if authority and any(host != authority for host in hosts):
-        raise HeadError("the Host header is not the request's authority")
+        raise HeadError("the Host header differs from the request's authority")
     if not authority:
         return fields
     return ((b"Host", authority), *(field for field in fields if field[0].lower() != b"host"))
 
 
 def check_connect(authority: bytes, fields: Fields) -> tuple[str, int]:
-    """The host (lower case) and port that a CONNECT asks for. Raises `HeadError` unless it can be read in one way only.
+    """Return the host (lower case) and port of a CONNECT. Raises `HeadError` unless it can be read in one way only.
 
-    Its Host header, where there is one, must say the same (RFC 9110, 7.2).
+    A Host header must name the same target (RFC 9110, 7.2).
     """
     host, port = split_authority(authority)
     if port is None:
@@ -149,31 +149,31 @@ def check_connect(authority: bytes, fields: Fields) -> tuple[str, int]:
     for name, value in fields:
         lower = name.lower()
         if not _NAME.fullmatch(name) or _VALUE_FORBIDDEN.search(value):
-            raise HeadError("a header is not one")
+            raise HeadError("a header has an invalid name or value")
         if lower in (b"content-length", b"transfer-encoding"):
-            raise HeadError("a CONNECT has no body")
+            raise HeadError("a CONNECT must not have a body")
         if lower == b"host":
             hosts.append(split_authority(value))
     if len(hosts) > 1 or any(own != host or own_port not in (None, port) for own, own_port in hosts):
-        raise HeadError("the Host header is not the CONNECT target")
+        raise HeadError("the Host header differs from the CONNECT target")
     return host, port
 
 
 def split_authority(value: bytes) -> tuple[str, int | None]:
-    """Host (lower case, without brackets) and port of ``host[:port]``; None where there is no port. May `HeadError`."""
+    """Split ``host[:port]`` into host (lower case, no brackets) and port (None if absent). Raises `HeadError`."""
     if not _HOST.fullmatch(value):
-        raise HeadError("the Host header is not one host")
+        raise HeadError("the Host header is not a single valid host")
     host, colon, digits = value.decode().lower().rpartition(":")
     if not colon or "]" in digits:
         host, digits = value.decode().lower(), ""
     port = int(digits) if digits else None
     if port is not None and not 0 < port < 65536:
-        raise HeadError("the port is none")
+        raise HeadError("the port is not between 1 and 65535")
     return host.strip("[]"), port
 
 
 def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """The caller's headers that go upstream. Host, length and encoding are set anew by the gateway."""
+    """Return the caller's headers that go upstream. The gateway sets host, length and encoding itself."""
     return [field for field in fields if _passes(field[0])]
 
 

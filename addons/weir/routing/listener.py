@@ -1,4 +1,4 @@
-"""Where the gateway listens, and how its callers come to it there."""
+"""The listeners: their addresses, and how callers reach the gateway there."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ from weir.tls.server import ListenerTls, compile_listener_tls
 
 Mode = Literal["reverse", "explicit", "transparent"]
 
-#: The mitmproxy mode of each. A reverse proxy's target is a name that never resolves: routing sets the real one.
+#: The mitmproxy mode of each. A reverse proxy's target is a name that never resolves; routing sets the real one.
 _MITMPROXY = {"reverse": "reverse:http://weir.invalid", "explicit": "regular", "transparent": "transparent"}
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address to listen on, whether as the endpoint itself, as a proxy, or in the way."""
+    """One address to listen on: as the endpoint itself, as a proxy, or transparently in the path."""
 
     host: str
     port: int
@@ -34,14 +34,14 @@ class Listener:
 
     @property
     def where(self) -> tuple[str, int, Mode, bool]:
-        """All of it that cannot change while the gateway runs."""
+        """The properties that cannot change while the gateway runs."""
         return self.host, self.port, self.mode, self.tls is not None
 
 
 def compile_listener(entry: str | ListenerSettings, folder: Path, *, asks: bool = False) -> Listener:
-    """A listener of gateway.yaml; paths are relative to *folder*. Raises `SettingError`.
+    """Compile a listener of gateway.yaml; paths are relative to *folder*. Raises `SettingError`.
 
-    Callers are asked for certificates where it says so, or *asks* does.
+    It requests client certificates if its settings or *asks* require them.
     """
     settings = ListenerSettings(url=entry) if isinstance(entry, str) else entry
     location = [] if isinstance(entry, str) else ["url"]
@@ -54,10 +54,10 @@ def compile_listener(entry: str | ListenerSettings, folder: Path, *, asks: bool 
     if parts.scheme not in ("http", "https") or not host or not port or parts.path not in ("", "/") or parts.query:
         raise SettingError(f"{settings.url!r} is not a listener; write e.g. http://127.0.0.1:8080", *location)
     if settings.mode == "transparent" and parts.scheme == "https":
-        raise SettingError("callers there know of no gateway; write http://, whatever they speak", *location)
+        raise SettingError("transparent callers do not know the gateway; write http:// even if they use TLS", *location)
     if parts.scheme == "http":
         if settings.tls is not None:
-            raise SettingError("a listener with TLS has an https:// URL", *location)
+            raise SettingError("a listener with `tls` must have an https:// URL", *location)
         return Listener(host, port, settings.mode)
     if settings.tls is None:
         raise SettingError(

@@ -1,4 +1,4 @@
-"""Where requests come from and go to, as values."""
+"""Values for the sources and destinations of requests."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host*, as written in a configuration, can only mean this machine."""
+    """True if *host*, as written in a configuration, always means this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host (lower case) and port: the whole of what a credential is bound to."""
+    """Scheme, host (lower case) and port. A credential is bound to all three."""
 
     scheme: str
     host: str
@@ -34,7 +34,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The service behind a connection: its origin, and a path that is put before every request's."""
+    """The service behind a connection: its origin, and the path prefix of every request to it."""
 
     origin: Origin
     base_path: str
@@ -42,7 +42,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which requests are a connection's: a path prefix, a host name, a listener port; all named must hold."""
+    """The requests that belong to a connection: path prefix, host name, listener port. All that are set must match."""
 
     path: str | None = None
     host: str | None = None
@@ -50,7 +50,7 @@ class Match:
 
 
 def parse_upstream(url: str) -> Upstream:
-    """``https://host[:port][/path]`` as a value. Raises `SettingError` for anything else."""
+    """Parse ``https://host[:port][/path]``. Raises `SettingError` for any other form."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -59,7 +59,7 @@ def parse_upstream(url: str) -> Upstream:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise SettingError(f"{url!r} must be http://host or https://host")
     if parts.username is not None or parts.password is not None:
-        raise SettingError("a credential does not belong in the upstream's URL; use `credential`")
+        raise SettingError("the upstream's URL must not contain a credential; use `credential`")
     if parts.query or parts.fragment:
         raise SettingError(f"{url!r} must not have a query or fragment")
     origin = Origin(parts.scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[parts.scheme])

@@ -1,4 +1,4 @@
-"""Whether a connection of HTTP/1 goes on after an answer (RFC 9112, 9.3). Pure; bytes in, bytes out.
+"""Decide whether an HTTP/1 connection stays open after an answer (RFC 9112, 9.3). Pure; bytes in, bytes out.
 
 mitmproxy decides this from the request object, after the gateway has rewritten that object for the service.
 """
@@ -6,8 +6,8 @@ mitmproxy decides this from the request object, after the gateway has rewritten 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: `Proxy-Connection` is no field of any standard (RFC 9112, C.2.2). A `close` in it is obeyed, since a connection may
-#: always be closed; a `keep-alive` in it is not.
+#: No standard defines `Proxy-Connection` (RFC 9112, C.2.2). A `close` in it is obeyed, since a connection may always be
+#: closed; a `keep-alive` in it is ignored.
 _NAMES = (b"connection", b"proxy-connection")
 
 
@@ -16,7 +16,7 @@ class Persistence:
     """The persistence that one request asks for."""
 
     persists: bool
-    old: bool  # HTTP/1.0: `Connection: keep-alive` must be said, and the chunked coding cannot be read
+    old: bool  # HTTP/1.0: persistence requires `Connection: keep-alive`, and the client cannot read chunked coding
 
 
 GOES_ON = Persistence(persists=True, old=False)
@@ -28,10 +28,10 @@ def options(value: bytes) -> list[bytes]:
 
 
 def of_request(version: bytes, fields: Iterable[tuple[bytes, bytes]], *, proxied: bool) -> Persistence:
-    """What a caller wants who sent *fields* with this HTTP *version*; *proxied*: they speak to a proxy.
+    """Return the persistence for a caller that sent *fields* with HTTP *version*; *proxied*: to an explicit proxy.
 
-    Any version except 1.1 and 1.0 ends the connection. A proxy keeps no connection of HTTP/1.0, because the caller may
-    be another proxy that forwards the `keep-alive` of its own caller (RFC 9112, 9.3 and C.2.2).
+    Any version except 1.1 and 1.0 ends the connection. A proxy never keeps an HTTP/1.0 connection open, because the
+    caller may be another proxy that forwards the `keep-alive` of its own caller (RFC 9112, 9.3 and C.2.2).
     """
     said: list[bytes] = []
     kept = False
@@ -48,6 +48,6 @@ def of_request(version: bytes, fields: Iterable[tuple[bytes, bytes]], *, proxied
 
 
 def is_last(version: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a service closes the connection after an answer with this HTTP *version* and these *fields*."""
+    """True if a service closes the connection after an answer with this HTTP *version* and these *fields*."""
     said = [option for name, value in fields if name.lower() == b"connection" for option in options(value)]
     return b"close" in said or (version == b"HTTP/1.0" and b"keep-alive" not in said)

@@ -1,4 +1,4 @@
-"""The proxy through which the gateway itself goes out, at sites that have no other way."""
+"""The upstream proxy, for sites where the gateway reaches services only through one."""
 
 import base64
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from weir.config.sources import resolve
 from weir.routing.dial import Dial, Dialed
 from weir.tls.upstream import compile_upstream_tls
 
-#: A proxy as mitmproxy names it: scheme, and host and port.
+#: A proxy in mitmproxy's form: scheme, then host and port.
 Via = tuple[str, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UpstreamProxy:
-    """Where it is, with how it is dialled, and which hosts are reached without it."""
+    """The proxy, how to dial it, and the hosts that are reached without it."""
 
     scheme: str
     host: Dialed
@@ -29,16 +29,16 @@ class UpstreamProxy:
 
     @property
     def via(self) -> Via:
-        """The proxy as mitmproxy names it."""
+        """The proxy in mitmproxy's form."""
         return self.scheme, (self.host, self.port)
 
     def serves(self, host: str) -> bool:
-        """Whether *host* is reached through it."""
+        """True if *host* is reached through the proxy."""
         return not any(host == name or host.endswith(f".{name}") for name in self.without)
 
 
 def compile_proxy(settings: UpstreamProxySettings, folder: Path, environment: Mapping[str, str]) -> UpstreamProxy:
-    """Raises `SettingError`."""
+    """Compile the upstream proxy. Raises `SettingError`."""
     try:
         parts = urlsplit(settings.url)
         port = parts.port
@@ -47,10 +47,10 @@ def compile_proxy(settings: UpstreamProxySettings, folder: Path, environment: Ma
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise SettingError(f"{settings.url!r} is not a proxy; write e.g. http://proxy.example:3128", "url")
     if parts.username is not None:
-        raise SettingError("a credential does not belong in the URL; use `user` and `password`", "url")
+        raise SettingError("the URL must not contain a credential; use `user` and `password`", "url")
     authorization = None
     if (settings.user is None) != (settings.password is None):
-        raise SettingError("name both `user` and `password`, or neither")
+        raise SettingError("set both `user` and `password`, or neither")
     if settings.user is not None and settings.password is not None:
         with placed("password"):
             password, _ = resolve(settings.password, folder, environment)

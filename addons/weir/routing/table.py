@@ -1,7 +1,7 @@
-"""The routing table: which connection is a request for? Pure; built whole at load.
+"""The routing table: finds the connection of a request. Pure; built completely at load.
 
-The most specific match wins: one that names a host before one that does not, then one that names a
-port, then the longest path prefix. Two connections with the same match are a mistake.
+The most specific match wins: a match with a host before one without, then a match with a port, then the longest path
+prefix. Two connections with the same match are a mistake.
 """
 
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ class Routed[C](NamedTuple):
 
 
 class Table[C]:
-    """Matches in the order in which they are tried."""
+    """Matches, most specific first."""
 
     def __init__(self, entries: Iterable[tuple[Match, C]]) -> None:
         self._entries = sorted(entries, key=lambda e: _specificity(e[0]), reverse=True)
 
     def route(self, host: str, port: int, path: str) -> Routed[C] | None:
-        """The connection for a request to *host* on the listener's *port*; None where there is none."""
+        """Return the connection for a request to *host* on the listener's *port*; None if none exists."""
         for match, connection in self._entries:
             if match.host is not None and match.host != host:
                 continue
@@ -41,16 +41,16 @@ class Table[C]:
 
 
 def compile_match(path: str | None, host: str | None, port: int | None, *, needed: bool = True) -> Match:
-    """A checked `Match`; an empty one where none is *needed*. Raises `SettingError`."""
+    """Check and return a `Match`. It may be empty only if none is *needed*. Raises `SettingError`."""
     if needed and path is None and host is None and port is None:
-        raise SettingError("name a path, a host or a port, or nothing would reach this connection")
+        raise SettingError("set `path`, `host` or `port`; otherwise no request reaches this connection")
     if path is not None:
         if not path.startswith("/"):
             raise SettingError(f"{path!r} must start with '/'", "path")
         try:
             check_path(path.encode())
         except HeadError as error:
-            raise SettingError(f"{path!r} is not a path: {error}", "path") from None
+            raise SettingError(f"{path!r} is not a valid path: {error}", "path") from None
         path = path.rstrip("/") or None
     return Match(path, host.lower() if host else None, port)
 

@@ -1,8 +1,8 @@
-"""The SQLite file in which workers, the admin process and the command share keys, revocations, stops and approvals.
+"""The SQLite file of the shared state: API keys, revocations, stops and approvals.
 
-It is ``state.db`` in WEIR_HOME. WAL, so that reading never waits for writing. Every change raises a generation
-number in the same transaction, which is what workers look at to learn of it. Everything here blocks: it
-is for the command and for one thread of each worker, never for the event loop.
+Workers, the admin process and the command share ``state.db`` in WEIR_HOME. It uses WAL, so readers never wait for
+writers. Every change raises a generation number in the same transaction; workers poll it to notice changes. All methods
+block: call them from the command or from each worker's state thread, never on the event loop.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapsho
 from weir.state.sqlite import patiently
 
 FILE = "state.db"
-#: What an API key begins with: for secret scanners, and to tell one from other tokens.
+#: Prefix of every API key: secret scanners find it, and the gateway tells keys from other tokens by it.
 KEY_PREFIX = "weir_"
 #: Seconds to wait for another process's write.
 _BUSY = 2.0
@@ -76,7 +76,7 @@ CREATE TABLE letters (
 """,
 )
 _VERSION = len(_SCHEMA)
-#: The tables of each version whose changes workers must hear of.
+#: For each version, the tables that raise the generation when they change.
 _WATCHED: tuple[tuple[str, ...], ...] = (("keys", "revocations"), ("stops", "access_windows"), ())
 
 
@@ -90,23 +90,23 @@ def _trigger(table: str, change: str) -> str:
     )
 
 
-#: Seconds between two looks for changes while somebody waits for one.
+#: Seconds between two checks for changes while a request waits for one.
 WATCH = 0.02
 
-#: What becomes of an approval; None where nothing does.
+#: Returns the approval after a change, or None to leave it unchanged.
 Step = Callable[[Approval], Approval | None]
 
 
 class NameTaken(ValueError):
-    """There is an API key of that name which is not revoked."""
+    """An API key with this name exists and is not revoked."""
 
 
 class TooManyOpen(ValueError):
-    """One principal has asked for more than can be decided."""
+    """A principal has too many open approvals."""
 
 
 class Database:
-    """One connection to the shared state. Raises `HomeError` where the file cannot be opened or is not ours."""
+    """One connection to the shared state. Raises `HomeError` if the file cannot be opened or has another format."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or home() / FILE
@@ -119,30 +119,30 @@ class Database:
         self._inode: tuple[int, int] | None = inode
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
         self._inode = None
 
     def replaced(self) -> bool:
-        """Whether this is closed, or the file was removed, or another put in its place, since it was opened."""
+        """True if this is closed, or if the file was removed or replaced since it was opened."""
         try:
             return _inode(self.path) != self._inode
         except OSError:
             return True
 
     def reopen(self) -> "Database":
-        """The file that is there now, opened. Raises `HomeError` where there is none."""
+        """Open the file that exists now. Raises `HomeError` if none exists."""
         if not self.path.is_file():
             raise HomeError(f"{self.path} was removed; restore it")
         return Database(self.path)
 
     def generation(self) -> int:
-        """A number that grows with every change. Raises sqlite3.Error."""
+        """Return a number that grows with every change. Raises sqlite3.Error."""
         (value,) = self._connection.execute("SELECT value FROM generation").fetchone()
         return int(value)
 
     def snapshot(self) -> tuple[int, Snapshot]:
-        """The generation, and everything that requests are judged by, read in one transaction. Raises sqlite3.Error."""
+        """Read the generation and the state that requests are judged by in one transaction. Raises sqlite3.Error."""
         with self._transaction(immediate=False):
             generation = self.generation()
             digests = self._connection.execute("SELECT id, digest FROM keys WHERE revoked IS NULL").fetchall()
@@ -158,7 +158,7 @@ class Database:
     # API keys.
 
     def create_key(self, name: str, groups: tuple[str, ...], expires: float | None, now: float) -> tuple[ApiKey, str]:
-        """A new key and its text, which is stored nowhere. Raises `NameTaken`."""
+        """Create a key. Return it and its text, which is not stored. Raises `NameTaken`."""
         key_id = secrets.token_hex(5)
         text = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
         key = ApiKey(key_id, name, groups, now, operator_name(), expires)
@@ -173,7 +173,7 @@ class Database:
         return key, text
 
     def list_keys(self) -> list[ApiKey]:
-        """All keys, revoked ones too, oldest first."""
+        """Return all keys, including revoked ones, oldest first."""
         rows = self._connection.execute(
             "SELECT k.id, name, groups, created, created_by, expires, revoked, last_used "
             "FROM keys k LEFT JOIN key_uses u ON u.id = k.id ORDER BY created"
@@ -181,7 +181,7 @@ class Database:
         return [ApiKey(id_, name, tuple(json.loads(groups)), *rest) for id_, name, groups, *rest in rows]
 
     def revoke_key(self, name: str, now: float) -> int:
-        """Revoke the keys with that name or id; how many there were."""
+        """Revoke the keys with this name or id. Return how many were revoked."""
         with self._transaction():
             return self._connection.execute(
                 "UPDATE keys SET revoked = ?, revoked_by = ? WHERE revoked IS NULL AND (name = ? OR id = ?)",
@@ -189,7 +189,7 @@ class Database:
             ).rowcount
 
     def touch(self, used: Mapping[str, float]) -> None:
-        """Keep when keys were last used, by key id."""
+        """Store when keys were last used (Unix time by key id)."""
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO key_uses VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET last_used = "
@@ -202,7 +202,7 @@ class Database:
     def revoke(
         self, kind: RevocationKind, iss: str, value: str, now: float, *, block: bool = False, reason: str = ""
     ) -> Revocation:
-        """Refuse what this names from now on."""
+        """Add a revocation. Matching tokens are refused from now on."""
         who = operator_name()
         with self._transaction():
             cursor = self._connection.execute(
@@ -212,21 +212,21 @@ class Database:
         return Revocation(int(cursor.lastrowid or 0), kind, iss, value, block, now, who, reason)
 
     def revocations(self) -> list[Revocation]:
-        """All that stand, oldest first."""
+        """Return all active revocations, oldest first."""
         rows = self._connection.execute(
             "SELECT id, kind, iss, value, block, at, by, reason FROM revocations ORDER BY id"
         )
         return [Revocation(i, kind, iss, value, bool(block), *rest) for i, kind, iss, value, block, *rest in rows]
 
     def lift(self, revocation: int) -> bool:
-        """Take a revocation back; whether there was one of that number."""
+        """Remove a revocation. Return True if there was one with this number."""
         with self._transaction():
             return self._connection.execute("DELETE FROM revocations WHERE id = ?", (revocation,)).rowcount > 0
 
     # Emergency stops.
 
     def stop(self, scope: StopScope, iss: str, value: str, now: float, reason: str) -> Stop:
-        """Let nothing of this pass from now on."""
+        """Add an emergency stop. Matching requests are refused from now on."""
         who = operator_name()
         with self._transaction():
             cursor = self._connection.execute(
@@ -236,12 +236,12 @@ class Database:
         return Stop(int(cursor.lastrowid or 0), scope, iss, value, now, who, reason)
 
     def stops(self) -> list[Stop]:
-        """All that stand, oldest first."""
+        """Return all active stops, oldest first."""
         rows = self._connection.execute("SELECT id, scope, iss, value, at, by, reason FROM stops ORDER BY id")
         return [Stop(*row) for row in rows]
 
     def start(self, scope: StopScope, iss: str, value: str) -> int:
-        """Take the stops of this back; how many there were."""
+        """Remove the stops with this scope and value. Return how many were removed."""
         with self._transaction():
             return self._connection.execute(
                 "DELETE FROM stops WHERE scope = ? AND iss = ? AND value = ?", (scope, iss, value)
@@ -250,7 +250,7 @@ class Database:
     # Approvals.
 
     def add_approval(self, approval: Approval, most: int) -> Approval:
-        """Keep a new one. Raises `TooManyOpen` where its requester has *most* that are not decided."""
+        """Store a new approval. Raises `TooManyOpen` if its requester already has *most* that are pending."""
         with self._transaction():
             iss, sub = approval.requester.key
             (count,) = self._connection.execute(
@@ -262,7 +262,7 @@ class Database:
             return self._put(approval)
 
     def change_approval(self, approval_id: str, step: Step) -> Approval:
-        """Apply *step* to what stands there now; what stands there then. Raises KeyError, and what *step* raises."""
+        """Apply *step* to the stored approval. Return the result. Raises KeyError, and any error of *step*."""
         with self._transaction():
             before = self.approval(approval_id)
             if before is None:
@@ -271,27 +271,27 @@ class Database:
             return before if after is None else self._put(after)
 
     def approval(self, approval_id: str) -> Approval | None:
-        """The approval of that id."""
+        """Return the approval with this id, or None."""
         return next(iter(self._approvals("id = ?", approval_id)), None)
 
     def approvals_in(self, state: State) -> list[Approval]:
-        """Those in *state*, oldest first."""
+        """Return the approvals in *state*, in order of their latest change."""
         return self._approvals("state = ?", state)
 
     def approvals_of(self, binding: str) -> list[Approval]:
-        """Those of one exact request that say something of it now: asked for, approved, denied. Oldest first."""
+        """Return the pending, approved and denied approvals of one exact request, in order of their latest change."""
         return self._approvals("binding = ? AND state IN ('pending', 'approved', 'denied')", binding)
 
     def approvals_after(self, changed: int, most: int = 1000) -> list[Approval]:
-        """At most *most* of those that have changed since the change of that number, in order of change."""
+        """Return up to *most* approvals that changed after change number *changed*, in order of change."""
         return self._approvals("changed > ?", changed, most)
 
     def last_change(self) -> int:
-        """The number of the latest change of any approval."""
+        """Return the number of the latest change of any approval."""
         return int(self._connection.execute("SELECT value FROM approval_changes").fetchone()[0])
 
     def forget_approvals(self, ended_before: float) -> None:
-        """Remove those that were over by then: they are in the recordings."""
+        """Remove the approvals that ended before *ended_before* (Unix time). The recordings still contain them."""
         with self._transaction():
             self._connection.execute(
                 "DELETE FROM approvals WHERE expires < ? AND until < ? AND state <> 'pending'",
@@ -310,7 +310,7 @@ class Database:
         return [decode_approval(document, changed) for document, changed in rows]
 
     def _put(self, approval: Approval) -> Approval:
-        """Store *approval*, within a transaction."""
+        """Store *approval* within a transaction."""
         self._connection.execute("UPDATE approval_changes SET value = value + 1")
         changed = self.last_change()
         iss, sub = approval.requester.key
@@ -325,10 +325,10 @@ class Database:
             self._connection.execute("UPDATE generation SET value = value + 1")
         return replace(approval, changed=changed)
 
-    # What is known of reviewers.
+    # Reviewers' groups.
 
     def know_reviewer(self, person: Person) -> tuple[str, ...]:
-        """Keep *person*'s groups, if their token is the newest seen; the groups of the newest."""
+        """Store *person*'s groups if their token is the newest seen. Return the groups of the newest token."""
         with self._transaction():
             before = self.known_groups(person.key)
             self._connection.execute(
@@ -343,14 +343,14 @@ class Database:
         return known
 
     def known_groups(self, key: tuple[str, str]) -> tuple[str, ...] | None:
-        """The groups of the newest token of this reviewer, (iss, sub); None where none was seen."""
+        """Return the groups of the newest token of this reviewer, (iss, sub); None if none was seen."""
         row = self._connection.execute("SELECT groups FROM reviewers WHERE iss = ? AND sub = ?", key).fetchone()
         return tuple(json.loads(row[0])) if row else None
 
-    # Letters.
+    # Letters (notifications to send).
 
     def post(self, letters: Iterable[Letter]) -> None:
-        """Have *letters* sent; those that were posted before are not sent again."""
+        """Queue *letters* for sending. Letters with an id that was queued before are ignored."""
         with self._transaction():
             self._connection.executemany(
                 "INSERT OR IGNORE INTO letters VALUES (?,?,?,?,?,?,'',0)",
@@ -358,7 +358,7 @@ class Database:
             )
 
     def due_letters(self, now: float, lease: float) -> list[Letter]:
-        """Letters to be sent now; nobody else is given them for *lease* seconds."""
+        """Return letters to send now. No other process gets them for *lease* seconds."""
         with self._transaction():
             found = self._letters("due <= ? ORDER BY due LIMIT 20", now)
             self._connection.executemany(
@@ -367,7 +367,10 @@ class Database:
         return found
 
     def letter_tried(self, letter: Letter, due: float | None, error: str = "", *, dead: bool = False) -> None:
-        """*letter* was tried: it is tried again at *due*, or not (None), since it was sent, or is *dead*."""
+        """Record an attempt to send *letter*.
+
+        It is tried again at *due* (Unix time). If *due* is None, it was sent, or it is *dead* and is not tried again.
+        """
         with self._transaction():
             self._connection.execute(
                 "UPDATE letters SET due = ?, attempts = ?, error = ?, dead = ? WHERE id = ?",
@@ -375,7 +378,7 @@ class Database:
             )
 
     def dead_letters(self) -> list[Letter]:
-        """Those that could not be sent, and are tried no more."""
+        """Return the letters that could not be sent and are not tried again."""
         return self._letters("dead ORDER BY id")
 
     def _letters(self, where: str, *values: object) -> list[Letter]:
@@ -388,14 +391,14 @@ class Database:
             for id_, hook, event, approval, attempts, error, dead, due in rows
         ]
 
-    # Being told of changes.
+    # Notification of changes.
 
     def watch(self, wake: Callable[[], None]) -> float:
-        """How often to look for changes while somebody waits for one, in seconds. SQLite calls nobody."""
+        """Return the seconds between two checks while a request waits for a change. SQLite never calls *wake*."""
         return WATCH
 
     def looks_changed(self) -> bool:
-        """Whether another process has written since the last look. Cheap."""
+        """True if another process has written since the last call. Cheap."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         changed, self._version = version != self._version, version
         return bool(changed)
@@ -412,17 +415,17 @@ class Database:
 
 
 def key_digest(text: str) -> bytes:
-    """What is stored of an API key. Its secret has 256 random bits: nothing slower is needed."""
+    """Return the digest stored for an API key. The key has 256 random bits, so a slow hash is not needed."""
     return hashlib.sha256(text.encode()).digest()
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
-    made = path.with_name(f"{path.name}.made")  # that it was once there: an empty one would forget every revocation
+    made = path.with_name(f"{path.name}.made")  # a lost database must not be replaced by one without revocations
     if made.exists() and not path.exists():
-        raise OSError(f"it was removed; to begin anew without its keys and revocations, remove {made} too")
+        raise OSError(f"it was removed; to start without its keys and revocations, remove {made} too")
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     if path.stat().st_mode & 0o077:
-        raise OSError(f"readable by others; run: chmod 600 {path}")
+        raise OSError(f"other users can read it; run: chmod 600 {path}")
     inode = _inode(path)
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
@@ -435,7 +438,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    """Make the tables, where this is the first to open the file. Raises OSError where they are not ours."""
+    """Create or upgrade the tables. Raises OSError if a newer version wrote the file."""
     patiently(connection, "PRAGMA journal_mode = WAL", _BUSY)
     patiently(connection, "BEGIN IMMEDIATE", _BUSY)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -446,7 +449,7 @@ def _make(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {_VERSION}")
     connection.execute("COMMIT")
     if version > _VERSION:
-        raise OSError(f"written by a newer weir (format {version})")
+        raise OSError(f"a newer weir wrote it (format {version})")
 
 
 def _inode(path: Path) -> tuple[int, int]:

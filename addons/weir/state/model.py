@@ -1,4 +1,4 @@
-"""What several workers share, as values: keys, revocations, stops, windows, and the snapshot of them."""
+"""Values of the shared state: keys, revocations, stops, access windows, and a snapshot of all of them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from weir.approvals.model import Approval, Vote
 from weir.base.principal import Principal
 
-#: The ``iss`` and the name of API keys, as if they were an issuer's.
+#: The ``iss`` and the issuer name of principals with an API key.
 KEYS_ISSUER = "urn:weir:keys"
 KEYS_NAME = "keys"
 
@@ -34,11 +34,11 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Tokens that are refused: one by ``jti``, or a subject's, or a session's.
+    """A revocation of one token (``jti``), of a subject's tokens or of a session's tokens.
 
-    ``iss`` is the issuer's exact identifier; empty for a session, which is named by the provider's ``sid`` or
-    by the ``session_id`` of the recordings. A subject's revocation is of what was issued until then, or,
-    with ``block``, of whatever comes.
+    ``iss`` is the issuer's exact identifier. It is empty for a session; its value is the provider's ``sid`` or the
+    ``session_id`` of the recordings. A subject's revocation covers tokens issued until then or, with ``block``, all
+    tokens.
     """
 
     id: int
@@ -53,9 +53,9 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """An emergency stop: nothing of this passes until it is taken back.
+    """An emergency stop: matching requests are refused until it is removed.
 
-    ``value`` is a connection's name, a subject, or a session; ``iss`` is a subject's issuer, and else empty.
+    ``value`` is a connection's name, a subject or a session. ``iss`` is the subject's issuer, and empty otherwise.
     """
 
     id: int
@@ -69,27 +69,27 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of it at one moment, for looking up in."""
+    """The shared state at one moment, indexed for lookups."""
 
     keys: Mapping[bytes, ApiKey] = field(default_factory=dict)  # by digest, without revoked ones
     key_ids: frozenset[str] = frozenset()
     tokens: frozenset[tuple[str, str]] = frozenset()
-    subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)  # issued until then are revoked
+    subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)  # tokens issued until then are revoked
     sessions: frozenset[str] = frozenset()
     stops: tuple[Stop, ...] = ()
     windows: Mapping[tuple[str, str, str], tuple[Approval, ...]] = field(default_factory=dict)
-    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # of reviewers' newest tokens
-    reuses: Mapping[str, Approval] = field(default_factory=dict)  # by what they cover
+    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # from reviewers' newest tokens
+    reuses: Mapping[str, Approval] = field(default_factory=dict)  # by the `covers` of their demands
 
     def stopped(self, principal: Principal, session_id: str, connection: str) -> Stop | None:
-        """The stop that this is under, if any."""
+        """Return the stop that applies to a request, or None."""
         for stop in self.stops:
             if stop.scope == "all" or (stop.scope == "connection" and stop.value == connection):
                 return stop
         return self.personally_stopped(principal.key, (session_id, principal.sid))
 
     def personally_stopped(self, key: tuple[str, str], sessions: tuple[str, ...]) -> Stop | None:
-        """The stop of this subject, (iss, sub), or of one of these sessions."""
+        """Return the stop of this subject, (iss, sub), or of one of these sessions, or None."""
         for stop in self.stops:
             if (stop.scope == "user" and (stop.iss, stop.value) == key) or (
                 stop.scope == "session" and stop.value in sessions
@@ -100,19 +100,23 @@ class Snapshot:
     def window(
         self, principal: Principal, connection: str, now: float, at_most: float, stands: Callable[[Approval], bool]
     ) -> Approval | None:
-        """What gives *principal* access to *connection* at Unix time *now*; one that is too long ends early."""
+        """Return the approval that gives *principal* access to *connection* at Unix time *now*, or None.
+
+        A window ends after *at_most* seconds, even if it was granted for longer. *stands* returns True for an approval
+        that still counts.
+        """
         for window in self.windows.get((*principal.key, connection), ()):
             if window.since <= now < min(window.until, window.since + at_most) and stands(window):
                 return window
         return None
 
     def reuse(self, covers: str, now: float) -> Approval | None:
-        """The approval that covers this again at Unix time *now*."""
+        """Return the reusable approval with this *covers* value at Unix time *now*, or None."""
         approval = self.reuses.get(covers)
         return approval if approval is not None and approval.since <= now < approval.until else None
 
     def current(self, vote: Vote) -> Vote | None:
-        """*vote* with the groups that its reviewer still has; None where they were revoked or stopped since."""
+        """Return *vote* with its reviewer's current groups; None if its reviewer was revoked or stopped since."""
         by = vote.by
         if (by.iss, by.token_id) in self.tokens or (by.sid and by.sid in self.sessions):
             return None
@@ -123,7 +127,7 @@ class Snapshot:
         return replace(vote, by=by.keeping(self.groups.get(by.key)))
 
     def revoked(self, principal: Principal, session_id: str) -> bool:
-        """Whether *principal*'s token, or the session *session_id*, is revoked."""
+        """True if *principal*'s token or the session *session_id* is revoked."""
         if principal.iss == KEYS_ISSUER and principal.token_id not in self.key_ids:
             return True
         if self.tokens and principal.token_id and (principal.iss, principal.token_id) in self.tokens:
@@ -135,7 +139,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One thing to tell one who is to be told. ``id`` is the same for the same thing, so that it is told once."""
+    """One notification to send. A repeated notification has the same ``id``, so it is sent once."""
 
     id: str
     hook: str
@@ -154,7 +158,7 @@ def snapshot_of(
     standing: Iterable[Approval],
     groups: Mapping[tuple[str, str], tuple[str, ...]],
 ) -> Snapshot:
-    """The snapshot of what a store holds; *standing* are approvals that give something for a while."""
+    """Build the snapshot of a store's content. *standing* are approvals that are valid for a period."""
     revocations = list(revocations)
     subjects: dict[tuple[str, str], float] = {}
     for r in revocations:

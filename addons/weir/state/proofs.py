@@ -1,7 +1,7 @@
-"""DPoP proofs that were used, by all workers of this machine (``proofs.db`` in WEIR_HOME): each is good once.
+"""Used DPoP proofs of all workers on this machine (``proofs.db`` in WEIR_HOME). Each proof is accepted once.
 
-One thread of each worker asks the file, so that the event loop never waits for it. What is not answered is
-refused: a proof that may have been seen is as good as one that was.
+One thread of each worker accesses the file, so the event loop never waits for it. If the file gives no answer, the
+proof is refused, because it may have been used before.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from weir.base.home import home
 from weir.state.sqlite import patiently
 
 FILE = "proofs.db"
-#: Seconds that one waits for another process's use of the file.
+#: Seconds to wait for another process's use of the file.
 BUSY = 1.0
-#: Seconds between two removals of proofs that are too old to be accepted anyway.
+#: Seconds between two removals of proofs that have expired.
 CLEANING = 60.0
 
 
 class Proofs:
-    """The used proofs. The file is opened at the first."""
+    """The used proofs. The first use opens the file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class Proofs:
         self._cleaned = 0.0
 
     async def first_use(self, digest: bytes, until: float) -> bool:
-        """Whether the proof of that *digest* was never used before; it is used now. Raises sqlite3.Error or OSError."""
+        """Record the proof with this *digest*. True if it was not used before. Raises sqlite3.Error or OSError."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._use, digest, until)
 
     def stop(self) -> None:

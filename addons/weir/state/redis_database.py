@@ -1,9 +1,9 @@
-"""Shared state in Redis or Valkey, for the processes of several machines: as `Database`, method by method.
+"""Shared state in Redis or Valkey, for processes on several machines. Has the same methods as `Database`.
 
-Approvals are changed by comparing and setting in one Lua call, so that a step is applied to what stands there or not
-at all. Every change is also added to a stream, at which a thread of each process waits. The store must keep what it
-is told (``appendonly yes``): one that comes back empty has forgotten revocations, and is not accepted. All machines
-have the same master key, or digests made by one would mean nothing to another. Needs the extra ``redis``.
+A Lua script changes an approval by compare-and-set, so a step applies to the version that it read, or not at all. Every
+change is also added to a stream, on which a thread of each process waits. The store must be durable
+(``appendonly yes``): a store that comes back empty has lost revocations and is not accepted. All machines need the same
+master key, or they could not use each other's digests. Needs the extra ``redis``.
 """
 
 import contextlib
@@ -34,17 +34,17 @@ logger = logging.getLogger("weir")
 
 #: Seconds to wait for an answer.
 TIMEOUT = 1.0
-#: Seconds between two looks, should the stream be missed.
+#: Seconds between two checks, in case an entry of the stream was missed.
 _PACE = 0.25
-#: One hash tag: all keys are on one node of a cluster.
+#: One hash tag, so all keys are on one node of a cluster.
 _PREFIX = "{weir}:state:"
 _MOST_TRIES = 100
 
-# Stores an approval if what stands there is still what the caller has read.
-# KEYS: the approval, the number of the latest change, changes, those in the state that it had, those in the state that
-# it has, ends, standing ones, those of its binding that say something, those open of its requester, generation, stream.
-# ARGV: what was read, what to store, its id, expires, end, until (0: gives nothing for a while), whether it is open,
-# whether it says something of its binding, now, how many may be open (-1: any number). Answers the change's number.
+# Stores an approval if the stored version still equals the version that the caller has read.
+# KEYS: the approval, the number of the latest change, changes, approvals in the old state, approvals in the new state,
+# ends, reusable approvals, relevant approvals of its binding, its requester's open approvals, generation, stream.
+# ARGV: version that was read, version to store, id, expires, end, until (0: not reusable), whether it is open, whether
+# it is relevant for its binding, now, maximum of open approvals (-1: no limit). Returns the number of the change.
 _PUT = """
 local before = redis.call('GET', KEYS[1]) or ''
 if before ~= ARGV[1] then return -1 end
@@ -66,7 +66,7 @@ redis.call('XADD', KEYS[11], 'MAXLEN', '~', 1000, '*', 'changed', changed)
 return changed
 """
 
-# KEYS: due letters. ARGV: now, when they may be taken again.
+# KEYS: due letters. ARGV: now, and when the letters may be taken again.
 _DUE = """
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 20)
 for _, id in ipairs(due) do redis.call('ZADD', KEYS[1], ARGV[2], id) end
@@ -74,7 +74,7 @@ return due
 """
 
 
-# KEYS: letters, due ones. ARGV: a letter's id, the letter, when it is due.
+# KEYS: letters, due letters. ARGV: id of the letter, the letter, when it is due.
 _POST = """
 if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1]) end
 return 1
@@ -86,7 +86,7 @@ class StoreDown(OSError):
 
 
 def _translating(cls: type) -> type:
-    """Have every public method of *cls* raise `StoreDown` where Redis does not answer."""
+    """Make every public method of *cls* raise `StoreDown` if Redis does not answer."""
 
     def translated(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -106,13 +106,13 @@ def _translating(cls: type) -> type:
 
 @_translating
 class RedisDatabase:
-    """One connection to the shared state. Raises `HomeError` where it cannot be used."""
+    """One connection to the shared state. Raises `HomeError` if it cannot be used."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         try:
-            # Nothing is tried again by itself: what was not answered may have been done, by a Redis that is another
-            # now. And one connection of its own, since a pool's would be made anew without a word.
+            # No automatic retries: an unanswered command may have run, perhaps on a Redis that was replaced since.
+            # And a single connection, because a pool would reconnect silently.
             never: Any = Retry(NoBackoff(), 0)
             self._redis: Any = Redis.from_url(
                 url,
@@ -133,16 +133,16 @@ class RedisDatabase:
         self._due_script = self._redis.register_script(_DUE)
         self._post_script = self._redis.register_script(_POST)
         self._closed = threading.Event()
-        with contextlib.suppress(RedisError):  # some do not tell
+        with contextlib.suppress(RedisError):  # some services forbid CONFIG GET
             if self._redis.config_get("appendonly").get("appendonly") == "no":
                 logger.warning(
-                    "weir: the Redis of `state:` does not keep all that it is told (appendonly no): should it lose "
-                    "any, every request is refused until the gateway is started again"
+                    "weir: the Redis of `state:` does not store every write (appendonly no): if it loses data, every "
+                    "request is refused until the gateway restarts; set appendonly yes"
                 )
         if not hmac.compare_digest(mine, theirs):
             raise HomeError(
-                "this machine's master.key is another than that of those who use this Redis already; copy theirs to "
-                "WEIR_HOME, or use another database"
+                "this machine's master.key differs from the one that other machines use with this Redis; copy theirs "
+                "to WEIR_HOME, or use another database"
             )
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class RedisDatabase:
             self._redis.close()
 
     def replaced(self) -> bool:
-        """As in `Database`: a Redis is what it is; one that is emptied has a lower generation."""
+        """As in `Database`. Always False: an emptied Redis is detected by its lower generation."""
         return False
 
     def reopen(self) -> "RedisDatabase":
@@ -362,7 +362,7 @@ class RedisDatabase:
         ]  # fmt: skip
         return int(self._put_script(keys=list(map(_key, keys)), args=arguments))
 
-    # What is known of reviewers.
+    # Reviewers' groups.
 
     def know_reviewer(self, person: Person) -> tuple[str, ...]:
         """As in `Database`."""
@@ -386,7 +386,7 @@ class RedisDatabase:
         known = self._redis.hget(_key("reviewers"), _name(key))
         return tuple(json.loads(known)[0]) if known else None
 
-    # Letters.
+    # Letters (notifications to send).
 
     def post(self, letters: Iterable[Letter]) -> None:
         """As in `Database`."""
@@ -417,10 +417,10 @@ class RedisDatabase:
         letters = map(_letter, self._redis.hvals(_key("letters")))
         return sorted((letter for letter in letters if letter.dead), key=lambda letter: letter.id)
 
-    # Being told of changes.
+    # Notification of changes.
 
     def watch(self, wake: Callable[[], None]) -> float:
-        """As in `Database`; a thread of its own waits for the stream."""
+        """As in `Database`. A separate thread waits for the stream."""
         threading.Thread(target=self._listen, args=(wake,), name="weir state stream", daemon=True).start()
         return _PACE
 
@@ -439,7 +439,7 @@ class RedisDatabase:
             except (RedisError, OSError):
                 last = "$"
                 self._closed.wait(0.5)
-                wake()  # whatever was missed
+                wake()  # changes may have been missed
         redis.close()
 
 
@@ -456,7 +456,7 @@ class _StoredKey(msgspec.Struct, frozen=True):
     revoked: float | None = None
 
     def key(self, uses: Mapping[bytes, bytes]) -> ApiKey:
-        """As others know it."""
+        """Return the public part of the key."""
         used = uses.get(self.id.encode())
         return ApiKey(
             self.id, self.name, self.groups, self.created, self.created_by, self.expires, self.revoked,
@@ -479,6 +479,6 @@ def _name(key: tuple[str, str]) -> str:
 
 
 def _announce(pipe: Any) -> None:
-    """What requests are judged by has changed."""
+    """Raise the generation and wake other processes, because state that requests are judged by changes."""
     pipe.incr(_key("generation"))
     pipe.xadd(_key("stream"), {"changed": "snapshot"}, maxlen=1000, approximate=True)

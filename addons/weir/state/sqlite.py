@@ -1,13 +1,13 @@
-"""How several processes share one SQLite file."""
+"""Share one SQLite file between processes."""
 
 import sqlite3
 import time
 
 
 def patiently(connection: sqlite3.Connection, statement: str, seconds: float) -> None:
-    """Execute *statement*, for at most that many *seconds* again where others are in the way. Raises `sqlite3.Error`.
+    """Execute *statement*; retry for up to *seconds* while other processes lock the file. Raises `sqlite3.Error`.
 
-    Changing to WAL does not wait for others by itself: workers that start together would fail.
+    SQLite's own timeout does not cover the switch to WAL, so workers that start together would fail.
     """
     deadline = time.monotonic() + seconds
     while True:

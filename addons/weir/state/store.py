@@ -1,7 +1,7 @@
-"""Where shared state is kept: SQLite for the processes of one machine, Redis for several machines. One interface.
+"""The interface of the shared state: SQLite for processes on one machine, Redis for several machines.
 
-Everything blocks, and is for the command and for one thread of each process. sqlite3.Error or OSError is raised
-where the store cannot be asked.
+All methods block: call them from the command or from each process's state thread. They raise sqlite3.Error or OSError
+if the store gives no answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ from weir.state.model import ApiKey, Letter, Revocation, RevocationKind, Snapsho
 
 
 class Store(Protocol):
-    """Keys, revocations, stops, approvals and letters. What each method does is said in `Database`."""
+    """Keys, revocations, stops, approvals and letters. `Database` documents each method."""
 
     def close(self) -> None: ...
     def replaced(self) -> bool: ...
@@ -56,7 +56,7 @@ class Store(Protocol):
 
 
 def open_store(where: str = "sqlite") -> Store:
-    """The store of ``state:`` in gateway.yaml. Raises `HomeError` where it cannot be used."""
+    """Open the store of ``state:`` in gateway.yaml. Raises `HomeError` if it cannot be used."""
     if where == "sqlite":
         return Database()
     from weir.state.redis_database import RedisDatabase  # noqa: PLC0415  # an extra

@@ -1,8 +1,8 @@
-"""Shared state as one process sees it: a snapshot that one thread keeps current, for requests to look up in.
+"""One process's view of the shared state: a thread keeps a snapshot current, and requests read the snapshot.
 
-The thread looks for changes every `INTERVAL` seconds, and much more often while somebody waits for one; it is also
-the only one that touches the store, for whoever has a `run` to be done. State that cannot be read for `STALE`
-seconds is as good as none: requests are refused until it can.
+The thread checks for changes every `INTERVAL` seconds, and more often while a request waits for one. Only this thread
+accesses the store; other code passes it work with `run`. If the state cannot be read for `STALE` seconds, requests are
+refused until it can be read again.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from weir.state.store import Store, open_store
 
 INTERVAL = 0.25
 STALE = 5.0
-#: Seconds of work for others between two looks.
+#: Maximum seconds of work for others between two checks.
 _TURN = 0.05
-#: Seconds between two writes of when API keys were last used.
+#: Seconds between two writes of the times at which API keys were last used.
 FLUSH = 5.0
 
 
 class StateUnavailable(Exception):
-    """The shared state cannot be asked: nobody can be let in."""
+    """The shared state cannot be read, so no request may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ def _ignore(changed: list[Approval]) -> None:
 
 
 class Watcher:
-    """One process's view of the shared state, and its way to it."""
+    """One process's view of the shared state, and its access to the store."""
 
     def __init__(self) -> None:
-        self._waiting = 0  # how many wait for an approval to change
+        self._waiting = 0  # number of requests that wait for an approval to change
         self._snapshot = Snapshot()
         self._generation = self._highest = self._changed = -1
         self._highest_change = -1
-        self._suspect = False  # the store did not answer: it may be another, or an older one
+        self._suspect = False  # the store did not answer: it may have been replaced by another or an older one
         self._read = -STALE * 2
         self._store: Store | None = None
         self._used: dict[str, float] = {}
@@ -60,17 +60,17 @@ class Watcher:
         self._pace = INTERVAL
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failing: type[Exception] | None = None  # why, while it does
+        self._failing: type[Exception] | None = None  # the current failure, if any
 
     def snapshot(self) -> Snapshot:
-        """What counts now. Raises `StateUnavailable`."""
+        """Return the current snapshot. Raises `StateUnavailable` if it is older than `STALE` seconds."""
         if time.monotonic() - self._read > STALE:
             raise StateUnavailable
         return self._snapshot
 
     @contextlib.contextmanager
     def closely(self) -> Iterator[None]:
-        """Look for changes often within the block: somebody waits for one."""
+        """Check for changes often within the block, because a request waits for one."""
         self._waiting += 1
         if self._waiting == 1:
             self._wake()
@@ -80,11 +80,11 @@ class Watcher:
             self._waiting -= 1
 
     def used(self, key_id: str, now: float) -> None:
-        """An API key was used at Unix time *now*."""
+        """Note that an API key was used at Unix time *now*."""
         self._used[key_id] = now
 
     async def run[T](self, work: Callable[[Store], T]) -> T:
-        """What *work* gives when the thread does it. Raises `StateUnavailable`, and what else *work* raises."""
+        """Run *work* on the thread and return its result. Raises `StateUnavailable`, and any other error of *work*."""
         if self._thread is None or self._stopping.is_set():
             raise StateUnavailable
         loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ class Watcher:
         on_approvals: Callable[[list[Approval]], None] = _ignore,
         where: str = "sqlite",
     ) -> None:
-        """Read, and begin to watch; both are called on the running event loop. Raises `HomeError`."""
+        """Read the state and start the thread. Both callbacks run on the current event loop. Raises `HomeError`."""
         self._store = open_store(where)
         try:
             self._changed = self._store.last_change()
@@ -115,13 +115,13 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching, and keep what is left to keep. Blocks until the thread has ended."""
+        """Stop the thread and write pending changes. Blocks until the thread ends."""
         self._stopping.set()
         self._wake()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        while not self._jobs.empty():  # what came while the thread ended
+        while not self._jobs.empty():  # jobs that arrived while the thread ended
             job = self._jobs.get()
             if job is not None and not job.future.done():
                 job.future.cancel()
@@ -157,7 +157,7 @@ class Watcher:
                 if looked - flushed > FLUSH:
                     flushed = looked
                     self._flush()
-            except Exception as error:  # whatever it is, the thread must live
+            except Exception as error:  # any error: the thread must survive
                 self._suspect = True
                 kind = type(error)
                 if self._failing is not kind:
@@ -168,14 +168,14 @@ class Watcher:
                     )
                 self._failing = kind
         while self._work(0.0):
-            pass  # whoever waits for something is not left waiting
+            pass  # finish every queued job, so no caller waits forever
         with contextlib.suppress(sqlite3.Error, OSError):
             self._flush()
         if self._store is not None:
             self._store.close()
 
     def _work(self, seconds: float) -> bool:
-        """Do what waits, or comes within *seconds*, some of it; whether there was anything, a wake included."""
+        """Run queued jobs, or wait up to *seconds* for one, for `_TURN` at most. True if there was a job or a wake."""
         try:
             job = self._jobs.get(timeout=seconds) if seconds else self._jobs.get_nowait()
         except queue.Empty:
@@ -185,7 +185,7 @@ class Watcher:
             if job is not None:
                 self._do(job)
             if time.monotonic() > until:
-                return True  # others are to be looked at, too
+                return True  # time to check for changes
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
@@ -216,7 +216,7 @@ class Watcher:
             job.loop.call_soon_threadsafe(settle)
 
     def _poll(self, thoroughly: bool = True) -> tuple[bool, list[Approval]]:
-        """Read what has changed: whether requests are judged by other things now, and which approvals changed."""
+        """Read changes. Return whether the snapshot changed, and which approvals changed."""
         began = time.monotonic()
         assert self._store is not None
         if self._store.replaced():
@@ -229,12 +229,12 @@ class Watcher:
         if changed:
             generation, snapshot = self._store.snapshot()
             if generation < self._highest:
-                raise HomeError("it is older than what was read from it; restart the gateway to accept it")
+                raise HomeError("it is older than the state that was read before; restart the gateway to accept it")
             self._generation = self._highest = generation
             self._snapshot = snapshot
         latest = self._store.last_change()
         if latest < self._highest_change:
-            raise HomeError("it has forgotten approvals; restart the gateway to accept that")
+            raise HomeError("it has lost approvals; restart the gateway to accept that")
         self._highest_change = latest
         approvals: list[Approval] = []
         while more := self._store.approvals_after(self._changed):
@@ -245,12 +245,12 @@ class Watcher:
         return changed, approvals
 
     def _reopen(self, store: Store) -> None:
-        """The store is gone or another one. A new or an older one is not accepted: it would forget revocations."""
+        """Open the store again after it was replaced. An older one is refused: it would have lost revocations."""
         store.close()
         other = store.reopen()
         if other.generation() < self._highest or other.last_change() < self._highest_change:
             other.close()
-            raise HomeError("it is older than what was read from it; restart the gateway to accept it")
+            raise HomeError("it is older than the state that was read before; restart the gateway to accept it")
         self._store, self._generation = other, -1
 
     def _flush(self) -> None:

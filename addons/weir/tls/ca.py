@@ -1,9 +1,9 @@
-"""The gateway's own certificate authority, for callers whose TLS it intercepts.
+"""The gateway's own certificate authority, which signs certificates for intercepted TLS.
 
-It is constrained (RFC 5280, 4.2.1.10) to the hosts of the connections: whoever steals its key can impersonate
-the services behind this gateway to its callers, and nothing else in the world. It lies in ``WEIR_HOME/ca``:
-``ca.pem`` and ``ca.key``; while it is being replaced, the next one lies beside it as ``next.pem`` and ``next.key``,
-for callers to trust before it is used.
+Name constraints (RFC 5280, 4.2.1.10) limit it to the hosts of the connections: with a stolen key, an attacker can
+impersonate only the services behind this gateway, and only to its callers. The files ``ca.pem`` and ``ca.key`` are in
+``WEIR_HOME/ca``. During a replacement, the next authority is beside them as ``next.pem`` and ``next.key``, so that
+callers can trust it before it is used.
 """
 
 import datetime
@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from weir.base.addresses import literal
 from weir.base.home import HomeError, home
 
-#: Days for which an authority is good, unless it is said otherwise.
+#: Default validity of an authority, in days.
 DAYS = 365
 _FOLDER = "ca"
 _CURRENT, _NEXT = "ca", "next"
@@ -31,24 +31,24 @@ _EVERYTHING: tuple[IPv4Network | IPv6Network, ...] = (ip_network("0.0.0.0/0"), i
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Authority:
-    """A certificate authority, and its key."""
+    """A certificate authority and its key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
     @property
     def pem(self) -> bytes:
-        """The certificate, as callers trust it."""
+        """The certificate in PEM, for callers to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
     def fingerprint(self) -> str:
-        """The certificate's SHA-256."""
+        """The certificate's SHA-256 fingerprint."""
         return self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts that it can speak for."""
+        """The hosts that it may sign for."""
         constraints = self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
         found = []
         for name in constraints.permitted_subtrees or ():
@@ -57,14 +57,14 @@ class Authority:
         return tuple(found)
 
     def covers(self, host: str) -> bool:
-        """Whether callers believe it when it speaks for *host*."""
+        """True if callers accept its certificates for *host*."""
         if literal(host) is not None:
             return host in self.hosts
         return any(host == own or host.endswith(f".{own}") for own in self.hosts if literal(own) is None)
 
 
 def make(hosts: Iterable[str], days: int = DAYS) -> Authority:
-    """A new authority, good for those *hosts* and the names below them."""
+    """Create an authority for *hosts* and the names below them, valid for *days*."""
     names, networks = [], []
     for host in dict.fromkeys(hosts):
         address = literal(host)
@@ -72,7 +72,7 @@ def make(hosts: Iterable[str], days: int = DAYS) -> Authority:
             names.append(x509.DNSName(host))
         else:
             networks.append(x509.IPAddress(ip_network(address)))
-    # What is not named in its kind at all would be unconstrained in it.
+    # A kind of name without any constraint would be unconstrained, so exclude it completely.
     covered = {type(network.value) for network in networks}
     excluded: list[x509.GeneralName] = [x509.IPAddress(n) for n in _EVERYTHING if type(n) not in covered]
     if not names:
@@ -105,27 +105,27 @@ def make(hosts: Iterable[str], days: int = DAYS) -> Authority:
 
 
 def folder() -> Path:
-    """Where authorities lie."""
+    """Return the folder of the authorities."""
     return home() / _FOLDER
 
 
 def certificate_path(*, following: bool = False) -> Path:
-    """The file that callers are to trust."""
+    """Return the path of the certificate that callers must trust."""
     return folder() / f"{_NEXT if following else _CURRENT}.pem"
 
 
 def current() -> Authority | None:
-    """The authority that is in use; None where none was made. Raises `HomeError`."""
+    """Return the authority in use; None if none exists. Raises `HomeError`."""
     return _read(_CURRENT)
 
 
 def following() -> Authority | None:
-    """The authority that is to follow it, where there is one. Raises `HomeError`."""
+    """Return the next authority; None if none exists. Raises `HomeError`."""
     return _read(_NEXT)
 
 
 def save(authority: Authority, *, following: bool = False) -> None:
-    """Keep *authority* as the one in use, or as the one to follow. Raises `HomeError`."""
+    """Store *authority* as the one in use or, if *following*, as the next one. Raises `HomeError`."""
     name = _NEXT if following else _CURRENT
     pem = authority.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -139,7 +139,7 @@ def save(authority: Authority, *, following: bool = False) -> None:
 
 
 def follow() -> None:
-    """Put the following authority in the place of the one in use. Raises `HomeError`."""
+    """Replace the authority in use by the next one. Raises `HomeError`."""
     path = folder()
     try:
         for kind in ("key", "pem"):
@@ -164,13 +164,13 @@ def _read(name: str) -> Authority | None:
         if not path.exists():
             return None
         if key_path.stat().st_mode & 0o077:
-            raise HomeError(f"{key_path}: readable by others; run: chmod 600 {key_path}")
+            raise HomeError(f"{key_path}: other users can read it; run: chmod 600 {key_path}")
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
     except HomeError:
         raise
     except (OSError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not in PEM"
+        reason = getattr(error, "strerror", None) or "it is not in PEM format"
         raise HomeError(f"{path}: cannot be used ({reason}); run: weir ca create --force") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise HomeError(f"{key_path}: is not the key of {path.name}; run: weir ca create --force")

@@ -1,4 +1,4 @@
-"""Certificates and keys as operators give them: files in PEM."""
+"""Read the operator's certificates and keys from PEM files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from weir.base.mistakes import SettingError
 
 
 def read_file(folder: Path, name: str, *location: str) -> bytes:
-    """The content of *name* in *folder*. Raises `SettingError`, at *location*."""
+    """Return the content of *name* in *folder*. Raises `SettingError` at *location*."""
     try:
         return (folder / name).read_bytes()
     except OSError as error:
@@ -21,29 +21,29 @@ def read_file(folder: Path, name: str, *location: str) -> bytes:
 
 
 def read_certificates(pem: bytes, name: str, *location: str) -> list[x509.Certificate]:
-    """The certificates of the file *name*, at least one. Raises `SettingError`, at *location*."""
+    """Parse the certificates of the file *name*, at least one. Raises `SettingError` at *location*."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise SettingError(f"{name} holds no certificate in PEM", *location) from None
+        raise SettingError(f"{name} has no certificate in PEM format", *location) from None
 
 
 def read_pair(folder: Path, certificate: str, key: str) -> tuple[list[x509.Certificate], PrivateKeyTypes, bytes]:
-    """A chain (its own certificate first), its key, and the bytes of both. Raises `SettingError`."""
+    """Return a chain (leaf certificate first), its key, and the bytes of both files. Raises `SettingError`."""
     chain_pem, key_pem = read_file(folder, certificate, "certificate"), read_file(folder, key, "key")
     chain = read_certificates(chain_pem, certificate, "certificate")
     try:
         private = serialization.load_pem_private_key(key_pem, None)
     except (ValueError, TypeError) as error:
-        reason = "it is encrypted" if isinstance(error, TypeError) else "it is not a private key in PEM"
-        raise SettingError(f"{key}: {reason}; give one in PEM without a passphrase", "key") from None
+        reason = "it is encrypted" if isinstance(error, TypeError) else "it is not a private key in PEM format"
+        raise SettingError(f"{key}: {reason}; use a key in PEM format without a passphrase", "key") from None
     if private.public_key() != chain[0].public_key():
         raise SettingError(f"{key} is not the key of {certificate}", "key")
     return chain, private, chain_pem + key_pem
 
 
 def present(context: SSL.Context, chain: list[x509.Certificate], key: PrivateKeyTypes) -> None:
-    """Have *context* present *chain*."""
+    """Configure *context* to present *chain*."""
     context.use_certificate(chain[0])
     for certificate in chain[1:]:
         context.add_extra_chain_cert(certificate)

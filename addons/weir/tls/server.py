@@ -1,4 +1,4 @@
-"""TLS as callers meet it: by a listener's own certificate, or by one of ours for the service that they called."""
+"""TLS with callers: a listener's own certificate, or one signed by our authority for the service that they call."""
 
 import datetime
 import hashlib
@@ -17,24 +17,24 @@ from weir.config.model import ListenerTlsSettings
 from weir.tls.ca import Authority
 from weir.tls.files import present, read_pair
 
-#: How long a certificate for a service is good, and how long before its end it is made anew.
+#: Validity of a certificate for a service, and the time before its expiry at which it is replaced.
 LEAF = datetime.timedelta(days=7)
 LEAF_AHEAD = datetime.timedelta(days=2)
 
-#: No common name: where there is none but an address, it would be held against the names that the CA may speak for.
+#: No common name: for a host that is an address, clients would check it against the CA's name constraints.
 _SUBJECT = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Weir gateway")])
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerTls:
-    """TLS of one listener. Equal where it is made of the same."""
+    """TLS of one listener. Two are equal if their certificates and keys are equal."""
 
     made_of: str
     context: SSL.Context = field(compare=False, repr=False)
 
 
 def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: bool, http2: bool) -> ListenerTls:
-    """From the files that are named, which are relative to *folder*. Raises `SettingError`."""
+    """Compile a listener's TLS from files relative to *folder*. Raises `SettingError`."""
     chain, key, content = read_pair(folder, settings.certificate, settings.key)
     context = server_context(asks=asks or settings.client_certificates, http2=http2)
     present(context, chain, key)
@@ -42,20 +42,20 @@ def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: b
 
 
 class Leaves:
-    """Contexts with certificates of *authority* for services, each made when it is first needed."""
+    """TLS contexts with certificates for services, signed by *authority* when they are first needed."""
 
     def __init__(
         self, authority: Authority, clock: Callable[[], datetime.datetime] | None = None, *, asks: bool = False
     ) -> None:
-        """*asks* says whether callers are asked for certificates."""
+        """If *asks*, the contexts request client certificates."""
         self._authority = authority
         self._asks = asks
         self._clock = clock or (lambda: datetime.datetime.now(datetime.UTC))
-        self._key = ec.generate_private_key(ec.SECP256R1())  # of this process: it is never written
+        self._key = ec.generate_private_key(ec.SECP256R1())  # exists only in this process's memory
         self._made: dict[str, tuple[SSL.Context, datetime.datetime]] = {}
 
     def context(self, host: str) -> SSL.Context:
-        """A context that speaks for *host*."""
+        """Return a context with a certificate for *host*."""
         now = self._clock()
         made = self._made.get(host)
         if made is None or now >= made[1]:
@@ -90,9 +90,9 @@ class Leaves:
 
 
 def server_context(*, asks: bool = False, http2: bool = True) -> SSL.Context:
-    """A context for callers, that has no certificate yet; where it *asks* for theirs, whatever they have is taken.
+    """Create a context for callers, without a certificate yet. If it *asks* for client certificates, it accepts any.
 
-    It is verified with each request (`weir.auth.certificates`), where a refusal can say why.
+    `weir.auth.certificates` verifies them for each request, because a refused request can state the reason.
     """
     protocols = (b"h2", b"http/1.1") if http2 else (b"http/1.1",)
     context = SSL.Context(SSL.TLS_SERVER_METHOD)

@@ -1,4 +1,4 @@
-"""TLS to a service: always verified; by authorities and with a certificate of the connection's own where there are."""
+"""TLS to a service. It is always verified; a connection may set its own authorities and client certificate."""
 
 import functools
 import hashlib
@@ -19,14 +19,14 @@ from weir.tls.files import present, read_certificates, read_file, read_pair
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """What TLS to one service is made of. Equal where it is made of the same."""
+    """The TLS settings for one service. Two are equal if their files are equal."""
 
     made_of: str
     context: SSL.Context = field(compare=False, repr=False)
 
 
 def compile_upstream_tls(settings: UpstreamTlsSettings | None, folder: Path) -> UpstreamTls | None:
-    """A connection's own; None where it says nothing. Paths are relative to *folder*. Raises `SettingError`."""
+    """Compile a connection's TLS; None without settings. Paths are relative to *folder*. Raises `SettingError`."""
     if settings is None:
         return None
     digest = hashlib.sha256()
@@ -46,7 +46,7 @@ def compile_upstream_tls(settings: UpstreamTlsSettings | None, folder: Path) -> 
 
 
 def upstream_connection(tls: UpstreamTls | None, host: str, protocols: tuple[bytes, ...]) -> SSL.Connection:
-    """A connection to *host* that is to be verified as its; *protocols* are offered by ALPN."""
+    """Create a TLS connection that verifies *host*; *protocols* are offered by ALPN."""
     connection = SSL.Connection(tls.context if tls is not None else _usual())
     try:
         address = ip_address(host).packed
@@ -63,10 +63,10 @@ def upstream_connection(tls: UpstreamTls | None, host: str, protocols: tuple[byt
 
 
 def _verify(connection: SSL.Connection, name: bytes = b"", address: bytes = b"") -> None:
-    """Whose certificate it must be: pyOpenSSL has no call for it, OpenSSL does."""
+    """Set the name or address that the certificate must have. pyOpenSSL has no call for this, so use OpenSSL's."""
     lib: Any = getattr(SSL, "_lib")  # noqa: B009  # not exported
     parameters = lib.SSL_get0_param(connection._ssl)
-    # Wildcards match one whole label, and a common name is no name (RFC 9525, 6.3).
+    # Wildcards match one whole label, and the common name is ignored (RFC 9525, 6.3).
     flags = lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | lib.X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
     lib.X509_VERIFY_PARAM_set_hostflags(parameters, flags)
     if name:
@@ -74,12 +74,12 @@ def _verify(connection: SSL.Connection, name: bytes = b"", address: bytes = b"")
     else:
         done = lib.X509_VERIFY_PARAM_set1_ip(parameters, address, len(address))
     if done != 1:
-        raise ssl.SSLError("OpenSSL does not take the name to verify")
+        raise ssl.SSLError("OpenSSL does not accept the name to verify")
 
 
 @functools.cache
 def _usual() -> SSL.Context:
-    """Verified by the usual authorities, for all connections that name no others."""
+    """Return the shared context for connections without their own authorities; it trusts certifi's."""
     return _context(())
 
 

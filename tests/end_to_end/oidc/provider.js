@@ -12,7 +12,7 @@ let provider;
 function addKey() {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   keys.unshift({ ...privateKey.export({ format: 'jwk' }), kid: `key-${(made += 1)}`, use: 'sig', alg: 'RS256' });
-  keys.splice(2); // the one before the last is published no longer
+  keys.splice(2); // publish only the two newest keys
   provider = new Provider(issuer, configuration());
   provider.callbackOfToday = provider.callback();
 }

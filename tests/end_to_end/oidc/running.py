@@ -1,4 +1,4 @@
-"""The certified npm `oidc-provider`, really running, and a person with a browser who logs in at it."""
+"""Runs the certified npm `oidc-provider`, and logs in like a person with a browser."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ from tests.processes import PATIENCE
 
 HERE = Path(__file__).resolve().parent
 
-#: Why the tests with it are skipped here; empty where they are not.
+#: Reason to skip the tests with it; empty if they run.
 MISSING = needs.node()
 
 
@@ -29,7 +29,7 @@ class RealProvider:
     process: "subprocess.Popen[str]"
 
     def client_credentials(self, resource: str) -> str:
-        """A token for the client ``nightly`` itself."""
+        """Return a token for the client ``nightly`` itself."""
         form = {"grant_type": "client_credentials", "resource": resource, "scope": "rank"}
         answer = httpx.post(f"{self.url}/token", data=form, auth=("nightly", "nightly-secret-000000000000000000"))
         token = str(answer.raise_for_status().json()["access_token"])
@@ -37,17 +37,17 @@ class RealProvider:
         return token
 
     def rotate(self) -> None:
-        """Sign with a new key from now on."""
+        """Make the provider sign with a new key."""
         httpx.post(f"{self.url}/rotate").raise_for_status()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the provider."""
         with self.process:
             self.process.terminate()
 
 
 def start(port: int) -> RealProvider:
-    """Install the provider once, and run it."""
+    """Install the provider once, and start it."""
     npm.install(HERE)
     process = subprocess.Popen(
         ["node", str(HERE / "provider.js"), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -60,7 +60,7 @@ def start(port: int) -> RealProvider:
 
 
 def browse(url: str, user: str) -> str:
-    """What a person does with *url* in a browser: log in as *user*, agree to everything. The last page's text."""
+    """Open *url* like a person: log in as *user* and agree to everything. Return the last page's text."""
     cookies: dict[str, str] = {}
     method, form = "GET", None
     for _ in range(20):

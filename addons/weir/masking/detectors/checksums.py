@@ -1,7 +1,7 @@
-"""Check digits, by name. Each takes the value as it was found and says whether its own digits agree.
+"""Check digits, by name. Each function takes the value as found and returns True if its digits agree.
 
 Sources: ISO/IEC 7812-1 (Luhn), ISO 7064 (mod 97-10, mod 11-2, mod 11,10), and the public definition of each national
-number, named where it stands. Separators are ignored; letters count where the number has them.
+number, named in its docstring. Separators are ignored; letters count if the number has letters.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ _NOT_ALNUM = re.compile(r"[^0-9A-Za-z]")
 
 
 def digits(text: str) -> str:
-    """Only the digits of *text*."""
+    """Return only the digits of *text*."""
     return text if text.isdigit() else _NOT_DIGIT.sub("", text)
 
 
 def alnum(text: str) -> str:
-    """Only the letters and digits of *text*, in upper case."""
+    """Return only the letters and digits of *text*, in upper case."""
     return _NOT_ALNUM.sub("", text).upper()
 
 
@@ -38,7 +38,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
 
 
 def luhn(text: str) -> bool:
-    """ISO/IEC 7812-1, of any length; not all digits the same."""
+    """ISO/IEC 7812-1, any length; not all digits may be equal."""
     number = digits(text)
     total = 0
     for i, d in enumerate(reversed(number)):
@@ -50,7 +50,7 @@ def luhn(text: str) -> bool:
 
 
 def mod97(text: str) -> bool:
-    """ISO 7064 mod 97-10 of a number that begins with its country and check digits, as IBANs do."""
+    """ISO 7064 mod 97-10 of a number that begins with its country and check digits, like an IBAN."""
     value = alnum(text)
     if len(value) < 5:
         return False
@@ -67,7 +67,7 @@ _VERHOEFF_P = (
 
 
 def verhoeff(text: str) -> bool:
-    """Verhoeff's dihedral check, of any length."""
+    """Verhoeff's dihedral check, any length."""
     check = 0
     number = digits(text)
     for i, d in enumerate(reversed(number)):
@@ -88,13 +88,13 @@ def br_cpf(text: str) -> bool:
 
 
 def ca_sin(text: str) -> bool:
-    """Canada, Social Insurance Number: Luhn; 8 is not given out."""
+    """Canada, Social Insurance Number: Luhn; 0 and 8 are not issued."""
     n = digits(text)
     return len(n) == 9 and n[0] not in "08" and luhn(n)
 
 
 def cn_resident_id(text: str) -> bool:
-    """China, resident identity card (GB 11643-1999): ISO 7064 mod 11-2, with a date of birth in it."""
+    """China, resident identity card (GB 11643-1999): ISO 7064 mod 11-2; contains a date of birth."""
     n = alnum(text)
     if len(n) != 18 or not n[:17].isdigit() or not _is_date(int(n[6:10]), int(n[10:12]), int(n[12:14])):
         return False
@@ -103,7 +103,7 @@ def cn_resident_id(text: str) -> bool:
 
 
 def de_steuer_id(text: str) -> bool:
-    """Germany, Steuer-Identifikationsnummer: ISO 7064 mod 11,10; one digit stands twice or thrice among the first ten."""
+    """Germany, Steuer-Identifikationsnummer: ISO 7064 mod 11,10; one of the first ten digits occurs 2 or 3 times."""
     n = digits(text)
     if len(n) != 11 or n[0] == "0":
         return False
@@ -127,7 +127,7 @@ def es_dni(text: str) -> bool:
 
 
 def fi_hetu(text: str) -> bool:
-    """Finland, henkilötunnus: a character mod 31, with a date of birth before its sign."""
+    """Finland, henkilötunnus: a character mod 31; contains a date of birth before its sign."""
     match = re.fullmatch(r"(\d{2})(\d{2})(\d{2})([-+A-FU-Y])(\d{3})([0-9A-Y])", text.upper())
     if match is None:
         return False
@@ -158,7 +158,7 @@ def gb_nhs(text: str) -> bool:
 
 
 def in_aadhaar(text: str) -> bool:
-    """India, Aadhaar: Verhoeff; begins with 2 to 9, and is no palindrome."""
+    """India, Aadhaar: Verhoeff; begins with 2 to 9, and is not a palindrome."""
     n = digits(text)
     return len(n) == 12 and n[0] not in "01" and n != n[::-1] and verhoeff(n)
 
@@ -184,7 +184,7 @@ def it_codice_fiscale(text: str) -> bool:
 
 
 def kr_rrn(text: str) -> bool:
-    """South Korea, resident registration number: a date of birth, and for those given out before 2020 a digit mod 11."""
+    """South Korea, resident registration number: a date of birth; numbers issued before 2020 have a digit mod 11."""
     n = digits(text)
     if len(n) != 13 or n[6] not in "12345678":
         return False
@@ -205,7 +205,7 @@ def nl_bsn(text: str) -> bool:
 
 
 def no_fodselsnummer(text: str) -> bool:
-    """Norway, fødselsnummer and D-nummer: two digits mod 11, with a date of birth in it."""
+    """Norway, fødselsnummer and D-nummer: two digits mod 11; contains a date of birth."""
     n = digits(text)
     if len(n) != 11:
         return False
@@ -220,7 +220,7 @@ def no_fodselsnummer(text: str) -> bool:
 
 
 def pl_pesel(text: str) -> bool:
-    """Poland, PESEL: a digit mod 10, with a date of birth in it whose month tells the century."""
+    """Poland, PESEL: a digit mod 10; contains a date of birth, and its month encodes the century."""
     n = digits(text)
     if len(n) != 11:
         return False
@@ -245,7 +245,7 @@ def se_personnummer(text: str) -> bool:
 
 
 def za_id(text: str) -> bool:
-    """South Africa, identity number: Luhn, with a date of birth in it."""
+    """South Africa, identity number: Luhn; contains a date of birth."""
     n = digits(text)
     if len(n) != 13 or n[10] not in "012" or not luhn(n):
         return False
@@ -253,7 +253,7 @@ def za_id(text: str) -> bool:
 
 
 def us_ssn(text: str) -> bool:
-    """United States, Social Security number: no check digit, but ranges that are never given out."""
+    """United States, Social Security number: no check digit, but some ranges are never issued."""
     n = digits(text)
     return (
         len(n) == 9
@@ -265,7 +265,7 @@ def us_ssn(text: str) -> bool:
     )
 
 
-#: Length by country, of the SWIFT IBAN registry.
+#: Length by country, from the SWIFT IBAN registry.
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
     "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
@@ -280,7 +280,7 @@ IBAN_LENGTHS = {
 
 
 def iban(text: str) -> bool:
-    """ISO 13616: the length of its country, and mod 97."""
+    """ISO 13616: the length for its country, and mod 97."""
     value = alnum(text)
     return IBAN_LENGTHS.get(value[:2]) == len(value) and mod97(value)
 
@@ -289,7 +289,7 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def base58check(text: str) -> bool:
-    """Four bytes of a doubled SHA-256 at the end of base 58, as in addresses of Bitcoin and its kin."""
+    """Base 58 that ends with four bytes of a double SHA-256, as in addresses of Bitcoin and related currencies."""
     number = 0
     for c in text:
         place = _BASE58.find(c)
@@ -304,7 +304,7 @@ def base58check(text: str) -> bool:
 
 
 def bech32(text: str) -> bool:
-    """BIP 173 and 350."""
+    """BIP 173 and BIP 350."""
     value = text.lower() if text.lower() == text or text.upper() == text else ""
     prefix, _, data = value.rpartition("1")
     if not prefix or len(data) < 6:
@@ -322,7 +322,7 @@ def bech32(text: str) -> bool:
     return check in (1, 0x2BC830A3)
 
 
-#: Those that a policy's own detectors may name.
+#: Checksums that custom detectors may name.
 BY_NAME: dict[str, Checksum] = {
     "luhn": luhn, "mod97": mod97, "verhoeff": verhoeff, "iban": iban, "base58check": base58check, "bech32": bech32,
     "br_cpf": br_cpf, "ca_sin": ca_sin, "cn_resident_id": cn_resident_id, "de_steuer_id": de_steuer_id,

@@ -5,15 +5,15 @@ import re
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_valid_number
 
 from weir.masking.detectors.checksums import digits
-from weir.masking.detectors.model import EDGE, Candidate, Detector, word_gate, words
+from weir.masking.detectors.model import EDGE, Candidate, Detector, word_prefilter, words
 
-# E-mail. The local part is bounded and begins where nothing of it stands before, so that the search is linear.
+# E-mail. The local part is bounded and begins after a character that it cannot contain, so the search is linear.
 
 _EMAIL = re.compile(
     r"(?<![\w.%+@-])[\w%+'&-][\w.%+'&-]{0,127}"
     r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:[^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w@]|-\w)"
 )
-#: What stands after an @ and a dot in file names, not in addresses.
+#: Endings that follow an @ and a dot in file names, not in addresses.
 _FILES = frozenset(
     [
         "png",
@@ -44,7 +44,7 @@ def _email(c: Candidate) -> tuple[int, int] | None:
     local, _, domain = c.value.rpartition("@")
     if domain.rpartition(".")[2].lower() in _FILES:
         return None
-    if local == "git" and c.after() in (":", "/"):  # where repositories are cloned from
+    if local == "git" and c.after() in (":", "/"):  # the address of a repository
         return None
     start = c.start + len(local) - len(local.lstrip("'&%-"))
     return (start, c.end) if start < c.start + len(local) else None
@@ -63,7 +63,7 @@ _STEMS = (
     "電話", "携帯", "전화", "연락처", "휴대폰", "핸드폰", "手机", "电话", "联系方式", "फोन", "फ़ोन", "मोबाइल", "दूरभाष", "संपर्क", "सम्पर्क", "कॉल", "ఫోన్", "మొబైల్", "సంప్రదింపు", "కాల్",
 )  # fmt: skip
 _WORDS = words(*_STEMS)
-#: Near these a number is something else.
+#: Words that show that a number nearby is not a telephone number.
 _OTHERS = words(
     "orders?", "invoices?", "refs?", "references?", "tickets?", "tracking", "isbn", "issn", "ids?", "case", "sku", "part", "model", "version",
     "serial", "imei", "batch", "lot", "pages?", "pp", "chapters?", "accounts?", "acct", "polic(?:y|ies)", "zip", "postcode", "postal", "ssn",
@@ -81,11 +81,11 @@ _NUMBER = re.compile(
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/. ]\d{1,2}[-/. ]\d{1,2}|\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d\d|(?:19|20)\d\d ?[-–/] ?(?:19|20)?\d\d"
 )
-#: National forms that are telling without a word: the grouping and the leading digits of a numbering plan.
+#: National formats that are recognised without a word, by grouping and leading digits of a numbering plan.
 _TELLING = re.compile(
     r"(?:1[ .-])?(?:\(\d{3}\)[ .-]?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4}|[2-9]\d\d \d{3}[ -]\d{4})"  # North America
     r"|1[ .-]\d{3}[ .-]\d{3}[ .-]\d{4}|1[ -]?8(?:00|88|77|66|55|44|33)[ -]\d{3}[ -]?\d{4}"
-    r"|\(?0\d{1,5}\)?[ .\-/]{1,3}\d{2,4}(?:[ .-]?\d{2,4}){1,3}"  # with a trunk prefix: much of the world
+    r"|\(?0\d{1,5}\)?[ .\-/]{1,3}\d{2,4}(?:[ .-]?\d{2,4}){1,3}"  # with a trunk prefix, in many countries
     r"|07\d{3} ?\d{6}|0[67]-?\d{8}|0[1-9](?:[ .]\d\d){4}|\(0\d{2,4}\) ?\d{3,8}"
     r"|\(\d\d\) ?9?\d{4}-\d{4}|\d\d 9\d{4}-\d{4}"  # Brazil
     r"|01[016789]-?\d{3,4}-?\d{4}|1[3-9]\d[ -]\d{4}[ -]\d{4}"  # Korea, China
@@ -126,7 +126,7 @@ def _phone(c: Candidate) -> tuple[int, int] | None:
 
 
 def _international(number: str) -> bool:
-    """Whether *number*, without its plus, begins with a country's code and has a length that numbers have there."""
+    """True if *number*, without its plus, has a country code and a length that is valid for that country."""
     for length in (1, 2, 3):
         code = int(number[:length] or 0)
         if code in COUNTRY_CODE_TO_REGION_CODE:
@@ -136,7 +136,7 @@ def _international(number: str) -> bool:
     return False
 
 
-_PHONE_GATES = (
+_PHONE_PREFILTERS = (
     r"(?:^|[^0-9A-Za-z])\+ ?\(?\d(?:[ ().\-/\x{a0}‐‑–]{0,3}\d){6}",
     rf"{EDGE}\(?0\d{{1,5}}\)?[ .\-/]{{1,3}}\d{{2,4}}[ .-]?\d{{2}}",
     rf"{EDGE}\(?\d{{3}}[ .)-]{{1,2}}\d{{3}}[ .-]\d{{4}}|{EDGE}1[ .-]\(?\d{{3}}|\(\d\d\) ?9?\d{{4}}|{EDGE}\d\d 9\d{{4}}-\d{{4}}",
@@ -145,13 +145,13 @@ _PHONE_GATES = (
 
 DETECTORS = (
     Detector("email", r"[^\s@]@[^\s@]", _EMAIL, _email, 80),
-    *(Detector("phone", g, _NUMBER, _phone, 40) for g in _PHONE_GATES),
+    *(Detector("phone", g, _NUMBER, _phone, 40) for g in _PHONE_PREFILTERS),
     Detector(
         "phone",
         rf"{EDGE}[(+]{{0,2}}\d(?:[ ().\-/\x{{a0}}‐‑–]{{0,3}}\d){{6}}",
         _NUMBER,
         _phone,
         40,
-        words=word_gate(*_STEMS),
+        words=word_prefilter(*_STEMS),
     ),
 )

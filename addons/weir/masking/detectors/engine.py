@@ -1,8 +1,8 @@
-"""Recognising: one gate over everything, exact detectors behind it.
+"""Find values in texts: one prefilter over a whole body, then exact detectors.
 
-`Detectors.fired` looks at a whole body at once and most often says that there is nothing. Only then are texts looked at
-one by one. A text is also looked at in its plain form (`weir.base.normal`) and with its JSON escapes undone, so that no
-spelling lets a value through.
+`Detectors.fired` searches a whole body at once and usually finds nothing. If it finds something, each text is searched.
+A text is also searched in its plain form (`weir.base.normal`) and with its JSON escapes decoded, so that no spelling
+hides a value.
 """
 
 import bisect
@@ -21,35 +21,35 @@ BUILT_IN: tuple[Detector, ...] = (
     *contact.DETECTORS, *finance.DETECTORS, *identity.DETECTORS, *network.DETECTORS, *secrets.DETECTORS,
 )  # fmt: skip
 KINDS: tuple[str, ...] = tuple(dict.fromkeys(d.kind for d in BUILT_IN))
-#: Words that stand for several kinds.
+#: Names for several kinds together.
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": KINDS,
     "secrets": ("cloud_key", "vendor_token", "private_key", "jwt", "password", "url_credentials"),
     "national_ids": tuple(dict.fromkeys(d.kind for d in identity.DETECTORS if d.kind != "date_of_birth")),
     "financial": ("credit_card", "iban", "crypto_address"),
 }
-#: Candidates in one text: more than these are no text but an attack.
+#: Maximum candidates in one text. More of them are an attack, not text.
 MOST_CANDIDATES = 200_000
-_GATE_MEMORY = 256 << 20
-#: Gates that are searched for as one, when it has to be told which of all are there.
+_PREFILTER_MEMORY = 256 << 20
+#: Number of prefilters that are searched together to find out which of them match.
 _GROUP = 8
-#: Levels of JSON within texts of JSON that are undone.
+#: Maximum levels of JSON within strings of JSON that are decoded.
 _DEEPEST = 3
-#: Bytes after a word within which a value may begin for it to count, and that a gate may take of it.
+#: A value must begin within this many bytes after its word; and the maximum bytes that a prefilter matches.
 _NEAR = 1500
-_LONGEST_GATE = 100
+_LONGEST_PREFILTER = 100
 
 
 class DetectorError(Exception):
-    """What is looked for could not be looked for to the end: nothing of the text may be shown."""
+    """A search could not be completed, so nothing of the text may be shown."""
 
 
-class Gate:
-    """RE2 patterns that are searched for together, in time linear in the text: which of them are there.
+class Prefilter:
+    """RE2 patterns that are searched together, in time linear in the text; it returns which of them match.
 
-    An automaton of many that tells them apart has a state for every set that it has seen; in texts that repeat nothing,
-    such as identifiers and base 64, it makes new ones at every byte. So it is for words only, and patterns that candidates
-    may begin with by chance are searched for as one, which most often finds nothing (see `Detectors`).
+    The automaton of a set has a state for every subset of patterns that it has met. In texts without repetition, such
+    as identifiers and base 64, it creates new states at every byte. So the set is used only for words. Patterns that
+    may match by chance are searched as one pattern, which usually finds nothing (see `Detectors`).
     """
 
     __slots__ = ("_last", "_set")
@@ -58,14 +58,14 @@ class Gate:
         self._set = re2.Set.SearchSet(_options())
         for pattern in patterns:
             self._set.Add(pattern)
-        self._last = self._set.Add("")  # matches everything: where it is missing, the search has failed
+        self._last = self._set.Add("")  # matches everything; if it is missing, the search has failed
         self._set.Compile()
 
     def found(self, text: str | bytes) -> set[int]:
-        """The numbers of the patterns that are found. Raises `DetectorError` where that could not be told."""
+        """Return the numbers of the patterns that match. Raises `DetectorError` if the search fails."""
         found = set(self._set.Match(text))
         if self._last not in found:
-            raise DetectorError("the gate gave up")
+            raise DetectorError("the prefilter ran out of memory")
         found.discard(self._last)
         return found
 
@@ -73,101 +73,105 @@ class Gate:
 def _options() -> Any:
     options = re2.Options()
     options.never_capture = True
-    options.max_mem = _GATE_MEMORY
+    options.max_mem = _PREFILTER_MEMORY
     return options
 
 
 class Detectors:
-    """Those of some kinds, ready to be used."""
+    """The detectors of some kinds, compiled."""
 
     __slots__ = (
-        "_any", "_detectors", "_first_literal", "_gate", "_gates", "_groups", "_literals", "_near", "_words", "kinds", "width",
+        "_any", "_detectors", "_first_literal", "_groups", "_literals", "_near", "_prefilter", "_prefilters", "_words",
+        "kinds", "width",
     )  # fmt: skip
 
     def __init__(self, detectors: Iterable[Detector], literals: Iterable[str] = ()) -> None:
-        """*literals* are looked for in the same pass: `present` says which are there."""
+        """*literals* are searched in the same pass; `fired_and_present` returns which are present."""
         self._detectors = tuple(detectors)
         self._literals = tuple(dict.fromkeys(literals))
         self.kinds = tuple(dict.fromkeys(d.kind for d in self._detectors))
-        alone = list(dict.fromkeys(d.gate for d in self._detectors if not d.words))
+        alone = list(dict.fromkeys(d.prefilter for d in self._detectors if not d.words))
         words = list(dict.fromkeys(d.words for d in self._detectors if d.words))
-        compiled = {pattern: _bytes(pattern) for d in self._detectors for pattern in (d.gate, d.words) if pattern}
-        self._gates = {d: compiled[d.gate] for d in self._detectors}
+        compiled = {pattern: _bytes(pattern) for d in self._detectors for pattern in (d.prefilter, d.words) if pattern}
+        self._prefilters = {d: compiled[d.prefilter] for d in self._detectors}
         self._words = {d: compiled[d.words] for d in self._detectors if d.words}
-        #: Gates that need no word: all as one, then in groups, then each.
-        self._any = _bytes("|".join(f"(?:{gate})" for gate in alone)) if alone else None
+        #: Prefilters without words: all as one, then in groups, then each.
+        self._any = _bytes("|".join(f"(?:{prefilter})" for prefilter in alone)) if alone else None
         self._groups = [
-            (_bytes("|".join(f"(?:{gate})" for gate in group)), {gate: compiled[gate] for gate in group})
+            (
+                _bytes("|".join(f"(?:{prefilter})" for prefilter in group)),
+                {prefilter: compiled[prefilter] for prefilter in group},
+            )
             for group in (alone[i : i + _GROUP] for i in range(0, len(alone), _GROUP))
         ]
         self._near = {d: words.index(d.words) for d in self._detectors if d.words}
-        self._gate = Gate([*words, somewhere(), *(re2.escape(text) for text in self._literals)])
+        self._prefilter = Prefilter([*words, somewhere(), *(re2.escape(text) for text in self._literals)])
         self._first_literal = len(words) + 1
-        #: Characters that values of detectors with words in them may have: of those, streams hold so many back.
+        #: Maximum length of values that may contain spaces; streams hold back this many characters.
         self.width = max((d.width for d in self._detectors), default=0)
 
     def fired(self, text: bytes) -> tuple[Detector, ...]:
-        """Those detectors that could find something in *text*, UTF-8; most often none. Raises `DetectorError`."""
+        """Return the detectors that may find something in *text*, UTF-8; usually none. Raises `DetectorError`."""
         return self.fired_and_present(text)[0]
 
     def fired_and_present(self, text: bytes) -> tuple[tuple[Detector, ...], list[str]]:
-        """The same, and those of the literals that are in *text*."""
-        found = self._gate.found(text)
+        """Return the same, and the literals that are in *text*."""
+        found = self._prefilter.found(text)
         if self._first_literal - 1 in found and is_relevant(text):
             parts = "\n".join(relevant_parts(text)).encode("utf-8", "replace")
             text = b"\n".join((text, parts))
-            found |= self._gate.found(parts)
+            found |= self._prefilter.found(parts)
         present = [self._literals[n - self._first_literal] for n in found if n >= self._first_literal]
-        return self._gated(text, found), present
+        return self._passed(text, found), present
 
-    def _gated(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
-        """The detectors that could find something in *text*; *found* are the numbers of the words in it."""
-        gates = self._found_alone(text)
-        if not gates and not found:
+    def _passed(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
+        """Return the detectors that may find something in *text*; *found* are the numbers of the words in it."""
+        prefilters = self._found_alone(text)
+        if not prefilters and not found:
             return ()
         return tuple(
             d
             for d in self._detectors
-            if (self._near[d] in found and self._follows(d, text) if d.words else d.gate in gates)
+            if (self._near[d] in found and self._follows(d, text) if d.words else d.prefilter in prefilters)
         )
 
     def _found_alone(self, text: bytes) -> set[str]:
-        """The gates without words that are found in *text*."""
+        """Return the prefilters without words that match in *text*."""
         if self._any is None or self._any.search(text) is None:
             return set()
         return {
-            gate
-            for group, gates in self._groups
+            prefilter
+            for group, prefilters in self._groups
             if group.search(text) is not None
-            for gate, pattern in gates.items()
+            for prefilter, pattern in prefilters.items()
             if pattern.search(text) is not None
         }
 
     def _follows(self, detector: Detector, text: bytes) -> bool:
-        """Whether its gate is found near after its words."""
-        words, gate = self._words[detector], self._gates[detector]
-        first = gate.search(text)
+        """True if its prefilter matches near after one of its words."""
+        words, prefilter = self._words[detector], self._prefilters[detector]
+        first = prefilter.search(text)
         if first is None:
             return False
         searched = first.start()
         for match in words.finditer(text, max(0, searched - _NEAR)):
             end = match.end() + _NEAR
             if end > searched:
-                if gate.search(text, max(searched, match.start()), end) is not None:
+                if prefilter.search(text, max(searched, match.start()), end) is not None:
                     return True
-                searched = max(searched, end - _LONGEST_GATE)
+                searched = max(searched, end - _LONGEST_PREFILTER)
         return False
 
     def places(self, detector: Detector, text: bytes) -> Iterator[tuple[int, int]]:
-        """Where its gate is found in *text*."""
-        return (match.span() for match in self._gates[detector].finditer(text))
+        """Return the (start, end) of each match of its prefilter in *text*."""
+        return (match.span() for match in self._prefilters[detector].finditer(text))
 
     def find(
         self, text: str, key: str = "", detectors: tuple[Detector, ...] | None = None, depth: int = 0
     ) -> list[Span]:
-        """The values in *text*, in order and without overlap. *key* are the names under which it stands.
+        """Return the values in *text*, in order and without overlap. *key* holds the names around the text.
 
-        *detectors* are those that have fired, where that is known. Raises `DetectorError`.
+        *detectors* are those that fired, if known. Raises `DetectorError`.
         """
         if not key.isascii() and (plain_key := normal(key)):
             key = f"{key} {plain_key.text}"
@@ -186,7 +190,7 @@ class Detectors:
     def _search(self, text: str, key: str, detectors: tuple[Detector, ...] | None) -> list[Span]:
         if detectors is None:
             seen = f"{key}\n{text}".encode("utf-8", "replace")
-            detectors = self._gated(seen, self._gate.found(seen))
+            detectors = self._passed(seen, self._prefilter.found(seen))
         spans: list[Span] = []
         left = MOST_CANDIDATES
         done: set[tuple[Pattern, Callable[..., object]]] = set()
@@ -214,7 +218,7 @@ def _bytes(pattern: str) -> Any:
 
 
 def resolve(spans: list[Span]) -> list[Span]:
-    """Of those that overlap, the one of higher rank, then the longer; of one kind, both together."""
+    """Resolve overlaps: keep the span of higher rank, then the longer one; merge spans of one kind."""
     taken: list[Span] = []  # in order and without overlap
     starts: list[int] = []
     for span in sorted(spans, key=lambda s: (-s.rank, s.start - s.end, s.start)):
@@ -232,7 +236,7 @@ def resolve(spans: list[Span]) -> list[Span]:
     return taken
 
 
-# JSON's escapes.
+# JSON escapes.
 
 _ESCAPE = re.compile(
     r'\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|x([0-9a-fA-F]{2})|(["\\/bfnrt]))'
@@ -247,7 +251,7 @@ _UNICODE = re.compile(
 
 
 def escaped_levels(body: bytes, document: Any) -> Iterator[bytes]:
-    """*body*, whose parsed form is *document*, as gates are to see it: without escapes, then without those in texts."""
+    """Yield *body*, parsed as *document*, as prefilters see it: without escapes, then also without those in strings."""
     text = encode(document) if b"\\u" in body else body
     for level in range(_DEEPEST + 1):
         if level and b"\\" not in text:
@@ -276,19 +280,19 @@ def without_escapes(text: bytes) -> bytes:
 
 
 def is_spelt_otherwise(text: str) -> bool:
-    """Whether *text* has escapes or another plain form, in which gates see nothing."""
+    """True if *text* has escapes or another plain form, which hide values from prefilters."""
     return "\\" in text or is_special(text)
 
 
 def spelt_plainly(value: str) -> str:
-    """*value* without escapes, in its plain form."""
+    """Return *value* without escapes, in its plain form."""
     if "\\" in value:
         value = unescaped(value)[0] or value
     return normal(value).text
 
 
 def unescaped(text: str) -> "tuple[str | None, Places]":
-    """*text* with escapes undone, as of JSON within a text; None where there are none. And where it stood."""
+    """Decode JSON escapes in *text*, as in JSON within a string. Return (text, or None without escapes; its places)."""
     parts: list[str] = []
     places = Places()
     position = length = 0
@@ -307,7 +311,7 @@ def unescaped(text: str) -> "tuple[str | None, Places]":
 
 
 def _coded(match: "re.Match[str] | re.Match[bytes]") -> str:
-    """The character that an escape has the number of: one in two halves, or a code point."""
+    """Return the character of an escape: a surrogate pair or a code point."""
     if match[1]:
         return chr(0x10000 + ((int(match[1], 16) & 0x3FF) << 10) + (int(match[2], 16) & 0x3FF))
     point = int(match[3] or match[4] or match[5], 16)
@@ -315,7 +319,7 @@ def _coded(match: "re.Match[str] | re.Match[bytes]") -> str:
 
 
 class Places:
-    """From places in an unescaped text to those in the text as it was."""
+    """Maps positions in an unescaped text to positions in the original text."""
 
     __slots__ = ("_after", "_at", "_before")
 
@@ -325,7 +329,7 @@ class Places:
         self._after: list[int] = []
 
     def add(self, at: int, before: int, after: int) -> None:
-        """The character *at* stood from *before* to *after*."""
+        """Note that the character *at* was at *before* to *after* in the original text."""
         self._at.append(at)
         self._before.append(before)
         self._after.append(after)
@@ -339,7 +343,7 @@ class Places:
         return self._after[i - 1] + place - self._at[i - 1] - 1
 
     def end(self, place: int) -> int:
-        """Where what ends at *place* ended: an escape belongs whole to what it is the last of."""
+        """Map the end position *place*; an escape at the end is included as a whole."""
         i = bisect.bisect_left(self._at, place - 1)
         if i < len(self._at) and self._at[i] == place - 1:
             return self._after[i]

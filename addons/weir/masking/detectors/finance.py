@@ -1,4 +1,4 @@
-"""Payment cards, bank accounts and addresses of crypto currencies."""
+"""Payment cards, bank accounts and addresses of cryptocurrencies."""
 
 import re
 
@@ -15,7 +15,7 @@ _CARD_WORDS = words(*_CARD_STEMS)
 _NOT_CARDS = words(
     "imei", "order", "tracking", "serial", "isbn", "ean", "gtin", "upc", "barcode", "timestamp", "snowflake"
 )
-#: Issuers' ranges (ISO/IEC 7812) with the lengths that they have.
+#: Ranges of card issuers (ISO/IEC 7812) with their lengths.
 _ISSUERS = (
     (re.compile(r"4"), (13, 16, 19)),
     (re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
@@ -47,22 +47,22 @@ def _card(c: Candidate) -> tuple[int, int] | None:
 
 
 def _is_certain(number: str) -> bool:
-    """Whether the issuer's range is telling without a word."""
+    """True if the issuer's range is specific enough without a word nearby."""
     return len(number) in (14, 15, 16) and (
         number[0] in "345" or number[:2] in ("60", "64", "65", "22", "23", "24", "25", "26", "27", "62")
     )
 
 
-#: Between groups of one card: a tab or a line break, where no number stands before in this or the last line.
+#: Between groups of one card: a tab or a line break, if no number is before it in this or the previous line.
 _GAP = r"[ \u00a0-]?(?:\t|[ \t]{0,4}\r?\n[ \t>]{0,8})|[ \u00a0-]"
-#: Any other sign, the same between all groups.
+#: Any other separator, the same between all groups.
 _SIGN = r" - | ?[._/~*\u00b7\u2022\u2219] ?"
 _CARD_IN_PARTS = re.compile(
     rf"(?<![\w.,;|+/-])(?<!\d[ \t\n])(?<!\d\r\n)(?:\d{{4}}(?:{_GAP})\d{{6}}(?:{_GAP})\d{{4,5}}|\d{{4}}(?:(?:{_GAP})\d{{4}}){{3}}"
     rf"|\d{{4}}({_SIGN})\d{{4}}\1\d{{4}}\1\d{{4}})(?!\w|[,;|]\S|[./-]\d)",
     re.ASCII,
 )
-_PART_GATE = rf"(?:{_GAP}|{_SIGN})".replace(r"\u00a0", r"\x{a0}").replace(
+_PART_PREFILTER = rf"(?:{_GAP}|{_SIGN})".replace(r"\u00a0", r"\x{a0}").replace(
     r"\u00b7\u2022\u2219", r"\x{b7}\x{2022}\x{2219}"
 )
 _NUMBER = r"[ \t]{0,4}(?:[ \t]|\r?\n)[ \t]{0,8}[+-]?\d[\d.,]{0,30}(?=[\s;|]|\Z)"
@@ -70,7 +70,7 @@ _NUMBER_FOLLOWS, _NUMBERS_FOLLOW = re.compile(_NUMBER), re.compile(f"(?:{_NUMBER
 
 
 def _card_in_parts(c: Candidate) -> tuple[int, int] | None:
-    """Accept a card over several lines or cells. A tenth of all numbers pass Luhn: cells of a table are no card."""
+    """Accept a card over several lines or cells. A tenth of all numbers pass Luhn, so cells of a table are rejected."""
     number = digits(c.value)
     if not luhn(number) or not _is_certain(number):
         return None
@@ -140,7 +140,7 @@ DETECTORS = (
     Detector("credit_card", EDGE + r"(?:[3456]\d{3}|2[2-7]\d\d|62\d\d|2131|1800)[ \x{a0}-]?\d{4}[ \x{a0}-]?\d{2}[ \x{a0}-]?\d{2}", _CARD, _card, 78),
     Detector(
         "credit_card",
-        rf"(?:^|[^0-9A-Za-z_.,;|+/-])[2-6]\d{{3}}{_PART_GATE}(?:\d{{6}}{_PART_GATE}\d{{4}}|\d{{4}}{_PART_GATE}\d{{4}}{_PART_GATE}\d{{4}})",
+        rf"(?:^|[^0-9A-Za-z_.,;|+/-])[2-6]\d{{3}}{_PART_PREFILTER}(?:\d{{6}}{_PART_PREFILTER}\d{{4}}|\d{{4}}{_PART_PREFILTER}\d{{4}}{_PART_PREFILTER}\d{{4}})",
         _CARD_IN_PARTS,
         _card_in_parts,
         78,

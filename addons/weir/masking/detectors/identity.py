@@ -1,30 +1,32 @@
-"""National numbers of persons, and dates of birth."""
+"""National identity numbers, and dates of birth."""
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from weir.masking.detectors import checksums
-from weir.masking.detectors.model import AHEAD, EDGE, Candidate, Detector, checked, checked_near, word_gate, words
+from weir.masking.detectors.model import AHEAD, EDGE, Candidate, Detector, checked, checked_near, word_prefilter, words
 
 _SSN_STEMS = ("ssn", "ss(?:#| ?n(?:o|um|umber))", "social[ _-]?sec(?:urity)?", "tax ?id", "tin", "itin")
 _SSN = words(*_SSN_STEMS)
 
 
 def _digits(pattern: str) -> re.Pattern[str]:
-    """*pattern* where no other number or word goes on."""
+    """Compile *pattern* so that it does not match within a longer number or word."""
     return re.compile(rf"(?<![\w.+/-])(?<!\d )(?:{pattern})(?![\w]|[-/. ]\d)", re.ASCII | re.IGNORECASE)
 
 
 def _written(kind: str, form: str, check: Callable[[str], bool]) -> Detector:
-    """A number in a form that is telling by itself."""
+    """Return the detector of a number with a format that is specific enough without a word nearby."""
     return Detector(kind, f"(?i){EDGE}(?:{form})", _digits(form), checked(check), 75)
 
 
 def _bare(kind: str, form: str, check: Callable[[str], bool], *stems: str) -> Detector:
-    """A number that could be any other: its words must stand near."""
+    """Return the detector of a number that could be any other, so one of its words must be near."""
     found = _digits(form)
-    return Detector(kind, f"(?i){EDGE}(?:{form})", found, checked_near(check, words(*stems)), 76, word_gate(*stems))
+    return Detector(
+        kind, f"(?i){EDGE}(?:{form})", found, checked_near(check, words(*stems)), 76, word_prefilter(*stems)
+    )
 
 
 _NATIONAL = (
@@ -60,7 +62,7 @@ _NATIONAL = (
           "sa[ _-]?id", "south african?", "identiteitsnommer", "isazisi", "national[ _-]?id"),
 )  # fmt: skip
 
-# Dates of birth: any date of a person's lifetime, near its words.
+# Dates of birth: any date of a lifetime, near one of the words.
 
 _MONTHS = (
     "jan(?:uary|uar|vier|uari|eiro)?", "feb(?:ruary|ruar|ruari)?", "f[ée]vr?(?:ier)?", "mar(?:ch|s|zo|t|ço)?", "m[äa]r[zs]", "maart", "apr(?:il|ile|iel)?",
@@ -97,12 +99,12 @@ _NOT_BIRTH = words(
     "released?", "meeting", "signed", "hired?", "hiring", "start(?:ed|s)?", "joined", "paid", "deadline", "valid", "since", "until", "founded", "rechnung", "bestellt", "geliefert",
     "timestamp", "version", "appointment", "termin", "visit", "visited",
 )  # fmt: skip
-#: Words that follow a date, and the letter of a family tree before one.
+#: Words after a date, and genealogical signs before one.
 _BORN_AFTER = re.compile(
     r"[.)]?\s?(?:in [^\s]{2,10} )?(?:geboren|生まれ|生(?!産)|出生|출생|에? ?태어|년생|születet|को जन्म|जन्म)"
 )
 _BORN_BEFORE = re.compile(r"(?:^|[\s(,])(?:f|s|b|n|geb|\*)\.? ?$")
-_BORN_GATE = r"\d[.)日일]{0,2} ?(?:in [^\s]{2,10} )?(?:geboren|生まれ|生|出生|출생|에? ?태어|년생|को जन्म|जन्म)|(?:^|[\s(,])(?:f|s|b|n|geb|\*)\.? ?\d{1,4}[-/.]|(?:^|[\s(,])(?:f|s|b|n)\. \d{8}"
+_BORN_PREFILTER = r"\d[.)日일]{0,2} ?(?:in [^\s]{2,10} )?(?:geboren|生まれ|生|出生|출생|에? ?태어|년생|को जन्म|जन्म)|(?:^|[\s(,])(?:f|s|b|n|geb|\*)\.? ?\d{1,4}[-/.]|(?:^|[\s(,])(?:f|s|b|n)\. \d{8}"
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -125,13 +127,13 @@ def _possible(numbers: list[int]) -> bool:
 
 DETECTORS = (
     *_NATIONAL,
-    Detector("date_of_birth", _BORN_GATE, _DATE, _birth, 72),
+    Detector("date_of_birth", _BORN_PREFILTER, _DATE, _birth, 72),
     Detector(
         "date_of_birth",
         rf"(?i){EDGE}(?:\d{{1,4}}[-/.] ?\d{{1,2}}[-/. ]|\d{{1,2}} ?(?:st|nd|rd|th|\.|º|er|-?ego)?(?:[ -]|of|del?|d['’]){{1,4}}[a-zäéûźśjn]|(?:19|20)\d{{6}}|\d{{1,4}} [^\x00-\x7f]|\d{{4}} [a-z])|[a-zé]{{3}}\.?[ -]\d|[年년]",
         _DATE,
         _birth,
         72,
-        word_gate(*_BIRTH_STEMS),
+        word_prefilter(*_BIRTH_STEMS),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a detector is: a gate that is cheap, a pattern that finds candidates, and a check that is exact."""
+"""A detector: a cheap prefilter, a pattern that finds candidates, and an exact check."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -14,20 +14,20 @@ Words = Any
 
 
 class Pattern(Protocol):
-    """What finds candidates: `re`'s patterns, and those of a policy's own on RE2."""
+    """Finds candidates: a pattern of `re`, or an RE2 pattern of a custom detector."""
 
     def search(self, text: str, position: int = 0, /) -> Any:
-        """The next match from *position* on."""
+        """Return the next match at or after *position*."""
 
 
-#: Characters before a candidate in which words that raise or lower it are looked for, and after it.
+#: Number of characters before and after a candidate that are searched for words that speak for or against it.
 WINDOW = 60
 AHEAD = 16
-#: Characters above a row of a table in which the names of its columns are looked for.
+#: Number of characters above a row of a table that are searched for the names of its columns.
 TABLE = 1500
 
-#: Where a number may begin, in a gate. Gates begin at an edge: a candidate that may begin anywhere keeps the automaton of
-#: all gates busy with new states in texts that repeat nothing, such as identifiers and base 64.
+#: Start of a number in a prefilter. Prefilters begin at an edge, because a candidate that may begin anywhere keeps the
+#: automaton of all prefilters busy with new states in texts without repetition, such as identifiers and base 64.
 EDGE = "(?:^|[^0-9A-Za-z_.+/-])"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
@@ -36,7 +36,7 @@ _MARKS = " \t>*|-#\"'"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One value that was recognised: where in its text, as what, and which of two overlapping ones counts."""
+    """One recognised value: its place in the text, its kind, and the rank that decides between overlapping values."""
 
     start: int
     end: int
@@ -46,29 +46,29 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a pattern matched, with what stands before it and the names under which its text stands."""
+    """A match of a pattern, with the text around it and the names around that text."""
 
     text: str
     start: int
     end: int
     match: Any
-    key: str  # names of members, words apart: "billing phone"
+    key: str  # member names, split into words: "billing phone"
 
     @property
     def value(self) -> str:
-        """The candidate itself."""
+        """The text of the candidate."""
         return self.text[self.start : self.end]
 
     def before(self, window: int = WINDOW) -> str:
-        """What stands before it, at most *window* characters."""
+        """Return up to *window* characters before it."""
         return self.text[max(0, self.start - window) : self.start]
 
     def after(self, window: int = 1) -> str:
-        """What stands after it, at most *window* characters. Streams look ahead by one."""
+        """Return up to *window* characters after it. Streams look ahead by one character."""
         return self.text[self.end : self.end + window]
 
     def context(self, window: int = WINDOW) -> str:
-        """What stands before it in its line, names in it as words; the line above, where that is only a heading."""
+        """Return the text before it in its line, names split into words; and the line above, if that is a heading."""
         before = self.before(window)
         above, newline, line = before.rpartition("\n")
         if newline and (line.strip(_MARKS) or not above.rstrip().endswith((":", "?", "："))):
@@ -76,12 +76,12 @@ class Candidate:
         return _CAMEL.sub(" ", before)
 
     def names(self) -> str:
-        """The names under which it stands: of members, and of its column, if it stands in a table."""
+        """Return the names around it: of members, and of its column if it is in a table."""
         column = self.column()
         return f"{self.key} {_CAMEL.sub(' ', column)}" if column else self.key
 
     def column(self) -> str:
-        """What stands above it in the first row of a table of lines; empty where it stands in none."""
+        """Return its column's cell in the first row of a table of lines; empty if there is no table."""
         above = self.text.rfind("\n", max(0, self.start - TABLE), self.start)
         if above < 0:
             return ""
@@ -104,11 +104,11 @@ class Candidate:
         return ""
 
     def near(self, words: Words, window: int = WINDOW) -> bool:
-        """Whether one of *words* is among its names or stands before it."""
+        """True if one of *words* is among its names or in the text before it."""
         return words.search(self.context(window)) is not None or words.search(self.names()) is not None
 
     def nearer(self, words: Words, than: Words, window: int = WINDOW) -> bool:
-        """Whether one of *words* stands before it, and none of *than* between them; names count only where no text does."""
+        """True if one of *words* is before it and none of *than* is closer. Names count if the text has neither."""
         before = self.context(window)
         for_, against = _last(words, before), _last(than, before)
         if for_ >= 0 or against >= 0:
@@ -124,26 +124,26 @@ def _last(words: Words, text: str) -> int:
     return place
 
 
-#: The part of a candidate that is the value; None where it is none.
+#: Returns the start and end of the value in a candidate; None if there is no value.
 Check = Callable[[Candidate], tuple[int, int] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detector:
-    """One way in which values of a kind are recognised.
+    """One way to recognise values of a kind.
 
-    ``gate`` is an RE2 pattern that must be found somewhere in a body before anything else is done; where there are
-    ``words``, it must be found near after them. It may match more than the value, never less. ``pattern`` is linear in
-    time: what it repeats is bounded or begins at one place.
+    ``prefilter`` is an RE2 pattern that must match somewhere in a body before the body is searched; with ``words``, it
+    must match near after one of them. It may match more than the value, never less. ``pattern`` takes linear time: its
+    repetitions are bounded or begin at one place.
     """
 
     kind: str
-    gate: str
+    prefilter: str
     pattern: Pattern
     check: Check
     rank: int = 50
     words: str = ""
-    width: int = 0  # of the longest value, where it may have spaces between words; streams hold so much back
+    width: int = 0  # maximum length of a value that may contain spaces; streams hold back this many characters
 
 
 _FOLDED = str.maketrans({
@@ -153,7 +153,7 @@ _FOLDED = str.maketrans({
 
 
 def scripts(stems: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Those of *stems* in Latin script, which end where no letter follows, without their accents as well; and the others."""
+    """Split *stems* into (Latin script, others). Also add Latin forms without accents, and plain forms of others."""
     latin = [w for w in stems if ord(w[0]) < 0x900]
     both = dict.fromkeys(v for w in latin for v in (w, w.translate(_FOLDED)))
     others = (w for w in stems if ord(w[0]) >= 0x900)
@@ -161,14 +161,14 @@ def scripts(stems: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def words(*stems: str) -> Words:
-    """A pattern of whole words, in any case; those of scripts without spaces may stand anywhere."""
+    """Compile a pattern of whole words, ignoring case. Words of scripts without spaces match anywhere."""
     spaced, joined = scripts(stems)
     parts = [rf"(?:^|[^\p{{Latin}}])(?:{'|'.join(spaced)})(?:[^\p{{Latin}}]|$)"] if spaced else []
     return re2.compile("(?i)" + "|".join([*parts, *joined]))
 
 
-def word_gate(*stems: str) -> str:
-    """The same as a gate, which reads the names of members as they stand: ``patientSsn`` has the word in it too."""
+def word_prefilter(*stems: str) -> str:
+    """Return the prefilter for `words`. It also matches words within member names, as in ``patientSsn``."""
     spaced, joined = scripts(stems)
     inner = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii() and len(w) >= 4)
     ends = "|".join(f"{w[0].upper()}{w[1:]}" for w in spaced if w[0].isascii() and len(w) < 4)
@@ -185,15 +185,15 @@ def word_gate(*stems: str) -> str:
 
 
 def whole(candidate: Candidate) -> tuple[int, int] | None:
-    """The candidate as it is: its pattern is exact."""
+    """Return the whole candidate, because its pattern is exact."""
     return candidate.start, candidate.end
 
 
 def checked(check: Callable[[str], bool]) -> Check:
-    """The candidate, where *check* agrees with its value."""
+    """Return a check that accepts a candidate if *check* accepts its value."""
     return lambda candidate: (candidate.start, candidate.end) if check(candidate.value) else None
 
 
 def checked_near(check: Callable[[str], bool], near: Words) -> Check:
-    """The same, where one of the words stands near as well."""
+    """Return a check that also requires one of the words *near* the candidate."""
     return lambda c: (c.start, c.end) if c.near(near) and check(c.value) else None

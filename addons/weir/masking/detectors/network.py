@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-from weir.masking.detectors.model import Candidate, Detector, whole, word_gate, words
+from weir.masking.detectors.model import Candidate, Detector, whole, word_prefilter, words
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"(?<![\w.-])(?<![A-Za-z]/){_OCTET}(?:\.{_OCTET}){{3}}(?![\w]|\.\d|-\d)", re.ASCII)
@@ -102,7 +102,7 @@ def _pair(c: Candidate) -> tuple[int, int] | None:
 
 
 def _degree(c: Candidate) -> tuple[int, int] | None:
-    """One number alone, under its name or right after its word."""
+    """Accept a single number if its name or the word directly before it is a coordinate."""
     if abs(float(c.value)) > 180:
         return None
     alone = c.start == 0 and c.end == len(c.text)
@@ -115,8 +115,8 @@ DETECTORS = (
     Detector("ip", r"[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]|::[0-9A-Fa-f]|[0-9A-Fa-f]::", _IPV6, _ipv6, 64),
     Detector("mac", r"(?:^|[^0-9A-Za-z_.-])(?:[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f])", _MAC, whole, 66),
     Detector("url_credentials", r"://[^\s/@\"'<>]{1,300}@", _URL, _credentials, 95),
-    Detector("coordinates", r"\d\.\d{2}", _PAIR, _pair, 45, words=word_gate(*_PLACE_STEMS)),
+    Detector("coordinates", r"\d\.\d{2}", _PAIR, _pair, 45, words=word_prefilter(*_PLACE_STEMS)),
     Detector("coordinates", r"[\[(][+-]?\d{1,3}\.\d{4,15}, ?[+-]?\d{1,3}\.\d{4,15}[\])]|\d°|\d{4} ?[NS][, ]", _PAIR, _pair, 45),
     Detector("coordinates", r"\d ?°", _COMPASS, whole, 46),
-    Detector("coordinates", r"\d\.\d{2}", _DEGREE, _degree, 44, words=word_gate("lat", "lng", "lon", "long", "latitude?", "longitude?", "latitudine", "longitudine", "coordinates?", "coords?", "geo ?points?", "breitengrad", "längengrad", "緯度", "経度", "위도", "경도", "纬度", "经度")),
+    Detector("coordinates", r"\d\.\d{2}", _DEGREE, _degree, 44, words=word_prefilter("lat", "lng", "lon", "long", "latitude?", "longitude?", "latitudine", "longitudine", "coordinates?", "coords?", "geo ?points?", "breitengrad", "längengrad", "緯度", "経度", "위도", "경도", "纬度", "经度")),
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Secrets: keys of clouds, tokens of vendors, private keys, JWTs, and what stands after a word for password.
+"""Secrets: cloud keys, vendor tokens, private keys, JWTs, and values after a word for password.
 
-The forms are those that the vendors document or that public secret scanners list.
+The formats are those that vendors document or public secret scanners list.
 """
 
 import base64
@@ -8,19 +8,19 @@ import math
 import re
 from collections import Counter
 
-from weir.masking.detectors.model import Candidate, Detector, checked, whole, word_gate, words
+from weir.masking.detectors.model import Candidate, Detector, checked, whole, word_prefilter, words
 
 _EDGE = r"(?<![A-Za-z0-9_])"
 _END = r"(?![A-Za-z0-9_])"
 
 
 def _varied(c: Candidate) -> tuple[int, int] | None:
-    """The candidate, unless it is one of the examples in manuals: the same letter again and again."""
+    """Accept the candidate, unless few characters repeat, as in the examples of manuals."""
     return (c.start, c.end) if len(set(c.value[-16:])) > 4 else None
 
 
 def _token(kind: str, form: str) -> Detector:
-    """*form*, standing alone."""
+    """Return the detector of a token with the given *form*, between other characters."""
     return Detector(kind, f"(?:^|[^A-Za-z0-9_])(?:{form})", re.compile(f"{_EDGE}(?:{form}){_END}"), _varied, 92)
 
 
@@ -79,7 +79,7 @@ def _is_jwt(text: str) -> bool:
     return decoded.startswith(b"{") and (b'"alg"' in decoded or b'"typ"' in decoded or b'"enc"' in decoded)
 
 
-# What stands after a word for password or key.
+# Values after a word for password or key.
 
 _PASSWORD_STEMS = (
     "pass", "password", "passwd", "pw", "passphrase", "pwd", "passcode", "pass word", "passwort", "kennwort", "mot[ _-]de[ _-]passe", "mdp", "contraseña", "contrasena", "clave(?: de acceso)?", "zugangspasswort", "ww", "salasanal?la", "adgangskode", "senha", "parola d'ordine", "parola chiave",
@@ -92,12 +92,12 @@ _KEY_STEMS = (
 )  # fmt: skip
 _JOINER = r"(?: mitt| ditt| din| mein| new| nueva| nuevo| nova| nouveau)?(?:[\"'`*)\]]{0,4}\s{0,2}(?:(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to)(?![A-Za-zÀ-ɏ0-9])|:=|=>|->|[:=：＝]|は|은|는|是|为|改为|बदलकर|है)\s{0,2}){1,2}[\"'`*(\[]{0,3}"
 
-#: As an element of XML or the value of an attribute.
+#: The value is the content of an XML element, or the value of an attribute.
 _ELEMENT = r"(?:[\"']?>(?=[^<>\s]{4,512}</)|[\"'] (?:value|val)=[\"'])"
 
 
-def _gated(stems: tuple[str, ...]) -> str:
-    """Any of *stems*, as a gate: short ones, which base 64 has by chance, only where a word begins."""
+def _prefilter(stems: tuple[str, ...]) -> str:
+    """Return the prefilter for *stems*; short ones only at the start of a word, as base 64 has them by chance."""
     short = "|".join(w for w in stems if len(w) < 5 and ord(w[0]) < 0x900)
     names = "|".join(w.capitalize() for w in stems if len(w) < 5 and w.isascii())
     others = "|".join(w for w in stems if len(w) >= 5 or ord(w[0]) >= 0x900)
@@ -105,13 +105,13 @@ def _gated(stems: tuple[str, ...]) -> str:
 
 
 def _stems(stems: tuple[str, ...]) -> str:
-    """Any of *stems*, beginning where no letter stands before; those of scripts without spaces anywhere."""
+    """Return a pattern for any of *stems* at the start of a word; in scripts without spaces, anywhere."""
     spaced = "|".join(w for w in stems if ord(w[0]) < 0x900)
     joined = "|".join(w for w in stems if ord(w[0]) >= 0x900)
     return rf"(?:(?<![A-Za-zÀ-ɏ])(?:{spaced})|(?-i:[A-Z]{{1,12}}(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY))|(?-i:(?<=[a-z0-9])(?:Password|Passwd|Passphrase|Pwd|Secret|SecretKey|AccessKey|ApiKey|Token))|(?:{joined}))"
 
 
-#: What may stand between a word and its secret, as a gate.
+#: Text between a word and its secret, for a prefilter.
 _GAP = r"(?:[ ](?:below|immediately|now|again|today|instead)|[ ](?:for|of|to)(?:[ ][\w'-]{1,20}){1,4}|[\"'] (?:value|val)=)?[^a-z0-9]{0,8}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|は|은|는|是|为|改为|बदलकर|है)?[^a-z0-9]{0,6}"
 _AFTER_PASSWORD = re.compile(
     rf"{_stems(_PASSWORD_STEMS)}(?:(?: (?:below|immediately|now|again|today|instead))?{_JOINER}|{_ELEMENT}|\s[\"'`](?=[^\s\"'`]{{6,64}}[\"'`])|[\s\"'`*(]{{1,3}}(?=[!-~]{{0,64}}\d))([!#-&(-+\--;=?-_a-~]{{4,128}})",
@@ -133,14 +133,14 @@ _PLACEHOLDER = re.compile(
 )  # fmt: skip
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-#: Letters that no word has in this order: small ones before great ones, twice.
+#: Orders of letters that no word has: upper case after lower case, twice.
 _JUMBLED = re.compile(r"[a-z][A-Z].*[A-Z]{2}|[A-Z]{2}.*[a-z][A-Z]|[a-z][A-Z][a-z]?[A-Z].*[a-z]")
 _QUOTES = ('"', "'", "`")
 _TRAILING = ".,;:!?)]}\"'`"
 
 
 def entropy(text: str) -> float:
-    """Shannon entropy, in bits for each character."""
+    """Return the Shannon entropy in bits per character."""
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 
@@ -149,7 +149,7 @@ def _classes(text: str) -> int:
 
 
 def _is_password(value: str) -> bool:
-    """Whether people or programs would have made it up: letters with digits or signs, no word of a sentence."""
+    """True if *value* looks like a password: letters with digits or signs, and not a word of a sentence."""
     if len(value) < 5 or _PLACEHOLDER.search(value) or "://" in value:
         return False
     if value.isdigit():
@@ -188,7 +188,7 @@ def _key(c: Candidate) -> tuple[int, int] | None:
 
 
 def _named(c: Candidate) -> tuple[int, int] | None:
-    """The whole of a text that stands under a name for a secret."""
+    """Accept a whole text if its name means a secret."""
     if not c.key or _NOT_NAMES.search(c.key):
         return None
     value = c.match[1]
@@ -206,7 +206,7 @@ _CELL = re.compile(r"(?<=[\t|;,])[ ]?([^\s|;,]{6,128})(?=[ ]?(?:[\t|;,\n]|\Z))")
 
 
 def _celled(c: Candidate) -> tuple[int, int] | None:
-    """A cell of a table whose column is named for a secret."""
+    """Accept a cell of a table if its column's name means a secret."""
     name = c.column()
     if not name or _NOT_NAMES.search(name):
         return None
@@ -218,13 +218,13 @@ def _celled(c: Candidate) -> tuple[int, int] | None:
 DETECTORS = (
     *(_token("vendor_token", form) for form in _VENDORS),
     *(_token("cloud_key", form) for form in _CLOUDS),
-    Detector("cloud_key", r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_gate(*_AWS_STEMS)),
+    Detector("cloud_key", r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_prefilter(*_AWS_STEMS)),
     Detector("cloud_key", r"(?:AccountKey|SharedAccessKey|SharedSecret)=", _AZURE, _group, 91),
     Detector("cloud_key", r"[?&;]sig=[A-Za-z0-9%+/=]{40}", _AZURE_SAS, _group, 91),
     Detector("private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", _PRIVATE_KEY, whole, 99),
     Detector("jwt", r"(?:^|[^A-Za-z0-9_-])(?:ey[A-Za-z0-9_-]{8,200}\.|ey[A-Za-z0-9_-]{200})", _JWT, checked(_is_jwt), 96),
-    Detector("password", f"(?i)(?:{_gated(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
+    Detector("password", f"(?i)(?:{_prefilter(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
     Detector("password", f"(?i)(?:{'|'.join(_KEY_STEMS)}){_GAP}[^\\s\"]{{12}}", _AFTER_KEY, _key, 84),
-    Detector("password", f"(?i)(?:{_gated((*_PASSWORD_STEMS, *_KEY_STEMS))}){_GAP}[^\\s\"]{{4}}", _SOLE, _named, 83),
-    Detector("password", r"[\t|;,] ?[^\s|;,]{6}", _CELL, _celled, 82, words=word_gate(*_PASSWORD_STEMS, "secret", "api[ _-]?key", "token")),
+    Detector("password", f"(?i)(?:{_prefilter((*_PASSWORD_STEMS, *_KEY_STEMS))}){_GAP}[^\\s\"]{{4}}", _SOLE, _named, 83),
+    Detector("password", r"[\t|;,] ?[^\s|;,]{6}", _CELL, _celled, 82, words=word_prefilter(*_PASSWORD_STEMS, "secret", "api[ _-]?key", "token")),
 )  # fmt: skip

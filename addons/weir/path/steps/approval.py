@@ -1,493 +1,209 @@
-"""Approvals: what policy calls risky waits here until enough people have said yes, and nothing of it goes on before.
+"""Approval: a request or an answer waits until enough reviewers have approved (`weir.path.holds`).
 
-A wait ends by a decision, the caller's leaving, the rule's hold, a revocation, a reload or the gateway's end. Whatever
-ends it, the request is judged again before it is let go; and it is let go by taking its approval in the shared
-state, which one request can do, once.
+After the wait it goes back to the step `resume`, and is judged again.
 """
 
-import asyncio
-import contextlib
-import dataclasses
-import functools
-import re
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 
-import msgspec
-from mitmproxy import connection as connections
-from msgspec.structs import replace
+from mitmproxy import http
 
-from weir.approvals import asking, lifecycle
-from weir.approvals.binding import content_digest, demands, keyed, request_binding
-from weir.approvals.model import OPEN, Approval, Demand, Person, Shown, Vote
-from weir.approvals.shelf import Kept, Shelf
-from weir.base.garbage import Garbage
-from weir.base.home import HomeError, derived_key
-from weir.base.identifiers import Uuid7
+from weir.approvals import lifecycle
+from weir.approvals.model import Shown
+from weir.approvals.shelf import Kept
+from weir.approvals.shown import shown_request, shown_response
 from weir.base.problems import Kind, Refusal
-from weir.config.model import HeldSettings
-from weir.path import approval_answers
-from weir.path.documents import APPROVALS
-from weir.path.exchange import Document, Exchange
-from weir.policy.rules import Rule
-from weir.policyset.model import PolicySet
-from weir.state.database import TooManyOpen
-from weir.state.model import Snapshot
-from weir.state.store import Store
-from weir.state.watcher import StateUnavailable, Watcher
-
-#: Seconds beyond its hold for which a request that waits is taken to be there, though its worker does not say so.
-GRACE = 5.0
-#: Refusals of a request that has waited, by policies that changed meanwhile: nobody has to decide about it any more.
-_MEANWHILE = frozenset((Kind.ACCESS_DENIED, Kind.DENIED_BY_RULE, Kind.UNKNOWN_CONNECTION))
-_PREFER_WAIT = re.compile(r"wait *= *\"?([0-9]{1,5})\"?")
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """One exchange that waits."""
-
-    exchange: Exchange
-    client: connections.Client
-    approval: Approval
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-    left: bool = False  # its caller
-    reloaded: bool = False
+from weir.base.secret import without_keys
+from weir.mitm.handlers import bounded
+from weir.path.exchange import (
+    Answered,
+    Arrived,
+    Body,
+    Exchange,
+    Head,
+    Hold,
+    Judged,
+    JudgedAnswer,
+    Matched,
+    Read,
+    Rehearsed,
+    Routed,
+)
+from weir.path.holds import Approvals
+from weir.path.step import Again, Answer
+from weir.path.steps import masking
+from weir.path.steps.credential import scrubber
+from weir.path.steps.reading import ranking_of, read_call
+from weir.path.steps.rules import judged_facts
 
 
-class Approvals:
-    """Holds, asks, and lets go."""
+class NothingKept:
+    """Stand-in: a rehearsal has no answers of earlier requests."""
 
-    def __init__(self, state: Watcher, record: Callable[[Approval], None], garbage: Garbage) -> None:
-        self._state = state
-        self._record = record
-        self._garbage = garbage
-        self._key = b""
-        self._worker = ""
-        self._waiters: dict[str, _Waiter] = {}  # by approval
-        self._of: Counter[tuple[str, str]] = Counter()  # how many wait, by principal
-        self._bytes = 0
-        self._shelf = Shelf()
-        self._turn = asyncio.Lock()
-        self._stopping = False
-        self._new_id = Uuid7()
+    name = "find_kept"
 
-    # The gateway's own life.
+    def __call__(self) -> None:
+        return None
 
-    async def start(self, worker: str) -> None:
-        """Be the worker of that name. What one before it kept is lost, so its approval is void. Raises `HomeError`."""
-        self._key = derived_key("approvals")
-        self._worker = keyed(self._key, worker)
 
-        def work(store: Store) -> list[Approval]:
-            return [
-                store.change_approval(approval.id, lambda a: lifecycle.make_void(a, time.time()))
-                for state in OPEN
-                for approval in store.approvals_in(state)
-                if approval.keeper == self._worker
-            ]
+class RefuseDemanded:
+    """Stand-in: a rehearsal asks no reviewer, so a demanded approval refuses."""
 
-        try:
-            self._record_all(await self._state.run(work))
-        except StateUnavailable:
-            raise HomeError("the shared state cannot be asked; see the lines above") from None
+    def __init__(self, name: str, of: type[Judged] | type[JudgedAnswer]) -> None:
+        self.name = name
+        self._of: type[Judged] | type[JudgedAnswer] = of
 
-    def stop(self) -> None:
-        """Let nobody wait any longer: what is asked for stays, and the same request can be sent again."""
-        self._stopping = True
-        for waiter in self._waiters.values():
-            waiter.woken.set()
-
-    def changed(self, approvals: list[Approval]) -> None:
-        """These have changed in the shared state."""
-        for approval in approvals:
-            waiter = self._waiters.get(approval.id)
-            if waiter is not None:
-                waiter.approval = approval
-                waiter.woken.set()
-            if approval.kind == "response" and approval.state not in (*OPEN, "used"):  # which may be given back
-                self._shelf.drop(approval.id)
-
-    def reloaded(self) -> None:
-        """There are other policies: whoever waits is judged again."""
-        for waiter in self._waiters.values():
-            waiter.reloaded = True
-            waiter.woken.set()
-
-    def left(self, client: connections.Client) -> None:
-        """A caller has left."""
-        for waiter in self._waiters.values():
-            if waiter.client is client:
-                waiter.left = True
-                waiter.woken.set()
-
-    def taken_back(self, exchange: Exchange) -> None:
-        """A caller has taken one request back, and stays."""
-        waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None
-        if waiter is not None and waiter.exchange is exchange:
-            waiter.left = True
-            waiter.woken.set()
-
-    def wake(self, exchange: Exchange) -> bool:
-        """*exchange* has a problem: end its wait. Whether it waited."""
-        waiter = self._waiters.get(exchange.approval.id) if exchange.approval is not None else None
-        if waiter is not None:
-            waiter.woken.set()
-        return waiter is not None
-
-    # A request or response that must be approved.
-
-    async def bind(self, exchange: Exchange) -> None:
-        """Say what an approval of this request would be bound to. Before its body is changed."""
-        principal, connection = exchange.principal, exchange.connection
-        assert principal is not None and connection is not None
-        head = exchange.head
-        arguments = (
-            self._key, principal, connection.name, connection.upstream, exchange.method, exchange.caller_target,
-            head.get(b"content-type", b""), head.get(b"content-encoding", b""), exchange.raw_body,
-        )  # fmt: skip
-        if len(exchange.raw_body) > 1 << 20:  # a digest of much takes long, and lets others run meanwhile
-            exchange.binding = await asyncio.to_thread(request_binding, *arguments)
-        else:
-            exchange.binding = request_binding(*arguments)
-
-    async def take(self, exchange: Exchange, rules: Sequence[Rule], content: str = "") -> bool:
-        """Whether *rules* are satisfied: by one that is used up by this, or by approvals that cover them again."""
-        principal, connection = exchange.principal, exchange.connection
-        assert principal is not None and connection is not None
-        wanted = demands(self._key, rules, principal, connection.name, exchange.facts)
-        snapshot, people = self._snapshot(), self._people(exchange)
-        mine = exchange.approval.id if exchange.approval is not None else ""
-        exchange.demands, covering = _uncovered(wanted, snapshot, people, mine)
-        if exchange.demands:
-            template = self._template(exchange, content)
-
-            def work(store: Store) -> asking.Found:
-                current = _current_votes(store, snapshot)
-                return asking.take(store, template, mine, time.time(), people, current, exchange.tried)
-
-            found = await self._ask_state(work)
-            exchange.tried.clear()  # the answer was heard
-            self._record_all(found.void)
-            if found.approval is None:
-                return False
-            exchange.granted += (found.approval,)
-            covering += (found.approval,)
-            self._record(found.approval)
-        exchange.approval = None
-        exchange.approved_by += tuple(a for a in covering if a.id not in {b.id for b in exchange.approved_by})
-        return True
-
-    async def wait(
-        self,
-        client: connections.Client,
-        exchange: Exchange,
-        show: Callable[[], Shown],
-        *,
-        content: str = "",
-        keep: Kept | None = None,
-    ) -> None:
-        """Ask for the exchange's `demands` and wait. Returns when it should be judged again; else raises `Refusal`.
-
-        *show* says what reviewers see, once. *content* is the digest of a response, *keep* the response.
-        """
-        nobody = next((d for d in exchange.demands if not d.terms.somebody), None)
-        if nobody is not None:
-            message = nobody.message or f"The rule {nobody.rule} asks for a reviewer's approval."
-            raise Refusal(
-                Kind.APPROVAL_REQUIRED,
-                f"{message} This connection names nobody who could give it; ask its owner to add reviewers.",
-                rule=nobody.rule,
-            )
-        prefer = exchange.head.get(b"prefer", b"").decode("ascii", "replace").lower()
-        at_once = "respond-async" in prefer
-        hold = float(min(d.terms.hold for d in exchange.demands))
-        if (wanted := _PREFER_WAIT.search(prefer)) is not None:
-            hold = min(hold, float(wanted[1]))
-        elif at_once:
-            hold = 0.0
-        if not exchange.hold_until:
-            exchange.hold_until = time.monotonic() + hold
-        async with self._place(client, exchange, _size(exchange, keep)):
-            approval = await self._asked(exchange, show, content)
-            if not content:
-                exchange.drop_body()
-            if keep is not None:
-                await self._keep(exchange, keep, approval)
-            waiter = _Waiter(exchange, client, approval)
-            self._waiters[approval.id] = waiter
-            try:
-                await self._refresh(waiter)
-                await self._outcome(waiter, async_=at_once)
-            finally:
-                self._waiters.pop(approval.id, None)
-        async with self._turn:  # those released by one decision go on one at a time, and others in between
-            await asyncio.sleep(0)
-
-    async def settle(self, exchange: Exchange) -> None:
-        """Nothing more is to be approved now. What was asked for and is not needed any more is void."""
-        waited, exchange.approval, exchange.hold_until = exchange.approval, None, 0.0
-        if waited is not None:
-            await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
-
-    async def _refresh(self, waiter: _Waiter) -> None:
-        """What was decided between asking and being listened to: nobody is told of it any more."""
-        now = await self._ask_state(lambda store: store.approval(waiter.approval.id))
-        if now is not None and now.changed > waiter.approval.changed:
-            waiter.approval = now
-
-    async def _outcome(self, waiter: _Waiter, *, async_: bool) -> None:
-        exchange = waiter.exchange
-        while True:
-            waiter.woken.clear()
-            approval = exchange.approval = waiter.approval
-            if waiter.left or exchange.left or (not waiter.client.connected and not exchange.replay):
-                await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
-                self._shelf.drop(approval.id)
-                raise Refusal(Kind.WITHDRAWN, "The caller left while the request waited for approval.")
-            if exchange.problem is not None:  # revoked or stopped
-                await self._change(approval, lambda a: lifecycle.withdraw(a, exchange.request_id, time.time()))
-                raise Refusal.of(exchange.problem)
-            if approval.state == "denied":
-                self._shelf.drop(approval.id)
-                raise approval_answers.denied(approval)
-            if approval.state == "approved" or waiter.reloaded:
-                return
-            if approval.state != "pending":
-                self._shelf.drop(approval.id)
-                raise approval_answers.over(approval)
-            left = exchange.hold_until - time.monotonic()
-            if left <= 0 or self._stopping:
-                waiter.approval = await self._change(approval, lambda a: lifecycle.let_go(a, exchange.request_id))
-                if waiter.approval.state != "pending":  # decided at the last moment
-                    continue
-                exchange.approval = waiter.approval
-                raise approval_answers.pending(exchange, approval, async_=async_)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, approval.expires - time.time() + 0.05)):
-                    await waiter.woken.wait()
-            if time.time() >= waiter.approval.expires:
-                waiter.approval = await self._change(waiter.approval, lambda a: lifecycle.expire(a, time.time()))
-                if waiter.approval.state == "pending":  # the state cannot be asked; it is over all the same
-                    raise approval_answers.over(waiter.approval)
-
-    async def refuse_again(self, exchange: Exchange) -> None:
-        """Refuse a request whose response was denied, or is kept by another worker: its service is not asked twice."""
-        now = time.time()
-        for approval in await self._ask_state(lambda store: store.approvals_of(exchange.binding)):
-            if now >= approval.expires or approval.kind != "response":
-                continue
-            exchange.approval = approval
-            if approval.state == "denied":
-                raise approval_answers.denied(approval)
-            if approval.keeper != self._worker:
-                raise Refusal(
-                    Kind.APPROVAL_PENDING,
-                    "The answer to this request is kept by another worker of this gateway. Send it again on a new "
-                    "connection.",
-                    rule=approval.rules[0],
-                    headers=(("Retry-After", "1"), ("Connection", "close")),
-                    members=(("approval_id", approval.id),),
-                )
-            exchange.approval = None
-
-    async def _asked(self, exchange: Exchange, show: Callable[[], Shown], content: str) -> Approval:
-        """The approval that this exchange waits for: the one that it, or the same request before it, asked for."""
-        template = self._template(exchange, content)
-        mine, most = exchange.approval.id if exchange.approval else "", self._limits(exchange).open
-        found = await self._ask_state(lambda store: asking.attach(store, template, mine, time.time()))
-        self._record_all(found.void)
-        if found.approval is None:
-            fresh = replace(template, shown=show())
-            try:
-                found = asking.Found(await self._ask_state(lambda store: store.add_approval(fresh, most)))
-            except TooManyOpen:
-                raise Refusal(
-                    Kind.TOO_MANY_HELD,
-                    f"Reviewers have not decided {most} of your requests yet. Wait until they have.",
-                    headers=(("Retry-After", str(approval_answers.RETRY)),),
-                ) from None
-            assert found.approval is not None
-            self._record(found.approval)
-        exchange.approval = found.approval
-        return found.approval
-
-    def _template(self, exchange: Exchange, content: str) -> Approval:
-        """An approval of the exchange's `demands`, as it would be asked for now."""
-        principal, connection, now = exchange.principal, exchange.connection, time.time()
-        assert principal is not None and connection is not None
-        return Approval(
-            id=self._new_id(),
-            kind="response" if content else "request",
-            asked=now,
-            expires=now + min(demand.terms.expires for demand in exchange.demands),
-            requester=Person.of(principal),
-            connection=connection.name,
-            binding=exchange.binding,
-            content=content,
-            keeper=self._worker if content else "",
-            request_id=exchange.request_id,
-            demands=tuple(exchange.demands),
-            holder=exchange.request_id,
-            held_until=now + max(0.0, exchange.hold_until - time.monotonic()) + GRACE,
+    def __call__(self, exchange: Exchange, rehearsed: Rehearsed) -> None:
+        judged = exchange.get(self._of)
+        if judged is None or not judged.demanded:
+            return
+        rule = judged.demanded[0]
+        asked = "; ".join(
+            f"{r.name} needs {r.terms.count} of {lifecycle.who(r.terms.reviewers)}" for r in judged.demanded
         )
-
-    @contextlib.asynccontextmanager
-    async def _place(self, client: connections.Client, exchange: Exchange, size: int) -> AsyncIterator[None]:
-        """A place among those who wait; refused where there is none."""
-        assert exchange.principal is not None
-        limits, key = self._limits(exchange), exchange.principal.key
-        retry = (("Retry-After", str(approval_answers.RETRY)),)
-        fresh = exchange.approval is None  # else it waited already, and is waiting again after a reload
-        if fresh and self._of[key] >= limits.per_user:
-            message = f"{limits.per_user} of your requests wait for reviewers already. Wait for one of them to end."
-            raise Refusal(Kind.TOO_MANY_HELD, message, headers=retry)
-        full = sum(self._of.values()) >= limits.requests or self._bytes + size > limits.megabytes << 20
-        if fresh and full:
-            raise Refusal(Kind.APPROVALS_FULL, "Too many requests wait for reviewers. Try again later.", headers=retry)
-        self._of[key] += 1
-        self._bytes += size
-        self._garbage.waits()
-        try:
-            with self._state.closely():
-                yield
-        finally:
-            self._garbage.ended(size)
-            self._bytes -= size
-            self._of[key] -= 1
-            if not self._of[key]:
-                del self._of[key]
-
-    # Responses that are kept.
-
-    def content_of(self, status: int, content_type: str, body: bytes) -> str:
-        """The digest of a response."""
-        return content_digest(self._key, status, content_type, body)
-
-    def kept(self, exchange: Exchange) -> Kept | None:
-        """The response to this exact request that waits here for its approval, or has it."""
-        return self._shelf.find(exchange.binding, time.time())
-
-    async def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
-        assert exchange.principal is not None
-        until = approval.asked + 2 * (approval.expires - approval.asked)  # to be decided, and then to be fetched
-        kept = dataclasses.replace(keep, approval=approval.id, owner=exchange.principal.key, until=until)
-        if not self._shelf.put(exchange.binding, kept, self._limits(exchange), time.time()):
-            exchange.approval = await self._change(approval, lambda a: lifecycle.make_void(a, time.time()))
-            raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
-
-    # Afterwards.
-
-    async def end(self, exchange: Exchange, *, unreachable: bool) -> None:
-        """The exchange is over: what it used up of which nothing was sent, or delivered, is given back."""
-        granted, exchange.granted = exchange.granted, ()
-        waited = exchange.approval
-        if waited is not None and waited.state in OPEN and waited.holder == exchange.request_id:
-            if exchange.problem is not None and exchange.problem.kind in _MEANWHILE:
-                exchange.approval = await self._change(waited, lambda a: lifecycle.make_void(a, time.time()))
-            else:
-                exchange.approval = await self._change(waited, lambda a: lifecycle.let_go(a, exchange.request_id))
-        for approval in granted:
-            if approval.kind == "response" and exchange.problem is None and not exchange.left:
-                self._shelf.drop(approval.id)
-            elif approval.kind == "response" or not exchange.sent or unreachable:
-                await self._change(approval, lambda a: lifecycle.give_back(a, exchange.request_id))
-        for approval_id in exchange.tried:
-            work = functools.partial(asking.give_back, approval_id=approval_id, request_id=exchange.request_id)
-            with contextlib.suppress(StateUnavailable, KeyError):
-                await self._state.run(work)
-
-    async def status(self, exchange: Exchange) -> Document:
-        """What its requester may know of an approval. Raises `Refusal` for anybody else's."""
-        assert exchange.principal is not None
-        approval_id = exchange.own_path.removeprefix(APPROVALS)
-        approval = await self._ask_state(lambda store: store.approval(approval_id))
-        if approval is None or approval.requester.key != exchange.principal.key:
-            raise Refusal(Kind.UNKNOWN_APPROVAL, "You have asked for no approval of that id.")
-        document = approval_answers.status(approval, time.time())
-        headers = [("Cache-Control", "no-store")]
-        if document["status"] == "pending":
-            headers.append(("Retry-After", str(approval_answers.RETRY)))
-        return Document(msgspec.json.encode(document), tuple(headers))
-
-    # The shared state.
-
-    def _record_all(self, approvals: Sequence[Approval]) -> None:
-        for approval in approvals:
-            self._record(approval)
-
-    async def _change(self, approval: Approval, step: Callable[[Approval], Approval | None]) -> Approval:
-        """Apply *step* where the state can be asked; where it cannot, what was held there runs out by itself."""
-        try:
-            changed = await self._state.run(lambda store: store.change_approval(approval.id, step))
-        except (StateUnavailable, KeyError):
-            return approval
-        if changed.state != approval.state:
-            self._record(changed)
-        return changed
-
-    async def _ask_state[T](self, work: Callable[[Store], T]) -> T:
-        try:
-            return await self._state.run(work)
-        except StateUnavailable:
-            raise approval_answers.unavailable() from None
-
-    def _snapshot(self) -> Snapshot:
-        try:
-            return self._state.snapshot()
-        except StateUnavailable:
-            raise approval_answers.unavailable() from None
-
-    @staticmethod
-    def _people(exchange: Exchange) -> lifecycle.People:
-        assert exchange.policies is not None
-        return exchange.policies.directory
-
-    @staticmethod
-    def _limits(exchange: Exchange) -> HeldSettings:
-        policies: PolicySet | None = exchange.policies
-        assert policies is not None
-        return policies.held
+        message = rule.message or f"The rule {rule.name} asks for approval."
+        raise Refusal(Kind.APPROVAL_REQUIRED, f"{message} ({asked})", rule=rule.name)
 
 
-def _uncovered(
-    wanted: Sequence[Demand], snapshot: Snapshot, people: lifecycle.People, mine: str
-) -> tuple[list[Demand], tuple[Approval, ...]]:
-    """Of *wanted* those that no approval but *mine* covers again, and the approvals that cover the others."""
-    rest: list[Demand] = []
-    covering: dict[str, Approval] = {}
-    now = time.time()
-    for demand in wanted:
-        found = snapshot.reuse(demand.covers, now) if demand.covers else None
-        if (
-            found is None
-            or found.id == mine
-            or now >= found.since + demand.terms.reuse
-            or not lifecycle.stands(found, frozenset((demand.digest,)), people, snapshot.current)
-        ):
-            rest.append(demand)
-        else:
-            covering[found.id] = found
-    return rest, tuple(covering.values())
+class FindKept:
+    """Find the earlier answer to this exact request that waits for approval here, or has it.
+
+    Its request was approved, and was sent. If another worker keeps the answer, or it
+    was denied, the request is refused.
+    """
+
+    name = "find_kept"
+    stand_in = NothingKept()
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def __call__(self, exchange: Exchange, routed: Routed, body: Body, hold: Hold | None) -> Hold | None:
+        if not routed.connection.holds_responses or hold is not None:  # the request waited itself, and goes on
+            return hold
+        hold = await self._approvals.bind(exchange)
+        hold.kept = self._approvals.kept(exchange)
+        if hold.kept is None:
+            await self._approvals.refuse_again(exchange)
+        return hold
 
 
-def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | None]:
-    """A vote with the groups that its reviewer still has; None where they were revoked."""
+class ApproveRequest:
+    """Hold the request until every demanded approval is given. Then it is judged again, by the policies of now."""
 
-    def current(vote: Vote) -> Vote | None:
-        found = snapshot.current(vote)
-        if found is None:
+    name = "approve_request"
+    again = "resume"
+    stand_in = RefuseDemanded("approve_request", Judged)
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def __call__(
+        self, flow: http.HTTPFlow, exchange: Exchange, judged: Judged, hold: Hold | None
+    ) -> Again | None:
+        if hold is not None and hold.kept is not None:
             return None
-        known = store.known_groups(vote.by.key)  # of their newest token; the snapshot may not have it yet
-        return replace(found, by=found.by.keeping(known))
+        if judged.demanded:
+            await self._approvals.bind(exchange)
+            if exchange.left:  # it would use up an approval, or ask reviewers
+                return None
+            if not await self._approvals.take(exchange, judged.demanded, judged.facts):
+                await self._wait(flow, exchange)
+                return Again("resume")
+            if exchange.problem is not None:  # revoked or stopped meanwhile
+                raise Refusal.of(exchange.problem)
+        await self._approvals.settle(exchange)
+        return None
 
-    return current
+    async def _wait(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        try:
+            with bounded(flow.client_conn):
+                await self._approvals.wait(flow.client_conn, exchange, lambda: _shown_request(exchange))
+        except Refusal:
+            head, routed, body = exchange[Head], exchange[Routed], exchange[Body]
+            exchange.put(read_call(head, routed, exchange[Matched], body.decoded))  # for the record
+            exchange.put(judged_facts(exchange))
+            raise
 
 
-def _size(exchange: Exchange, keep: Kept | None) -> int:
-    """Bytes that are kept of bodies while they wait."""
-    decoded = 0 if exchange.caller_body is exchange.raw_body else len(exchange.caller_body)
-    answer = len(keep.content) + exchange.received_bytes if keep is not None else 0
-    return len(exchange.raw_body) + decoded + answer
+class ApproveAnswer:
+    """Hold the answer until every demanded approval is given. Then it is judged again, by the policies of now."""
+
+    name = "approve_answer"
+    again = "resume"
+    stand_in = RefuseDemanded("approve_answer", JudgedAnswer)
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def __call__(
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        answered: Answered,
+        judged: JudgedAnswer | None,
+        hold: Hold | None,
+    ) -> Again | None:
+        if judged is not None and judged.demanded:
+            if hold is None:
+                await self._approvals.bind(exchange)
+            content = self._approvals.content_of(answered.status, answered.content_type, answered.body)
+            if not await self._approvals.take(exchange, judged.demanded, judged.facts, content):
+                with bounded(flow.client_conn):
+                    await self._approvals.wait(
+                        flow.client_conn,
+                        exchange,
+                        lambda: _shown_answer(exchange),
+                        content=content,
+                        keep=answered.keep,
+                    )
+                return Again("resume")
+        await self._approvals.settle(exchange)
+        return None
+
+
+class DeliverKept:
+    """Answer with the kept answer: its response phase runs as if the service had sent it now."""
+
+    name = "deliver_kept"
+
+    def __call__(self, hold: Hold | None) -> Answer | None:
+        return Answer(_response(hold.kept), upstream=True) if hold is not None and hold.kept is not None else None
+
+
+def _response(kept: Kept) -> http.Response:
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=kept.status,
+        reason=b"",
+        headers=http.Headers(kept.fields),
+        content=kept.content,
+        trailers=None,
+        timestamp_start=time.time(),
+        timestamp_end=time.time(),
+    )
+
+
+def _shown_request(exchange: Exchange) -> Shown:
+    call, document, target = masking.shown_request(exchange)
+    operation = exchange[Matched].operation
+    elsewhere = operation.shown_members if operation is not None else ()
+    path, _, query = target.partition("?")
+    parameters = without_keys(f"?{query}".encode())[1:].decode("utf-8", "replace")
+    return shown_request(exchange[Arrived].method, path, parameters, call, document, elsewhere, scrubber(exchange))
+
+
+def _shown_answer(exchange: Exchange) -> Shown:
+    """The answer as reviewers see it. It is read once more, so that masking it changes nothing."""
+    request, matched, answered = _shown_request(exchange), exchange[Matched], exchange[Answered]
+    call = masking.shown_request(exchange)[0]
+    document = masking.shown_answer(exchange[Routed], answered)
+    ranking = ranking_of(exchange, matched, exchange[Read], document)
+    operation, documents = matched.operation, call.documents or []
+
+    def texts(entry: object, index: int | None) -> list[str]:
+        if operation is None:
+            return []
+        known = index is not None and 0 <= index < len(documents)
+        return operation.answer.texts_of(entry, documents[index] if known and index is not None else "")
+
+    return shown_response(request, answered.status, ranking, texts, document, scrubber(exchange))

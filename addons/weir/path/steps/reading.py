@@ -1,6 +1,7 @@
-"""Profiles: the body is decoded and parsed here, once, and read as a Call or a ranking."""
+"""Reading: the body is decoded and parsed here, once, and read as a call. The answer is read as a ranking."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from mitmproxy import http
@@ -17,145 +18,121 @@ from weir.base.content import (
 )
 from weir.base.jsonpath import descendants
 from weir.base.problems import Kind, Refusal
-from weir.path.exchange import Exchange
-from weir.policyset.connection import Connection
+from weir.path.exchange import Answered, Arrived, Body, Exchange, Head, Matched, Ranked, Read, Routed
 from weir.profiles.model import UNKNOWN, WEBSOCKET, Call, Ranking
 from weir.profiles.profile import Operation, Profile
-
-
-class Profiles:
-    """What a request means, from bytes that can be read in one way only."""
-
-    def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Set the exchange's body and call, or refuse."""
-        data = flow.request.data
-        exchange.raw_body = data.content or b""
-        body, content_type = read_request(exchange, exchange.raw_body)
-        # Judged decoded and as JSON in UTF-8, so sent decoded and named so.
-        data.content = body
-        fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
-        if body:
-            fields.append((b"Content-Type", content_type.encode()))
-        data.headers.fields = tuple(fields)
-
-    def again(self, exchange: Exchange) -> None:
-        """Read the body of a request that has waited again, as its connection's profile says now. May refuse."""
-        read_request(exchange, exchange.caller_body, "")
-
-    def read(self, body: bytes, content_type: str) -> object:
-        """The parsed response; None where it is not unambiguous JSON."""
-        try:
-            return parse_answer(body) if body and is_json(content_type) else None
-        except ContentError:
-            return None
-
-    def response(self, exchange: Exchange, body: bytes, content_type: str, document: object) -> Ranking:
-        """The ranking that the service gave; sets how many tokens it says it used."""
-        operation = exchange.operation
-        if operation is None or not 200 <= exchange.upstream_status < 300:
-            return Ranking()
-        if document is not None:
-            exchange.tokens = operation.answer.read_tokens(document)
-        elif content_type.lower().startswith("text/event-stream"):
-            exchange.tokens = _streamed_tokens(body, operation)
-        exchange.ranking = self._ranking(exchange, operation, document)
-        return exchange.ranking
-
-    def record(self, exchange: Exchange, document: object) -> None:
-        """Set the exchange's ranking to what the record may hold: *document* has been masked since."""
-        if exchange.operation is not None and exchange.ranking.results and exchange.masked:
-            exchange.ranking = self._ranking(exchange, exchange.operation, document)
-
-    def _ranking(self, exchange: Exchange, operation: Operation, document: object) -> Ranking:
-        if document is None:
-            return Ranking(readable=not operation.answer.results)
-        return operation.answer.read_ranking(document, exchange.call.documents)
-
 
 _NONE: dict[str, str] = {}
 
 
-def _refuse_twins(node: dict[str, Any], known: dict[str, str]) -> None:
-    seen: set[str] = set()
-    for name in node:
-        folded = name.casefold()
-        if folded in seen or known.get(folded, name) != name:
-            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
-        seen.add(folded)
+class CheckWhole:
+    """Refuse trailers: they arrive after the head was judged."""
+
+    name = "check_whole"
+
+    def __call__(self, flow: http.HTTPFlow) -> None:
+        if flow.request.trailers is not None:
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, "Refused because trailers do not pass.")
 
 
-def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
-    """What the last event that speaks of tokens says."""
-    tokens = None
-    for line in body.splitlines():
-        if line.startswith(b"data:") and b"usage" in line:
-            with contextlib.suppress(ContentError):
-                said = operation.answer.read_tokens(parse(line[5:].strip()))
-                tokens = tokens if said is None else said
-    return tokens
+class Match:
+    """Find the operation of the connection's profile. An unknown one is refused, unless the connection allows it."""
+
+    name = "match"
+
+    def __call__(self, arrived: Arrived, head: Head, routed: Routed) -> Matched:
+        connection, profile = routed.connection, routed.connection.profile
+        if head.handshake is not None:
+            if routed.path not in connection.websocket:
+                raise Refusal(
+                    Kind.UNKNOWN_OPERATION,
+                    "No WebSocket is opened on this path; the connection's `websocket` lists those where one is.",
+                )
+            return Matched(None, _NONE, {})
+        found = profile.paths.find(arrived.method, routed.path)
+        if found is None and not (connection.allow_unknown and not profile.paths.resembles(routed.path)):
+            raise Refusal(
+                Kind.UNKNOWN_OPERATION,
+                f"{arrived.method} on this path is not an operation of the profile {profile.name!r}, and this "
+                "connection lets only those pass; `weir profiles show` lists them.",
+            )
+        with _unreadable():
+            parameters = read_parameters(profile, routed.query)
+        return Matched(found.operation, found.variables, parameters) if found else Matched(None, _NONE, parameters)
 
 
-def read_request(exchange: Exchange, content: bytes, encoding: str | None = None) -> tuple[bytes, str]:
-    """Read *content*, with the exchange's head, into its body and call; the body decoded, and its type. May refuse.
+class Decode:
+    """Decode the body within its bounds."""
 
-    *encoding* is that of the content, where it is another than the head says.
-    """
-    connection, head = exchange.connection, exchange.head
-    assert connection is not None
-    profile = connection.profile
-    if exchange.handshake is not None:
-        _read_handshake(exchange, connection)
-        return b"", ""
-    found = profile.paths.find(exchange.method, exchange.path)
-    if found is None and not (connection.allow_unknown and not profile.paths.resembles(exchange.path)):
-        raise Refusal(
-            Kind.UNKNOWN_OPERATION,
-            f"{exchange.method} on this path is not an operation of the profile {profile.name!r}, and this connection "
-            "lets only those pass; `weir profiles show` lists them.",
-        )
-    exchange.operation = found.operation if found else None
-    exchange.variables = found.variables if found else {}
-    content_type = head.get(b"content-type", b"").decode("ascii", "replace")
-    try:
-        exchange.parameters = read_parameters(profile, exchange.query)
-        if encoding is None:
-            encoding = head.get(b"content-encoding", b"").decode("ascii", "replace")
-        body = decode(content, encoding)
+    name = "decode"
+
+    def __call__(self, flow: http.HTTPFlow, head: Head, body: Body | None) -> Body:
+        if body is not None:
+            return body  # read before the request waited for approval
+        raw = flow.request.data.content or b""
+        if head.handshake is not None:
+            return Body(raw, b"")
+        with _unreadable():
+            return Body(raw, decode(raw, head.fields.get(b"content-encoding", b"").decode("ascii", "replace")))
+
+
+class ReadCall:
+    """Parse the body once and strictly, and read the call. It is judged decoded and as UTF-8, so it is sent so."""
+
+    name = "read_call"
+
+    def __call__(self, flow: http.HTTPFlow, head: Head, routed: Routed, matched: Matched, body: Body) -> Read:
+        read = read_call(head, routed, matched, body.decoded)
+        data = flow.request.data
+        data.content = body.decoded
+        fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
+        if body.decoded:
+            fields.append((b"Content-Type", _sent_type(head).encode()))
+        data.headers.fields = tuple(fields)
+        return read
+
+
+def read_call(head: Head, routed: Routed, matched: Matched, body: bytes) -> Read:
+    """The decoded *body*, parsed, and the call that it is. Raises `Refusal`."""
+    if head.handshake is not None:
+        return Read(None, False, b"", Call(WEBSOCKET, model=_websocket_model(routed.query)))
+    operation = matched.operation
+    with _unreadable():
+        document = None
         if body:
-            exchange.body = read_body(body, content_type, exchange.operation)
-            exchange.parsed = True
-        exchange.caller_body = exchange.sent_body = body
-        exchange.call = (
-            exchange.operation.read_call(exchange.body, exchange.parameters, exchange.variables)
-            if exchange.operation
-            else UNKNOWN
-        )
+            content_type = head.fields.get(b"content-type", b"").decode("ascii", "replace")
+            document = read_body(body, content_type, operation)
+        call = operation.read_call(document, matched.parameters, matched.variables) if operation else UNKNOWN
+    return Read(document, bool(body), body, call)
+
+
+@contextlib.contextmanager
+def _unreadable() -> Iterator[None]:
+    try:
+        yield
     except ContentError as error:
         raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
-    media, _, parameters = content_type.partition(";")
+
+
+def _sent_type(head: Head) -> str:
+    """The caller's Content-Type without the parameters that only say how the body was encoded."""
+    media, _, parameters = head.fields.get(b"content-type", b"").decode("ascii", "replace").partition(";")
     kept = f"; {parameters.strip()}" if "compatible-with=" in parameters else ""
-    return body, f"{media.strip()}{kept}"
+    return f"{media.strip()}{kept}"
 
 
-def _read_handshake(exchange: Exchange, connection: Connection) -> None:
-    """A WebSocket is an operation of its own; its model is the query's, as services take it from there. May refuse."""
-    if exchange.path not in connection.websocket:
-        raise Refusal(
-            Kind.UNKNOWN_OPERATION,
-            "No WebSocket is opened on this path; the connection's `websocket` lists those where one is.",
-        )
-    try:
-        parameters = parse_parameters(exchange.query) if exchange.query else {}
+def _websocket_model(query: str) -> str | None:
+    """The model that the query names: services take it from there. Raises `Refusal`."""
+    with _unreadable():
+        parameters = parse_parameters(query) if query else {}
         models = [value for name, values in parameters.items() if name.casefold() == "model" for value in values]
         if len(models) > 1 or (models and "model" not in parameters):
             raise ContentError("the query names two models")
-    except ContentError as error:
-        raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
-    exchange.call = Call(WEBSOCKET, model=models[0] if models else None)
+    return models[0] if models else None
 
 
 def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:
-    """The query's parameters, where the profile reads any. Raises `ContentError`."""
+    """The query's parameters, if the profile reads any. Raises `ContentError`."""
     if not profile.reads_parameters or not query:
         return {}
     parameters = parse_parameters(query)
@@ -165,7 +142,7 @@ def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:
 
 
 def read_body(body: bytes, content_type: str, operation: Operation | None) -> Any:
-    """The parsed *body*. Raises `Refusal` or `ContentError` for what could be read in two ways."""
+    """The parsed *body*. Raises `Refusal` or `ContentError` for a body that could be read in two ways."""
     ndjson = operation is not None and operation.ndjson
     if content_type.lower().lstrip().startswith("multipart/"):
         raise ContentError("it is multipart where JSON is expected, and could hide a field from policy")
@@ -178,7 +155,7 @@ def read_body(body: bytes, content_type: str, operation: Operation | None) -> An
 
 
 def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
-    """Members that differ only in case from each other or from a fact's: services read them differently."""
+    """Refuse members that differ only in case from each other or from a fact's: services read them differently."""
     if operation is not None and operation.members_anywhere is not None:
         for inner in descendants(body):
             if type(inner) is dict:
@@ -195,3 +172,61 @@ def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
             if any(name != wanted and name.casefold() == wanted.casefold() for name in node):
                 raise ContentError(f"it has a member that differs only in case from {wanted!r}, which is read")
             node = node.get(wanted)
+
+
+def _refuse_twins(node: dict[str, Any], known: dict[str, str]) -> None:
+    seen: set[str] = set()
+    for name in node:
+        folded = name.casefold()
+        if folded in seen or known.get(folded, name) != name:
+            raise ContentError(f"its member {name[:40]!r} differs only in case from one that is read")
+        seen.add(folded)
+
+
+# Answers.
+
+
+def parsed_answer(body: bytes, content_type: str) -> object:
+    """The parsed *body* of an answer, None if it is not unambiguous JSON."""
+    try:
+        return parse_answer(body) if body and is_json(content_type) else None
+    except ContentError:
+        return None
+
+
+class ReadRanking:
+    """Read the answer's ranking, and how many tokens it reports as used."""
+
+    name = "read_ranking"
+
+    def __call__(self, exchange: Exchange, matched: Matched, read: Read, answered: Answered) -> Ranked:
+        ranking = ranking_of(exchange, matched, read, answered.document)
+        operation = matched.operation
+        if operation is not None and 200 <= answered.status < 300:
+            if answered.document is not None:
+                exchange.tokens = operation.answer.read_tokens(answered.document)
+            elif answered.content_type.lower().startswith("text/event-stream"):
+                exchange.tokens = _streamed_tokens(answered.body, operation)
+        exchange.copies.ranking = ranking
+        return Ranked(ranking)
+
+
+def ranking_of(exchange: Exchange, matched: Matched, read: Read, document: object) -> Ranking:
+    """The ranking in the answer's *document*; an empty one for errors and unknown operations."""
+    operation = matched.operation
+    if operation is None or not 200 <= exchange.upstream_status < 300:
+        return Ranking()
+    if document is None:
+        return Ranking(readable=not operation.answer.results)
+    return operation.answer.read_ranking(document, read.call.documents)
+
+
+def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
+    """The number of tokens in the last event that reports one."""
+    tokens = None
+    for line in body.splitlines():
+        if line.startswith(b"data:") and b"usage" in line:
+            with contextlib.suppress(ContentError):
+                said = operation.answer.read_tokens(parse(line[5:].strip()))
+                tokens = tokens if said is None else said
+    return tokens

@@ -1,8 +1,6 @@
-"""Recorder: takes the record's copies, and has them on disk before the caller has an answer."""
+"""Record: takes the record's copies, and writes each outcome before the caller has the answer."""
 
-import contextlib
 import dataclasses
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,31 +10,35 @@ from mitmproxy import http
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import CloseReason
 
-from weir.approvals.model import Approval
-from weir.base.alarms import Told, alarm
-from weir.base.home import derived_key
 from weir.base.identifiers import Uuid7
 from weir.base.problems import Kind, Refusal
 from weir.base.secret import Scrubber, without_keys
 from weir.masking.masks import MaskedField
-from weir.path.exchange import Exchange
-from weir.policyset.model import PolicySet
-from weir.profiles.model import WRITES
-from weir.recorder import catalog, live
-from weir.recorder.adoption import adopt
+from weir.path.exchange import (
+    Arrived,
+    Exchange,
+    Head,
+    Hold,
+    Identified,
+    Keyed,
+    Matched,
+    Prepared,
+    Read,
+    Routed,
+    Streams,
+)
+from weir.path.observed import request_trace, response_trace
+from weir.path.steps.credential import scrubber
+from weir.path.steps.identity import NoCredential
+from weir.path.steps.masking import mask_record_head, record_body
+from weir.profiles.model import UNKNOWN, WRITES
 from weir.recorder.copies import RequestRecord, ResponseRecord
-from weir.recorder.digests import Digests
-from weir.recorder.events import EventLog
-from weir.recorder.evidence import Busy, Log, Signer, keepers_lock
-from weir.recorder.flowfile import NO_WEBSOCKET, FlowEncoder, check_format
-from weir.recorder.housekeeper import Housekeeper
-from weir.recorder.indexer import Indexer, pending
+from weir.recorder.flowfile import NO_WEBSOCKET, FlowEncoder
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
-from weir.recorder.repair import claim, repair
+from weir.recorder.recorder import Recorder
 from weir.recorder.replay_key import HEADER
 from weir.recorder.settings import Recording
-from weir.recorder.worker import WorkerLock, try_claim
-from weir.recorder.writer import Entry, RecorderUnavailable, Writer
+from weir.recorder.writer import Entry, RecorderUnavailable
 from weir.routing.head import METHODS, forwarded_fields
 
 UNROUTED = "_unrouted"
@@ -53,195 +55,128 @@ _HOST_UNSAFE = re.compile(r"[^A-Za-z0-9.\-]")
 _NOT_RECORDED = frozenset((b"content-encoding",))
 
 
-class Recorder:
-    """Every exchange, let through or refused, becomes one flow and one line."""
+class Recordable:
+    """Refuse a request that could not be recorded."""
 
-    def __init__(self, under_way: Callable[[], int] = lambda: 1) -> None:
-        """*under_way* tells how many exchanges there are."""
-        self._under_way = under_way
-        self._encoder = FlowEncoder()
-        self._lock: WorkerLock | None = None
-        self._writer: Writer | None = None
-        self._events: EventLog | None = None
-        self._housekeeper: Housekeeper | None = None
-        self._policies: PolicySet | None = None
-        self._log: Log | None = None
-        self._digests = Digests(b"")
-        self._new_id = Uuid7()
+    name = "recordable"
+    stand_in = NoCredential("recordable")
 
-    @property
-    def worker(self) -> str:
-        """This worker's id; empty before `start`."""
-        return self._lock.worker if self._lock else ""
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
-    def start(self, policies: PolicySet) -> None:
-        """Claim a worker id, mend what a crash left, make the index. Raises OSError or RuntimeError."""
-        check_format()
-        recordings = policies.recorded
-        signer = Signer(recordings)
-        recordings.settle_modes()
-        live.prepare(recordings)
-        self._digests = Digests(derived_key("record"))
-        adopt(recordings, signer)
-        self._lock, log = claim(recordings, signer)
-        self._log = log
-        repairs = repair(recordings, signer, log)
-        if repairs.segments:
-            alarm(
-                "recordings_repaired",
-                f"{repairs.segments} segments were left unfinished by a crash: {repairs.interrupted} requests "
-                f"interrupted, {repairs.quarantined} bytes quarantined, {repairs.lost} lines lost",
-                level=logging.WARNING,
-            )
-        catalog.create(recordings)
-        if pending(recordings):
-            with contextlib.suppress(Busy), keepers_lock(recordings):
-                Indexer(recordings).close()
-        self._policies = policies
-        self._housekeeper = Housekeeper(self._kept, soon=next(live.segments(recordings.root), None) is not None)
-        boot = Uuid7()().replace("-", "")[:15]
-        self._writer = Writer(
-            recordings, log, boot, self._housekeeper.wake, self._under_way, self._holds, self._begin_anew
-        )
-        self._events = EventLog(log)
-        Told.by = self._alarmed
-
-    def _holds(self) -> bool:
-        assert self._lock is not None and self._policies is not None
-        return self._lock.holds(self._policies.recorded)
-
-    def _begin_anew(self) -> None:
-        """The folder was emptied under the running gateway: what goes on does so in a folder of its own id."""
-        assert self._lock is not None and self._policies is not None and self._log is not None
-        recordings = self._policies.recorded
-        signer = Signer(recordings)
-        lock = try_claim(recordings, self._lock.worker)
-        if lock is None:
-            raise OSError(f"another process is {self._lock.worker} of {recordings.root} now; restart this one")
-        alarm("recordings_emptied", f"{recordings.root} was emptied while it was written; what was in it is gone")
-        try:
-            self._log.begin(signer)
-        except BaseException:
-            lock.release()
-            raise
-        self._lock.release()
-        self._lock = lock
-        catalog.create(recordings)
-
-    def use(self, policies: PolicySet) -> None:
-        """The policies have changed: what is kept for how long, and where checkpoints go."""
-        self._policies = policies
-
-    def _kept(self) -> dict[str, Any]:
-        policies = self._policies
-        assert policies is not None
-        return {
-            "root": str(policies.recordings.resolve()),
-            "readers": policies.readers,
-            "keep": {c.name: c.record.keep for c in policies.connections},
-            "default": policies.keep,
-            "publish": [dict(target) for target in policies.checkpoints],
-        }
-
-    def _alarmed(self, name: str, message: str) -> None:
-        if name != "event_lost":  # it would make another of itself
-            self.event("alarm", self.worker, subject=name, message=message)
-
-    def event(self, kind: str, who: str, **about: str) -> None:
-        """Have an administrative event written; *about* are fields of `events.Event`. Does not wait."""
-        if self._events is not None:
-            self._events.add(kind, who, **about)
-
-    def approval(self, approval: Approval) -> None:
-        """Have what became of *approval* written. Does not wait."""
-        if self._events is not None:
-            self._events.approval(approval)
-
-    def stop(self) -> None:
-        """Write what waits and give the worker id back. Blocks for as long as the disk takes."""
-        Told.by = None
-        if self._housekeeper is not None:
-            self._housekeeper.stop()
-            self._housekeeper = None
-        if self._events is not None:
-            self._events.close()
-            self._events = None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    async def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Refuse what could not be recorded."""
+    async def __call__(self, exchange: Exchange) -> None:
         if not _options(exchange).enabled:
             return
         try:
-            if self._writer is None:
-                raise RecorderUnavailable("the recorder is not running")
-            await self._writer.ready()
+            await self._recorder.ready()
         except RecorderUnavailable:
             raise _unavailable() from None
 
-    def copy_request(self, flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubber) -> RequestRecord:
-        """The record's copy of the request as it stands now, with *body* (masked already)."""
-        data = flow.request.data
-        host_header = next((v for n, v in data.headers.fields if n.lower() == b"host"), b"")
-        fields = [field for field in forwarded_fields(data.headers.fields) if field[0].lower() not in _NOT_RECORDED]
-        if exchange.principal is None:
-            fields = [field for field in fields if field[0].lower() in _HARMLESS]
-        fields.insert(0, (b"Host", host_header))
-        if exchange.replay_key:
-            fields.append((HEADER.encode(), exchange.replay_key.encode()))
-        if body:
-            fields.append((b"Content-Length", b"%d" % len(body)))
-        host = data.host
-        if exchange.connection is None:  # no service is known: show where the caller meant to go
-            safe = without_keys(scrub(host_header)).decode("latin-1")
-            host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
-        return RequestRecord(
-            method=data.method if data.method in (*METHODS, b"CONNECT") else b"INVALID",
-            scheme=data.scheme,
-            host=str(host),
-            port=data.port,
-            target=without_keys(scrub((data.path or data.authority)[:_LONGEST_TARGET])),
-            fields=tuple((n, without_keys(v)) for n, v in scrub.fields(fields)),
-            body=scrub(body),
-        )
 
-    async def intent(self, flow: http.HTTPFlow, exchange: Exchange, scrub: Scrubber, *, streams: bool = False) -> None:
-        """Have it on record that the request is about to be sent, or its answer to stream, where that is asked for.
+class CopyRequest:
+    """Take the record's copy of the request: after masking, and before its credential is injected."""
 
-        Raises `Refusal`.
-        """
-        options, call = _options(exchange), exchange.call
-        needed = streams or bool(call.stream) or call.operation in WRITES or bool(exchange.approved_by)
-        if exchange.intended or not options.enabled or options.intent == "never":
+    name = "copy_request"
+
+    def __call__(self, flow: http.HTTPFlow, exchange: Exchange, prepared: Prepared, keyed: Keyed) -> None:
+        copy_request(flow, exchange)
+        exchange.judged = True
+
+
+def copy_request(flow: http.HTTPFlow, exchange: Exchange) -> None:
+    """Set the record's copy of the request as it stands now, and the trace of its rules."""
+    body, scrub = record_body(exchange), scrubber(exchange)
+    exchange.copies.request = mask_record_head(exchange, _copied(flow, exchange, body, scrub))
+    exchange.copies.trace = request_trace(exchange, scrub)
+
+
+def _copied(flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubber) -> RequestRecord:
+    data = flow.request.data
+    host_header = next((v for n, v in data.headers.fields if n.lower() == b"host"), b"")
+    fields = [field for field in forwarded_fields(data.headers.fields) if field[0].lower() not in _NOT_RECORDED]
+    if exchange.principal is None:
+        fields = [field for field in fields if field[0].lower() in _HARMLESS]
+    fields.insert(0, (b"Host", host_header))
+    keyed = exchange.get(Keyed)
+    if keyed is not None and keyed.key:
+        fields.append((HEADER.encode(), keyed.key.encode()))
+    if body:
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    host = data.host
+    if exchange.connection is None:  # no service is known: show where the caller meant to go
+        safe = without_keys(scrub(host_header)).decode("latin-1")
+        host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
+    return RequestRecord(
+        method=data.method if data.method in (*METHODS, b"CONNECT") else b"INVALID",
+        scheme=data.scheme,
+        host=str(host),
+        port=data.port,
+        target=without_keys(scrub((data.path or data.authority)[:_LONGEST_TARGET])),
+        fields=tuple((n, without_keys(v)) for n, v in scrub.fields(fields)),
+        body=scrub(body),
+    )
+
+
+class RecordIntent:
+    """Record that the request is about to be sent, if the connection or the request asks for it."""
+
+    name = "record_intent"
+    stand_in = NoCredential("record_intent")
+
+    def __init__(self, records: "Records") -> None:
+        self._records = records
+
+    async def __call__(self, flow: http.HTTPFlow, exchange: Exchange, read: Read, hold: Hold | None) -> None:
+        approved = hold is not None and bool(hold.approved_by)
+        needed = bool(read.call.stream) or read.call.operation in WRITES or approved
+        await self._records.intent(flow, exchange, needed=needed)
+
+
+class RecordStream:
+    """Record that the answer is about to stream: its end cannot be recorded before delivery begins."""
+
+    name = "record_stream"
+    stand_in = NoCredential("record_stream")
+
+    def __init__(self, records: "Records") -> None:
+        self._records = records
+
+    async def __call__(self, flow: http.HTTPFlow, exchange: Exchange, streams: Streams | None) -> None:
+        if streams is not None:
+            await self._records.intent(flow, exchange, needed=True)
+
+
+class Records:
+    """Writes exchanges and WebSocket messages: each becomes one flow and one line."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._encoder = FlowEncoder()
+        self._new_id = Uuid7()
+
+    async def intent(self, flow: http.HTTPFlow, exchange: Exchange, *, needed: bool) -> None:
+        """Record that the request is about to be sent or its answer to stream, if *needed* or always. May refuse."""
+        options, request = _options(exchange), exchange.copies.request
+        if exchange.intended or not options.enabled or options.intent == "never" or request is None:
             return
         if options.intent == "always" or needed:
-            request = exchange.request_record
-            assert request is not None and exchange.connection is not None
-            line = self._line(flow, exchange, request, None, "", scrub)
+            line = self._line(flow, exchange, request, None, "", scrubber(exchange))
             line.intent = True
             try:
-                await self._write(exchange.connection.name, line, synced=options.synced)
+                await self._write(exchange[Routed].connection.name, line, synced=options.synced)
             except RecorderUnavailable:
                 raise _unavailable() from None
             exchange.intended = True
 
-    async def record(self, flow: http.HTTPFlow, exchange: Exchange, scrub: Scrubber) -> None:
+    async def write(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Write the exchange. Raises `RecorderUnavailable`; returns only once the bytes are written."""
-        options = _options(exchange)
+        options, scrub, copies = _options(exchange), scrubber(exchange), exchange.copies
+        copies.trace += response_trace(exchange, scrub)
         if not options.enabled and exchange.problem is None:
             return
-        request = exchange.request_record
+        request, response = copies.request, copies.response
         if request is None:
-            request = self.copy_request(flow, exchange, b"", scrub)
-        response = exchange.response_record
+            request = _copied(flow, exchange, b"", scrub)
         error = scrub(exchange.error.encode("utf-8", "replace")).decode("utf-8", "replace")[:_LONGEST_ERROR]
         line = self._line(flow, exchange, request, response, error, scrub)
         if options.bodies != "full":
@@ -278,10 +213,8 @@ class Recorder:
         *,
         synced: bool = False,
     ) -> None:
-        if self._writer is None:
-            raise RecorderUnavailable("the recorder is not running")
         entry = Entry(connection, line.request_id, line.time, encoded or encode_line(line), encode, size, synced)
-        await self._writer.record(entry)
+        await self._recorder.write(entry)
 
     def _without_bodies(
         self,
@@ -294,8 +227,10 @@ class Recorder:
         """The two without bodies; what has none cannot be served back. Refusals of ours stay: they quote nobody."""
         service = response is not None and exchange.problem is None
         if options.bodies == "digest":
-            line.request_digest = self._digests.body(request.body)
-            line.response_digest = self._digests.body(response.body) if response is not None and service else None
+            line.request_digest = self._recorder.digests.body(request.body)
+            line.response_digest = (
+                self._recorder.digests.body(response.body) if response is not None and service else None
+            )
         fields = tuple(field for field in request.fields if field[0] != HEADER.encode())
         bare = dataclasses.replace(request, body=b"", fields=fields)
         return bare, dataclasses.replace(response, body=b"") if response is not None and service else response
@@ -311,7 +246,7 @@ class Recorder:
         options = _options(exchange)
         if options.bodies != "full":
             if options.bodies == "digest":
-                digest = self._digests.body(b"".join(message.content for message in messages))
+                digest = self._recorder.digests.body(b"".join(message.content for message in messages))
                 line.request_digest, line.response_digest = (digest, None) if by_caller else (None, digest)
             messages = [WebSocketMessage(m.type, m.from_client, b"", m.timestamp) for m in messages]
         await self._write_said(flow, exchange, line, _going_on(messages))
@@ -332,8 +267,9 @@ class Recorder:
         await self._write_said(flow, exchange, line, data)
 
     def _said(self, exchange: Exchange, what: str, request_bytes: int, response_bytes: int) -> JournalLine:
-        request = exchange.request_record
-        assert request is not None
+        request = exchange.copies.request
+        if request is None:
+            raise RecorderUnavailable("the handshake is not on record")
         return JournalLine(
             version=SCHEMA_VERSION,
             request_id=self._new_id(),
@@ -351,10 +287,9 @@ class Recorder:
         self, flow: http.HTTPFlow, exchange: Exchange, line: JournalLine, data: WebSocketData
     ) -> None:
         options = _options(exchange)
-        if not options.enabled:
+        request, response = exchange.copies.request, exchange.copies.response
+        if not options.enabled or request is None:
             return
-        request, response = exchange.request_record, exchange.response_record
-        assert request is not None
         client, server = self._encoder.connection(flow.client_conn), self._encoder.connection(flow.server_conn)
         now, metadata = time.time(), encode_line(line)
         websocket, comment = self._encoder.websocket(data), f"{line.operation} of {line.websocket}"
@@ -370,20 +305,21 @@ class Recorder:
 
     def _whose(self, exchange: Exchange, request: RequestRecord) -> dict[str, Any]:
         """The columns that say who it was, and where they went."""
-        principal, connection = exchange.principal, exchange.connection
+        principal, connection, arrived = exchange.principal, exchange.connection, exchange.get(Arrived)
+        identified, head = exchange.get(Identified), exchange.get(Head)
         return {
-            "worker": self.worker,
+            "worker": self._recorder.worker,
             "connection": connection.name if connection else None,
-            "session_id": exchange.session_id or None,
+            "session_id": (identified.session_id or None) if identified else None,
             "issuer": principal.issuer if principal else None,
             "user": principal.sub if principal else None,
             "groups": sorted(principal.groups) if principal else [],
             "token_id": (principal.token_id or None) if principal else None,
-            "client_ip": exchange.client_ip or None,
-            "client_request_id": exchange.client_request_id or None,
-            "method": exchange.method or "?",
+            "client_ip": (arrived.client_ip or None) if arrived else None,
+            "client_request_id": (head.client_request_id or None) if head else None,
+            "method": arrived.method if arrived else "?",
             "path": _cut(request.target.partition(b"?")[0].decode("utf-8", "replace")) or "",
-            "policy_version": exchange.policies.version if exchange.policies else None,
+            "policy_version": arrived.policies.version if arrived else None,
         }
 
     def _line(
@@ -395,7 +331,12 @@ class Recorder:
         error: str,
         scrub: Scrubber,
     ) -> JournalLine:
-        call, decision, problem = exchange.call, exchange.decision, exchange.problem
+        decision, problem, copies = exchange.decision, exchange.problem, exchange.copies
+        head, matched, read = exchange.get(Head), exchange.get(Matched), exchange.get(Read)
+        call = read.call if read is not None else UNKNOWN
+        named = matched is not None and (
+            matched.operation is not None or (head is not None and head.handshake is not None)
+        )
         now = time.perf_counter()
         return JournalLine(
             version=SCHEMA_VERSION,
@@ -404,13 +345,13 @@ class Recorder:
             duration_ms=round((now - exchange.started) * 1000, 3),
             upstream_ms=round((now - exchange.sent) * 1000, 3) if exchange.sent and not exchange.replay else None,
             **self._whose(exchange, request),
-            operation=call.operation if exchange.operation or exchange.handshake else None,
+            operation=call.operation if named else None,
             indexes=[
                 scrub(name.encode("utf-8", "replace")).decode("utf-8", "replace")
-                for name in exchange.recorded_indexes[:_MOST_INDEXES]
+                for name in copies.indexes[:_MOST_INDEXES]
             ],
             tokens=exchange.tokens,
-            model=_cut(exchange.recorded_model),
+            model=_cut(copies.model),
             documents=None if call.documents is None else len(call.documents),
             top_n=call.top_n,
             request_bytes=len(flow.request.raw_content or b""),
@@ -425,15 +366,15 @@ class Recorder:
             rule_line=(decision.line or None) if decision else None,
             shadow=list(decision.shadow) if decision else [],
             shadow_effect=decision.shadow_effect if decision else None,
-            trace=list(exchange.trace),
+            trace=list(copies.trace),
             approvals=_approvals(exchange),
             problem=problem.kind.slug if problem else None,
             replay=exchange.replay or None,
             error=error or None,
-            masked_request=exchange.masked_request,
-            masked=exchange.masked,
-            query_digest=self._digests.query(call.query),
-            results=self._digests.results(exchange.ranking, call.documents),
+            masked_request=copies.request_masked,
+            masked=copies.masked,
+            query_digest=self._recorder.digests.query(call.query),
+            results=self._recorder.digests.results(copies.ranking, call.documents),
         )
 
 
@@ -444,8 +385,8 @@ def _going_on(messages: list[WebSocketMessage]) -> WebSocketData:
 
 def _opened(exchange: Exchange) -> bool:
     """Whether it is the handshake of a WebSocket that was opened."""
-    response = exchange.response_record
-    return exchange.handshake is not None and response is not None and response.status == 101
+    response, head = exchange.copies.response, exchange.get(Head)
+    return head is not None and head.handshake is not None and response is not None and response.status == 101
 
 
 def _unavailable() -> Refusal:
@@ -466,8 +407,11 @@ def _options(exchange: Exchange) -> Recording:
 
 def _approvals(exchange: Exchange) -> list[str]:
     """The approvals that let it pass, and the one that it waited for."""
-    waited = (exchange.approval,) if exchange.approval is not None else ()
-    return list(dict.fromkeys(approval.id for approval in (*exchange.approved_by, *waited)))
+    hold = exchange.get(Hold)
+    if hold is None:
+        return []
+    waited = (hold.approval,) if hold.approval is not None else ()
+    return list(dict.fromkeys(approval.id for approval in (*hold.approved_by, *waited)))
 
 
 def _comment(line: JournalLine) -> str:

@@ -1,35 +1,41 @@
 """Replay: mitmproxy's own ``-S`` and ``-C``, made to work with masked recordings and to stay policed."""
 
 import hmac
+from collections.abc import Sequence
 
 from mitmproxy import ctx, http
 
 from weir.base.home import derived_key
 from weir.base.problems import Kind, Refusal
-from weir.path.exchange import Exchange
+from weir.path.exchange import Arrived, Body, Exchange, Head, Keyed, Read, Rehearsed, Routed
 from weir.policyset.model import PolicySet
 from weir.recorder.replay_key import HEADER, replay_key
 
-#: What an operator may ask for by name in ``weir_replay_allow``.
+#: What an operator may allow by name in ``weir_replay_allow``.
 ALLOWANCES = ("writes", "masked")
 _WRITES = ("write", "admin")
 
 
 class Replay:
-    """Sets the key that ``-S`` compares; refuses what ``-C`` must not send again unasked."""
+    """The key that server replay compares, and what client replay may send again."""
 
     def __init__(self) -> None:
-        self._key = b""
-        self._replay_only = False
+        self.key = b""
+        self.only = False  # a request that server replay does not answer is refused
+
+    @property
+    def allowed(self) -> Sequence[str]:
+        """The allowances of ``weir_replay_allow``."""
+        return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]
 
     def start(self, policies: PolicySet) -> None:
-        """Read the key; have server replay compare it and nothing that masks or credentials change."""
-        self._key = derived_key("replay")
+        """Read the key; configure server replay to compare only the key, which masks and credentials do not change."""
+        self.key = derived_key("replay")
         if ctx.options.server_replay:
-            self._replay_only = ctx.options.server_replay_extra != "forward"
+            self.only = ctx.options.server_replay_extra != "forward"
             ctx.options.update(
-                server_replay_refresh=False,  # it raises on odd dates, and the request would go on
-                server_replay_extra="forward",  # what it does not answer comes to Gate, which refuses it
+                server_replay_refresh=False,  # it raises on odd dates, and the request would be sent
+                server_replay_extra="forward",  # requests without an answer reach Gate, which refuses them
                 server_replay_use_headers=[HEADER],
                 server_replay_ignore_content=True,
                 server_replay_ignore_host=True,
@@ -39,27 +45,48 @@ class Replay:
                 ),
             )
 
-    def request(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Mark the request with its key. Refuse to repeat, unasked, a write or what is not exactly what was sent."""
-        assert exchange.connection is not None
-        name = exchange.connection.name
-        key = replay_key(self._key, name, exchange.method, exchange.caller_target, exchange.caller_body)
+
+class NoReplayKey:
+    """Stand-in: a rehearsal is not replayed, so no key of the gateway is read."""
+
+    name = "mark_replay"
+
+    def __call__(self, rehearsed: Rehearsed) -> Keyed:
+        return Keyed("", only=False)
+
+
+class MarkReplay:
+    """Mark the request with its replay key. A replayed request must be allowed to write, and be what was recorded."""
+
+    name = "mark_replay"
+    stand_in = NoReplayKey()
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def __call__(
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        arrived: Arrived,
+        head: Head,
+        routed: Routed,
+        body: Body,
+        read: Read,
+    ) -> Keyed:
+        key = replay_key(self._replay.key, routed.connection.name, arrived.method, arrived.target, body.decoded)
         if exchange.replay:
-            if exchange.call.operation in _WRITES and "writes" not in self._allowed():
+            if read.call.operation in _WRITES and "writes" not in self._replay.allowed:
                 raise Refusal(
                     Kind.REPLAY_REFUSED, "This request writes. Add --set weir_replay_allow=writes to repeat it."
                 )
-            recorded = exchange.head.get(HEADER.lower().encode(), b"")
-            if not hmac.compare_digest(recorded, key.encode()) and "masked" not in self._allowed():
+            recorded = head.fields.get(HEADER.lower().encode(), b"")
+            if not hmac.compare_digest(recorded, key.encode()) and "masked" not in self._replay.allowed:
                 raise Refusal(
                     Kind.REPLAY_REFUSED,
                     "The recorded request is not what was sent: the record masks parts of it, or it was refused. "
                     "Add --set weir_replay_allow=masked to send it all the same.",
                 )
-        exchange.replay_only = self._replay_only
-        exchange.replay_key = key
         data = flow.request.data
         data.headers.fields = (*data.headers.fields, (HEADER.encode(), key.encode()))
-
-    def _allowed(self) -> list[str]:
-        return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]
+        return Keyed(key, self._replay.only)

@@ -9,12 +9,6 @@ from weir.auth.keys import ALGORITHMS
 from weir.base.principal import Principal
 from weir.policyset.connection import Connection
 
-#: RFC 9728, 3: a resource's path stands behind it.
-PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
-WHOAMI = "/.well-known/weir/whoami"
-#: Before the id of an approval: what its requester may know of it.
-APPROVALS = "/.well-known/weir/approvals/"
-
 
 def protected_resource(base_url: str, connection: Connection | None, issuers: Iterable[Issuer]) -> dict[str, Any]:
     """The metadata of *connection*, or of the whole gateway (RFC 9728, 2).

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from weir.mitm.turns import STEP, take_turns
+from weir.mitm.readers import STEP, take_turns
 
 
 def test_reads_shrink_while_they_are_costly_and_grow_again() -> None:

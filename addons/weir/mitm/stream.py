@@ -1,0 +1,72 @@
+"""One HTTP request and its response: mitmproxy's stream, with bounds, and without work for callers that have left."""
+
+from typing import Any
+
+from mitmproxy.http import HTTPFlow
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.layers.http import DropStream, HttpLayer, HttpStream
+
+from weir.base import bounds
+from weir.mitm.bodies import Body
+
+
+class Stream(HttpStream):
+    """A stream that is dropped once it has failed, and that sends nothing if its caller has left."""
+
+    sent = False  # True once the request is about to be sent to its service
+
+    def __init__(self, context: Any, stream_id: int) -> None:
+        super().__init__(context, stream_id)
+        self.request_body_buf = Body()  # type: ignore[assignment]
+        self.response_body_buf = Body()  # type: ignore[assignment]
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Check as mitmproxy does, then drop the stream. mitmproxy keeps it, with its body, with the connection."""
+        return (yield from self._drop(super().check_killed(emit_error_hook)))
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Check as mitmproxy does, then drop an invalid stream."""
+        return (yield from self._drop(super().check_invalid(request)))
+
+    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Check as mitmproxy does, with separate limits for callers and services, then drop the stream."""
+        limits = bounds.current()
+        if self._size(request) <= (limits.body if request else limits.answer):
+            return False
+        return (yield from self._drop(super().check_body_size(request)))
+
+    def _size(self, request: bool) -> int:
+        """Return the bytes of the body that have arrived or, before the first, the bytes that its head announces."""
+        arrived = len(self.request_body_buf if request else self.response_body_buf)
+        if arrived:
+            return arrived
+        try:
+            return http1.expected_http_body_size(self.flow.request, None if request else self.flow.response) or 0
+        except ValueError:  # an invalid Content-Length is refused elsewhere
+            return 0
+
+    def _drop(self, check: layer.CommandGenerator[bool]) -> layer.CommandGenerator[bool]:
+        ended = yield from check
+        if ended:
+            yield DropStream(self.stream_id)
+        return ended
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """Connect as mitmproxy does, but fail if the caller left meanwhile. mitmproxy would send its request."""
+        connected = yield from super().make_server_connection()
+        if connected and (yield from self.check_killed(True)):
+            return False
+        self.sent = connected
+        return connected
+
+
+def flow_of(stream: Any) -> HTTPFlow | None:
+    """Return the flow of *stream*; None before its head has been read."""
+    return getattr(stream, "flow", None)
+
+
+def streams_of(connection: Any) -> dict[int, Any]:
+    """Return the streams of *connection*, mitmproxy's side of HTTP/1 or HTTP/2, by their ids."""
+    layer = next((la for la in reversed(connection.context.layers) if isinstance(la, HttpLayer)), None)
+    return layer.streams if layer is not None else {}

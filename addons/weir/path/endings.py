@@ -1,0 +1,72 @@
+"""How exchanges end: the problem for one that mitmproxy ended, the record of a refusal, and the line in the log."""
+
+import logging
+
+from mitmproxy import http
+
+from weir.base.problems import Kind, Problem
+from weir.mitm.messages import TOO_FULL, TOO_SLOW, too_large
+from weir.path.exchange import Arrived, Exchange
+from weir.recorder.copies import ResponseRecord
+from weir.routing.dial import FORBIDDEN
+
+logger = logging.getLogger("weir")
+
+#: Bytes of a path that a log line shows.
+_LONGEST_LOGGED = 300
+
+
+def ended_by(exchange: Exchange, message: str) -> Problem:
+    """The problem for a caller whose exchange mitmproxy ended, with this error *message*."""
+    if FORBIDDEN in message:
+        return Problem(Kind.DESTINATION_FORBIDDEN, "The service's address is not one that may be reached from here.")
+    if TOO_SLOW in message:
+        return Problem(Kind.REQUEST_TIMEOUT, "The request's body did not come in time.")
+    if TOO_FULL in message:
+        detail = "The gateway has as much under way as it takes. Try again soon."
+        return Problem(Kind.OVERLOADED, detail, headers=(("Retry-After", "2"),))
+    if (which := too_large(message)) is not None:
+        if which == "request":
+            return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")
+        return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway takes.")
+    if not exchange.sent:
+        return Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
+    return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
+
+
+def unreachable(flow: http.HTTPFlow, exchange: Exchange) -> bool:
+    """Whether no byte of the request can have reached its service."""
+    if exchange.problem is None or exchange.problem.kind is not Kind.UPSTREAM_UNREACHABLE:
+        return False
+    server = flow.server_conn
+    return server.timestamp_tcp_setup is None or (server.tls and server.timestamp_tls_setup is None)
+
+
+def refusal_record(answer: http.Response) -> ResponseRecord:
+    """The record's copy of an answer of the gateway's own."""
+    data = answer.data
+    return ResponseRecord(data.status_code, data.reason, tuple(data.headers.fields), data.content or b"")
+
+
+def not_in(headers: tuple[tuple[str, str], ...], problem: Problem) -> list[tuple[str, str]]:
+    """*headers* that *problem* does not set itself. Retry-After only for a rate limit: other refusals last."""
+    own = {name for name, _ in problem.headers}
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in own and (name != "Retry-After" or problem.kind is Kind.RATE_LIMITED)
+    ]
+
+
+def log(exchange: Exchange) -> None:
+    """Log the exchange's outcome in one line."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    record, response, arrived = exchange.copies.request, exchange.copies.response, exchange.get(Arrived)
+    status = response.status if response else "-"
+    path = record.target.partition(b"?")[0][:_LONGEST_LOGGED].decode("utf-8", "replace") if record else ""
+    who = exchange.principal.sub if exchange.principal else "nobody"
+    outcome = exchange.problem.kind.slug if exchange.problem else "left" if exchange.left else "allowed"
+    name = exchange.connection.name if exchange.connection else "-"
+    method = arrived.method if arrived else ""
+    logger.info(f"weir: {exchange.request_id} {name} {who!r} {method} {path!r} {status} {outcome}")

@@ -1,0 +1,275 @@
+"""Life: start, reload, drain and stop.
+
+The gateway takes requests once the policies are valid and the recorder writes. A reload replaces the policies as a
+whole, or keeps the old ones. A stopping gateway refuses new requests, lets those under way finish, and
+writes everything.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from mitmproxy import ctx
+from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy import mode_specs
+from mitmproxy.utils import human
+
+from weir.auth.key_tasks import Refreshing
+from weir.base import bounds
+from weir.base.alarms import alarm, counters, place
+from weir.base.home import HomeError, operator_name
+from weir.base.mistakes import ConfigError
+from weir.mitm import hardening, listening
+from weir.mitm.clients import Connections
+from weir.mitm.wire import Wire
+from weir.path.conversations import WebSockets
+from weir.path.rooms import Rooms
+from weir.path.steps.replay import ALLOWANCES
+from weir.policyset import reload
+from weir.policyset.load import folder_path, load
+from weir.policyset.model import PolicySet
+from weir.routing.model import is_loopback
+
+logger = logging.getLogger("weir")
+
+#: Seconds that a stopping gateway waits for requests in flight.
+DRAIN = 10.0
+#: Seconds that a replayed request waits for the gateway to be ready.
+STARTUP = 30.0
+
+
+class Unrecorded(Protocol):
+    """Counts the exchanges without a record, and can record them."""
+
+    async def __call__(self, *, finish: bool) -> int: ...
+
+
+class Life:
+    """The gateway as a process: its options, policies and tasks."""
+
+    name = "weir-life"
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        wire: Wire,
+        connections: Connections,
+        websockets: WebSockets,
+        cut_revoked: Callable[[], None],
+        unrecorded: Unrecorded,
+    ) -> None:
+        self.policies: PolicySet | None = None  # None until they are loaded
+        self._rooms = rooms
+        self._wire = wire
+        self._connections = connections
+        self._websockets = websockets
+        self._cut_revoked = cut_revoked
+        self._unrecorded = unrecorded
+        self._ready = asyncio.Event()
+        self._stopping = False
+        self._body_limited = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._refreshing = Refreshing()
+        self._reloading = asyncio.Lock()
+
+    def taking(self) -> PolicySet | None:
+        """The policies under which requests are taken; None while the gateway starts or stops."""
+        return None if self._stopping else self.policies
+
+    async def until_ready(self) -> None:
+        """Wait until the gateway is ready, but not longer than `STARTUP`."""
+        with contextlib.suppress(TimeoutError):  # then it is refused as not ready
+            async with asyncio.timeout(STARTUP):
+                await self._ready.wait()
+
+    # Start.
+
+    def load(self, loader: Loader) -> None:
+        """Declare options, and set those that closedness needs."""
+        loader.add_option("weir_policies", str, "", "Folder of Weir's policies (default: WEIR_POLICIES, or policies).")
+        loader.add_option("weir_listen", bool, False, "Open the listeners of gateway.yaml even with --no-server.")
+        loader.add_option("weir_reuse_port", bool, False, "Share the listeners' ports with other workers.")
+        loader.add_option(
+            "weir_replay_allow",
+            str,
+            "",
+            f"What client replay may send again although it would be refused: {', '.join(ALLOWANCES)}.",
+        )
+        self._body_limited = ctx.options.body_size_limit is not None  # by hand
+        hardening.set_options()
+        hardening.raise_descriptors()
+
+    async def running(self) -> None:
+        """Read the policies, start the recorder, and only then be ready and listen."""
+        rooms = self._rooms
+        try:
+            hardening.refuse_options()
+            given = hardening.given_modes()
+            policies = load(folder_path(ctx.options.weir_policies))
+            if policies.trusts_local:
+                _refuse_open_listeners(given)
+            _check_allowances()
+            rooms.replay.start(policies)
+            await rooms.limits.use(policies)
+            rooms.state.start(self._cut_revoked, rooms.approvals.changed, policies.state)
+            rooms.recorder.start(policies)
+            await rooms.approvals.start(f"{platform.node()} {policies.recordings.resolve()} {rooms.recorder.worker}")
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                logger.error(str(mistake))
+            return
+        except (hardening.HardeningError, HomeError, RuntimeError) as error:
+            logger.error(f"weir: {error}")
+            return
+        except OSError as error:
+            logger.error(
+                f"weir: recordings: {error.filename or ''} {error.strerror or error}; make it writable, or "
+                "change `recordings:` in gateway.yaml"
+            )
+            return
+        self._use_bounds(policies)
+        self.policies = policies
+        await self._begin_tasks(policies)
+        rooms.garbage.start()
+        self._ready.set()
+        if ctx.options.client_replay and not os.environ.get("WEIR_TOKEN"):
+            logger.warning(
+                "weir: WEIR_TOKEN is not set, so every replayed request is refused; set the operator's token"
+            )
+        listens = not given and (ctx.options.server or ctx.options.weir_listen)
+        if listens and not await _listen([listener.spec for listener in policies.listeners]):
+            return
+        counters["started"] += 1
+        rooms.recorder.event("gateway_ready", operator_name(), new=policies.version)
+        logger.info(
+            f"weir: ready as worker {rooms.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
+        )
+
+    async def _begin_tasks(self, policies: PolicySet) -> None:
+        self._tasks.append(asyncio.create_task(self._connections.watch.run(), name="bounds"))
+        self._tasks.append(asyncio.create_task(self._websockets.run(), name="websockets"))
+        self._tasks.append(asyncio.create_task(self._wire.follow_addresses(lambda: self.policies), name="addresses"))
+        await self._refreshing.begin(policies.issuers)
+        put_in_place = functools.partial(self._reload, policies.folder)
+        following = reload.follow(policies.folder, put_in_place, self._files)
+        self._tasks.append(asyncio.create_task(following, name="policies"))
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, policies.folder)
+
+    # Policies that change.
+
+    def _use_bounds(self, policies: PolicySet) -> None:
+        found = policies.bounds
+        if self._body_limited:
+            by_hand = human.parse_size(ctx.options.body_size_limit) or 0
+            found = dataclasses.replace(found, body=by_hand, answer=by_hand)
+        else:  # mitmproxy has one limit for both directions; `routing.http.Stream` applies the right one first
+            ctx.options.update(body_size_limit=str(min(found.body, found.answer)))
+        bounds.use(found)
+
+    def _files(self) -> Iterable[Path]:
+        return self.policies.files if self.policies is not None else ()
+
+    def _hang_up(self, folder: Path) -> None:
+        self._tasks.append(asyncio.create_task(self._reload(folder, "SIGHUP"), name="reload"))
+
+    async def _reload(self, folder: Path, by: str) -> None:
+        """Put the policies in *folder* in place, whole, or keep the old ones and say why."""
+        async with self._reloading:
+            old = self.policies
+            if old is None:
+                return
+            try:
+                found = await asyncio.to_thread(reload.next_policies, folder, old)
+                if isinstance(found, PolicySet):
+                    if found.trusts_local:
+                        _refuse_open_listeners(hardening.given_modes())
+                    self._rooms.replay.start(found)
+                    await self._rooms.limits.use(found)
+                    await self._refreshing.begin(found.issuers)
+            except hardening.HardeningError as error:
+                found = reload.Refused((str(error),))
+            except Exception as error:  # whatever it is, what runs goes on
+                found = reload.Refused((f"{type(error).__name__} at {place(error)}",))
+            if isinstance(found, reload.Refused):
+                message = "\n".join(found.mistakes)
+                self._refreshing.keep(old.issuers)
+                self._rooms.recorder.event("reload_refused", by, old=old.version, message=message)
+                alarm("reload_refused", f"the policies were not reloaded, the old ones stay: {found.mistakes[0]}")
+                return
+            self._use_bounds(found)
+            self.policies = found
+            self._rooms.recorder.use(found)
+            self._rooms.approvals.reloaded()
+            if found.reviewed and not old.reviewed:
+                alarm(
+                    "no_reviewers_process",
+                    "the policies name reviewers now: see that `weir admin` runs, which `weir run` starts beside the "
+                    "gateway where they did from the beginning",
+                    level=logging.WARNING,
+                )
+            self._refreshing.keep(
+                found.issuers, [i for made_of, i in old.issuers.items() if made_of not in found.issuers]
+            )
+            if found.version != old.version:
+                self._rooms.recorder.event("reload", by, old=old.version, new=found.version)
+            self._tasks = [task for task in self._tasks if not task.done()]
+            logger.info(f"weir: policies {old.version[:12]} -> {found.version[:12]}, reloaded by {by}")
+
+    # Stop.
+
+    async def done(self) -> None:
+        """Refuse new requests, let those under way finish, and write everything."""
+        rooms, self._stopping = self._rooms, True
+        rooms.approvals.stop()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._refreshing.stop()
+        await listening.close_all()
+        deadline = time.monotonic() + DRAIN
+        await self._websockets.stop()
+        while (self._websockets or await self._unrecorded(finish=False)) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await self._websockets.give_up()
+        await self._unrecorded(finish=True)
+        rooms.garbage.stop()
+        rooms.recorder.event("gateway_stopped", "")
+        await asyncio.to_thread(rooms.recorder.stop)
+        await asyncio.to_thread(rooms.identity.stop)
+        await asyncio.to_thread(rooms.state.stop)
+        await rooms.limits.stop()
+
+
+async def _listen(modes: list[str]) -> bool:
+    """Open *modes*, and only them. Where one cannot be opened: False, and an error in the log, which ends mitmdump."""
+    closed = await listening.open_all(modes, shared=ctx.options.weir_reuse_port)
+    for address in closed:
+        logger.error(f"weir: cannot listen on {address}; stop what does, or change `listen:`")
+    return not closed
+
+
+def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:
+    for mode in modes:
+        host = mode.listen_host(ctx.options.listen_host)
+        if not is_loopback(host):
+            raise hardening.HardeningError(
+                f"--mode {mode.full_spec} listens beyond loopback while the issuer 'local' is trusted; "
+                "name a loopback host, or remove 'local' from gateway.yaml"
+            )
+
+
+def _check_allowances() -> None:
+    for word in filter(None, (w.strip() for w in ctx.options.weir_replay_allow.split(","))):
+        if word not in ALLOWANCES:
+            raise hardening.HardeningError(f"weir_replay_allow: {word!r} is not one of {', '.join(ALLOWANCES)}")

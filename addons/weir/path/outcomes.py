@@ -1,0 +1,105 @@
+"""Outcomes: the gateway's own answers, and the record of every exchange, written once and before delivery."""
+
+import asyncio
+from collections.abc import Callable
+
+from mitmproxy import http
+
+from weir.base.alarms import alarm, place
+from weir.base.problems import Kind, Problem, gateway_error
+from weir.mitm.http import Http
+from weir.mitm.messages import unquoted
+from weir.path.conversations import WebSockets
+from weir.path.endings import log, not_in, refusal_record, unreachable
+from weir.path.exchange import Arrived, Exchange, Head, Routed
+from weir.path.rooms import Rooms
+from weir.path.steps.answer import opens
+from weir.path.steps.arrive import NOT_READY
+from weir.path.steps.record import copy_request
+from weir.path.steps.routing import WriteHead
+from weir.recorder.writer import RecorderUnavailable
+
+_NOT_RECORDED = Problem(
+    Kind.RECORDER_UNAVAILABLE, "The answer could not be recorded, so it is not delivered. Try again later."
+)
+
+
+class Outcomes:
+    """Answers and records exchanges. *failed* is called with an exception of a step."""
+
+    def __init__(self, rooms: Rooms, failed: Callable[[Exchange, Exception], None]) -> None:
+        self._rooms = rooms
+        self._failed = failed
+        self._write_head = WriteHead()
+        self.websockets = WebSockets(rooms.records, self.end)
+
+    def answer(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Make the exchange's problem or document the answer, and copy the request for the record."""
+        try:
+            self.copy_unsent(flow, exchange)
+        except Exception as error:
+            exchange.at = "record"
+            self._failed(exchange, error)
+        if exchange.problem is not None:
+            exchange.problem = exchange.problem.with_headers(*not_in(exchange.limit_headers, exchange.problem))
+        self._give(flow, exchange)
+
+    def copy_unsent(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Copy a request that is not sent for the record, unless a copy exists."""
+        if exchange.copies.request is not None:
+            return
+        routed = exchange.get(Routed)
+        if routed is not None and not exchange.judged:  # the record names the service, sent or not
+            self._write_head(flow, exchange, exchange[Arrived], exchange[Head], routed)
+        copy_request(flow, exchange)
+
+    async def record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Record the exchange, once. If that fails, its answer is withheld; Gate cuts a stream."""
+        if exchange.recorded:
+            return
+        forget_undelivered(exchange)
+        try:
+            await self._rooms.records.write(flow, exchange)
+            exchange.recorded = True
+        except RecorderUnavailable:
+            self._withhold(flow, exchange, _NOT_RECORDED)
+        except asyncio.CancelledError:
+            self._withhold(flow, exchange, NOT_READY)
+        except Exception as error:
+            problem, exchange.at = exchange.problem, "record"
+            self._failed(exchange, error)
+            self._withhold(flow, exchange, problem or gateway_error())
+        finally:
+            opened = exchange.recorded and exchange.problem is None and opens(flow, exchange)
+            if opened and flow.client_conn.connected:
+                self.websockets.begin(flow, exchange)
+            else:
+                await self.end(flow, exchange)
+        found = Http.of.get(flow.client_conn.id)
+        if found is not None:
+            found.strangers = found.strangers + 1 if exchange.principal is None else 0
+        log(exchange)
+
+    async def end(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Release what the exchange has taken and not used. A failure here does not concern its caller."""
+        try:
+            await self._rooms.limits.end(exchange)
+            await self._rooms.approvals.end(exchange, unreachable=unreachable(flow, exchange))
+        except Exception as error:
+            alarm("room_failed", f"{type(error).__name__} in end at {place(error)}; request {exchange.request_id}")
+
+    def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
+        if exchange.stream is None:
+            exchange.problem = exchange.problem or problem
+            self._give(flow, exchange)
+
+    def _give(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        exchange.answer = flow.response = exchange.own_answer()
+        exchange.copies.response = refusal_record(exchange.answer)
+
+
+def forget_undelivered(exchange: Exchange) -> None:
+    """Remove the answer from the record if the caller left before delivery. A refusal stays."""
+    if exchange.left and exchange.stream is None and exchange.problem is None:
+        exchange.error = exchange.error or unquoted(exchange.left)
+        exchange.copies.response = None

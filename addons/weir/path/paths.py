@@ -1,0 +1,165 @@
+"""The data path: every step, in order. Read this first.
+
+One list for each kind of traffic and phase. `weir.path.stack` walks the lists in mitmproxy's hooks; `weir.rehearsal`
+walks them for ``weir explain`` and ``weir test``, with the stand-ins of the steps that perform I/O. To add a step,
+write it in ``steps/`` and add its line here. `weir.path.step.check` refuses a list whose steps need what no step adds.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+
+from weir.base.problems import Problem
+from weir.mitm.arrival import Arrival
+from weir.path.exchange import Exchange
+from weir.path.rooms import Rooms
+from weir.path.step import Paths, Step, bound, check
+from weir.path.steps import (
+    answer,
+    approval,
+    arrive,
+    credential,
+    documents,
+    identity,
+    limits,
+    masking,
+    messages,
+    reading,
+    record,
+    replay,
+    resume,
+    routing,
+    rules,
+    tunnels,
+)
+from weir.policyset.model import PolicySet
+
+#: The phases of each kind, in the order in which they run. An answer that streams has the phase stream_end instead of
+#: response; an answer that opens a WebSocket has the phase open.
+ORDERS = {
+    "request": ("head", "request", "response_head", "response"),
+    "replay": ("request", "response_head", "response"),
+    "tunnel": ("request",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What steps ask the running gateway."""
+
+    policies: Callable[[], PolicySet | None]  # of now; None while requests are not taken
+    until_ready: Callable[[], Awaitable[None]]
+    arrival: Callable[[Client, PolicySet], Arrival]
+    end_upstream: Callable[[http.HTTPFlow], None]
+    stream_failed: Callable[[http.HTTPFlow, Exchange, Exception], None]
+
+
+def permit(policies: Callable[[], PolicySet | None], rooms: Rooms) -> messages.Permit:
+    """The check of callers of open WebSockets. *policies* gives those of now, also while the gateway stops."""
+
+    def no_longer(exchange: Exchange) -> Problem | None:
+        return rooms.identity.no_longer(exchange) or rooms.access.stopped(exchange)
+
+    return messages.Permit(policies, no_longer)
+
+
+def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
+    """All lists of steps, bound and checked."""
+    arrives = arrive.Arrive(gateway.policies, gateway.arrival)
+    resumes = resume.Resume(gateway.policies, rooms.identity, rooms.access)
+    head: list[Step] = [
+        arrives,
+        routing.CheckHead(),
+        routing.Route(),
+        identity.Present(),
+        identity.Identify(rooms.identity),
+        rooms.access,
+    ]
+    request: list[Step] = [
+        reading.CheckWhole(),
+        record.Recordable(rooms.recorder),
+        identity.Authenticate(rooms.identity),
+        documents.OwnDocuments(rooms.state, rooms.approvals),
+        rules.AccessAgain(rooms.access),
+        resumes,
+        reading.Match(),
+        reading.Decode(),
+        reading.ReadCall(),
+        rules.JudgeRequest(rooms.access),
+        limits.TakeLimits(rooms.limits),
+        approval.FindKept(rooms.approvals),
+        approval.ApproveRequest(rooms.approvals),
+        limits.EnterBreaker(rooms.limits),
+        masking.MaskRequest(),
+        routing.WriteHead(),
+        replay.MarkReplay(rooms.replay),
+        record.CopyRequest(),
+        approval.DeliverKept(),
+        record.RecordIntent(rooms.records),
+        credential.InjectCredential(),
+    ]
+    response_head: list[Step] = [
+        answer.RefuseInformational(gateway.end_upstream),
+        answer.StreamAnswer(gateway.stream_failed),
+        record.RecordStream(rooms.records),
+        answer.DeliverStream(),
+    ]
+    response: list[Step] = [
+        answer.ReadAnswer(),
+        credential.ScrubAnswer(),
+        resumes,
+        reading.ReadRanking(),
+        limits.SettleLimits(rooms.limits),
+        rules.JudgeAnswer(),
+        approval.ApproveAnswer(rooms.approvals),
+        masking.MaskAnswer(),
+        answer.WriteAnswer(),
+    ]
+    stream_end: list[Step] = [answer.ReadStreamed(), reading.ReadRanking(), limits.SettleLimits(rooms.limits)]
+    tunnel: list[Step] = [
+        arrives,
+        tunnels.ReadConnect(),
+        identity.Present(),
+        identity.Identify(rooms.identity),
+        identity.Authenticate(rooms.identity),
+        tunnels.OpenTunnel(),
+    ]
+    recorded: list[Step] = [
+        arrive.UntilReady(gateway.until_ready),
+        arrives,
+        routing.CheckHead(),
+        routing.RouteRecorded(),
+        *head[3:],
+        *request,
+    ]
+    message: list[Step] = [
+        permitted,
+        messages.ScrubMessage(),
+        messages.MaskMessage(),
+        messages.RecordMessage(rooms.records),
+    ]
+    lists: dict[tuple[str, str], list[Step]] = {
+        ("request", "head"): head,
+        ("request", "request"): request,
+        ("request", "response_head"): response_head,
+        ("request", "response"): response,
+        ("request", "stream_end"): stream_end,
+        ("request", "open"): [answer.OpenWebSocket(), limits.SettleLimits(rooms.limits)],
+        ("replay", "request"): recorded,
+        ("replay", "response_head"): response_head,
+        ("replay", "response"): response,
+        ("replay", "stream_end"): stream_end,
+        ("tunnel", "request"): tunnel,
+        ("websocket", "message"): message,
+        ("websocket", "end"): [messages.MaskRest(), messages.RecordMessage(rooms.records)],
+    }
+    found = {key: bound(steps) for key, steps in lists.items()}
+    for kind, phases in ORDERS.items():
+        for last in ("response", "stream_end", "open"):
+            order = [last if phase == "response" else phase for phase in phases]
+            if all((kind, phase) in found for phase in order):
+                check(found, {kind: order})
+    check(found, {"websocket": ("message", "end")}, (messages.Heard,))
+    return found

@@ -1,0 +1,250 @@
+"""Answers: read the service's answer, decide whether it streams, and write what the caller receives."""
+
+import re
+import time
+from collections.abc import Callable
+
+from mitmproxy import http
+from mitmproxy.net.http import status_codes
+
+from weir.approvals.shelf import Kept
+from weir.base.content import ContentError, decode
+from weir.base.problems import Kind, Refusal
+from weir.masking.response import ResponseStream
+from weir.masking.streams import PieceMasker
+from weir.masking.walk import Report
+from weir.mitm.handlers import report_silence
+from weir.path.exchange import Answered, Arrived, Exchange, Head, Identified, Masked, Matched, Routed, Streams
+from weir.path.step import Stream
+from weir.path.steps.credential import reflected, scrubbed, scrubber
+from weir.path.steps.masking import mask_answer_fields, piece_maskers
+from weir.path.steps.reading import parsed_answer
+from weir.recorder.copies import ResponseRecord
+from weir.routing import handshake
+
+_Fields = list[tuple[bytes, bytes]]
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+#: Headers of an answer that are between the service and the gateway, or would lead callers past the gateway.
+_NOT_DELIVERED = frozenset((
+    b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    b"content-length", b"content-encoding", b"set-cookie", b"set-cookie2", b"alt-svc", b"proxy-authenticate",
+    b"x-request-id", b"ratelimit", b"ratelimit-policy",
+))  # fmt: skip
+#: Statuses whose answers are read whole: they have no body, or a part of one.
+_WHOLE = (101, 204, 205, 206, 304)
+
+
+def opens(flow: http.HTTPFlow, exchange: Exchange) -> bool:
+    """Whether the answer opens the WebSocket that its request asks for."""
+    status = flow.response.status_code if flow.response is not None else 0
+    head = exchange.get(Head)
+    asked = head is not None and head.handshake is not None
+    return status == 101 and asked and not exchange.replay and flow.is_replay is None
+
+
+def own_fields(exchange: Exchange) -> _Fields:
+    """The headers that the gateway adds to an answer for its caller."""
+    duration = (time.perf_counter() - exchange.started) * 1000
+    return [
+        *((n.encode(), v.encode()) for n, v in exchange.limit_headers),
+        (b"X-Request-Id", exchange.request_id.encode()),
+        (b"Server-Timing", b"weir;dur=%.1f" % duration),
+    ]
+
+
+def _checked_head(data: http.ResponseData) -> tuple[dict[bytes, bytes], _Fields, bytes]:
+    """The answer's head by lower-case name, the fields that may be delivered, and the reason. Raises `Refusal`."""
+    head = {name.lower(): value for name, value in data.headers.fields}
+    reason = status_codes.RESPONSES.get(data.status_code, "").encode()
+    names = [name.lower() for name, _ in data.headers.fields]
+    if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
+        raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
+    if data.status_code == 407:  # a caller of the gateway as a proxy would take it for the gateway's own
+        raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered as a proxy would.")
+    if any(_CONTROL.search(value) for _, value in data.headers.fields):
+        raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer has control characters in its headers.")
+    return head, [(n, v) for n, v in data.headers.fields if n.lower() not in _NOT_DELIVERED], reason
+
+
+def _response_data(flow: http.HTTPFlow) -> http.ResponseData:
+    if flow.response is None:
+        raise RuntimeError("there is no answer")
+    return flow.response.data
+
+
+class RefuseInformational:
+    """Refuse an answer that would turn the connection into something else than HTTP."""
+
+    name = "refuse_informational"
+
+    def __init__(self, end_upstream: Callable[[http.HTTPFlow], None]) -> None:
+        self._end_upstream = end_upstream
+
+    def __call__(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        if _response_data(flow).status_code < 200 and not opens(flow, exchange):
+            self._end_upstream(flow)  # the bytes that follow would be taken for another answer
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response.")
+
+
+class StreamAnswer:
+    """Decide whether the answer is delivered while it arrives: not if something must see the whole answer first."""
+
+    name = "stream_answer"
+
+    def __init__(self, failed: Callable[[http.HTTPFlow, Exchange, Exception], None]) -> None:
+        """*failed* is called when a stream cannot be masked: nothing more of it is delivered."""
+        self._failed = failed
+
+    def __call__(
+        self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified,
+        matched: Matched,
+    ) -> Streams | None:  # fmt: skip
+        data = _response_data(flow)
+        status = data.status_code
+        whole = arrived.method == "HEAD" or status in _WHOLE or routed.connection.response_rules.rules
+        if whole or flow.is_replay == "response":
+            return None
+        head, fields, reason = _checked_head(data)
+        if head.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+            return None
+        content_type = head.get(b"content-type", b"").decode("ascii", "replace")
+        maskers = piece_maskers(routed, identified, matched, content_type)
+        if maskers is None:
+            return None
+        exchange.upstream_status = status
+        data.http_version = b"HTTP/1.1"
+        _, fields = scrubbed(exchange, b"", fields, None)
+        fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
+        stream = self._stream(flow, exchange, content_type, maskers, recorded)
+        # Callers of HTTP/1.0 read until the connection is closed; a cut connection is reset (`weir.mitm.cutting`).
+        chunked = [(b"Transfer-Encoding", b"chunked")] if arrived.chunked else []
+        data.headers.fields = (*fields, *chunked, *own_fields(exchange))
+        data.reason = reason
+        return Streams(stream)
+
+    def _stream(
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        content_type: str,
+        maskers: tuple[PieceMasker, PieceMasker | None, Report],
+        recorded: _Fields,
+    ) -> ResponseStream:
+        caller, record, report = maskers
+        return ResponseStream(
+            content_type,
+            caller,
+            record,
+            report,
+            tuple(recorded),
+            scrubber(exchange),
+            lambda: reflected(exchange),
+            lambda error: self._failed(flow, exchange, error),
+            lambda silence: report_silence(flow, from_caller=False, long=silence.long),
+        )
+
+
+class DeliverStream:
+    """Begin to deliver the answer, now that its beginning is on record."""
+
+    name = "deliver_stream"
+
+    def __call__(self, exchange: Exchange, streams: Streams | None) -> Stream | None:
+        if streams is None:
+            return None
+        exchange.stream = streams.stream
+        return Stream(streams.stream)
+
+
+class ReadAnswer:
+    """Read the whole answer: check its head, decode and parse its body."""
+
+    name = "read_answer"
+
+    def __call__(self, flow: http.HTTPFlow, exchange: Exchange) -> Answered:
+        data = _response_data(flow)
+        keep = Kept(data.status_code, data.headers.fields, data.content or b"")
+        head, fields, reason = _checked_head(data)
+        try:
+            coding = head.get(b"content-encoding", b"").decode("ascii", "replace")
+            body = decode(data.content or b"", coding, answer=True)
+        except ContentError as error:
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
+        content_type = head.get(b"content-type", b"").decode("ascii", "replace")
+        document = parsed_answer(body, content_type)
+        return Answered(data.status_code, reason, fields, content_type, body, document, keep)
+
+
+class ReadStreamed:
+    """The stream has ended, and all but its end is delivered: read what the record holds of it."""
+
+    name = "read_answer"
+
+    def __call__(self, exchange: Exchange) -> Answered:
+        stream, copy = exchange.stream, copy_stream(exchange)
+        if stream is None or copy is None:
+            raise RuntimeError("the answer does not stream")
+        keep = Kept(copy.status, (), b"")
+        return Answered(copy.status, copy.reason, [], stream.content_type, copy.body, None, keep)
+
+
+def copy_stream(exchange: Exchange) -> ResponseRecord | None:
+    """Set the record's copy of a streamed answer: everything that was delivered. None if the answer does not stream."""
+    stream = exchange.stream
+    if stream is None:
+        return None
+    exchange.received_bytes = stream.received
+    exchange.copies.masked += stream.report.fields()
+    status, body = exchange.upstream_status, bytes(stream.body)
+    reason = status_codes.RESPONSES.get(status, "").encode()
+    fields = (*stream.fields, (b"Content-Length", b"%d" % len(body)))
+    exchange.copies.response = ResponseRecord(status, reason, fields, body)
+    return exchange.copies.response
+
+
+class WriteAnswer:
+    """Write the answer that the caller receives, and the record's copy of it."""
+
+    name = "write_answer"
+
+    def __call__(
+        self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, answered: Answered, masked: Masked
+    ) -> None:
+        data = _response_data(flow)
+        caller, record = masked.caller, masked.record
+        fields, recorded = masked.caller_fields, masked.record_fields
+        if arrived.method == "HEAD" or answered.status in (204, 304):
+            caller = record = b""  # bytes after these heads would be read as another answer
+        else:
+            fields = [*fields, (b"Content-Length", b"%d" % len(caller))]
+            recorded = [*recorded, (b"Content-Length", b"%d" % len(record))]
+        exchange.copies.response = ResponseRecord(answered.status, answered.reason, tuple(recorded), record)
+        data.http_version = b"HTTP/1.1"
+        data.headers.fields = (*fields, *own_fields(exchange))
+        data.content = caller
+        data.reason = answered.reason
+        data.trailers = None
+
+
+class OpenWebSocket:
+    """The service agrees to a WebSocket: deliver its head, if it is the one that the caller has asked for."""
+
+    name = "open_websocket"
+
+    def __call__(
+        self, flow: http.HTTPFlow, exchange: Exchange, head: Head, routed: Routed, identified: Identified
+    ) -> None:
+        data = _response_data(flow)
+        if head.handshake is None or not opens(flow, exchange):
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response.")
+        try:
+            handshake.check_answer(head.handshake, data.headers.fields)
+        except handshake.AnswerError as error:
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer opens no WebSocket: {error}.") from None
+        _, fields, reason = _checked_head(data)
+        _, fields = scrubbed(exchange, b"", fields, None)
+        fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
+        exchange.copies.response = ResponseRecord(101, reason, (*recorded, *handshake.UPGRADE), b"")
+        data.http_version, data.reason, data.content, data.trailers = b"HTTP/1.1", reason, b"", None
+        data.headers.fields = (*fields, *handshake.UPGRADE, *own_fields(exchange))

@@ -1,0 +1,78 @@
+"""Arrive: the first step. The gateway takes requests only while it is ready, each under the policies of that moment."""
+
+from collections.abc import Awaitable, Callable
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+
+from weir.base.problems import Kind, Problem, Refusal
+from weir.mitm.arrival import Arrival, address_of
+from weir.path.exchange import Arrived, Exchange, Rehearsed
+from weir.policyset.model import PolicySet
+from weir.routing.head import METHODS
+from weir.routing.listener import Listener
+
+NOT_READY = Problem(
+    Kind.GATEWAY_NOT_READY,
+    "The gateway is starting or stopping. Try again in a moment.",
+    headers=(("Retry-After", "1"),),
+)
+
+
+def no_arrival() -> Arrival:
+    """For replays and rehearsals: recorded connection details are ignored."""
+    return Arrival(Listener("", 0))
+
+
+def _arrived(flow: http.HTTPFlow, policies: PolicySet, arrival: Arrival, client_ip: str) -> Arrived:
+    data = flow.request.data
+    return Arrived(
+        policies=policies,
+        arrival=arrival,
+        client_ip=client_ip,
+        method=data.method.decode() if data.method in METHODS else "?",
+        target=data.path.decode("utf-8", "replace"),
+        chunked=data.http_version != b"HTTP/1.0",
+    )
+
+
+class RehearsedArrival:
+    """Stand-in: the rehearsal names the policies and the caller's address."""
+
+    name = "arrive"
+
+    def __call__(self, flow: http.HTTPFlow, rehearsed: Rehearsed) -> Arrived:
+        return _arrived(flow, rehearsed.policies, no_arrival(), rehearsed.client_ip)
+
+
+class Arrive:
+    """Refuse while the gateway is not ready; else note how the request came in."""
+
+    name = "arrive"
+    stand_in = RehearsedArrival()
+
+    def __init__(
+        self, policies: Callable[[], PolicySet | None], arrival: Callable[[Client, PolicySet], Arrival]
+    ) -> None:
+        """*policies* gives those of now, None while the gateway is not ready; *arrival* how a client came in."""
+        self._policies = policies
+        self._arrival = arrival
+
+    def __call__(self, flow: http.HTTPFlow, exchange: Exchange) -> Arrived:
+        policies = self._policies()
+        if policies is None:
+            raise Refusal.of(NOT_READY)
+        arrival = no_arrival() if exchange.replay else self._arrival(flow.client_conn, policies)
+        return _arrived(flow, policies, arrival, address_of(flow.client_conn))
+
+
+class UntilReady:
+    """A replayed request may come before the gateway is ready: wait."""
+
+    name = "until_ready"
+
+    def __init__(self, ready: Callable[[], Awaitable[None]]) -> None:
+        self._ready = ready
+
+    async def __call__(self) -> None:
+        await self._ready()

@@ -1,0 +1,278 @@
+"""Limits and circuit breakers: take a place before the request is sent, and settle once the answer is known."""
+
+import asyncio
+import hashlib
+import math
+import time
+import weakref
+from collections.abc import Sequence
+
+from weir.base.alarms import alarm
+from weir.base.principal import Principal
+from weir.base.problems import Kind, Refusal
+from weir.path.exchange import (
+    Body,
+    Charged,
+    Entered,
+    Exchange,
+    Hold,
+    Identified,
+    Judged,
+    Ranked,
+    Read,
+    Routed,
+)
+from weir.path.steps.rules import decide
+from weir.policy.breaker import Breaker
+from weir.policy.facts import ABSENT
+from weir.policy.limits import (
+    Charge,
+    Concurrency,
+    Lease,
+    Limit,
+    LimitsUnavailable,
+    MemoryStore,
+    Standing,
+    Store,
+    headers,
+)
+from weir.policyset.connection import Connection
+from weir.policyset.model import PolicySet
+
+#: Seconds for which a store that is no longer used stays open, so that its limits can still be settled.
+LEAVING = 60.0
+#: Characters of one part of a limit's key.
+_LONGEST_KEY = 64
+#: Bytes per token, if a response does not report how many tokens were used.
+_BYTES_A_TOKEN = 4
+
+
+class Limits:
+    """The store in which limits are counted, and the circuit breakers: what the steps of this file share."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryStore(time.monotonic)
+        self.store: Store = self.memory
+        self.breakers: dict[str, Breaker] = {}
+        self._store_url = "memory"
+        self._closing: list[asyncio.Task[None]] = []  # of stores that are no longer used
+
+    async def use(self, policies: PolicySet) -> None:
+        """Count limits where *policies* say. Requests under way are settled in the store where they began."""
+        if policies.limits != self._store_url:
+            store: Store = self.memory
+            if policies.limits != "memory":
+                from weir.policy.redis_store import RedisStore  # noqa: PLC0415  # an extra
+
+                store = RedisStore(policies.limits)
+            self._closing = [task for task in self._closing if not task.done()]
+            self._closing.append(asyncio.create_task(_close_later(self.store), name="limits"))
+            self.store, self._store_url = store, policies.limits
+        self.breakers = {
+            c.name: known
+            if (known := self.breakers.get(c.name)) and known.trip == c.trip
+            else Breaker(c.trip, time.monotonic)
+            for c in policies.connections
+            if c.trip is not None
+        }
+
+    async def stop(self) -> None:
+        """Close the stores' connections."""
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        await self.store.close()
+
+    async def settle(self, exchange: Exchange, results: int) -> None:
+        """Charge the limits that only the answer can tell, with its number of *results*."""
+        charged = exchange.get(Charged)
+        if charged is None or not charged.settles:
+            return
+        settles, charged.settles = charged.settles, ()
+        hold = exchange.get(Hold)
+        if hold is not None and hold.kept is not None:
+            return  # charged when the answer came
+        guess = math.ceil((len(exchange[Body].decoded) + exchange.received_bytes) / _BYTES_A_TOKEN)
+        cost = {
+            "results": results,
+            "bytes": exchange.received_bytes,
+            "tokens": guess if exchange.tokens is None else exchange.tokens,
+        }
+        await _settle(charged.store, [Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
+
+    def answered(self, exchange: Exchange) -> None:
+        """Report to the circuit breaker how its request went, once: the answer may be held for long after that."""
+        entered, connection = exchange.get(Entered), exchange.connection
+        if entered is None or connection is None:
+            return
+        exchange.drop(Entered)
+        breaker = self.breakers.get(connection.name)
+        if breaker is None:
+            return
+        trouble = exchange.upstream_status >= 500 or (
+            exchange.problem is not None and exchange.problem.kind is Kind.UPSTREAM_UNREACHABLE
+        )
+        if not trouble and not exchange.upstream_status:
+            breaker.left(entered.entry)
+        elif breaker.answered(entered.entry, error=trouble):
+            trip = breaker.trip
+            alarm(
+                "circuit_open",
+                f"the connection {connection.name} is closed for {trip.over} s: at least {trip.share:.0%} of its "
+                "answers were errors",
+            )
+
+    async def end(self, exchange: Exchange) -> None:
+        """Release everything that the exchange still has: it is over, in whatever way."""
+        self.answered(exchange)
+        if exchange.sent:  # and never answered, or with an answer that could not be read
+            await self.settle(exchange, 0)
+        charged = exchange.get(Charged)
+        if charged is not None and charged.leases:
+            leases, charged.leases = charged.leases, ()
+            await _settle(charged.store, (), leases)
+
+
+async def _settle(store: Store, charges: Sequence[Charge], leases: Sequence[Lease]) -> None:
+    try:
+        await store.settle(charges, leases)
+    except LimitsUnavailable as error:
+        alarm("limits_unavailable", f"what a request cost could not be counted in the limits' store ({error})")
+
+
+async def _close_later(store: Store) -> None:
+    """Close *store* once no request needs it any more."""
+    try:
+        await asyncio.sleep(LEAVING)
+    finally:
+        await store.close()
+
+
+class TakeLimits:
+    """Take the request's place in the connection's limits, or refuse it. Once: a wait for approval keeps the place."""
+
+    name = "take_limits"
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    async def __call__(
+        self,
+        exchange: Exchange,
+        routed: Routed,
+        identified: Identified,
+        body: Body,
+        read: Read,
+        judged: Judged,
+        charged: Charged | None,
+    ) -> Charged | None:
+        connection = routed.connection
+        if not connection.limits or charged is not None:
+            return charged
+        charges, leases = [], []
+        for limit in connection.limits:
+            for owner in _owners(limit.per, judged, connection, identified.principal):
+                key = (connection.name, limit.id, *map(_short, owner))
+                if isinstance(limit, Concurrency):
+                    leases.append(Lease(limit, key, exchange.request_id))
+                else:
+                    cost, least = _cost(limit, body, read)
+                    charges.append(Charge(limit, key, cost, least))
+        store = self._limits.store
+        # Added before the answer is known: a lease that was taken, though the store's answer was lost, is released too.
+        charged = Charged(store, leases=tuple(leases))
+        exchange.put(charged)
+        try:
+            passed, standings = await store.take(charges, leases)
+        except LimitsUnavailable as error:
+            alarm("limits_unavailable", f"the limits' store cannot be asked ({error}); requests are refused")
+            message = "The gateway cannot count its limits now, and passes nothing uncounted. Try again later."
+            raise Refusal(Kind.LIMITS_UNAVAILABLE, message, headers=(("Retry-After", "5"),)) from None
+        exchange.limit_headers = headers(standings)
+        if passed:
+            charged.settles = tuple(charge for charge in charges if charge.limit.afterwards)
+            if leases and store is self._limits.memory:  # also released if the exchange is lost
+                weakref.finalize(exchange, self._limits.memory.release, tuple(leases)).atexit = False
+            return charged
+        charged.leases = ()
+        worst = max(standings, key=lambda s: s.retry_after)
+        message = _limit_message(worst)
+        decide(exchange, "limit", worst.limit.name, message, connection.file, worst.limit.line)
+        raise Refusal(Kind.RATE_LIMITED, message, rule=worst.limit.name)
+
+
+class EnterBreaker:
+    """Refuse the request while its service is in trouble."""
+
+    name = "enter_breaker"
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def __call__(self, exchange: Exchange, routed: Routed, hold: Hold | None) -> Entered | None:
+        connection = routed.connection
+        breaker = self._limits.breakers.get(connection.name)
+        if breaker is None or (hold is not None and hold.kept is not None):
+            return None
+        entry = breaker.enter()
+        if entry.wait:
+            message = (
+                f"Too many answers of {connection.name} were errors, so it is closed for a moment. Try again later."
+            )
+            decide(exchange, "deny", "trip", message, connection.file, breaker.trip.line)
+            retry = (("Retry-After", str(math.ceil(entry.wait))),)
+            raise Refusal(Kind.CIRCUIT_OPEN, message, rule="trip", headers=retry)
+        return Entered(entry)
+
+
+class SettleLimits:
+    """Charge the limits that only the answer can tell: it was used, whatever the rules say of it."""
+
+    name = "settle_limits"
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    async def __call__(self, exchange: Exchange, ranked: Ranked | None) -> None:
+        self._limits.answered(exchange)
+        await self._limits.settle(exchange, len(ranked.ranking.results) if ranked is not None else 0)
+
+
+def _short(part: str) -> str:
+    """*part*, or its digest if it is long: callers choose the values of facts."""
+    return part if len(part) <= _LONGEST_KEY else hashlib.blake2b(part.encode(), digest_size=16).hexdigest()
+
+
+def _owners(per: str, judged: Judged, connection: Connection, principal: Principal) -> list[tuple[str, ...]]:
+    """The owners of a limit: one key, or one for each of several."""
+    if per == "user":
+        return [principal.key]
+    if per == "connection":
+        return [()]
+    if per == "group":  # every group that gives the caller access; callers with a window count as one group
+        return [(group,) for group in sorted(connection.access & principal.groups)] or [("",)]
+    value = judged.facts[per]
+    if value is ABSENT:
+        return [("absent",)]
+    return [("is", str(v)) for v in value] if isinstance(value, list) else [("is", str(value))]
+
+
+def _cost(limit: Limit, body: Body, read: Read) -> tuple[int, int]:
+    """The cost of the request now, and the room that there must be at least."""
+    if limit.count == "requests":
+        return 1, 1
+    if limit.count == "documents":
+        return len(read.call.documents or ()), 0
+    return (len(body.decoded), 1) if limit.count == "bytes" else (0, 1)
+
+
+def _limit_message(standing: Standing) -> str:
+    limit = standing.limit
+    if isinstance(limit, Concurrency):
+        return (
+            f"Too many at once: at most {limit.most} requests under way per {limit.per}. Try again when one has ended."
+        )
+    what = f"at most {limit.quota} {limit.count} in {limit.window} seconds per {limit.per}"
+    if math.isinf(standing.retry_after):
+        return f"Too many: {what}, of which {limit.burst} at once. This request alone asks for more."
+    return f"Too many: {what}. Try again in {max(1, math.ceil(standing.retry_after))} s."

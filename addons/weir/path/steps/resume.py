@@ -1,0 +1,41 @@
+"""Resume: a request that has waited for approval goes on under the policies of now, if its caller still may."""
+
+from collections.abc import Callable
+
+from weir.base.problems import Kind, Refusal
+from weir.path.exchange import Arrived, Exchange, Hold, Identified, Routed
+from weir.path.steps.arrive import NOT_READY
+from weir.path.steps.identity import Identity, NoCredential
+from weir.path.steps.rules import Access
+from weir.policyset.model import PolicySet
+
+
+class Resume:
+    """Does nothing at the first pass. Approvals send exchanges back to here after their wait."""
+
+    name = "resume"
+    stand_in = NoCredential("resume")
+
+    def __init__(self, policies: Callable[[], PolicySet | None], identity: Identity, access: Access) -> None:
+        """*policies* gives those of now; None while the gateway stops."""
+        self._policies = policies
+        self._identity = identity
+        self._access = access
+
+    async def __call__(
+        self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified, hold: Hold | None
+    ) -> None:
+        if hold is None or not hold.waited:
+            return
+        hold.waited = False
+        policies, before = self._policies(), routed.connection
+        if policies is None:
+            raise Refusal.of(NOT_READY)
+        if policies is not arrived.policies:
+            now = next((c for c in policies.connections if c.name == before.name and c.match == before.match), None)
+            if now is None:
+                detail = "The connection has changed while the request waited. Send it again."
+                raise Refusal(Kind.UNKNOWN_CONNECTION, detail)
+            arrived.policies, routed.connection = policies, now
+        await self._identity.again(exchange)
+        self._access(exchange, arrived, routed, identified)
