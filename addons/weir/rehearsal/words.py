@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from weir.path.exchange import Arrived, Judged, Matched, Read, Rehearsed, Routed
+from weir.path.exchange import Arrived, Matched, Read, Rehearsed, Routed
 from weir.policy.conditions import Clause, Group
 from weir.policy.rules import Judged, trace
 from weir.policy.trace import outcome_word, saw
@@ -19,7 +19,7 @@ def explain(outcome: Outcome) -> Iterator[str]:
     """Lines of text; the first says what would become of the request."""
     exchange, problem, connection = outcome.exchange, outcome.problem, outcome.connection
     principal, matched = exchange[Rehearsed].principal, exchange.get(Matched)
-    asked = exchange.get(Judged) is not None
+    asked = any(True for _ in outcome.judged)
     refused = "refused, although the rules allow it" if asked else "refused before any rule was asked"
     verdict = {"allow": "allowed", "refuse": refused}.get(outcome.effect, outcome.effect)
     by = f" by {outcome.rule}" if outcome.rule else ""
