@@ -1,18 +1,5 @@
-"""What mitmdump loads: ``mitmdump -s addons/gateway.py``. It registers Stack and Gate, once."""
+"""For a checkout: ``mitmdump -s addons/gateway.py``. With an installed package: ``mitmdump -s "$(weir bundle)"``."""
 
-from mitmproxy.addonmanager import Loader
+from weir.bundle import addons
 
-from weir.path.stack import register
-
-
-class Weir:
-    """Registers the gateway; reloading or losing this file changes nothing that runs."""
-
-    name = "weir-loader"
-
-    def load(self, loader: Loader) -> None:
-        """Register Stack and Gate as addons of their own."""
-        register(loader.master)
-
-
-addons = [Weir()]
+__all__ = ["addons"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What takes longest, from the longest on: begun last, it would keep one core busy while the others have nothing left.
 LONG = (
     "end_to_end/test_approvals_ending.py", "end_to_end/test_approvals.py", "end_to_end/test_start.py",
-    "end_to_end/test_recordings.py", "recorder/test_index.py", "recorder/test_forgery.py",
+    "end_to_end/test_recordings.py", "recorder/test_index.py", "recorder/test_forgery.py", "end_to_end/test_wheel.py",
     "end_to_end/test_bounds.py", "end_to_end/test_websocket.py", "end_to_end/test_identity.py", "end_to_end/test_policy.py", "end_to_end/test_login.py", "end_to_end/test_rerank.py", "end_to_end/test_stream_clients.py",
     "end_to_end/test_replay.py", "end_to_end/test_demo.py", "cli/test_policy_tools.py", "cli/test_cli.py",
     "end_to_end/test_fuzz.py", "end_to_end/test_closed.py", "end_to_end/test_attacks.py", "auth/test_provider.py",

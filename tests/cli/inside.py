@@ -1,4 +1,4 @@
-"""Commands run in this process: to start one keeps a core busy for over a second."""
+"""Run commands in this process. A process of its own costs a command up to two seconds of CPU."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from weir.cli.main import main
 def run(
     folder: Path, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What ``weir`` with these *arguments* says in *folder*, and how it ends. Not for several threads at once."""
+    """Run ``weir`` with these *arguments* in *folder*. Return output and exit code. One thread at a time."""
     said, errors, given = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(3))
     given.write(stdin)
     given.seek(0)

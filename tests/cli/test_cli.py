@@ -1,10 +1,11 @@
-"""The command, as a person runs it: its output, its errors, its exit codes."""
+"""The `weir` command in a process of its own: output, errors and exit codes."""
 
 import csv
 import io
 import json
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from weir.auth.verifier import Verifier
 from weir.base.duration import seconds
 from weir.base.jsonpath import compile_path
 from weir.base.text import inert
+from weir.cli import run
 from weir.recorder import catalog
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, timestamp
@@ -125,3 +127,15 @@ def test_sql_shows_values_as_they_are(recordings: Path, tmp_path: Path) -> None:
 def test_every_command_has_examples_in_its_help(tmp_path: Path, command: str) -> None:
     done = weir(command, "--help", folder=tmp_path)
     assert done.returncode == 0 and "Examples" in done.stdout and f"weir {command}" in done.stdout
+
+
+def test_mitmdump_starts_without_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `pip install --user`, scripts are not beside the interpreter."""
+    assert run._mitmdump() == [str(Path(sys.executable).with_name("mitmdump"))]
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "python").symlink_to(python)
+    command = run._mitmdump()
+    assert command[0] == str(tmp_path / "python")
+    done = subprocess.run([python, *command[1:], "--version"], capture_output=True, text=True, check=True)
+    assert "Mitmproxy" in done.stdout

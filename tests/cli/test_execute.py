@@ -1,4 +1,4 @@
-"""`weir exec`: which variables a command gets, which it loses, and what is printed for the rest."""
+"""`weir exec`: the variables that a command gets, those that are removed, and the code that is printed."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from weir.cli import desk
 from weir.cli.execute import WITHHELD, Prepared, language_of, prepare, variables
 from weir.config.profile_settings import ProfileSettings
 from weir.login import server, session
-from weir.login.server import LoginError
+from weir.login.model import LoginError
 from weir.profiles.profile import load_profile, names
 
 URL = "https://weir"
@@ -124,8 +124,8 @@ def test_a_key_of_the_vendor_is_kept_with_a_warning() -> None:
 
 
 def test_a_token_in_any_other_variable_is_removed_with_a_warning() -> None:
-    """An enclosing `weir exec` for another connection, or a hand, put it there."""
-    proxy = "http://me:t@127.0.0.1:3128"  # this one is the gateway's own explicit listener
+    """An enclosing `weir exec` for another connection set it, or a person."""
+    proxy = "http://me:t@127.0.0.1:3128"  # the gateway's own explicit listener
     made = prepared("jina", JINA_API_KEY="t", OPENAI_API_KEY="t", ANY_NAME="t", HTTPS_PROXY=proxy)
     assert made.environment == {"WEIR_URL": URL, "WEIR_TOKEN": "t", "HTTPS_PROXY": proxy}
     assert [line.split()[0] for line in made.warnings] == ["ANY_NAME", "JINA_API_KEY", "OPENAI_API_KEY"]

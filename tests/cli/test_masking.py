@@ -1,4 +1,4 @@
-"""The ``weir masking`` commands, on a folder of policies and recordings of their own."""
+"""The ``weir masking`` commands, with policies and recordings for each test."""
 
 import json
 import subprocess
@@ -96,7 +96,7 @@ def test_keys_are_rotated_with_overlap(folder: Path, monkeypatch: pytest.MonkeyP
     assert before != after
     (folder / "masked.json").write_text(json.dumps({"results": [{"document": {"user_id": json.loads(before)}}]}))
     assert json.loads(weir(folder, "try", "masked.json", "--json").stdout) == [], (
-        "a token of the key before is one still"
+        "a token of the replaced key is still recognised"
     )
     assert len(json.loads(weir(folder, "rotate", "--json").stdout)) == 3
     assert "--keep" in weir(folder, "rotate", "--keep", "soon", code=2).stderr

@@ -1,4 +1,4 @@
-"""The tools by which someone trusts a policy: check, explain, test, diff, schema, profiles."""
+"""The commands about policies: check, explain, test, diff, schema, profiles."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def weir(folder: Path, *arguments: str, code: int = 0) -> str:
-    """What the command says."""
+    """Run the command in this process and return its output."""
     done = inside.run(folder, *arguments)
     text = done.stdout + done.stderr
     assert done.returncode == code, text
@@ -363,7 +363,7 @@ def test_schemas_accept_what_is_shipped_and_not_what_is_misspelt(folder: Path, w
 
 
 def _as_json(document: Any) -> Any:
-    """As an editor sees it: a time that is not quoted is a text."""
+    """Return *document* as an editor reads it: an unquoted time is a text."""
     return json.loads(json.dumps(document, default=str))
 
 

@@ -289,7 +289,7 @@ class Gateway:
             return say(connection, data)
 
     def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
-        """Wait for a log line with *text*, and return it."""
+        """The log line that contains *text*, once there is one. Fails at once when the process has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in list(self.log):

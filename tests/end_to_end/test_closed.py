@@ -1,4 +1,4 @@
-"""Whatever breaks, nothing passes: rooms that raise, scripts that vanish, flows that claim, disks that fail."""
+"""No failure lets a request pass: rooms that raise, removed scripts, forged flows, failing disks."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ AFTER_UPSTREAM = [
     *_steps("request", "response_head", "response"), "credential.scrubbed", "records.write",
     "stack.responseheaders", "stack.response",
 ]  # fmt: skip
-#: Broken here, there is nothing that could record.
+#: Parts without which recording is impossible.
 UNRECORDED = {
     "stack.requestheaders",
     "stack.response",
@@ -69,7 +69,7 @@ UNRECORDED = {
 def breakable(
     tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]
 ) -> Iterator[tuple[Gateway, Upstream, Path]]:
-    """A gateway in which the file names what raises."""
+    """Yield a gateway and the file that names the part that raises."""
     folder, upstream, port = tmp_path_factory.mktemp("breakable"), Upstream(), free_port()
     file = folder / "break"
     file.write_text("")
@@ -114,7 +114,7 @@ def test_a_room_that_raises_after_sending_delivers_nothing(
         answer = gateway.call(body=REQUEST, token=token())
     finally:
         file.write_text("")
-    if part == "stack.responseheaders":  # only refuses more; without it the response is judged all the same
+    if part == "stack.responseheaders":  # this hook only adds refusals; the response is judged without it too
         assert answer.status == 200 and b"plain-user" not in answer.body
         return
     assert (answer.status, answer.problem) == (503, "gateway-error")
@@ -135,7 +135,7 @@ TUNNEL = [
 def tunnelled(
     tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]
 ) -> Iterator[tuple[Gateway, Upstream, Path, int]]:
-    """The same, as a proxy before a service that speaks TLS."""
+    """Yield the same gateway as a proxy for a TLS service."""
     folder, port, explicit = tmp_path_factory.mktemp("tunnelled"), free_port(), free_port()
     authority = Authority(folder)
     issued = authority.issue("localhost")
@@ -247,7 +247,7 @@ def test_a_request_before_the_gateway_is_ready_is_refused(
 def test_nothing_in_a_flow_file_gives_authority(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
-    """A doctored recording, sent by -C without an operator's token, and by a script that marks live flows."""
+    """A forged recording is sent with -C without an operator's token, and by a script that marks live flows."""
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
     doctor = tmp_path / "doctor.py"
@@ -312,7 +312,7 @@ def test_a_recordings_folder_that_vanishes_refuses_and_recovers_by_itself(gatewa
 
 
 def _refused_soon(gateway: Gateway, upstream: Upstream) -> int:
-    """Call until the recorder has noticed (a success vouches for 50 ms); how many requests reached the upstream."""
+    """Call until the recorder notices (at most 50 ms). Return how many requests reached the upstream."""
     deadline = time.monotonic() + PATIENCE
     while gateway.call(body=REQUEST, token=token()).problem != "recorder-unavailable":
         assert time.monotonic() < deadline, "the recorder never noticed"

@@ -1,4 +1,4 @@
-"""WebSockets: opened by policy, masked and recorded message by message, closed when their caller may no longer."""
+"""WebSockets: judged by policy, masked and recorded per message, and closed when their caller loses access."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ MESSAGE = json.dumps({"text": "hello " * 2000})
 
 @dataclass
 class Service:
-    """A real WebSocket server that answers as *say* tells, and remembers what it was told."""
+    """A real WebSocket server that answers with *say* and keeps the received messages."""
 
     say: Callable[[ServerConnection, Any], None] = lambda connection, message: connection.send(message)
     heads: list[dict[str, str]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Site:
     service: Service
     secure: Service
     explicit: int
-    broken: Path  # names what raises
+    broken: Path  # names the part that raises
 
     def open(self, query: str = "?model=gpt-new", **more: Any) -> ClientConnection:
         headers = {"Authorization": f"Bearer {token()}", **more.pop("additional_headers", {})}
@@ -122,13 +122,13 @@ class Site:
         return connect(url, additional_headers=headers, proxy=None, **more)
 
     def opens(self) -> bool:
-        """Whether one can be opened now."""
+        """Return whether a WebSocket can be opened now."""
         with contextlib.suppress(InvalidStatus), self.open():
             return True
         return False
 
     def recorded(self, opened: str, what: str) -> list[HTTPFlow]:
-        """The recorded messages, or the end, of one WebSocket."""
+        """Return the recorded messages, or the end, of one WebSocket."""
         wanted = [f for f in recorded_flows(self.gateway.recordings) if f.comment == f"{what} of {opened}"]
         return sorted(wanted, key=lambda f: f.id)
 
@@ -178,7 +178,7 @@ def until(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 
 
 def closed(client: ClientConnection) -> tuple[int | None, str | None]:
-    """The code and reason with which the gateway closes; what comes before is thrown away."""
+    """Return the code and reason of the gateway's close, and drop earlier messages."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             client.recv(timeout=PATIENCE)
@@ -186,7 +186,7 @@ def closed(client: ClientConnection) -> tuple[int | None, str | None]:
 
 
 def test_messages(site: Site) -> None:
-    """Each passes masked for who receives it, and is on record before."""
+    """Each message is masked for its receiver, and recorded before it is delivered."""
     with site.open(subprotocols=["realtime"]) as client:
         assert client.subprotocol == "realtime"
         assert client.response is not None
@@ -194,7 +194,7 @@ def test_messages(site: Site) -> None:
         client.send(json.dumps({"text": "write to eva@example.com"}))
         assert json.loads(client.recv(timeout=PATIENCE)) == {"text": "write to (mail)"}
         assert json.loads(site.service.heard[-1]) == {"text": "write to (mail)"}
-        said = site.recorded(opened, "message")  # while it is open
+        said = site.recorded(opened, "message")  # while the WebSocket is open
         assert [m.from_client for f in said for m in f.websocket.messages] == [True, False]  # type: ignore[union-attr]
         site.service.say = lambda connection, message: connection.send('{"secret": "s", "a": 1}')
         client.send("[1]")
@@ -227,7 +227,7 @@ def test_messages(site: Site) -> None:
 
 
 def test_a_text_that_is_told_in_pieces(site: Site) -> None:
-    """What would be recognised in the whole is not let through in parts; what is held comes before the end."""
+    """A value that is recognised in the complete text does not pass in parts; withheld text is sent before the end."""
 
     def say(connection: ServerConnection, message: Any) -> None:
         for piece in ("Write to ev", "a@exa", "mple.com tod", "ay or 12"):
@@ -269,7 +269,7 @@ def test_who_may_open_one(site: Site) -> None:
 
 
 def handshake(*lines: str, key: str = KEY, method: str = "GET") -> bytes:
-    """One by hand."""
+    """Send a handshake as bytes."""
     return websocket_handshake(f"{PATH}?model=m", token(), *lines, key=key, method=method)
 
 
@@ -314,7 +314,7 @@ def test_answers_that_open_none(answer: str, deaf: "Deaf") -> None:
 
 @dataclass
 class Deaf:
-    """A service that says a 101 of its own, and something after it."""
+    """A service that sends its own 101, and bytes after it."""
 
     gateway: Gateway
     answer: str = ""
@@ -355,7 +355,7 @@ def deaf(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway
 
 
 def test_what_cannot_be_masked_closes(site: Site) -> None:
-    """Binary, and JSON that can be read in two ways: neither passed on nor recorded."""
+    """Binary messages and ambiguous JSON are neither passed on nor recorded."""
     for message in (b"\x00\x01binary", '{"secret": 1, "secret": 2}', "not JSON"):
         with site.open() as client:
             assert client.response is not None
@@ -375,7 +375,7 @@ def test_what_cannot_be_masked_closes(site: Site) -> None:
 
 
 def test_bounds(site: Site) -> None:
-    """A message beyond `body`, crumbs of one, and pings without end."""
+    """A message larger than `body`, a message in tiny fragments, and endless pings."""
     with site.open() as client:
         client.send(json.dumps(["x" * 300_000]))
         assert closed(client)[0] == 1009
@@ -396,7 +396,7 @@ def test_bounds(site: Site) -> None:
 
 
 def test_a_flood(site: Site) -> None:
-    """Faster than it can be recorded, from either side: it is read no faster, and a stop is heard at once."""
+    """Messages arrive faster than recording, from either side: the gateway reads no faster, and a stop acts at once."""
     mine = mint("flooder", ["search"], 600).reveal()
     before = len(site.service.heard)
     with site.open(additional_headers={"Authorization": f"Bearer {mine}"}) as client:
@@ -429,13 +429,13 @@ def test_a_flood(site: Site) -> None:
     with site.open(close_timeout=1) as client:
         used = site.gateway.memory()
         client.send("{}")
-        time.sleep(2)  # nothing is taken
+        time.sleep(2)  # read nothing
         assert site.gateway.memory() < used + (20 << 20)
         client.recv(timeout=PATIENCE)
 
 
 def test_a_value_without_end(site: Site) -> None:
-    """A caller whose text may become one value, in one message after another."""
+    """A caller's text may become one value, over many messages."""
     with site.open() as client, contextlib.suppress(ConnectionClosed):
         client.send(json.dumps({"a": "-----BEGIN PRIVATE KEY-----"}))
         for number in range(1000):
@@ -446,18 +446,18 @@ def test_a_value_without_end(site: Site) -> None:
 
 
 def test_a_message_is_held_no_longer_than_a_while(site: Site) -> None:
-    """What may be a piece of a text waits for more, but whoever waits for an answer gets it."""
+    """A possible piece of a text waits for more, but only for a short time."""
     site.service.say = lambda connection, message: connection.send(json.dumps({"said": message.upper()}))
     with site.open() as client:
         for text in ("one", "and two"):
             asked = time.monotonic()
             client.send(json.dumps({"text": text}))
             assert json.loads(json.loads(client.recv(timeout=PATIENCE))["said"]) == {"TEXT": text.upper()}
-            assert 0.2 < time.monotonic() - asked < 3  # a side is silent for a quarter of a second
+            assert 0.2 < time.monotonic() - asked < 3  # withheld text is sent after a quarter of a second of silence
 
 
 def test_crumbs_of_a_service(site: Site) -> None:
-    """Frames without anything in them hold nobody up."""
+    """Empty frames delay no other caller."""
     site.service.say = lambda connection, message: connection.send(["["] + [""] * 20_000)
     with site.open() as client:
         client.send("{}")
@@ -468,7 +468,7 @@ def test_crumbs_of_a_service(site: Site) -> None:
 
 
 def test_it_may_be_silent(site: Site) -> None:
-    """Neither the time to a first byte nor that between requests counts; and pings go through to the other side."""
+    """The bounds on the first byte and between requests do not apply, and pings reach the other side."""
     with site.open() as client:
         time.sleep(4)
         assert client.ping("what is in it stays here").wait(PATIENCE)
@@ -495,7 +495,7 @@ def test_a_credential_that_comes_back(site: Site) -> None:
 
 
 def test_through_the_proxy(site: Site) -> None:
-    """An explicit caller, in whose tunnel the WebSocket is opened."""
+    """An explicit caller opens the WebSocket in its tunnel."""
     tls = ssl.create_default_context(cafile=str(ca.certificate_path()))
     proxy = f"http://user:{token()}@127.0.0.1:{site.explicit}"
     with connect(f"wss://localhost:{site.secure.port}/v1/realtime?model=m", proxy=proxy, ssl=tls) as client:
@@ -506,9 +506,9 @@ def test_through_the_proxy(site: Site) -> None:
         assert client.recv(timeout=PATIENCE) == "{}"
 
 
-@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # how that library opens one
+@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # the library calls a deprecated function
 def test_the_openai_sdk(site: Site) -> None:
-    """A real client of a real API, of which only the base URL is told."""
+    """A real client of a real API, with only its base URL changed."""
 
     def say(connection: ServerConnection, message: Any) -> None:
         connection.send(json.dumps({"type": "response.done", "event_id": "e", "response": {"id": "eva@example.com"}}))
@@ -534,7 +534,7 @@ def test_the_openai_sdk(site: Site) -> None:
     ],
 )  # fmt: skip
 def test_a_room_that_raises_closes(site: Site, part: str) -> None:
-    """Nothing of a message that some room has not seen passes, and the next WebSocket is as before."""
+    """A message that a room has not processed does not pass, and the next WebSocket works as before."""
     site.service.say = lambda connection, message: connection.send('{"secret": "unmasked"}')
     heard = len(site.service.heard)
     at_once = part.startswith(("conversations.", "websockets.begin", "answer.", "request."))
@@ -555,7 +555,7 @@ def test_a_room_that_raises_closes(site: Site, part: str) -> None:
         site.broken.write_text("")
     assert status in ((101, 503) if at_once else (101,))
     assert not any("unmasked" in message for message in said)
-    if part != "messages.scrubbed":  # that is asked of what services say
+    if part != "messages.scrubbed":  # this part handles only the service's messages
         assert len(site.service.heard) == heard
     with site.open() as client:
         client.send("{}")
@@ -563,7 +563,7 @@ def test_a_room_that_raises_closes(site: Site, part: str) -> None:
 
 
 def test_who_is_let_in_no_longer(site: Site) -> None:
-    """Revoked or stopped: closed within seconds, and on record."""
+    """After a revocation or a stop, the WebSocket is closed within seconds, and the end is recorded."""
     folder = site.gateway.folder
     ends: dict[str, tuple[int, Callable[[], object]]] = {
         "Revoked": (1008, lambda: inside.run(folder, "revoke", "subject", "leaver-1008-R", environment=ENVIRONMENT)),
@@ -592,7 +592,7 @@ def test_the_policies_change(site: Site) -> None:
 
 
 def test_the_gateway_stops(tmp_path: Path, launch: Callable[..., Gateway]) -> None:
-    """Open ones are closed and their end recorded; of one that is killed, the handshake and what was said are there."""
+    """A stop closes WebSockets and records their end; after a kill, the handshake and the messages are recorded."""
     service, port = Service().start(), free_port()
     realtime = REALTIME.format(name="realtime", upstream=f"http://127.0.0.1:{service.port}", tls="")
     write_policies(tmp_path, port, 1, gateway=GATEWAY.format(explicit=free_port()), realtime=realtime + MORE)
@@ -606,7 +606,7 @@ def test_the_gateway_stops(tmp_path: Path, launch: Callable[..., Gateway]) -> No
             assert client.recv(timeout=PATIENCE) == "{}"
             with pytest.raises(InvalidStatus) as refused, site.open():
                 pass
-            assert refused.value.response.status_code == 429  # one at once, for as long as it is open
+            assert refused.value.response.status_code == 429  # the limit of one counts while the WebSocket is open
             gateway.stop(how)
             if ended:
                 assert closed(client) == (1001, "the gateway stops")

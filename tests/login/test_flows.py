@@ -11,7 +11,7 @@ import pytest
 from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
 
 from weir.login import flows, server
-from weir.login.server import LoginError, Option
+from weir.login.model import LoginError, Option
 
 OPTION = Option("acme", "https://idp.example", "weir-cli", ("openid",), None, "access_token")
 

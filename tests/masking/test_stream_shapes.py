@@ -58,7 +58,7 @@ _MASKED: dict[tuple[str, tuple[bytes, ...], int, int], list[bytes]] = {}
 
 
 def through(shape: StreamShape, units: list[bytes], declared: Framing, chunk: int = 0) -> list[bytes]:
-    """Return the output for *units*, sent in random chunks of at most *chunk* bytes (0: one unit after the other)."""
+    """Mask the stream of *units*, in random chunks of at most *chunk* bytes; with 0, one unit after the other."""
     key = shape.name, tuple(units), id(declared), chunk
     if key not in _MASKED:
         _MASKED[key] = masked_stream(shape, units, declared, chunk)

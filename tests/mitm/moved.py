@@ -101,6 +101,11 @@ def definition(target: str) -> Definition:
     return node
 
 
+def is_class(target: str) -> bool:
+    """Return True if *target* is a class, not a module."""
+    return bool(_split(target)[1]) and isinstance(definition(target), ast.ClassDef)
+
+
 def _child(node: Any, name: str) -> Definition | None:
     body = node.body if isinstance(node, ast.Module | ast.ClassDef) else ()
     # of several definitions (`@overload`, `if TYPE_CHECKING`), the last one counts

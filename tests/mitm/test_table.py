@@ -83,8 +83,7 @@ def test_a_name_has_one_row_of_a_kind() -> None:
 
 #: Packages; the table lists the private names of them that Weir uses.
 FOREIGN = ("mitmproxy", "mitmproxy_rs", "h2", "h11", "hpack", "hyperframe", "wsproto", "asyncio", "OpenSSL")
-TARGETS = {row.target for row in table.ROWS}
-LAST = {target.rpartition(".")[2] for target in TARGETS}
+LAST = {row.target.rpartition(".")[2] for row in table.ROWS}
 
 
 def test_private_names_have_a_row() -> None:
@@ -100,7 +99,7 @@ def test_only_one_folder_changes_objects_of_mitmproxy() -> None:
 
 def test_members_of_changed_classes_have_a_row() -> None:
     """In the folder itself, public names of the classes that it changes or inherits from are internals, too."""
-    members = {n for target in WATCHED for n in moved.attributes(target) if not n.startswith("__")}
+    members = {n for target in _changed_classes() for n in moved.attributes(target) if not n.startswith("__")}
     used: dict[str, str] = {}
     for path in sorted(ROOM.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -111,21 +110,20 @@ def test_members_of_changed_classes_have_a_row() -> None:
 
 
 def test_the_room_does_not_know_the_data_path() -> None:
-    """`wire.py` reads the exchange of a CONNECT."""
     for path in ROOM.glob("*.py"):
         imports = [n.module or "" for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
-        assert path.name == "wire.py" or not [name for name in imports if name.startswith("weir.path")], path.name
+        assert not [name for name in imports if name.startswith("weir.path")], path.name
 
 
-#: Classes that are changed, or that a class of ours inherits from.
-WATCHED = sorted({
-    row.target if isinstance(row.expected, table.Members) else row.target.rpartition(".")[0]
-    for row in table.rows("replaced", "wrapped", "subclassed")
-    if row.target.startswith("mitmproxy.") and row.target.rpartition(".")[0][-1].isalpha()
-    and row.target != "mitmproxy.proxy.layers.http._http1.make_error_response"
-})  # fmt: skip
-#: Members of the classes above that only other objects are asked for: `set.add`.
+#: Members of changed classes whose names only other objects are asked for: `set.add`.
 OWN = {"add"}
+
+
+def _changed_classes() -> set[str]:
+    """Classes that are changed, or from which a class of ours inherits."""
+    own = [row for row in table.rows("replaced", "wrapped", "subclassed") if row.target.startswith("mitmproxy.")]
+    classes = {row.target if isinstance(row.expected, table.Members) else row.target.rpartition(".")[0] for row in own}
+    return {target for target in classes if moved.is_class(target)}
 
 
 def _name(row: Row) -> str:
@@ -139,22 +137,23 @@ def _sources() -> list[Path]:
 def _private(path: Path) -> Iterator[str]:
     """Private names of others that *path* uses, and that have no row."""
     tree = ast.parse(path.read_text())
-    own, others = set(_own_names(tree)), _other_modules(tree)
-    outside = ROOM not in path.parents
+    others, listed = _other_modules(tree), _listed(path)
+    known = set(_own_names(tree)) | NAMED_TUPLE | {target.rpartition(".")[2] for target in listed}
     for node in ast.walk(tree):
         where = f"{path.relative_to(WEIR)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] != "weir":
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                if any(_is_private(part) for part in name.split(".")) and (outside or not _listed(name)):
+                private = any(_is_private(part) for part in name.split("."))
+                if private and not any(target == name or target.startswith(f"{name}.") for target in listed):
                     yield f"{where}: {name}"
         elif isinstance(node, ast.Attribute) and _is_private(node.attr):
             mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and node.attr in ALL_OWN
-            if not (mine or node.attr in own | NAMED_TUPLE | LAST or getattr(node.value, "id", "") in others):
+            if not (mine or node.attr in known or getattr(node.value, "id", "") in others):
                 yield f"{where}: {ast.unparse(node)}"
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "hasattr"):
             name = node.args[1]
-            if isinstance(name, ast.Constant) and _is_private(str(name.value)) and str(name.value) not in LAST:
+            if isinstance(name, ast.Constant) and _is_private(str(name.value)) and name.value not in known:
                 yield f"{where}: {ast.unparse(node)}"
 
 
@@ -164,8 +163,10 @@ def _other_modules(tree: ast.AST) -> set[str]:
     return {alias.asname or alias.name for n in imports for alias in n.names}
 
 
-def _listed(name: str) -> bool:
-    return any(target == name or target.startswith(f"{name}.") for target in TARGETS)
+def _listed(path: Path) -> set[str]:
+    """Names that *path* may use: of the whole table in its folder, elsewhere of the rows that name the file."""
+    module = ".".join(path.relative_to(WEIR).with_suffix("").parts)
+    return {row.target for row in table.ROWS if ROOM in path.parents or f"{row.ours}.".startswith(f"{module}.")}
 
 
 def _changes(path: Path) -> Iterator[str]:

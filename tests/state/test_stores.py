@@ -263,7 +263,7 @@ def test_others_hear_of_changes(opened: Open) -> None:
     pace = watching.watch(woken.set)
     watching.looks_changed()
     deadline = time.monotonic() + PATIENCE
-    while True:  # Redis's stream delivers only after its thread has started to read
+    while True:  # Redis's stream is read from when its thread has begun
         other.add_approval(asked(f"a-{time.monotonic_ns()}"), 1000)
         if woken.wait(pace) or (isinstance(watching, Database) and watching.looks_changed()):
             break

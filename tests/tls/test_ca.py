@@ -121,14 +121,14 @@ def test_the_commands(tmp_path: Path, home: Path) -> None:
     assert "run: weir ca create" in weir("ca", "show", code=1) and "run: weir ca create" in weir("ca", "export", code=1)
     assert "there is no CA here" in weir("check", *at)
     first = weir("ca", "create", *at, "--host", "10.0.0.1").splitlines()[0]
-    assert "there is one already" in weir("ca", "create", *at, code=1)
+    assert "an authority exists" in weir("ca", "create", *at, code=1)
     assert "0 warnings" in weir("check", *at)
     assert "api.example, 10.0.0.1" in weir("ca", "show") and first in weir("ca", "show", "--json")
     (folder / "three.yaml").write_text(POLICIES["one.yaml"].replace("one", "three").replace("api", "other"))
     assert "is not valid for other.example; run: weir ca rotate" in weir("check", *at, code=2)
-    assert "run first" in weir("ca", "rotate", "--finish", code=1)
+    assert "first run" in weir("ca", "rotate", "--finish", code=1)
     second = weir("ca", "rotate", *at).splitlines()[0]
-    assert "--finish, or make another with --force" in weir("ca", "rotate", *at, code=1)  # callers may trust it already
+    assert "--finish, or replace it with --force" in weir("ca", "rotate", *at, code=1)  # callers may trust it already
     second = weir("ca", "rotate", *at, "--force").splitlines()[0]
     assert weir("ca", "export").count("BEGIN CERTIFICATE") == 2
     weir("ca", "rotate", "--finish")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from weir.auth.provider import check_url
+from weir.auth.urls import check_url
 from weir.base.mistakes import SettingError, did_you_mean, placed
 from weir.base.secret import Secret
 from weir.config.model import EmailSettings, HookSettings

@@ -13,8 +13,9 @@ from weir.auth.claims import ClaimRules, Requirement
 from weir.auth.introspector import Introspector
 from weir.auth.keys import ALGORITHMS, KeySet, KeySetError, read_key_set
 from weir.auth.presets import with_preset
-from weir.auth.provider import Introspection, Provider, Source, check_url
+from weir.auth.provider import Introspection, Provider, Source
 from weir.auth.refresher import KeyRefresher, KeysUnavailable
+from weir.auth.urls import check_url
 from weir.base.duration import seconds
 from weir.base.home import HomeError
 from weir.base.jsonpath import Path as JsonPath

@@ -6,20 +6,19 @@ tasks after each piece that arrives. Background tasks use it, and requests that 
 """
 
 import asyncio
-import re
 import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 import httpx
 
 from weir.auth.keys import MAX_SET, KeySet, KeySetError, read_key_set
+from weir.auth.urls import check_url, discovery_url
 from weir.base.content import ContentError, parse
 from weir.base.secret import Secret
-from weir.routing.model import is_loopback
 
 #: Time limits in seconds for a whole key refresh, and for one introspection.
 TIMEOUT = 10.0
@@ -29,8 +28,6 @@ DISCOVERY = 3600.0
 
 #: Maximum JSON values in an answer, so that parsing stays fast. 64 keys, or a token with 1,000 groups, have far fewer.
 MAX_VALUES = 5_000
-
-_URL = re.compile(r"[\x21-\x7e]+")
 
 
 class ProviderError(Exception):
@@ -61,23 +58,6 @@ class Source:
     token_file: Path | None = None
     uses: tuple[str, ...] = ("sig",)
     introspection: Introspection | None = None
-
-
-def check_url(url: str, *, allow_loopback: bool = True) -> None:
-    """Raise `ValueError` unless *url* may be fetched: https, or http on loopback."""
-    if not _URL.fullmatch(url):
-        raise ValueError("a URL may have only printable ASCII characters")
-    parts = urlsplit(url)
-    secure = parts.scheme == "https" or (
-        allow_loopback and parts.scheme == "http" and is_loopback(parts.hostname or "")
-    )
-    if not secure or not parts.hostname or parts.username is not None or parts.fragment:
-        raise ValueError("a provider's URL must be https (http only on loopback), without user name and fragment")
-
-
-def discovery_url(issuer: str) -> str:
-    """Return the URL of the discovery document of *issuer* (OpenID Connect Discovery 1.0, 4)."""
-    return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
 class Provider:

@@ -1,4 +1,4 @@
-"""``weir access``: access to a connection for a while, asked for and given like any approval."""
+"""``weir access``: temporary access to a connection, requested and approved like other approvals."""
 
 import json
 import time
@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 @app.callback()
 def access() -> None:
-    """Ask for access to a connection for a while; its reviewers decide with [bold]weir approvals[/].
+    """Request temporary access to a connection. Its reviewers decide with [bold]weir approvals[/].
 
     [bold]Examples[/]
 
@@ -31,14 +31,14 @@ def access() -> None:
 
 @app.command()
 def request(
-    connection: Annotated[str, typer.Option(help="Which connection.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; reviewers are shown it.", show_default=False)],
-    for_: Annotated[str, typer.Option("--for", help="How long: 30m, 1h.")] = "1h",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is decided.")] = False,
+    connection: Annotated[str, typer.Option(help="The name of the connection.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why you need it; reviewers see this.", show_default=False)],
+    for_: Annotated[str, typer.Option("--for", help="How long the access lasts: 30m, 1h.")] = "1h",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the decision.")] = False,
     admin: Admin = "",
     as_json: AsJson = False,
 ) -> None:
-    """Ask for access. It begins when it is given, and ends by itself.
+    """Request access. It begins with the approval, and ends after the time that you name.
 
     [bold]Examples[/]
 
@@ -57,7 +57,7 @@ def request(
     elif asked["state"] == "approved":
         print(f"you may use {connection} until {moment(asked['until'])}")
     elif asked["state"] == "pending":
-        print(f"asked for; it needs {asked['missing']}. See: weir access list")
+        print(f"requested; it needs {asked['missing']}. See: weir access list")
     if asked["state"] not in ("pending", "approved"):
         why = "; ".join(vote["reason"] for vote in asked["votes"] if not vote["yes"])
         fail(f"{asked['state']}{f': {why}' if why else ''}", 1)
@@ -65,7 +65,7 @@ def request(
 
 @app.command("list")
 def list_(admin: Admin = "", as_json: AsJson = False) -> None:
-    """List access windows: yours, and those that you may give.
+    """List access windows: your own, and those you may approve.
 
     [bold]Examples[/]
 
@@ -85,7 +85,7 @@ def list_(admin: Admin = "", as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(approval_id: ApprovalId, admin: Admin = "", as_json: AsJson = False) -> None:
-    """End an access window: your own, or one that you may give.
+    """End an access window: your own, or one you may approve.
 
     [bold]Examples[/]
 
@@ -95,8 +95,8 @@ def revoke(approval_id: ApprovalId, admin: Admin = "", as_json: AsJson = False) 
 
 
 def _decided(api: AdminApi, asked: dict[str, Any]) -> dict[str, Any]:
-    """*asked*, once it is no longer pending."""
-    with Console(stderr=True).status(f"waiting for {asked['missing']} (Ctrl-C leaves it asked for)"):
+    """Wait while *asked* is pending, and return its new state."""
+    with Console(stderr=True).status(f"waiting for {asked['missing']} (Ctrl-C ends the command, not the request)"):
         cursor = asked["changed"]
         while asked["state"] == "pending":
             answer = api.get("/v1/approvals", after=cursor, wait=30)

@@ -16,10 +16,10 @@ def admin(
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
 ) -> None:
-    """Serve reviewers: the API behind [bold]weir approvals[/] and [bold]weir access[/], and messages to people.
+    """Serve the API behind [bold]weir approvals[/] and [bold]weir access[/], and send notifications.
 
-    [bold]weir run[/] starts one by itself where the policies name reviewers. Run it on the machine of a gateway, as its
-    user and with its WEIR_HOME. While it is down, requests that need approval wait, and nothing is decided.
+    [bold]weir run[/] starts this process if the policies name reviewers. To run it separately, use the machine, user
+    and WEIR_HOME of the gateway. While it is down, requests that need approval wait, and reviewers cannot decide.
 
     [bold]Examples[/]
 
@@ -41,13 +41,15 @@ def admin(
 
 
 def check_port(listener: Listener, setting: str) -> None:
-    """End with a clear error where *listener* is taken. Without sharing it, so that one that still runs is noticed."""
+    """End the command if another process uses the port of *listener*. *setting* is the setting to change."""
     family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # Without SO_REUSEPORT: a gateway that still runs must be found.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((listener.host, listener.port))
         except OSError as error:
             fail(
-                f"{listener}: cannot listen ({error.strerror}); stop what does, or change `{setting}:` in gateway.yaml"
+                f"{listener}: cannot listen ({error.strerror}); stop the process that does, or change `{setting}:` in "
+                "gateway.yaml"
             )

@@ -1,4 +1,4 @@
-"""``weir approvals``: what waits for reviewers, and their decisions."""
+"""``weir approvals``: list, watch and decide approvals."""
 
 import json
 import time
@@ -15,18 +15,18 @@ from weir.cli.table import moment, print_list
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 Admin = Annotated[
-    str, typer.Option(help="The admin's URL (default: WEIR_ADMIN_URL, what your gateway says, or this machine's).")
+    str, typer.Option(help="The admin's URL (default: WEIR_ADMIN_URL, or from your gateway, or this machine's).")
 ]
 ApprovalId = Annotated[str, typer.Argument(help="The approval's id, or its last characters.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Reason = Annotated[str, typer.Option(help="Why; the caller is told, and the record.")]
+_Reason = Annotated[str, typer.Option(help="Why; the caller sees it, and it is recorded.")]
 
 _COLUMNS = ("id", "state", "asked", "who", "connection", "operation", "documents", "rules", "still needs")
 
 
 @app.callback()
 def approvals() -> None:
-    """See and decide what waits for reviewers. Uses your login, or WEIR_TOKEN.
+    """List and decide approvals. Uses your login, or WEIR_TOKEN.
 
     [bold]Examples[/]
 
@@ -44,12 +44,12 @@ def approvals() -> None:
 def list_(
     state: Annotated[
         str,
-        typer.Option(help="pending, approved, used, denied, withdrawn, expired, void, revoked; or all."),
+        typer.Option(help="The state: pending, approved, used, denied, withdrawn, expired, void, revoked; or all."),
     ] = "pending",
     admin: Admin = "",
     as_json: AsJson = False,
 ) -> None:
-    """List what you may decide or have asked for.
+    """List the approvals that you may decide or have requested.
 
     [bold]Examples[/]
 
@@ -63,15 +63,15 @@ def list_(
     else:
         print_list(_COLUMNS, [_row(a) for a in found], as_json=False)
         if found:
-            print("see one with: weir approvals show ID")
+            print("to see one: weir approvals show ID")
 
 
 @app.command()
 def watch(
     admin: Admin = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Print approvals as they are asked for and decided, until Ctrl-C.
+    """Print approvals when they are requested and decided, until Ctrl-C.
 
     [bold]Examples[/]
 
@@ -108,7 +108,7 @@ def show(
     admin: Admin = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show one: who asks for what, which rule asks you, and what it would change.
+    """Show one approval: the caller, the request, the rules that require it, and what a write would change.
 
     [bold]Examples[/]
 
@@ -127,12 +127,12 @@ def approve(
     approval_id: ApprovalId,
     reason: _Reason = "",
     break_glass: Annotated[
-        bool, typer.Option("--break-glass", help="Alone, in an emergency, as one of those who may; flagged everywhere.")
+        bool, typer.Option("--break-glass", help="Approve alone in an emergency, if you may; it is flagged everywhere.")
     ] = False,
     admin: Admin = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say yes.
+    """Approve a request.
 
     [bold]Examples[/]
 
@@ -146,11 +146,11 @@ def approve(
 @app.command()
 def deny(
     approval_id: ApprovalId,
-    reason: Annotated[str, typer.Option(help="Why; the caller is told, and the record.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; the caller sees it, and it is recorded.", show_default=False)],
     admin: Admin = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say no, and why.
+    """Deny a request, with a reason.
 
     [bold]Examples[/]
 
@@ -161,7 +161,7 @@ def deny(
 
 @app.command()
 def revoke(approval_id: ApprovalId, admin: Admin = "", as_json: AsJson = False) -> None:
-    """End what an approval gives for a while: an access window, or its reuse.
+    """End an access window, or the reuse of an approval.
 
     [bold]Examples[/]
 
@@ -191,7 +191,7 @@ def _row(approval: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def describe(approval: dict[str, Any]) -> list[str]:
-    """*approval*, as the API gives it, in lines for a reviewer."""
+    """Return lines that describe *approval*, a document of the API, to a reviewer."""
     shown, who = approval["shown"], approval["requester"]
     lines = [f"approval   {approval['id']}  {approval['state']}{', the caller waits' if approval['waits'] else ''}"]
 
@@ -209,7 +209,7 @@ def describe(approval: dict[str, Any]) -> list[str]:
         say("rule", f"{demand['rule']}: {demand['message']}" if demand["message"] else demand["rule"])
     for covers in approval["covers"]:
         length, same = duration(covers["seconds"]), ", ".join(covers["same"])
-        say("a yes", f"covers the caller's later requests that match {covers['rule']} for {length}"
+        say("reuse", f"an approval covers the caller's later requests that match {covers['rule']} for {length}"
                      f"{f', with the same {same}' if same else ''}")  # fmt: skip
     if approval["until"] and approval["state"] in ("approved", "used"):
         say("until", f"{moment(approval['until'])}; end it with: weir approvals revoke {approval['id'][-8:]}")
@@ -242,7 +242,7 @@ def describe(approval: dict[str, Any]) -> list[str]:
     for text in shown["cut"]:
         say("cut", text)
     for vote in approval["votes"]:
-        said = "broke the glass" if vote["break_glass"] else "said yes" if vote["yes"] else "said no"
+        said = "approved alone (break glass)" if vote["break_glass"] else "approved" if vote["yes"] else "denied"
         by = f"{vote['by']['issuer']}/{vote['by']['sub']}"
         lines.append(f"{by} {said} at {moment(vote['at'])}" + (f": {vote['reason']}" if vote["reason"] else ""))
     if approval["you_may_decide"]:
@@ -252,7 +252,7 @@ def describe(approval: dict[str, Any]) -> list[str]:
 
 
 def _moved(result: dict[str, Any]) -> str:
-    """How far a document moved from where it stood in the request."""
+    """Return how far a document moved from its place in the request."""
     if result["index"] is None:
         return ""
     moved = result["index"] + 1 - result["rank"]

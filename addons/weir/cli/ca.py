@@ -1,4 +1,4 @@
-"""``weir ca``: the gateway's own certificate authority, for callers whose TLS it intercepts."""
+"""``weir ca``: the gateway's own certificate authority, with which it intercepts TLS."""
 
 import json
 import sys
@@ -18,10 +18,10 @@ from weir.tls import ca
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 _Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
-_Days = Annotated[int, typer.Option(min=1, max=3650, help="For how many days it is good.")]
-_Hosts = Annotated[list[str] | None, typer.Option("--host", help="One more host that it may speak for; repeatable.")]
+_Days = Annotated[int, typer.Option(min=1, max=3650, help="How many days the authority is valid.")]
+_Hosts = Annotated[list[str] | None, typer.Option("--host", help="One more host for its certificates; repeat it.")]
 
-#: What makes each kind of client trust the file; {pem} is where it lies there.
+#: Commands that make each kind of client trust the authority. {pem} is the path of its certificate on the client.
 _TRUST = {
     "curl": ["curl --cacert {pem} https://…", "export CURL_CA_BUNDLE={pem}      # for all calls of a shell"],
     "python": [
@@ -49,9 +49,9 @@ _TRUST = {
 
 @app.callback()
 def authority() -> None:
-    """The authority by which callers of explicit and transparent listeners are met as the service that they called.
+    """Manage the authority that signs certificates of services, for callers of explicit and transparent listeners.
 
-    It can speak for the hosts of the connections, and for no other: whoever steals its key cannot do more either.
+    Its certificates are valid for the hosts of the connections only. A stolen key is not good for other hosts either.
 
     [bold]Examples[/]
 
@@ -66,9 +66,9 @@ def create(
     policies: _Policies = "",
     host: _Hosts = None,
     days: _Days = ca.DAYS,
-    force: Annotated[bool, typer.Option("--force", help="Replace the one that there is, at once.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing authority at once.")] = False,
 ) -> None:
-    """Make the authority, for the hosts of the connections whose upstream is https.
+    """Create the authority, for the hosts of all connections with an https upstream.
 
     [bold]Examples[/]
 
@@ -78,19 +78,19 @@ def create(
     """
     if ca.certificate_path().exists() and not force:
         fail(
-            "there is one already; `weir ca rotate` replaces it without a gap, `weir ca create --force` at once: "
-            "callers that trust the old one are then refused",
+            "an authority exists; `weir ca rotate` replaces it without a gap. `weir ca create --force` replaces it at "
+            "once: callers that trust only the old one then fail",
             1,
         )
     made = ca.make(_hosts(policies, host), days)
     ca.save(made)
     _say(made)
-    print("have callers trust it: weir ca trust", file=sys.stderr)
+    print("make callers trust it: weir ca trust", file=sys.stderr)
 
 
 @app.command()
 def show(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False) -> None:
-    """Show the authority, and the one that is to follow it.
+    """Show the authority in use, and the next one.
 
     [bold]Examples[/]
 
@@ -115,15 +115,15 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON arra
     if as_json:
         print(json.dumps(rows, indent=1))
     elif not rows:
-        fail("there is none; run: weir ca create", 1)
+        fail("there is no authority; run: weir ca create", 1)
     else:
         print_table(tuple(rows[0]), [[_text(value) for value in row.values()] for row in rows])
 
 
 @app.command()
 def trust(
-    client: Annotated[str, typer.Argument(help=f"Only of one kind: {', '.join(_TRUST)}.")] = "",
-    file: Annotated[str, typer.Option(help="Where the certificate will lie there.")] = "",
+    client: Annotated[str, typer.Argument(help=f"One kind of client: {', '.join(_TRUST)} (default: all).")] = "",
+    file: Annotated[str, typer.Option(help="The path of the certificate on the client.")] = "",
 ) -> None:
     """Print the commands that make clients trust the authority.
 
@@ -134,7 +134,7 @@ def trust(
       weir ca trust python --file /etc/weir-ca.pem
     """
     if ca.current() is None:
-        fail("there is none; run: weir ca create", 1)
+        fail("there is no authority; run: weir ca create", 1)
     if client and client not in _TRUST:
         fail(f"{client!r} is not one of {', '.join(_TRUST)}")
     pem = file or str(ca.certificate_path())
@@ -146,7 +146,7 @@ def trust(
 
 @app.command()
 def export() -> None:
-    """Print the certificate, and that of the authority to follow it, in PEM: what callers are to trust.
+    """Print the certificates that callers must trust, in PEM: of the authority, and of the next one.
 
     [bold]Examples[/]
 
@@ -154,7 +154,7 @@ def export() -> None:
     """
     found = [authority for authority in (ca.current(), ca.following()) if authority is not None]
     if not found:
-        fail("there is none; run: weir ca create", 1)
+        fail("there is no authority; run: weir ca create", 1)
     print("".join(authority.pem.decode() for authority in found), end="")
 
 
@@ -163,13 +163,15 @@ def rotate(
     policies: _Policies = "",
     host: _Hosts = None,
     days: _Days = ca.DAYS,
-    finish: Annotated[bool, typer.Option("--finish", help="Put the one that was made into use.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Make another next one, though callers may trust it.")] = False,
+    finish: Annotated[bool, typer.Option("--finish", help="Put the next authority into use.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the next authority, though callers may trust it.")
+    ] = False,
 ) -> None:
-    """Replace the authority without a gap: make the next one, have callers trust both, then finish.
+    """Replace the authority without a gap: create the next one, make callers trust both, then finish.
 
-    Also after a connection to another host was added: the hosts are written into the certificate. A running gateway
-    takes the new one within a second of the second command.
+    Do this also before you add a connection to another host: the certificate lists the hosts. A running gateway uses
+    the next authority within a second after --finish.
 
     [bold]Examples[/]
 
@@ -180,24 +182,24 @@ def rotate(
       weir ca rotate --finish
     """
     if ca.current() is None:
-        fail("there is none to replace; run: weir ca create", 1)
+        fail("there is no authority to replace; run: weir ca create", 1)
     if finish:
         following = ca.following()
         if following is None:
-            fail("there is none to follow; run first: weir ca rotate", 1)
+            fail("there is no next authority; first run: weir ca rotate", 1)
         ca.follow()
         _say(following)
         return
     if ca.following() is not None and not force:
         fail(
-            "there is a next one, which callers may trust already; run: weir ca rotate --finish, or make another with "
-            "--force",
+            "there is a next authority, and callers may trust it already; run: weir ca rotate --finish, or replace it "
+            "with --force",
             1,
         )
     made = ca.make(_hosts(policies, host), days)
     ca.save(made, following=True)
     _say(made)
-    print("have callers trust both (weir ca export > weir-ca.pem), then run: weir ca rotate --finish", file=sys.stderr)
+    print("make callers trust both (weir ca export > weir-ca.pem), then run: weir ca rotate --finish", file=sys.stderr)
 
 
 def _hosts(policies: str, more: list[str] | None) -> list[str]:
@@ -211,7 +213,7 @@ def _hosts(policies: str, more: list[str] | None) -> list[str]:
             found.append(origin.host)
     hosts = [*found, *(host.lower().strip("[]") for host in more or ())]
     if not hosts:
-        fail("no connection has an https upstream, so there is nobody to speak for; name hosts with --host")
+        fail("no connection has an https upstream, so the authority has no host; name hosts with --host")
     return hosts
 
 

@@ -1,4 +1,4 @@
-"""``weir check``: everything that is wrong, and what is odd, in the policies folder."""
+"""``weir check``: report mistakes and warnings in the policies folder."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import typer
 from weir.base.mistakes import ConfigError, Mistake, did_you_mean
 from weir.base.text import inert
 from weir.config.load import load_folder
+from weir.policyset.extensions import DETECTORS, PROFILES, SOURCES, Part
 from weir.policyset.load import folder_path, load_without_secrets
 from weir.rehearsal.cases import load_cases
 from weir.rehearsal.review import review
@@ -18,13 +19,13 @@ from weir.rehearsal.review import review
 def check(
     folder: Annotated[str, typer.Argument(help="The policies folder, instead of --policies.")] = "",
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
 ) -> None:
-    """Check the policies folder: every mistake at once, with its place and what was probably meant; then warnings.
+    """Check the policies folder: report every mistake with its place and a suggestion, then warnings.
 
-    Warnings are of rules that can never count, that contradict others, or that ask what the profile cannot tell, and
-    of operations that change something and that no rule speaks of. Exits with 2 where the folder cannot be used.
+    Warnings are for rules that never decide, contradict another rule or use a fact that the profile does not have, and
+    for operations that change data and have no rule. The exit code is 2 if the folder cannot be used.
 
     [bold]Examples[/]
 
@@ -34,24 +35,30 @@ def check(
     """
     path = folder_path(folder or policies)
     names: set[str] = set()
+    extensions: tuple[Part, ...] = ()
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
     try:
         loaded, unset = load_without_secrets(path)
         for name in dict.fromkeys(unset):
-            text = f"the environment variable {name} is not set here; the gateway needs it"
-            warnings.append(Mistake(*_place(path, f"${{env:{name}}}"), text))
+            if ":" in name:
+                text, written = f"the source has no secret {name} here; the gateway needs it", f"${{{name}}}"
+            else:
+                text = f"the environment variable {name} is not set here; the gateway needs it"
+                written = f"${{env:{name}}}"
+            warnings.append(Mistake(*_place(path, written), text))
         files = {d.settings.connection: d for d in load_folder(path).connections}
+        extensions = loaded.extensions
         names = {connection.name for connection in loaded.connections}
         intercepts = any(listener.mode != "reverse" for listener in loaded.listeners)
         for one, other in loaded.destinations.twins() if intercepts else ():
             text = (
-                f"upstream: {one.name!r} leads to the same, so callers of a proxy reach neither; name another path in "
-                "one of the two, or the listener that it is for (`match: {port: …}`)"
+                f"upstream: {one.name!r} has the same one, so callers of a proxy reach neither; give one of them "
+                "another path, or the port of its listener (`match: {port: …}`)"
             )
             warnings.append(Mistake(other.file, files[other.name].line("upstream"), 1, text))
         if loaded.leaves is None and intercepts:
-            text = "callers are intercepted, and there is no CA here; the gateway needs one: weir ca create"
+            text = "a listener intercepts TLS, and there is no CA here; run: weir ca create"
             warnings.append(Mistake(*_place(path, "mode: "), text))
         for connection in loaded.connections:
             says_writes = "writes" in files[connection.name].settings.model_fields_set
@@ -68,13 +75,18 @@ def check(
     except ConfigError as error:
         mistakes += error.mistakes
     listed = [("error", m) for m in sorted(mistakes)] + [("warning", m) for m in sorted(warnings)]
+    loads = [f"{p.extension} {p.version}: {_PARTS[p.group]} {p.name} ({p.origin})" for p in extensions]
     if as_json:
         rows = [
             {"level": level, "file": m.file, "line": m.line, "column": m.column, "message": m.message}
             for level, m in listed
         ]
+        file, line, column = _place(path, "extensions:")
+        rows += [{"level": "info", "file": file, "line": line, "column": column, "message": text} for text in loads]
         print(json.dumps(rows, indent=1))
     else:
+        for text in loads:
+            print(inert(f"extension {text}"))
         for level, mistake in listed:
             text = f"{mistake.file}:{mistake.line}:{mistake.column}: "
             print(inert(text + ("warning: " if level == "warning" else "") + mistake.message))
@@ -86,8 +98,12 @@ def check(
         raise typer.Exit(2 if mistakes else 1)
 
 
+#: The groups of entry points, as people read them.
+_PARTS = {DETECTORS: "detector", SOURCES: "credential source", PROFILES: "profile"}
+
+
 def _place(folder: Path, text: str) -> tuple[str, int, int]:
-    """Where *text* first stands in the folder's files."""
+    """Return the file, line and column of the first *text* in the folder's files."""
     for file in sorted(folder.glob("*.yaml")):
         for number, line in enumerate(file.read_text().splitlines(), 1):
             if text in line:

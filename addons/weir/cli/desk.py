@@ -1,4 +1,4 @@
-"""How commands speak with ``weir admin``: where it is, with which token, and what its refusals mean."""
+"""Call the API of ``weir admin``: find its URL and the token, and report its errors."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ from weir.base.mistakes import ConfigError
 from weir.cli.fail import fail
 from weir.config.load import load_folder
 from weir.login import server, session
-from weir.login.server import LoginError
+from weir.login.model import LoginError, gateway_url
 from weir.policyset.load import folder_path
 from weir.routing.model import is_loopback
 
@@ -19,12 +19,12 @@ TIMEOUT = 40.0
 
 
 class AdminApi:
-    """The API of one admin process, as one person. Ends the command where it is refused."""
+    """The API of one admin process, for one person. A refused call ends the command."""
 
     def __init__(self, admin: str) -> None:
-        """*admin* is its URL, else WEIR_ADMIN_URL, else what the gateway of WEIR_URL or the latest login says.
+        """Use the URL *admin*, else WEIR_ADMIN_URL, else the one from the gateway of WEIR_URL or of the latest login.
 
-        Without any of them it is that of the policies folder, or else the default of this machine.
+        Without these, use the URL in the policies folder, or else the default of this machine.
         """
         self._token, gateway = _token()
         url = admin or os.environ.get("WEIR_ADMIN_URL", "")
@@ -32,18 +32,18 @@ class AdminApi:
             url = server.whoami(gateway, self._token).get("admin_url") or ""
             if not url:
                 fail(
-                    f"{gateway} does not say where its reviewers decide; name it with --admin, or ask its operator to "
-                    "set `admin: {url: …}` in gateway.yaml",
+                    f"{gateway} does not name its admin; name the admin's URL with --admin, or ask the gateway's "
+                    "operator to set `admin: {url: …}` in gateway.yaml",
                     1,
                 )
-        self.url = server.gateway_url(url or _of_policies() or DEFAULT)
+        self.url = gateway_url(url or _of_policies() or DEFAULT)
 
     def get(self, path: str, **parameters: str | int) -> Any:
-        """What is at *path*."""
+        """Return the document at *path*."""
         return self._ask("GET", path, params=parameters)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """What *path* answers to *body*."""
+        """Send *body* to *path*, and return the answer."""
         return self._ask("POST", path, json=body)
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
@@ -63,10 +63,10 @@ class AdminApi:
 
 
 def _of_policies() -> str:
-    """The URL in the gateway.yaml of the policies folder, if there is one.
+    """Return the admin's URL from gateway.yaml of the policies folder, or an empty text.
 
-    Ends the command if it leads off this machine: a folder that lies in the current one does not choose who gets the
-    caller's token.
+    Ends the command if the URL is not on this machine: a policies folder in the current folder must not choose where
+    the caller's token goes.
     """
     try:
         settings = load_folder(folder_path()).gateway.settings.admin
@@ -79,15 +79,15 @@ def _of_policies() -> str:
 
 
 def _token() -> tuple[str, str]:
-    """The token, and the gateway that it is for, where that is known."""
+    """Return the token, and the gateway that it is for; empty if that is unknown."""
     given = os.environ.get("WEIR_TOKEN", "")
     try:
         gateway = session.which("")
     except LoginError:
         if not given:
             raise LoginError(
-                "who are you? Run: weir login https://your-gateway; or set WEIR_TOKEN, for development to that of "
-                "`weir token --user NAME --group GROUP`"
+                "you are not logged in; run: weir login https://your-gateway. For development, set WEIR_TOKEN to the "
+                "output of `weir token --user NAME --group GROUP`"
             ) from None
         return given, ""
     return session.token(gateway), gateway

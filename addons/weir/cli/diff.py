@@ -1,4 +1,4 @@
-"""``weir diff``: what a change of policy changes."""
+"""``weir diff``: compare two policies folders."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,13 @@ from weir.rehearsal.compare import compare, compare_outcomes
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="The policies folder as it was.")],
-    new: Annotated[Path, typer.Argument(help="The policies folder as it would be.")],
+    old: Annotated[Path, typer.Argument(help="The policies folder before the change.")],
+    new: Annotated[Path, typer.Argument(help="The policies folder after the change.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Say in words what a change of policy changes: settings by their names, and the outcomes of policy tests.
+    """Print what differs between two policies folders: settings by name, and outcomes of policy tests.
 
-    The cases of both folders' tests are judged by both. Exits with 0, whether or not anything has changed.
+    Both folders judge the test cases of both. The exit code is 0, with or without differences.
 
     [bold]Examples[/]
 
@@ -40,10 +40,10 @@ def diff(
     for line in changes:
         print(inert(line))
     if outcomes:
-        print("of the policy tests, another outcome has:")
+        print("policy tests with another outcome:")
     for line in outcomes:
         print(inert(f"  {line}"))
     if not changes and not outcomes:
         print("nothing changes")
     elif not outcomes:
-        print(f"of {len(cases)} policy tests, none has another outcome")
+        print(f"all {len(cases)} policy tests have the same outcome")

@@ -1,4 +1,4 @@
-"""``weir exec``: run a command with the variables from which SDKs take the gateway's address and the caller's token."""
+"""``weir exec``: run a command with the variables from which SDKs read the gateway's address and the caller's token."""
 
 import os
 import re
@@ -23,10 +23,10 @@ Language = Literal["python", "other"]
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~%-]+)*")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
-_SHEBANG = 200  # bytes of a file in which its `#!` line is looked for
-#: Put into variables from which clients take a key but no address. It is no key.
+_SHEBANG = 200  # bytes at the start of a file that are searched for its `#!` line
+#: The value of variables from which clients read a key but no address. It is not a key.
 WITHHELD = "withheld-by-weir-exec"
-#: The client to write for an API without a snippet of its own: any HTTP client will do.
+#: The code to print for an API without a snippet in its profile. Any HTTP client works.
 _CODE = """\
 import os, httpx
 client = httpx.Client(base_url="{url}", headers={"Authorization": "Bearer " + os.environ["WEIR_TOKEN"]})
@@ -35,18 +35,18 @@ client = httpx.Client(base_url="{url}", headers={"Authorization": "Bearer " + os
 
 def execute(
     command: Annotated[list[str], typer.Argument(help="The command, after --.")],
-    connection: Annotated[str, typer.Option(help="Only this connection's variables.")] = "",
+    connection: Annotated[str, typer.Option(help="Set the variables of this connection only.")] = "",
     gateway: Annotated[str, typer.Option(help="The gateway's URL (default: WEIR_URL, or the latest login's).")] = "",
-    language: Annotated[str, typer.Option(help="What the command runs: python or other (default: by its file).")] = "",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no code to write, only warnings.")] = False,
+    language: Annotated[str, typer.Option(help="The command's language: python or other (default: by its file).")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings only, not the code to write.")] = False,
 ) -> None:
     """Run a command with your token in WEIR_TOKEN, the gateway in WEIR_URL, and the variables that SDKs read.
 
-    An SDK's own token variable is set only if the SDK takes its address from a variable too: a client with a token
+    The token variable of an SDK is set only if the SDK also reads its address from a variable: a client with a token
     and no address sends the token to the vendor. For all other connections, the code to write is printed to standard
-    error. The same happens where an API's SDK reads both variables in Python only and the command is no Python.
-    A program that takes a token from such a variable and has an address of its own sends the token there: name the
-    connection that it uses. The token is not renewed while the command runs.
+    error. This includes APIs with such an SDK in Python only, if the command is not Python. A program that reads the
+    token variable but has its own address sends the token there: name the connection that it uses. The token is not
+    renewed while the command runs.
 
     [bold]Examples[/]
 
@@ -65,7 +65,7 @@ def execute(
             fail(f"you may not use {connection!r}; reachable: {', '.join(c['name'] for c in connections) or 'none'}", 1)
         connections = chosen
     if language not in ("", "python", "other"):
-        fail(f"{language!r} is no language that matters here; there are python and other")
+        fail(f"--language: {language!r} is neither python nor other")
     spoken: Language = "python" if (language or language_of(command)) == "python" else "other"
     made = prepare(os.environ, url, connections, token, spoken)
     for line in made.warnings if quiet else [*made.code, *made.warnings]:
@@ -79,7 +79,7 @@ def execute(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a command runs with: its environment, lines of code to write, and lines that warn."""
+    """The environment of a command, lines with code to write, and warnings."""
 
     environment: dict[str, str]
     code: list[str]
@@ -89,7 +89,7 @@ class Prepared:
 def prepare(
     before: Mapping[str, str], gateway: str, connections: Sequence[dict[str, Any]], token: str, language: Language
 ) -> Prepared:
-    """Extend the environment *before* for *connections* of *gateway*. Ends the command where that is not possible."""
+    """Extend the environment *before* for *connections* of *gateway*. Ends the command if that fails."""
     ours = {**variables(gateway, connections, token, language), "WEIR_URL": gateway, "WEIR_TOKEN": token}
     environment, code, warnings = {**before, **ours, **_past_proxies(before, gateway)}, [], []
     for c in connections:
@@ -102,9 +102,9 @@ def prepare(
             warnings += [f"{name} is removed: it is not for clients of a gateway ({c['name']})" for name in removed]
             environment |= {name: WITHHELD for name in pair.withheld if before.get(name, token) == token}
     for name, value in sorted(environment.items()):
-        # It was set by hand or by an enclosing `weir exec`. No address is known to stand beside it.
+        # Set by hand or by an enclosing `weir exec`. Its reader may have another address.
         if value == token and name not in ours:
-            warnings.append(f"{name} is removed: its reader could send your token anywhere; it stands in WEIR_TOKEN")
+            warnings.append(f"{name} is removed: its reader could send your token anywhere; WEIR_TOKEN has it")
             del environment[name]
     vendors = {name: c["name"] for c in connections if (p := _profile(c)) is not None for name in p.vendor_keys}
     for name, connection in vendors.items():
@@ -116,17 +116,17 @@ def prepare(
 def variables(
     gateway: str, connections: Sequence[dict[str, Any]], token: str, language: Language = "python"
 ) -> dict[str, str]:
-    """The SDKs' variables for *connections* of *gateway*; ends the command where two would set one differently.
+    """Return the SDKs' variables for *connections* of *gateway*. Ends the command if two connections conflict.
 
-    The gateway says which connections there are and where; which variables their APIs' SDKs read is ours to
-    know: what a gateway sends becomes part of an environment, in which some names run commands.
+    The gateway names the connections and their URLs, but not the variables, which come from the shipped profiles: some
+    names in an environment run commands.
     """
     found: dict[str, str] = {}
     owner: dict[str, str] = {}
     for c in connections:
         url = str(c["url"])
         if not (url.startswith(gateway) and _PATH.fullmatch(url.removeprefix(gateway))):
-            fail(f"the gateway names an address that is not below its own: {url}", 1)
+            fail(f"the gateway names a URL that is not below its own: {url}", 1)
         profile = _profile(c)
         if profile is None or profile.environment is None or not _reads(profile, language):
             continue
@@ -140,7 +140,7 @@ def variables(
 
 
 def language_of(command: Sequence[str]) -> Language:
-    """Whether *command* is Python: an interpreter by its name, or a script by its first line. All else is unknown."""
+    """Return python for an interpreter, by its name, and for a script, by its first line; else other."""
     if _PYTHON.fullmatch(Path(command[0]).name):
         return "python"
     try:
@@ -153,7 +153,7 @@ def language_of(command: Sequence[str]) -> Language:
 
 
 def _profile(connection: Mapping[str, Any]) -> Profile | None:
-    """The shipped profile of *connection*; None where this version has none of that name."""
+    """Return the shipped profile of *connection*; None if this version does not have it."""
     try:
         return load_profile(str(connection["profile"]))
     except SettingError:
@@ -161,13 +161,13 @@ def _profile(connection: Mapping[str, Any]) -> Profile | None:
 
 
 def _reads(profile: Profile | None, language: Language) -> bool:
-    """Whether every SDK of the API in *language* takes its address from a variable."""
+    """Return whether every SDK of the API in *language* reads its address from a variable."""
     pair = profile.environment if profile is not None else None
     return pair is not None and (pair.languages is None or language in pair.languages)
 
 
 def _code(connection: Mapping[str, Any], profile: Profile | None) -> list[str]:
-    """Lines that tell the reader what to write for *connection*."""
+    """Return lines with the code to write for *connection*."""
     name, pair = connection["name"], profile.environment if profile is not None else None
     if pair is not None:
         assert pair.languages is not None
@@ -184,9 +184,9 @@ def _code(connection: Mapping[str, Any], profile: Profile | None) -> list[str]:
 
 
 def _past_proxies(before: Mapping[str, str], gateway: str) -> dict[str, str]:
-    """NO_PROXY with the gateway's host if that is loopback and a proxy is set: a proxy reads what http:// carries.
+    """Return NO_PROXY with the gateway's host if it is loopback and a proxy is set: a proxy can read http://.
 
-    Without a proxy in the environment it stays unset, since Python then asks the system for proxies.
+    Without a proxy in the environment NO_PROXY stays unset, since Python then asks the system for proxies.
     """
     host = urlsplit(gateway).hostname or ""
     proxies = [name for name in before if name.lower().endswith("_proxy") and name.lower() != "no_proxy"]

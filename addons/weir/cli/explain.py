@@ -1,4 +1,4 @@
-"""``weir explain``: what would become of a request, and why; or why a recorded one became what it did."""
+"""``weir explain``: show how the policies judge a request, written or recorded, and why."""
 
 import dataclasses
 import json
@@ -29,25 +29,26 @@ from weir.rehearsal.places import Places
 from weir.rehearsal.rehearse import Given, Outcome, find_connection, rehearse
 from weir.rehearsal.words import explain as in_words
 
-#: Places of texts that ``--json`` lists for one clause.
+#: The most places of texts that ``--json`` lists for one clause.
 _MOST_PLACES = 200
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def explain(
     request: Annotated[str, typer.Argument(help="A JSON file, a file with a curl command, or a request's id.")],
-    connection: Annotated[str, typer.Option(help="The connection (default: the one that its path leads to).")] = "",
-    user: Annotated[str, typer.Option(help="Who sends it (default: someone, or who did).")] = "",
-    group: Annotated[list[str] | None, typer.Option(help="Their group; repeat it (default: those let in).")] = None,
+    connection: Annotated[str, typer.Option(help="The connection (default: by the path).")] = "",
+    user: Annotated[str, typer.Option(help="The caller (default: someone, or the recorded caller).")] = "",
+    group: Annotated[
+        list[str] | None, typer.Option(help="A group of the caller; repeat it (default: all with access).")
+    ] = None,
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Say which rules look at a request, which match, and why the others do not. Nothing is sent or counted.
+    """Show which rules match a request, which do not, and why. Nothing is sent or counted.
 
-    A JSON file is what a case of a policy test is: [bold]connection[/] and [bold]request[/] ([bold]method[/],
-    [bold]path[/] below the connection's prefix, [bold]body[/]), and, if you like, [bold]user[/], [bold]groups[/],
-    [bold]at[/] and [bold]response[/]. A recorded request is judged as it stands in the record, so with its masks, by
-    the policies as they are now.
+    A JSON file has the form of a case of a policy test: [bold]connection[/] and [bold]request[/] ([bold]method[/],
+    [bold]path[/] below the connection's prefix, [bold]body[/]), and optionally [bold]user[/], [bold]groups[/],
+    [bold]at[/] and [bold]response[/]. The present policies judge a recorded request from its record, with its masks.
 
     [bold]Examples[/]
 
@@ -90,7 +91,7 @@ def explain(
 
 
 def _clauses(outcome: Outcome) -> Iterator[dict[str, Any]]:
-    """Each clause as the record has it. A clause on texts also lists the places that it read and its matches."""
+    """Yield each clause in the form of the record. A clause on texts also lists its places and matches."""
     places = Places(outcome)
     judged = [entry for entry in outcome.clauses() if isinstance(entry.node, Clause)]
     for entry, line in zip(judged, lines(judged, outcome.facts), strict=False):
@@ -130,7 +131,7 @@ def _from_file(policies: PolicySet, path: Path, connection: str) -> Given:
 
 
 _DATA = frozenset(("-d", "--data", "--data-raw", "--data-binary", "--data-ascii", "--json"))
-#: curl's options that take a value, and those that do not, and that say nothing about what is judged.
+#: Options of curl, with and without a value, that do not change how the request is judged.
 _VALUES = frozenset((
     "-o", "--output", "-m", "--max-time", "-u", "--user", "-A", "--user-agent", "-x", "--proxy", "--cacert", "-E",
     "--cert", "--key", "-w", "--write-out", "-b", "--cookie", "-c", "--cookie-jar", "-e", "--referer",
@@ -180,7 +181,7 @@ def _from_curl(policies: PolicySet, text: str, connection: str) -> Given:
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """curl's options with their values; the URL as ``--url``. What is not known is not guessed at."""
+    """Yield curl's options with their values, and the URL as ``--url``. An unknown option ends the command."""
     takes = _DATA | _VALUES | {"-X", "--request", "-H", "--header", "--url"}
     left = list(words)
     while left:
@@ -189,7 +190,7 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
             yield "--url", word
             continue
         name, equals, value = word.partition("=")
-        if not word.startswith("--"):  # letters may stand together, the last with its value
+        if not word.startswith("--"):  # one-letter options may be joined; the last may have a value
             name, equals, value = word[:2], "", word[2:]
             if value and name in takes:
                 equals = "="
@@ -206,7 +207,7 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _plain_quotes(text: str) -> str:
-    """*text* with the shell's ``$'…'`` as a plain quotation, as browsers write it with "copy as cURL"."""
+    """Return *text* with ``$'…'`` of the shell as plain quotations; "copy as cURL" of browsers writes them."""
     escapes = {"n": "\n", "t": "\t", "r": "\r", "'": "'", '"': '"', "\\": "\\"}
 
     def unescaped(match: re.Match[str]) -> str:
@@ -231,7 +232,7 @@ def _curl_data(value: str, *, raw: bool, strip: bool) -> bytes:
 
 
 def recorded(policies: PolicySet, request_id: str) -> tuple[Given, list[str]]:
-    """The recorded request as far as the record holds it, and what was decided then."""
+    """Return the recorded request, and lines about the recorded decision."""
     database = policies.recordings / "index.duckdb"
     columns = (
         "connection", "user", "groups", "client_ip", "epoch(time) AS at", "segment", "offset", "effect", "rule",
@@ -276,5 +277,5 @@ def recorded(policies: PolicySet, request_id: str) -> tuple[Given, list[str]]:
               f"policies {(row['policy_version'] or '-')[:12]}"]  # fmt: skip
     before += [f"  {t['outcome']:<10} {t['rule']}: {t['clause']}   saw {t['saw']}" for t in row["trace"] or ()]
     if row["masked_request"]:
-        before.append("  its record is masked, so what follows can differ from what the gateway saw")
+        before.append("  the record is masked, so this result can differ from the recorded one")
     return found, [*before, f"now, by policies {policies.version[:12]}:"]

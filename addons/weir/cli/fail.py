@@ -1,4 +1,4 @@
-"""How a command ends when it cannot go on: one clear line on standard error, and an exit code."""
+"""End a command that failed, with one line on standard error and an exit code."""
 
 import sys
 from typing import NoReturn

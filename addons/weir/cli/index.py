@@ -1,4 +1,4 @@
-"""``weir index``: the index made anew, or taken elsewhere."""
+"""``weir index``: rebuild or export the index of recordings."""
 
 import sys
 import time
@@ -17,12 +17,12 @@ from weir.recorder.dictionary import VIEWS
 from weir.recorder.evidence import as_sealed, entries, erased_lines, keepers_lock, sealed_segments
 from weir.recorder.indexer import Indexer
 
-app = typer.Typer(no_args_is_help=True, help="The index over recordings: make it anew, or take it elsewhere.")
+app = typer.Typer(no_args_is_help=True, help="Rebuild or export the index of recordings.")
 
 
 @app.command()
 def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) -> None:
-    """Make the index anew from the journals of all sealed segments. Readers and the gateway go on meanwhile.
+    """Rebuild the index from the journals of all sealed segments, while readers and the gateway continue.
 
     [bold]Examples[/]
 
@@ -45,20 +45,20 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
             finally:
                 indexer.close()
     except (OSError, duckdb.Error) as error:
-        fail(f"the index was not made anew: {str(error).splitlines()[0]}", 1)
+        fail(f"the index was not rebuilt: {str(error).splitlines()[0]}", 1)
     if len(segments) < len(sealed):
         left = len(sealed) - len(segments)
-        print(f"{left} segments are not as they were sealed and are left out; see: weir verify", file=sys.stderr)
+        print(f"{left} segments differ from their sealed state and are left out; see: weir verify", file=sys.stderr)
     print(f"{count} rows from {len(segments)} segments in {time.monotonic() - began:.1f} s")
 
 
 @app.command()
 def export(
-    target: Annotated[Path, typer.Argument(help="The DuckDB file to make; it must not exist.")],
+    target: Annotated[Path, typer.Argument(help="The DuckDB file to create; it must not exist.")],
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Copy every view into a table of a DuckDB file of its own: a snapshot to share, or to query faster.
+    """Copy every view into a table of a new DuckDB file: a snapshot to share, or for faster queries.
 
     [bold]Examples[/]
 
@@ -70,9 +70,8 @@ def export(
     leave_row(folder, "exported", "index", str(target))
     try:
         with duckdb.connect() as connection, _bar() as progress:
-            for name, query in catalog.views(
-                folder
-            ).items():  # not the folder's own: other programs may have changed them
+            # Not the views in the folder's index: other programs may have changed those.
+            for name, query in catalog.views(folder).items():
                 connection.execute(f"CREATE VIEW {name} AS {query}")
             connection.execute(f"ATTACH {quoted(str(target))} AS copy (STORAGE_VERSION 'v1.4.0')")
             catalog.confine(connection, folder)

@@ -1,4 +1,4 @@
-"""``weir keys``: API keys, for callers that can do no better."""
+"""``weir keys``: API keys, for callers that cannot get tokens."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ _COLUMNS = ("id", "name", "groups", "created", "created_by", "expires", "last_us
 
 @app.callback()
 def keys() -> None:
-    """API keys: made, listed and revoked here; accepted where gateway.yaml lists [bold]keys[/] among its issuers.
+    """Create, list and revoke API keys. The gateway accepts them if its issuers include [bold]keys[/].
 
     [bold]Examples[/]
 
@@ -37,12 +37,12 @@ def keys() -> None:
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Option(help="Who will use it; one key a name.")],
-    group: Annotated[list[str], typer.Option(help="A group that it is in, as policies write it; several are allowed.")],
+    name: Annotated[str, typer.Option(help="The user of the key; each name has one key.")],
+    group: Annotated[list[str], typer.Option(help="A group of the key, in the form of policies; repeat it.")],
     expires: Annotated[str, typer.Option(help="How long it is valid: 12h, 90d; or never.")] = "90d",
     policies: _Policies = "",
 ) -> None:
-    """Make a key and print it. It is shown this once: only its digest is stored.
+    """Create a key and print it. The key is shown only once: the gateway stores its digest.
 
     [bold]Examples[/]
 
@@ -51,7 +51,7 @@ def create(
       weir keys create --name nightly --group acme/search --group acme/ml --expires never
     """
     if not _NAME.fullmatch(name):
-        fail(f"{name!r} is not a name: lower-case letters, digits, '.', '-' and '_', at most 64")
+        fail(f"{name!r} is not a name; use at most 64 lower-case letters, digits, '.', '-' and '_'")
     now = time.time()
     try:
         ends = None if expires == "never" else now + seconds(expires)
@@ -68,7 +68,7 @@ def create(
         fail(f"there is a key named {name!r} already; revoke it first: weir keys revoke {name}")
     finally:
         database.close()
-    until = f"until {moment(ends)}" if ends else "for ever"
+    until = f"until {moment(ends)}" if ends else "without end"
     print(f"weir: key {key.id} for {name} in {', '.join(groups)}, {until}; it is not shown again:", file=sys.stderr)
     print(text)
 
@@ -76,10 +76,10 @@ def create(
 @app.command("list")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include revoked and expired keys.")] = False,
     policies: _Policies = "",
 ) -> None:
-    """List the keys, without their secrets. Times are UTC; last use is kept within some seconds.
+    """List the keys, without their secrets. Times are UTC; the last use is accurate to some seconds.
 
     [bold]Examples[/]
 
@@ -101,7 +101,7 @@ def list_(
 
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")], policies: _Policies = "") -> None:
-    """Revoke a key: refused by every worker within a second, also on requests that are under way.
+    """Revoke a key. Every worker refuses it within a second, also for requests in progress.
 
     [bold]Examples[/]
 
@@ -111,7 +111,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.")], p
 
 
 def revoke_key(name: str, policies: str) -> None:
-    """Revoke the key with that *name* or id, and say so; for ``weir revoke key`` too."""
+    """Revoke the key with that *name* or id, and print it. ``weir revoke key`` calls it too."""
     database = open_shared(policies)
     count = database.revoke_key(name, time.time())
     database.close()

@@ -1,4 +1,4 @@
-"""``weir login`` and ``weir logout``: a person's login at a gateway."""
+"""``weir login`` and ``weir logout``: log in at a gateway, and log out."""
 
 import sys
 import webbrowser
@@ -11,20 +11,22 @@ from weir.base.text import inert
 from weir.cli.fail import fail
 from weir.cli.whoami import why_none
 from weir.login import flows, server, session, store
-from weir.login.server import LoginError, Option
+from weir.login.model import LoginError, Option
 
 
 def login(
     gateway: Annotated[str, typer.Argument(help="The gateway's URL (default: WEIR_URL, or the latest login's).")] = "",
-    issuer: Annotated[str, typer.Option(help="Which identity provider, where the gateway offers several.")] = "",
-    device: Annotated[bool, typer.Option("--device", help="Type a code on another device instead.")] = False,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it, or only print the URL.")] = True,
+    issuer: Annotated[str, typer.Option(help="The identity provider, if the gateway offers several.")] = "",
+    device: Annotated[bool, typer.Option("--device", help="Type a code on another device.")] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the browser, or only print the URL.")
+    ] = True,
 ) -> None:
-    """Log in at a gateway: it names its identity provider, and you agree there.
+    """Log in at a gateway, with the identity provider that it names.
 
-    Your browser comes back to a port of this machine (authorization code with PKCE); where there is no browser,
-    you type a code on another device. The refresh token is kept in the system's keyring, or in a file in
-    WEIR_HOME that only you can read.
+    Your browser returns to a port of this machine (authorization code with PKCE). Without a browser, you type a code on
+    another device. The refresh token is stored in the system's keyring, or in a file in WEIR_HOME that only you can
+    read.
 
     [bold]Examples[/]
 
@@ -37,7 +39,7 @@ def login(
     console = Console(stderr=True, highlight=False)
     url = session.which(gateway)
     option = _choose(server.options(url), issuer)
-    console.print(inert(f"{option.issuer} gives a token for {url}"), markup=False, soft_wrap=True)
+    console.print(inert(f"Logging in to {url} at {option.issuer}"), markup=False, soft_wrap=True)
     provider = server.provider(option.issuer)
     if not device and not provider.authorization:
         device = True
@@ -55,7 +57,7 @@ def login(
         text = f"On any device, open {inert(where)} and confirm the code {inert(code)}"
         console.print(text, markup=False, soft_wrap=True)
 
-    with console.status(f"waiting {flows.PATIENCE / 60:.0f} minutes for you to log in (Ctrl-C gives up)"):
+    with console.status(f"waiting {flows.PATIENCE / 60:.0f} minutes for you to log in (Ctrl-C ends)"):
         if device:
             tokens = flows.device(option, provider, show_code)
         else:
@@ -72,9 +74,9 @@ def login(
 
 def logout(
     gateway: Annotated[str, typer.Argument(help="The gateway's URL (default: the latest login's).")] = "",
-    everywhere: Annotated[bool, typer.Option("--all", help="At every gateway.")] = False,
+    everywhere: Annotated[bool, typer.Option("--all", help="Log out at every gateway.")] = False,
 ) -> None:
-    """Forget a login, and have its identity provider revoke the refresh token.
+    """Forget a login, and ask its identity provider to revoke the refresh token.
 
     [bold]Examples[/]
 

@@ -1,4 +1,4 @@
-"""``weir masking``: what masks do to a body, what they left in recordings, and their keys."""
+"""``weir masking``: try masks on a body, scan recordings for unmasked values, and rotate the masking key."""
 
 import sys
 from collections import Counter
@@ -26,7 +26,9 @@ from weir.policyset.model import PolicySet
 from weir.recorder.catalog import confine
 from weir.recorder.folder import Recordings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="What masks do, and what they left.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Try masks, and find unmasked values in recordings."
+)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")]
 _Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
@@ -36,16 +38,18 @@ _TYPES = {".json": "application/json", ".ndjson": _LINES, ".jsonl": _LINES, ".ss
 
 @app.command("try")
 def try_(
-    file: Annotated[str, typer.Argument(help="A body: .json, .ndjson, .sse or text; - is standard input, as JSON.")],
-    connection: Annotated[str, typer.Option(help="Whose masks; not needed where there is only one.")] = "",
-    request: Annotated[bool, typer.Option("--request", help="As a request's body, not a response's.")] = False,
-    view: Annotated[str, typer.Option(help="Who looks: record, caller (in no group) or upstream.")] = "record",
+    file: Annotated[
+        str, typer.Argument(help="A body: .json, .ndjson, .sse or text; - reads JSON from standard input.")
+    ],
+    connection: Annotated[str, typer.Option(help="The connection with the masks (default: the only one).")] = "",
+    request: Annotated[bool, typer.Option("--request", help="Treat the body as a request, not as a response.")] = False,
+    view: Annotated[str, typer.Option(help="The view: record, caller (in no group) or upstream.")] = "record",
     as_json: _Json = False,
     policies: _Policies = "",
 ) -> None:
-    """Show what each mask of a connection would do to a body: before and after, side by side, with the rule that acted.
+    """Show the changes of each mask of a connection to a body: the value before, the value after, and the rule.
 
-    Exits with 1 where the gateway would not deliver such a body at all.
+    The exit code is 1 if the gateway would not deliver such a body.
 
     [bold]Examples[/]
 
@@ -76,18 +80,16 @@ def try_(
 
 @app.command()
 def scan(
-    recordings: Annotated[
-        Path | None, typer.Option(help="The recordings folder, instead of the policies' own.")
-    ] = None,
-    connection: Annotated[str, typer.Option(help="Only of this connection.")] = "",
-    requests: Annotated[bool, typer.Option("--requests", help="List each request in which something is left.")] = False,
-    least: Annotated[float, typer.Option(help="Exit with 1 where coverage is below this share.", min=0, max=1)] = 0.0,
+    recordings: Annotated[Path | None, typer.Option(help="The recordings folder (default: by the policies).")] = None,
+    connection: Annotated[str, typer.Option(help="Only this connection.")] = "",
+    requests: Annotated[bool, typer.Option("--requests", help="List each request with unmasked values.")] = False,
+    least: Annotated[float, typer.Option(help="Exit with 1 if the coverage is below this share.", min=0, max=1)] = 0.0,
     as_json: _Json = False,
     policies: _Policies = "",
 ) -> None:
-    """Read recordings again with every detector, and report what is left unmasked. No value is shown.
+    """Read recordings again with every detector, and count unmasked values. The values are not shown.
 
-    Coverage is the share of all recognised values that are masked. What could not be read is listed as such.
+    The coverage is the share of recognised values that are masked. Parts that could not be read are listed.
 
     [bold]Examples[/]
 
@@ -128,7 +130,7 @@ def scan(
 
 @app.command()
 def detectors(as_json: _Json = False, policies: _Policies = "") -> None:
-    """List what masks can detect: kinds, the words that stand for several, and the policies' own.
+    """List the kinds of values that masks can detect, their groups, and the policies' own kinds.
 
     [bold]Examples[/]
 
@@ -144,13 +146,13 @@ def detectors(as_json: _Json = False, policies: _Policies = "") -> None:
 
 @app.command("rotate")
 def rotate_(
-    keep: Annotated[str, typer.Option(help="How long tokens of the keys before are recognised.")] = "90d",
+    keep: Annotated[str, typer.Option(help="How long tokens of replaced keys are recognised.")] = "90d",
     as_json: _Json = False,
 ) -> None:
-    """Make a new key for hash tokens. Running gateways take it at their next reload (SIGHUP).
+    """Create a new key for hash tokens. Running gateways use it after their next reload (SIGHUP).
 
-    Equal values give equal tokens under one key only: joins over recordings end at a rotation. Tokens under the keys
-    before are still recognised as masked until these have been replaced for --keep.
+    Equal values have equal tokens under one key only, so joins over recordings end at a rotation. Tokens of a replaced
+    key are recognised as masked for the time of --keep.
 
     [bold]Examples[/]
 
@@ -177,7 +179,7 @@ def _connection(policies: PolicySet, name: str) -> Connection:
 
 
 def _where(recordings: Path | None, policies: str) -> tuple[Path, dict[str, tuple[Detector, ...]], list[bytes]]:
-    """The recordings, the policies' own detectors, and every key under which tokens may have been made."""
+    """Return the recordings folder, the policies' own detectors, and every key that tokens may have."""
     path = folder_path(policies)
     own: dict[str, tuple[Detector, ...]] = {}
     secrets: list[bytes] = []
@@ -192,7 +194,7 @@ def _where(recordings: Path | None, policies: str) -> tuple[Path, dict[str, tupl
 
 
 def _masked(root: Path, connection: str) -> Counter[tuple[str, str]]:
-    """How many values the journal says were masked, by connection and kind; those of named fields have the field's."""
+    """Count the masked values in the index by connection and kind. A named field is its own kind."""
     counts: Counter[tuple[str, str]] = Counter()
     query = "SELECT connection, kind, path, sum(count) FROM masked_fields WHERE $1 IN ('', connection) GROUP BY ALL"
     with duckdb.connect(str(root / "index.duckdb"), read_only=True) as index:

@@ -20,17 +20,18 @@ from weir.rehearsal.cases import FOLDER, Case, Result, case_from, load_cases, ru
 
 
 def run_policy_tests(
-    only: Annotated[str, typer.Argument(help="Run only cases whose name, connection or file contains this.")] = "",
+    only: Annotated[str, typer.Argument(help="Run only cases with this text in their name, connection or file.")] = "",
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
     fail_only: Annotated[bool, typer.Option("--fail-only", help="Print only cases that fail.")] = False,
-    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report there, for CI.")] = None,
-    coverage: Annotated[bool, typer.Option("--coverage", help="Exit with 1 where no case matches a rule.")] = False,
-    create: Annotated[str, typer.Option(help="Print a case made from a recorded request, by its id.")] = "",
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Exit with 1 if a rule has no case.")] = False,
+    create: Annotated[str, typer.Option(help="Print a case made from the recorded request with this id.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Run the cases in tests/*.yaml of the policies folder: given a caller and a request, expect effect, rule, status.
+    """Run the policy tests in the policies folder (tests/*.yaml).
 
-    Exits with 1 where a case fails. Rules that no case matches are listed.
+    A case has a caller, a request, and the expected effect, rule or status. The exit code is 1 if a case fails. Rules
+    without a matching case are listed.
 
     [bold]Examples[/]
 
@@ -52,7 +53,7 @@ def run_policy_tests(
     if not cases:
         fail(
             f"{folder / FOLDER}: no case"
-            + (f" has {only!r} in its name, connection or file" if only else "; add a file of them there")
+            + (f" has {only!r} in its name, connection or file" if only else "; add a file with cases there")
         )
     began = time.perf_counter()
     results = []
@@ -102,7 +103,7 @@ def _row(result: Result) -> dict[str, object]:
 
 
 def _uncovered(policies: PolicySet, results: Sequence[Result]) -> list[str]:
-    """The rules and limits that no case matched, with their places."""
+    """Return the rules and limits that no case matched, with their places."""
     covered = frozenset[tuple[str, str]]().union(*(result.covered for result in results))
     found = []
     for connection in policies.connections:

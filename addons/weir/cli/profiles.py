@@ -1,4 +1,4 @@
-"""``weir profiles``: the APIs that Weir knows, and what it reads in their requests."""
+"""``weir profiles``: the APIs that Weir supports, and the facts that it reads from their requests."""
 
 from typing import Annotated
 
@@ -15,12 +15,14 @@ from weir.rehearsal.review import yields
 app = typer.Typer(no_args_is_help=False, rich_markup_mode="rich", invoke_without_command=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")]
-_Policies = Annotated[str, typer.Option(help="The policies folder, for its own (default: WEIR_POLICIES, or policies).")]
+_Policies = Annotated[
+    str, typer.Option(help="The policies folder with further profiles (default: WEIR_POLICIES, or policies).")
+]
 
 
 @app.callback()
 def profiles(context: typer.Context, as_json: _Json = False, policies: _Policies = "") -> None:
-    """List the profiles: what comes with Weir, and what stands in the policies folder under profiles/.
+    """List the profiles of Weir, and those in profiles/ of the policies folder.
 
     [bold]Examples[/]
 
@@ -44,9 +46,9 @@ def show(
     name: Annotated[str, typer.Argument(help="The profile's name.")],
     as_json: _Json = False,
     policies: _Policies = "",
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the profile's file, to begin your own from.")] = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the profile's file, as a start for your own.")] = False,
 ) -> None:
-    """Show which methods and paths a profile knows, what each is, and the facts that rules can ask of it.
+    """Show the operations of a profile: methods, paths, and the facts that rules can use.
 
     [bold]Examples[/]
 
@@ -59,7 +61,7 @@ def show(
     own = _own(policies)
     if as_yaml:
         if name not in names():
-            fail(f"no profile {name!r} comes with weir; there are {', '.join(names())}")
+            fail(f"weir has no profile {name!r}; it has {', '.join(names())}")
         print(source(name), end="")
         return
     try:
@@ -75,7 +77,7 @@ def show(
 
 
 def _own(policies: str) -> dict[str, Profile]:
-    """The folder's own profiles; none where there is no usable folder."""
+    """Return the folder's own profiles; none if the default folder cannot be used."""
     try:
         return load_profiles(load_folder(folder_path(policies)))
     except ConfigError as error:

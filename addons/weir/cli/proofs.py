@@ -1,4 +1,4 @@
-"""``weir verify`` and ``weir evidence``: what can be proven of recordings, to people who trust nobody here."""
+"""``weir verify`` and ``weir evidence``: verify recordings, and prove them to people who do not trust the operator."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ from weir.recorder.publish import checkpoints
 from weir.recorder.verify import Report, check, sealed_now
 from weir.recorder.verify_index import check_index
 
-app = typer.Typer(no_args_is_help=True, help="Keys, checkpoints and proofs: what shows that recordings are unaltered.")
+app = typer.Typer(no_args_is_help=True, help="Print the public key, copy checkpoints, and write proofs.")
 
 _KeyOption = Annotated[str, typer.Option("--key", help="The public key, or a file with it (default: this gateway's).")]
 
@@ -32,10 +32,10 @@ def verify(
     key: _KeyOption = "",
     since: Annotated[
         list[Path] | None,
-        typer.Option(help="A checkpoint that was kept elsewhere, or a folder of them; may be given several times."),
+        typer.Option(help="A checkpoint that was kept elsewhere, or a folder with checkpoints; repeat it."),
     ] = None,
     index: Annotated[
-        bool, typer.Option("--index", help="Also compare the index, row by row: whether SQL answers can be trusted.")
+        bool, typer.Option("--index", help="Also compare the index, which SQL reads, row by row.")
     ] = False,
     as_json: JsonOption = False,
     policies: PoliciesOption = "",
@@ -43,10 +43,10 @@ def verify(
 ) -> None:
     """Check that no recorded exchange was changed or removed. Needs only the folder and the public key.
 
-    SQL reads the index, which is derived from the recordings and not signed, so add [bold]--index[/] where you use it.
+    SQL reads the index, which is made from the recordings and not signed. Add [bold]--index[/] if you use SQL.
 
-    Exit code 0: all is as it was signed. 1: it is not, and each finding says where. With checkpoints that were kept
-    elsewhere ([bold]--since[/]), a log that was cut short or rolled back is found too.
+    Exit code 0: everything is as signed. 1: something differs, and each finding has its place. With checkpoints that
+    were kept elsewhere ([bold]--since[/]), the command also finds a log that was cut short or rolled back.
 
     [bold]Examples[/]
 
@@ -82,7 +82,7 @@ def _moved(progress: Progress, task: TaskID, done: int, total: int) -> None:
 
 @app.command("key")
 def key_(policies: PoliciesOption = "", recordings: RecordingsOption = None) -> None:
-    """Print the public key under which this gateway signs. Give it to auditors by a way that they trust.
+    """Print the public key for this gateway's signatures. Give it to auditors in a way that they trust.
 
     [bold]Examples[/]
 
@@ -93,11 +93,11 @@ def key_(policies: PoliciesOption = "", recordings: RecordingsOption = None) -> 
 
 @app.command("checkpoints")
 def checkpoints_(
-    output: Annotated[Path, typer.Argument(help="A folder, made if absent: one file for each log.")],
+    output: Annotated[Path, typer.Argument(help="A folder, created if absent; it gets one file per log.")],
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Copy the last checkpoints, to keep them elsewhere. `checkpoints:` in gateway.yaml sends them by itself.
+    """Copy the last checkpoints, to keep them elsewhere. With `checkpoints:` in gateway.yaml the gateway sends them.
 
     [bold]Examples[/]
 
@@ -116,15 +116,15 @@ def checkpoints_(
 
 @app.command()
 def prove(
-    request_id: Annotated[str, typer.Argument(help="The request (X-Request-Id).")],
+    request_id: Annotated[str, typer.Argument(help="The id of the request (X-Request-Id).")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file (default: standard output).")] = None,
     key: _KeyOption = "",
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Write a small file that shows that one request is on record unchanged; docs/evidence/check_proof.py checks it.
+    """Write a small file that proves the record of one request; docs/evidence/check_proof.py checks the file.
 
-    It holds the request's journal line, not its body: the line has the body's flow's SHA-256.
+    The file has the request's journal line, not the body. The line has the SHA-256 of the flow with the body.
 
     [bold]Examples[/]
 
@@ -140,7 +140,10 @@ def prove(
     try:
         proof = proofs.prove(folder.root, public, request_id, *rows[0])
         if not proof["vouched"]:
-            print(f"not vouched for: {request_id} was taken over as it stood, and the proof says it", file=sys.stderr)
+            print(
+                f"not vouched for: {request_id} was adopted from an older version or elsewhere; the proof states it",
+                file=sys.stderr,
+            )
         if output is None:
             print(json.dumps(proof, indent=1, ensure_ascii=False))
         else:
@@ -152,7 +155,7 @@ def prove(
 
 
 def _folder(policies: str, recordings: Path | None) -> Recordings:
-    """The folder that was named; nothing in it but its format is believed."""
+    """Return the named recordings folder. Only its format is read without verification."""
     root = recordings or Path(load_folder(folder_path(policies)).gateway.settings.recordings)
     if not root.is_dir():
         fail(f"{root} does not exist; name the recordings folder with --recordings")
@@ -201,10 +204,7 @@ def _say(report: Report) -> None:
     if len(report.notices) > 20:
         print(f"and {len(report.notices) - 20} more notices (--json has all)", file=sys.stderr)
     if report.not_vouched:
-        print(
-            f"not vouched for: {report.not_vouched} segments were taken over as they stood, from an older version or "
-            "from elsewhere"
-        )
+        print(f"not vouched for: {report.not_vouched} segments were adopted from an older version or from elsewhere")
     what = f"{report.lines} lines in {report.segments} segments of {report.workers} logs"
     gone = f"; {report.removed} segments removed and {report.erased} lines erased, each with a tombstone"
     kept = f"; compared with {report.kept} checkpoints kept elsewhere" if report.kept else ""
@@ -214,7 +214,7 @@ def _say(report: Report) -> None:
     else:
         print(f"as signed, up to {report.latest}Z: {what}{gone}{kept}")
         if not report.kept:
-            print("(without a checkpoint kept elsewhere, a log that was cut short is not noticed: --since)")
+            print("(a log that was cut short is found only with a checkpoint that was kept elsewhere: --since)")
 
 
 def _document(report: Report) -> dict[str, object]:

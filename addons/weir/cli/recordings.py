@@ -1,4 +1,4 @@
-"""What commands that read recordings share: which folder, a connection to its index, and the row that says who read."""
+"""For commands that read recordings: the folder, a connection to its index, and the event that records the read."""
 
 import base64
 import contextlib
@@ -22,13 +22,15 @@ from weir.recorder.folder import FormatError, Recordings, group_id, read_format
 #: Seconds that a command waits for the gateway's own housekeeping.
 WAIT = 120.0
 
-PoliciesOption = Annotated[str, typer.Option(help="The policies folder that names the recordings.")]
-RecordingsOption = Annotated[Path | None, typer.Option("--recordings", help="The recordings folder, instead.")]
+PoliciesOption = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
+RecordingsOption = Annotated[
+    Path | None, typer.Option("--recordings", help="The recordings folder (default: by gateway.yaml).")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def recordings_of(policies: str, folder: Path | None) -> Recordings:
-    """The recordings folder that was named. Ends the command where it cannot be read."""
+    """Return the named recordings folder. Ends the command if it cannot be read."""
     if folder is not None:
         found = Recordings(folder)
     else:
@@ -47,23 +49,23 @@ def recordings_of(policies: str, folder: Path | None) -> Recordings:
     return found
 
 
-#: Statements that ask, and neither write nor set anything.
+#: Statements that only read.
 _QUESTIONS = frozenset((duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN))
 
 
 def check_question(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Raise duckdb.Error where *query* does more than ask."""
+    """Raise duckdb.Error if *query* does more than read."""
     for statement in connection.extract_statements(query):
         if statement.type not in _QUESTIONS:
             raise duckdb.InvalidInputException(
-                f"{statement.type.name} is not a question, and the index is read only; rows go elsewhere with --json, "
-                "--csv, weir sessions export and weir index export"
+                f"{statement.type.name} is not allowed: the index is read-only; to export rows, use --json, --csv, "
+                "weir sessions export or weir index export"
             )
 
 
 @contextlib.contextmanager
 def index_of(recordings: Recordings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The index, read-only; what is wrong with a query ends the command with one line."""
+    """Open the index, read-only. An error of a query ends the command with one line."""
     try:
         with duckdb.connect(str(recordings.database), read_only=True) as connection:
             confine(connection, recordings)
@@ -73,7 +75,7 @@ def index_of(recordings: Recordings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def said(error: duckdb.Error) -> str:
-    """What is wrong with a query, in one line."""
+    """Return the error of a query as one line."""
     hint = "; `weir sql` without a query lists them: .views, .columns flows" if isinstance(error, _UNKNOWN) else ""
     return f"{str(error).splitlines()[0]}{hint}"
 
@@ -82,7 +84,7 @@ _UNKNOWN = (duckdb.BinderException, duckdb.CatalogException)
 
 
 def reader() -> str:
-    """Who reads: the subject of the latest login, if there is one, and the system's user."""
+    """Return the reader's name: the subject of the latest login, if there is one, and the system's user."""
     with contextlib.suppress(HomeError, ValueError, KeyError, IndexError, TypeError):
         login = store.load(store.gateways()[-1])
         if login is not None:
@@ -93,11 +95,11 @@ def reader() -> str:
 
 
 def leave_row(recordings: Recordings, kind: str, subject: str, message: str = "") -> None:
-    """Write into the recordings' events that they were read. Ends the command where that cannot be written."""
+    """Write an event into the recordings: who read what. Ends the command if the event cannot be written."""
     try:
         events.append(recordings, events.now(events.COMMAND, kind, reader(), subject=subject, message=message))
     except OSError as error:
         fail(
-            f"reading leaves a row in the recordings' events, which cannot be written ({error.strerror or error}); "
-            f"run it as the gateway's user, with its WEIR_HOME"
+            f"each read is recorded as an event, which cannot be written ({error.strerror or error}); run the "
+            "command as the gateway's user, with its WEIR_HOME"
         )

@@ -1,4 +1,4 @@
-"""``weir expire``, ``weir hold`` and ``weir erase``: what goes with time, what must stay, what goes on request."""
+"""``weir expire``, ``weir hold`` and ``weir erase``: remove old recordings, keep some longer, erase a person."""
 
 import json
 import re
@@ -34,23 +34,23 @@ from weir.recorder.folder import Recordings
 from weir.recorder.indexer import Indexer
 from weir.recorder.journal import JournalLine, timestamp
 
-app = typer.Typer(no_args_is_help=True, help="Legal holds: what retention and erasure must leave.")
+app = typer.Typer(no_args_is_help=True, help="Legal holds: protect recordings from retention and erasure.")
 
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and leave it.")]
-_Reason = Annotated[str, typer.Option(help="Why; it is kept, and stands in the events.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be removed; remove nothing.")]
+_Reason = Annotated[str, typer.Option(help="Why; it is recorded as an event.")]
 
 
 @app.command("add")
 def hold_add(
-    session: Annotated[str, typer.Option(help="A session.")] = "",
-    where: Annotated[str, typer.Option("--sql", help="A condition over `flows`; asked anew at each run.")] = "",
+    session: Annotated[str, typer.Option(help="The session to keep.")] = "",
+    where: Annotated[str, typer.Option("--sql", help="A condition on `flows`, evaluated again at each run.")] = "",
     reason: _Reason = "",
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Keep a session, or what a query selects, for as long as the hold stands.
+    """Keep a session, or the requests that match a condition, until the hold is removed.
 
-    Retention then leaves each segment that holds any of it, and erasure each of its requests.
+    Retention keeps each segment that contains one of these requests. Erasure keeps the requests.
 
     [bold]Examples[/]
 
@@ -61,7 +61,7 @@ def hold_add(
     if bool(session) == bool(where):
         fail("name one of --session and --sql")
     if not reason:
-        fail("say why: --reason")
+        fail("a hold needs a reason; add --reason")
     folder = recordings_of(policies, recordings)
     hold = recorded.Held(
         hold=secrets.token_hex(4),
@@ -87,7 +87,7 @@ def hold_add(
 
 @app.command("list")
 def hold_list(as_json: JsonOption = False, policies: PoliciesOption = "", recordings: RecordingsOption = None) -> None:
-    """List holds.
+    """List the legal holds.
 
     [bold]Examples[/]
 
@@ -104,11 +104,11 @@ def hold_list(as_json: JsonOption = False, policies: PoliciesOption = "", record
 
 @app.command("remove")
 def hold_remove(
-    name: Annotated[str, typer.Argument(help="The hold, as `weir hold list` names it.")],
+    name: Annotated[str, typer.Argument(help="The name of the hold, from `weir hold list`.")],
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Remove a hold. What has expired meanwhile goes at the next run of retention.
+    """Remove a hold. The next run of retention removes the recordings that have expired.
 
     [bold]Examples[/]
 
@@ -132,9 +132,9 @@ def expire(
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Remove what is older than `record: {keep: …}` says. The gateway does this by itself once a day.
+    """Remove recordings that are older than `record: {keep: …}`. The gateway also does this, once a day.
 
-    A segment goes when everything in it is too old and no hold names any of it; its tombstone stays.
+    A segment is removed if all its requests are too old and no hold covers one of them. Its tombstone stays.
 
     [bold]Examples[/]
 
@@ -168,7 +168,7 @@ def expire(
 
 
 def _spellings(text: str) -> list[str]:
-    """*text* as bodies and paths may spell it."""
+    """Return *text* in every spelling that bodies and paths may have."""
     escaped = json.dumps(text)[1:-1]
     upper = re.sub(r"\\u[0-9a-f]{4}", lambda match: "\\u" + match[0][2:].upper(), escaped)
     plain = json.dumps(text, ensure_ascii=False)[1:-1]
@@ -176,7 +176,7 @@ def _spellings(text: str) -> list[str]:
 
 
 def _finish(folder: Recordings) -> None:
-    """What an erasure before has left undone."""
+    """Finish an earlier erasure that was interrupted."""
     indexer = Indexer(folder)
     try:
         erasure.finish(folder, indexer)
@@ -185,17 +185,17 @@ def _finish(folder: Recordings) -> None:
 
 
 def erase(
-    subject: Annotated[str, typer.Option(help="Whom: the caller's subject, or what bodies name them by.")],
+    subject: Annotated[str, typer.Option(help="The person: the caller's subject, or a name in bodies.")],
     dry_run: _DryRun = False,
     reason: _Reason = "",
     as_json: JsonOption = False,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Erase what is on record of a person: as a caller, and wherever recorded bodies name them, as hash tokens too.
+    """Erase a person from recordings: as a caller, and in recorded bodies, also as hash tokens.
 
-    Every segment is read. Requests under a legal hold stay, and are counted; those in journals that are still written
-    go when it is run again, an hour later at the latest. What is left verifies; the tombstones name nobody.
+    Every segment is read. Requests under a legal hold stay, and are counted. Requests in open journals need another
+    run, an hour later at the latest. The other recordings still verify; the tombstones contain no names.
 
     [bold]Examples[/]
 
@@ -204,9 +204,9 @@ def erase(
       weir erase --subject alice@example.com --reason "request of 2026-11-20"
     """
     if len(subject) < 3:
-        fail("a subject of fewer than three characters would be found everywhere")
+        fail("--subject: fewer than three characters occur in most bodies; write a longer text")
     if not dry_run and not reason:
-        fail("say why: --reason; or look first: --dry-run")
+        fail("an erasure needs a reason; add --reason, or list first with --dry-run")
     folder = recordings_of(policies, recordings)
     secrets_ = [key.secret for key in keys()]
 

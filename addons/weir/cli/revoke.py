@@ -1,4 +1,4 @@
-"""``weir revoke``: tokens, subjects, sessions and keys that are refused from now on."""
+"""``weir revoke``: refuse tokens, subjects, sessions and keys from now on."""
 
 import sys
 import time
@@ -16,14 +16,14 @@ from weir.state.model import KEYS_NAME, RevocationKind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-_Issuer = Annotated[str, typer.Option(help="Whose, by its name in gateway.yaml (default: the only one).")]
+_Issuer = Annotated[str, typer.Option(help="The issuer's name in gateway.yaml (default: the only one).")]
 _Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
-_Reason = Annotated[str, typer.Option(help="Why; kept with the revocation.")]
+_Reason = Annotated[str, typer.Option(help="Why; stored with the revocation.")]
 
 
 @app.callback()
 def revoke() -> None:
-    """Refuse tokens from now on: every worker does within a second, also on requests that are under way.
+    """Refuse tokens from now on, on every worker within a second, also for requests in progress.
 
     [bold]Examples[/]
 
@@ -57,13 +57,15 @@ def jti(
 def subject(
     sub: Annotated[str, typer.Argument(help="The subject (`sub`; user in the recordings).")],
     issuer: _Issuer = "",
-    block: Annotated[bool, typer.Option("--block", help="Refuse what is issued later, too, until lifted.")] = False,
+    block: Annotated[
+        bool, typer.Option("--block", help="Also refuse tokens that are issued later, until lifted.")
+    ] = False,
     reason: _Reason = "",
     policies: _Policies = "",
 ) -> None:
     """Revoke every token that was issued to a subject until now.
 
-    Clocks differ: tokens issued within the issuer's leeway (30 s) after that are refused, too. Log in anew after it.
+    Clocks differ, so tokens issued within the issuer's leeway (30 s) after that are refused too. Log in again later.
 
     [bold]Examples[/]
 
@@ -80,9 +82,9 @@ def session(
     reason: _Reason = "",
     policies: _Policies = "",
 ) -> None:
-    """Revoke a session: the provider's (`sid` in its tokens), or one of the recordings.
+    """Revoke a session of the provider (`sid` in its tokens) or of the recordings (session_id).
 
-    The latter is named by its caller, who can begin another: to stop a caller, revoke the subject.
+    Callers name the sessions of the recordings, and can begin another one: to stop a caller, revoke the subject.
 
     [bold]Examples[/]
 
@@ -107,7 +109,7 @@ def list_(
     policies: _Policies = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
 ) -> None:
-    """List what is revoked. Keys are listed by [bold]weir keys list --all[/].
+    """List the revocations. For API keys, use [bold]weir keys list --all[/].
 
     [bold]Examples[/]
 
@@ -124,7 +126,7 @@ def list_(
 def lift(
     number: Annotated[int, typer.Argument(help="The revocation's number in the list.")], policies: _Policies = ""
 ) -> None:
-    """Take a revocation back.
+    """Undo a revocation.
 
     [bold]Examples[/]
 
@@ -139,11 +141,11 @@ def lift(
 
 
 def issuer_named(issuer: str, policies: str) -> str:
-    """The exact `iss` of the issuer that is named so in gateway.yaml."""
+    """Return the `iss` of the issuer with that name in gateway.yaml."""
     known = dict(load_namespaces(folder_path(policies)).by_name)
     if not issuer:
         if len(known) != 1:
-            fail(f"whose? Name the --issuer: {', '.join(known)}")
+            fail(f"name the issuer with --issuer: {', '.join(known)}")
         return next(iter(known.values()))
     if issuer == KEYS_NAME:
         fail("an API key is revoked by its name: weir keys revoke NAME")
@@ -160,6 +162,6 @@ def _revoke(kind: RevocationKind, iss: str, value: str, reason: str, policies: s
     revocation = database.revoke(kind, iss, value, time.time(), block=block, reason=reason)
     database.close()
     print(
-        f"revoked {kind} {value}; take it back with: weir revoke lift {revocation.id}",
+        f"revoked {kind} {value}; undo it with: weir revoke lift {revocation.id}",
         file=sys.stderr,
     )

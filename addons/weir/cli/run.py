@@ -1,4 +1,4 @@
-"""``weir run``: checks what can be checked, says what will run, and becomes mitmdump with the bundle."""
+"""``weir run``: check the configuration, print a summary, and become mitmdump with the bundle."""
 
 import functools
 import os
@@ -15,16 +15,16 @@ from rich.console import Console
 
 import weir
 from weir.cli.admin import check_port
+from weir.cli.bundle import BUNDLE
 from weir.cli.fail import fail
 from weir.policyset.load import folder_path, load
 from weir.policyset.model import PolicySet
 from weir.recorder.folder import FormatError
 
-#: Seconds before the admin process is started again: twice as long each time, and at most the second. One that has
-#: run for longer than that begins anew.
+#: Seconds before the admin process is started again. The time doubles with each start, up to the second value. After a
+#: process that ran for longer than the second value, it is the first value again.
 _ADMIN_AGAIN = 1.0
 _ADMIN_STEADY = 30.0
-BUNDLE = Path(weir.__file__).resolve().parents[1] / "gateway.py"
 
 
 def run(
@@ -34,9 +34,9 @@ def run(
 ) -> None:
     """Start the gateway on the listeners of gateway.yaml.
 
-    Becomes mitmdump with the bundle, with the configuration checked first. One process uses one core: give it a
-    worker a core. Where the policies name reviewers, [bold]weir admin[/] runs beside it, and is started again if it
-    ends. Stop it with Ctrl-C or SIGTERM; requests in flight are finished.
+    Checks the configuration, then becomes mitmdump with the bundle. One process uses one core: use one worker per core.
+    If the policies name reviewers, [bold]weir admin[/] runs beside the gateway, and is started again if it ends. Stop
+    the gateway with Ctrl-C or SIGTERM; it finishes the requests in progress.
 
     [bold]Examples[/]
 
@@ -52,7 +52,7 @@ def run(
     if loaded.reviewed:
         check_port(loaded.admin.listener, "admin.listen")
     _banner(loaded, workers)
-    command = [_mitmdump(), "--no-server", "-s", str(BUNDLE)]
+    command = [*_mitmdump(), "--no-server", "-s", str(BUNDLE)]
     command += ["--set", "weir_listen=true", "--set", f"weir_policies={folder.resolve()}"]
     if quiet:
         command.append("-q")
@@ -64,11 +64,12 @@ def run(
     sys.exit(_supervise([command] * workers, [*admin, *(["-q"] if quiet else [])] if loaded.reviewed else None))
 
 
-def _mitmdump() -> str:
+def _mitmdump() -> list[str]:
+    """Return the command that starts mitmdump: its script beside this Python, else its entry point."""
     beside = Path(sys.executable).with_name("mitmdump")
-    if not beside.is_file():
-        fail(f"mitmdump is not installed beside {sys.executable}; install weir with its dependencies")
-    return str(beside)
+    if beside.is_file():
+        return [str(beside)]
+    return [sys.executable, "-P", "-c", "import sys; from mitmproxy.tools.main import mitmdump; sys.exit(mitmdump())"]
 
 
 def _check_recordings(policies: PolicySet) -> None:
@@ -91,11 +92,11 @@ def _banner(policies: PolicySet, workers: int) -> None:
     plural = "s" if workers > 1 else ""
     console.print(f"[bold]weir {weir.__version__}[/]  {workers} worker{plural} on {listeners}", soft_wrap=True)
     issuers = [*(f"{name} ({iss})" for name, iss in policies.namespaces.by_name), *(["keys"] * policies.trusts_keys)]
-    say(f"  callers of {', '.join(issuers) or 'no issuer: nobody gets in'}")
+    say(f"  callers of {', '.join(issuers) or 'no issuer: every caller is refused'}")
     for connection in policies.connections:
         match, origin = connection.match, connection.upstream.origin
         where = " ".join(filter(None, (match.host, f":{match.port}" if match.port else "", match.path))) or "by proxy"
-        who = ", ".join(sorted(connection.access)) or "nobody"
+        who = ", ".join(sorted(connection.access)) or "no group"
         say(f"  {connection.name}  {where} -> {origin.scheme}://{origin.authority}  for {who}")
     if policies.reviewed:
         say(f"  reviewers at {policies.admin.url}")
@@ -103,21 +104,21 @@ def _banner(policies: PolicySet, workers: int) -> None:
 
 
 def _supervise(workers: list[list[str]], admin: list[str] | None) -> int:
-    """Run *workers* until one ends or a signal comes, then end all; *admin* is started again. The worst exit code."""
+    """Run *workers* until one ends or a signal comes, then end all. Restart *admin* when it ends. Return the code."""
     processes = [subprocess.Popen(command) for command in workers]  # noqa: S603
     beside = subprocess.Popen(admin) if admin else None  # noqa: S603
     stopping = False
 
-    def everybody() -> Iterator[subprocess.Popen[bytes]]:
+    def running() -> Iterator[subprocess.Popen[bytes]]:
         yield from (p for p in (*processes, *([beside] if beside else [])) if p.returncode is None)
 
     def stop(*_: object) -> None:
         nonlocal stopping
         stopping = True
-        for process in everybody():
+        for process in running():
             process.send_signal(signal.SIGTERM)
 
-    def hang_up(*_: object) -> None:  # the policies are to be read again; the admin looks at them by itself
+    def hang_up(*_: object) -> None:  # workers read the policies again; the admin watches the files
         for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGHUP)
@@ -130,7 +131,7 @@ def _supervise(workers: list[list[str]], admin: list[str] | None) -> int:
         began = time.monotonic()
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         if ended is not None and ended.si_pid not in {p.pid for p in (*processes, *([beside] if beside else []))}:
-            os.waitpid(ended.si_pid, 0)  # an orphan that this process, as the first of a container, was given
+            os.waitpid(ended.si_pid, 0)  # an orphan: the first process of a container has to wait for it
             continue
         if beside is None or beside.poll() is None or stopping:
             continue

@@ -1,4 +1,4 @@
-"""``weir schema``: what may stand in the policies folder, for editors."""
+"""``weir schema``: JSON Schemas of the files in the policies folder, for editors."""
 
 import json
 from enum import StrEnum
@@ -14,7 +14,7 @@ from weir.rehearsal.cases import CaseFile
 
 
 class What(StrEnum):
-    """The kinds of files."""
+    """The kinds of files in the policies folder."""
 
     CONNECTION = "connection"
     GATEWAY = "gateway"
@@ -32,7 +32,7 @@ _MODELS: dict[What, type[BaseModel]] = {
 }
 
 
-def schema(what: Annotated[What, typer.Argument(help="Which kind of file.")] = What.CONNECTION) -> None:
+def schema(what: Annotated[What, typer.Argument(help="The kind of file.")] = What.CONNECTION) -> None:
     """Print the JSON Schema of a kind of file in the policies folder.
 
     Editors with a YAML language server use it after the first line
@@ -48,7 +48,7 @@ def schema(what: Annotated[What, typer.Argument(help="Which kind of file.")] = W
 
 
 def json_schema(what: What) -> dict[str, Any]:
-    """The JSON Schema of *what*, with every fact and matcher that a condition may have."""
+    """Return the JSON Schema of *what*, with every fact and matcher that a condition may have."""
     document = _MODELS[what].model_json_schema(by_alias=True)
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     if what is What.CONNECTION:

@@ -1,4 +1,4 @@
-"""``weir sessions``: find recorded exchanges, read them in order, and take them elsewhere."""
+"""``weir sessions``: find, show and export recorded exchanges."""
 
 import base64
 import json
@@ -28,13 +28,13 @@ from weir.masking.strategies import REDACTED
 from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows
 from weir.recorder.folder import Recordings
 
-app = typer.Typer(no_args_is_help=True, help="Find recorded sessions, read them in order, take them elsewhere.")
+app = typer.Typer(no_args_is_help=True, help="Find, show and export recorded sessions.")
 
 _Ids = Annotated[list[str] | None, typer.Argument(help="Sessions or requests (request_id).")]
-_Where = Annotated[str, typer.Option("--sql", help="A condition over `flows`, in DuckDB's dialect.")]
-_User = Annotated[str, typer.Option(help="Only this caller's (sub).")]
-_Connection = Annotated[str, typer.Option(help="Only of this connection.")]
-_Since = Annotated[str, typer.Option(help="From this time on, UTC: 2026-01-31, or '2026-01-31 14:00'.")]
+_Where = Annotated[str, typer.Option("--sql", help="A condition on `flows`, in DuckDB's dialect.")]
+_User = Annotated[str, typer.Option(help="Only this caller (`sub`).")]
+_Connection = Annotated[str, typer.Option(help="Only this connection.")]
+_Since = Annotated[str, typer.Option(help="From this time, UTC: 2026-01-31, or '2026-01-31 14:00'.")]
 _Until = Annotated[str, typer.Option(help="Before this time, UTC.")]
 _MASKED = re.compile(rf"{re.escape(REDACTED)}|hash:[A-Za-z0-9_-]{{22}}:[A-Za-z0-9_-]{{8}}")
 _LONGEST = 4000
@@ -46,17 +46,17 @@ def list_(
     connection: _Connection = "",
     since: _Since = "",
     until: _Until = "",
-    status: Annotated[int | None, typer.Option(help="Only with a request of this status.")] = None,
+    status: Annotated[int | None, typer.Option(help="Only sessions with a request of this status.")] = None,
     decision: Annotated[
-        str, typer.Option(help="Only with a request of this decision: allow, deny, limit, require_approval.")
+        str, typer.Option(help="Only sessions with this decision: allow, deny, limit, require_approval.")
     ] = "",
-    text: Annotated[str, typer.Option(help="Only with a request whose recorded body has this text.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many sessions, the latest first.")] = 50,
+    text: Annotated[str, typer.Option(help="Only sessions with this text in a request body.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="The most sessions to list.")] = 50,
     as_json: JsonOption = False,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """List sessions, the latest first. With [bold]--text[/], recorded bodies are read, which takes longer.
+    """List sessions, the latest first. With [bold]--text[/] it reads recorded bodies, which takes longer.
 
     [bold]Examples[/]
 
@@ -117,12 +117,12 @@ def _with_text(folder: Recordings, found: Sequence[dict[str, Any]], text: str) -
 def show(
     ids: _Ids = None,
     where: _Where = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many exchanges at most.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="The most exchanges to show.")] = 200,
     as_json: JsonOption = False,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Show exchanges in order: who asked what, what was decided and why, the ranking, and what masks replaced.
+    """Show exchanges in order: caller, request, decision and reason, ranking, and masked values.
 
     [bold]Examples[/]
 
@@ -146,15 +146,15 @@ def show(
 def export(
     ids: _Ids = None,
     where: _Where = "",
-    form: Annotated[str, typer.Option("--as", help="mitm, har, jsonl or curl.")] = "mitm",
-    limit: Annotated[int | None, typer.Option(min=1, help="How many exchanges at most (default: all).")] = None,
+    form: Annotated[str, typer.Option("--as", help="The form: mitm, har, jsonl or curl.")] = "mitm",
+    limit: Annotated[int | None, typer.Option(min=1, help="The most exchanges to export (default: all).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file (default: standard output).")] = None,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Take exchanges elsewhere: a flow file for mitmproxy, a HAR for browsers' tools, journal lines, or a curl script.
+    """Export exchanges: a flow file for mitmproxy, a HAR for browser tools, journal lines, or a curl script.
 
-    What is exported is what is on record: masked, without anybody's credential.
+    The export has the recorded data: masked, and without credentials.
 
     [bold]Examples[/]
 
@@ -204,13 +204,13 @@ def _exported(folder: Recordings, found: Sequence[dict[str, Any]], form: str) ->
 
 
 def _har(flows: Sequence[HTTPFlow]) -> bytes:
-    from mitmproxy.addons.savehar import SaveHar  # noqa: PLC0415  it takes a third of a second to import
+    from mitmproxy.addons.savehar import SaveHar  # noqa: PLC0415  # its import takes a third of a second
 
     return json.dumps(SaveHar().make_har(flows), indent=1).encode()
 
 
 def _curl(flow: HTTPFlow) -> str:
-    """The request as a line for a shell; a body that is no text goes through base64."""
+    """Return the request as a line for a shell. A body that is not text is written in Base64."""
     request = flow.request
     skipped = ("content-length", "host", "x-weir-replay-key", "connection")
     words = ["curl", "-X", request.method]
@@ -343,7 +343,7 @@ def _ranking(console: Console, results: Sequence[dict[str, Any]], request: Any) 
 
 
 def _marked(text: str) -> Text:
-    """*text* with what masks left in it made visible."""
+    """Return *text* with the replacements of masks highlighted."""
     marked = Text(text)
     for match in _MASKED.finditer(text):
         marked.stylize("black on yellow", *match.span())

@@ -1,4 +1,4 @@
-"""``weir sql``: queries over the recordings' index."""
+"""``weir sql``: query the index of recordings."""
 
 import atexit
 import contextlib
@@ -35,24 +35,26 @@ _WORDS = """
     IS NULL UNNEST QUANTILE_CONT DATE_TRUNC NOW()"""
 _HELP = """\
 End a query with ; — it may have several lines. Tab completes.
-  .views          the views, and what a row of each is
-  .columns VIEW   its columns, in words
-  .json .csv .table   how answers are printed from now on
+  .views          the views, with the meaning of a row
+  .columns VIEW   the columns of a view, with their meaning
+  .json .csv .table   the form of the next answers
   .quit           leave (or Ctrl-D)"""
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="One SQL query, in DuckDB's dialect; without it, a prompt.")] = "",
+    query: Annotated[str, typer.Argument(help="One SQL query in DuckDB's dialect (default: a prompt).")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")] = False,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """Ask the index; it is current while the gateway runs. Without a query, a prompt with completion and history.
+    """Query the index of recordings. Without a query, start a prompt with completion and history.
+
+    The index is current while the gateway runs. Each query leaves a row in [bold]events[/]. Times are UTC.
 
     Views: [bold]flows[/] (a row per request), [bold]sessions[/], [bold]rankings[/] (a row per result),
     [bold]violations[/], [bold]masked_fields[/], [bold]approvals[/], [bold]events[/], [bold]intents[/] and
-    [bold]metrics_*[/]. Times are UTC. Each query leaves a row in [bold]events[/].
+    [bold]metrics_*[/].
 
     [bold]Examples[/]
 
@@ -94,11 +96,11 @@ def _print(names: Sequence[str], rows: Sequence[Any], form: str) -> None:
 
 
 def _prompt(recordings: Recordings, form: str) -> None:
-    """Read queries until the end; each has a connection of its own, so that what it sees is current."""
+    """Read queries until the end of input. Each query opens its own connection, to read current data."""
     tty = sys.stdin.isatty()
     if tty:
         _line_editing()
-        print(f"the index of {recordings.root}; .help says more")
+        print(f"the index of {recordings.root}; type .help for help")
     pending = ""
     while True:
         try:
@@ -140,7 +142,7 @@ def _answer(recordings: Recordings, query: str, form: str) -> None:
 
 
 def _command(line: str, form: str) -> str | None:
-    """A line that begins with a dot. How answers are printed from now on; None to leave."""
+    """Run a line that begins with a dot. Return the form of the next answers, or None to leave."""
     word, _, rest = line[1:].partition(" ")
     if word in ("quit", "exit"):
         return None
@@ -156,7 +158,7 @@ def _command(line: str, form: str) -> str | None:
 
 
 def _line_editing() -> None:
-    """Completion of words, views and columns, and history in WEIR_HOME; nothing where Python has no readline."""
+    """Set up completion of words, views and columns, and a history in WEIR_HOME, if Python has readline."""
     try:
         import readline  # noqa: PLC0415  not on every system
     except ImportError:
@@ -187,7 +189,7 @@ def _write_history(path: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """*value* as JSON has it: times and identifiers as text, bytes as hexadecimal, no NaN."""
+    """Return *value* in a form for JSON: times and identifiers as text, bytes in hexadecimal, NaN as null."""
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""``weir stop``, ``weir start``, ``weir status``: the emergency stop."""
+"""``weir stop``, ``weir start`` and ``weir status``: the emergency stop."""
 
 import json
 import shlex
@@ -22,18 +22,18 @@ from weir.recorder.folder import Recordings
 from weir.recorder.worker import running
 from weir.state.model import StopScope
 
-_Connection = Annotated[str, typer.Option(help="A connection, by its name.")]
+_Connection = Annotated[str, typer.Option(help="The name of a connection.")]
 _User = Annotated[str, typer.Option(help="A subject (`sub`; user in the recordings).")]
 _Session = Annotated[str, typer.Option(help="The provider's `sid`, or a session_id of the recordings.")]
 _All = Annotated[bool, typer.Option("--all", help="Everything.")]
 _Issuer = Annotated[
-    str, typer.Option(help="Whose subject: a name in gateway.yaml (default: the only one), or an exact `iss`.")
+    str, typer.Option(help="The subject's issuer: a name in gateway.yaml (default: the only one), or an `iss`.")
 ]
 _Policies = Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")]
 
 
 def stop(
-    reason: Annotated[str, typer.Option(help="Why; callers are told.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; callers see it.", show_default=False)],
     connection: _Connection = "",
     user: _User = "",
     session: _Session = "",
@@ -41,7 +41,7 @@ def stop(
     issuer: _Issuer = "",
     policies: _Policies = "",
 ) -> None:
-    """Let nothing of this pass, on every worker within a second; what is under way is ended, too.
+    """Refuse requests of a connection, user or session, on every worker within a second; end those in progress.
 
     [bold]Examples[/]
 
@@ -52,7 +52,7 @@ def stop(
       weir stop --all --reason "incident 42"
     """
     if not reason.strip():
-        fail("say why with --reason; callers are told")
+        fail("--reason is empty; say why, callers see it")
     scope, iss, value = _what(connection, user, session, everything, issuer, policies)
     database = open_shared(policies)
     database.stop(scope, iss, value, time.time(), reason)
@@ -69,7 +69,7 @@ def start(
     issuer: _Issuer = "",
     policies: _Policies = "",
 ) -> None:
-    """Take a stop back. What was stopped by several is free once each is taken back.
+    """Undo a stop. Requests that several stops cover pass after all of them are undone.
 
     [bold]Examples[/]
 
@@ -78,7 +78,7 @@ def start(
       weir start --all
     """
     database = open_shared(policies)
-    if user and not issuer:  # whoever it was stopped as, also where their issuer is no longer configured
+    if user and not issuer:  # the issuer of the stop, which may no longer be configured
         isses = {s.iss for s in database.stops() if s.scope == "user" and s.value == user}
         issuer = next(iter(isses)) if len(isses) == 1 else issuer
     scope, iss, value = _what(connection, user, session, everything, issuer, policies, existing=True)
@@ -94,7 +94,7 @@ def status(
     policies: _Policies = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Show which workers run under which policies, what is stopped, and messages about approvals that were not sent.
+    """Show the workers with their policies, the stops, and notifications that could not be sent.
 
     [bold]Examples[/]
 
@@ -118,11 +118,11 @@ def status(
     for worker in workers:
         print(inert(f"{worker['worker']} runs policies {worker['policies'][:12]} since {worker['since']}"))
         if worker["refused"]:
-            print(inert(f"  a reload was refused, so these are not what stands in the files: {worker['refused']}"))
+            print(inert(f"  a reload was refused, so the files differ from these policies: {worker['refused']}"))
     if not workers:
-        print("no worker runs that records where these policies say")
+        print("no worker is running with these recordings")
     for letter in dead:
-        what = f"{letter['hook']} was not told of {letter['event']} {letter['approval']}"
+        what = f"{letter['hook']} did not receive {letter['event']} {letter['approval']}"
         print(inert(f"{what}, after {letter['tries']} tries: {letter['error']}"))
     if stops:
         print_list(names, stops, as_json=False)
@@ -143,7 +143,7 @@ def _worker(root: Path, worker: str) -> dict[str, str]:
 
 
 def _recordings(policies: str) -> list[Path]:
-    """Where the gateway records; nowhere, where its configuration cannot be read."""
+    """Return the recordings folder; nothing if the configuration cannot be read."""
     try:
         return [Path(load_folder(folder_path(policies)).gateway.settings.recordings)]
     except ConfigError:
@@ -153,7 +153,7 @@ def _recordings(policies: str) -> list[Path]:
 def _what(
     connection: str, user: str, session: str, everything: bool, issuer: str, policies: str, *, existing: bool = False
 ) -> tuple[StopScope, str, str]:
-    """The one thing that was named."""
+    """Return the scope, issuer and value of the one option that was given."""
     if sum(map(bool, (connection, user, session, everything))) != 1:
         fail("name one of --connection NAME, --user SUBJECT, --session ID and --all")
     if everything:
@@ -169,7 +169,7 @@ def _what(
 
 
 def _connections(policies: str) -> list[str]:
-    """The connections' names; none where the folder cannot be read: a stop must not depend on it."""
+    """Return the connections' names; none if the folder cannot be read, since a stop must not depend on it."""
     try:
         return [d.settings.connection for d in load_folder(folder_path(policies)).connections]
     except ConfigError:
@@ -177,7 +177,7 @@ def _connections(policies: str) -> list[str]:
 
 
 def _tell(policies: str, kind: str, subject: str, message: str) -> None:
-    """Write it into the recordings' events, where there are recordings."""
+    """Write an event into the recordings, if there are recordings."""
     try:
         for root in filter(Path.is_dir, _recordings(policies)):
             events.append(

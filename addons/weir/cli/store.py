@@ -1,4 +1,4 @@
-"""The shared state of the gateway that a command is about: where its gateway.yaml says."""
+"""Open the shared state of a gateway, as its gateway.yaml names it."""
 
 import os
 from pathlib import Path
@@ -13,10 +13,10 @@ from weir.state.store import Store, open_store
 
 
 def open_shared(policies: str = "") -> Store:
-    """The shared state of the gateway with these *policies*. Raises `HomeError` where it cannot be used.
+    """Return the shared state of the gateway with these *policies*. Raises `HomeError` if it cannot be used.
 
-    Only ``state:`` is read: a stop must not depend on all of the folder being valid. Where there is no gateway.yaml it
-    is SQLite; one that cannot be read ends the command, which would else be about another store than is meant.
+    Only ``state:`` is read: a stop must not depend on a valid folder. Without gateway.yaml the state is SQLite. If
+    gateway.yaml cannot be read, the command ends: it could otherwise change another store.
     """
     return open_store(_where(folder_path(policies) / GATEWAY_FILE))
 
@@ -28,10 +28,10 @@ def _where(file: Path) -> str:
         settings = YAML(typ="safe", pure=True).load(file.read_text())
         where = settings.get("state", "sqlite")
     except (OSError, UnicodeDecodeError, YAMLError, AttributeError):
-        # A file with a mistake still says where: a line of its own, as people write it.
+        # A file with a mistake may still have a line `state: …`.
         lines = file.read_text(errors="replace").splitlines() if os.access(file, os.R_OK) else []
         said = [line.partition(":")[2].partition(" #")[0].strip(" '\"") for line in lines if line.startswith("state:")]
         where = said[0] if said else "sqlite" if lines else None
     if not isinstance(where, str):
-        fail(f"{file} does not say where shared state is kept; mend its `state:`, or name the folder with --policies")
+        fail(f"{file} does not name the shared state; correct its `state:`, or name the folder with --policies")
     return where

@@ -1,4 +1,4 @@
-"""Lists as people and programs read them: a table, or JSON."""
+"""Print lists as a table or as JSON."""
 
 import json
 import sys
@@ -14,21 +14,21 @@ from weir.base.text import inert
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on standard output, with control characters made visible."""
+    """Print a table on standard output, with control characters made visible."""
     table = Table(header_style="bold")
     for i, name in enumerate(names):
         numeric = any(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text() if value is None else Text(inert(str(value))) for value in row))
-    # A pipe has no width: whole lines, so that grep and less -S see each row.
+    # A pipe has no width. Lines are not broken, so that grep and less -S see whole rows.
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
     console.print(table)
     console.print(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
 
 
 def print_list(names: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
-    """*rows* as a JSON array of objects, or as a table."""
+    """Print *rows* as a JSON array of objects, or as a table."""
     if as_json:
         print(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, default=list))
     else:
@@ -36,5 +36,5 @@ def print_list(names: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: 
 
 
 def moment(seconds: float | None) -> str | None:
-    """Unix *seconds* as a UTC time."""
+    """Return Unix *seconds* as a UTC time."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,25 +1,23 @@
-"""``weir token``: the token of your login, or, for development, one of the local issuer."""
+"""``weir token``: print the token of your login, or mint one of the local issuer for development."""
 
 from typing import Annotated
 
 import typer
 
-from weir.auth.local import mint
 from weir.base.duration import seconds
 from weir.cli.fail import fail
-from weir.login import session
 
 
 def token(
-    user: Annotated[str | None, typer.Option(help="Mint one of the local issuer for this user (its `sub`).")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="A group the user is in; may be given several times.")] = None,
-    for_: Annotated[str, typer.Option("--for", help="How long a minted one is valid: 90s, 15m, 1h, 30d.")] = "1h",
-    gateway: Annotated[str, typer.Option(help="Whose login (default: WEIR_URL, or the latest).")] = "",
+    user: Annotated[str | None, typer.Option(help="Mint a token of the local issuer for this user (`sub`).")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="A group of the user; repeat it.")] = None,
+    for_: Annotated[str, typer.Option("--for", help="How long a minted token is valid: 90s, 15m, 1h, 30d.")] = "1h",
+    gateway: Annotated[str, typer.Option(help="The gateway of the login (default: WEIR_URL, or the latest).")] = "",
 ) -> None:
-    """Print a token: that of your login, renewed where it has a minute or less to live.
+    """Print the token of your login. It is renewed if it expires within a minute.
 
-    With [bold]--user[/] it is one of the local issuer instead, accepted only by gateways on this machine whose
-    gateway.yaml names [bold]local[/] among its issuers. Its signing key is made on first use in WEIR_HOME.
+    With [bold]--user[/], print a token of the local issuer instead. Only gateways on this machine accept it, if
+    gateway.yaml has [bold]local[/] among its issuers. The signing key is created on first use, in WEIR_HOME.
 
     [bold]Examples[/]
 
@@ -31,11 +29,15 @@ def token(
     """
     if user is None:
         if group:
-            fail("--group belongs to --user; a login's groups are its identity provider's")
+            fail("--group needs --user; the groups of a login come from its identity provider")
+        from weir.login import session  # noqa: PLC0415  # each way imports only what it needs
+
         print(session.token(session.which(gateway)))
         return
     if not 0 < len(user) <= 256:
         fail("--user must be 1 to 256 characters")
+    from weir.auth.local import mint  # noqa: PLC0415
+
     try:
         print(mint(user, group or [], seconds(for_)).reveal())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""``weir whoami``: who the gateway takes you for."""
+"""``weir whoami``: show how the gateway identifies you."""
 
 import json
 from typing import Annotated, Any
@@ -14,9 +14,9 @@ def whoami(
     gateway: Annotated[str, typer.Option(help="The gateway's URL (default: WEIR_URL, or the latest login's).")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the gateway's answer as it is.")] = False,
 ) -> None:
-    """Ask the gateway who you are: issuer, subject, groups, expiry, and the connections you may use, with the reason.
+    """Show how the gateway identifies you: issuer, subject, groups, expiry, and the connections you may use.
 
-    Uses your login, or WEIR_TOKEN where that is set.
+    Uses your login, or WEIR_TOKEN if it is set.
 
     [bold]Examples[/]
 
@@ -48,14 +48,14 @@ def whoami(
 
 
 def _because(connection: dict[str, Any]) -> str:
-    """What lets them in, and until when."""
+    """Return the reason for the access, and its end."""
     if connection["by_groups"]:
         return "you are in " + ", ".join(connection["by_groups"])
     return f"{connection['given_by']} gave you access until {moment(connection['until'])}"
 
 
 def why_none(me: dict[str, Any]) -> str:
-    """Why the gateway lets *me* use nothing."""
+    """Return the reason why *me* may use no connection."""
     if me["groups_unknown"]:
         return f"because your groups are unknown: {inert(str(me['groups_unknown']))}"
     return (

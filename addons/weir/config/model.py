@@ -343,6 +343,7 @@ class GatewaySettings(Settings):
     timezone: str = "UTC"  # of the facts hour and weekday
     categories: dict[Name, CategorySettings] = {}
     detectors: dict[DetectorName, DetectorSettings] = {}
+    extensions: list[Annotated[str, StringConstraints(min_length=1)]] = []  # installed packages that are loaded
 
 
 class MatchSettings(Settings):

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from weir.auth.jws import TokenError, read_jws
-from weir.login.server import LoginError, Option, Provider, failure, post
+from weir.login.model import LoginError, Option, Provider, seconds
+from weir.login.server import failure, post
 
 #: Seconds to wait for the person to log in.
 PATIENCE = 300.0
@@ -116,11 +117,6 @@ def _check_nonce(tokens: dict[str, Any], nonce: str) -> None:
 def _client(option: Option) -> dict[str, str]:
     """Return the form fields of the client and its resource. A public client has no secret."""
     return {"client_id": option.client_id, **({"resource": option.resource} if option.resource else {})}
-
-
-def seconds(value: object, otherwise: float) -> float:
-    """Return *value* if it is a positive number of seconds, else *otherwise*."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else otherwise
 
 
 class _Listener(TCPServer):  # HTTPServer would look up its own name in the DNS

@@ -4,57 +4,19 @@ Uses https only (http on loopback) and never follows redirects. Every error is a
 action and contains no token.
 """
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
-from weir.auth.provider import check_url, discovery_url
+from weir.auth.urls import check_url, discovery_url
 from weir.base.well_known import PROTECTED_RESOURCE, WHOAMI
+from weir.login.model import LoginError, Option, Provider
 from weir.routing.model import is_loopback
 
 TIMEOUT = 15.0
 _LONGEST = 200
-
-
-class LoginError(Exception):
-    """Logging in, or refreshing a login, failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One way to log in that a gateway offers: a public client of an issuer that the gateway trusts."""
-
-    name: str
-    issuer: str
-    client_id: str
-    scopes: tuple[str, ...]
-    resource: str | None
-    token: str  # the token that goes to the gateway: access_token or id_token
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """The endpoints of an identity provider, from its discovery document; empty strings for missing ones."""
-
-    issuer: str
-    authorization: str
-    token: str
-    device: str
-    revocation: str
-    names_itself: bool  # responses carry `iss` (RFC 9207)
-
-
-def gateway_url(text: str) -> str:
-    """Return *text* as a gateway's URL without a trailing slash. Raises `LoginError`."""
-    url = text.rstrip("/")
-    try:
-        check_url(url)
-    except ValueError:
-        raise LoginError(f"{text!r} must be https://host, or http:// on loopback") from None
-    return url
 
 
 def options(gateway: str) -> list[Option]:

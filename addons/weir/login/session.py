@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from weir.auth.jws import TokenError, read_jws
-from weir.login import flows, server, store
-from weir.login.server import LoginError, Option
+from weir.login import store
+from weir.login.model import LoginError, Option, gateway_url, seconds
 from weir.login.store import Login
 
 #: Seconds before its expiry at which a token is refreshed.
@@ -17,7 +17,7 @@ def which(gateway: str) -> str:
     """Return the URL of *gateway*, else of WEIR_URL, else of the latest login. Raises `LoginError`."""
     given = gateway or os.environ.get("WEIR_URL", "")
     if given:
-        return server.gateway_url(given)
+        return gateway_url(given)
     known = store.gateways()
     if not known:
         if os.environ.get("WEIR_TOKEN"):
@@ -43,7 +43,7 @@ def token(gateway: str) -> str:
     """
     if given := os.environ.get("WEIR_TOKEN", ""):
         issued_for = os.environ.get("WEIR_URL", "")
-        if issued_for and server.gateway_url(issued_for) != gateway:
+        if issued_for and gateway_url(issued_for) != gateway:
             raise LoginError(
                 f"WEIR_TOKEN is for {issued_for} (WEIR_URL), not for {gateway}; unset both to use your login"
             )
@@ -59,6 +59,8 @@ def token(gateway: str) -> str:
             return login.token
         if not login.refresh_token:
             raise LoginError(f"the login at {gateway} has expired; run: weir login {gateway}")
+        from weir.login import flows, server  # noqa: PLC0415  # an HTTP client, for this branch alone
+
         provider = server.provider(login.option.issuer)
         tokens = flows.refresh(login.option, provider, login.refresh_token)
         fresh = login_from(gateway, login.option, tokens, login.refresh_token)
@@ -74,4 +76,4 @@ def _expires(token: str, tokens: dict[str, Any]) -> float:
         expires = None
     if isinstance(expires, int | float) and not isinstance(expires, bool):
         return float(expires)
-    return time.time() + flows.seconds(tokens.get("expires_in"), 300.0)
+    return time.time() + seconds(tokens.get("expires_in"), 300.0)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from weir.base.home import HomeError, home
-from weir.login.server import Option
+from weir.login.model import Option
 
 _FILE = "logins.json"
 _LOCK = "logins.lock"

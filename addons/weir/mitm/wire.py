@@ -166,7 +166,7 @@ class Wire:
         self._passed[client] = passed
         nextlayer.layer = passed
 
-    # Where addresses lead to.
+    # The hosts at an address.
 
     async def _hosts(self, policies: PolicySet, address: str, named: str) -> frozenset[str]:
         """Return the hosts of connections and of passed destinations at *address*. Look again if *named* is missing."""

@@ -21,6 +21,7 @@ from weir.config.model import (
     CertificateEntry,
 )
 from weir.config.profile_settings import ProfileSettings
+from weir.config.sources import Environment
 from weir.masking.detectors.custom import compile_detector
 from weir.masking.detectors.model import Detector
 from weir.masking.keys import keys
@@ -28,6 +29,7 @@ from weir.policy.compile import compile_category
 from weir.policyset.bounds import compile_bounds
 from weir.policyset.compile_connection import compile_connection
 from weir.policyset.connection import Connection
+from weir.policyset.extensions import Extensions, load_extensions
 from weir.policyset.gateway import (
     check_store,
     compile_admin,
@@ -69,6 +71,9 @@ def load(
     mistakes: list[Mistake] = list(folder.mistakes)
     gateway = folder.gateway
     errors: list[SettingError] = []
+    extensions = load_extensions(gateway.settings.extensions, errors)
+    missing = environment.missing if isinstance(environment, _StandIns) else None
+    environment = Environment(environment, extensions.sources, missing)
     listeners = compile_listeners(gateway.settings, path, errors)
     passes = compile_passes(gateway.settings, errors)
     proxy = None
@@ -99,9 +104,11 @@ def load(
     for name, entry in gateway.settings.categories.items():
         with at(errors, "categories", name):
             categories[name] = compile_category(entry, path)
-    detectors: dict[str, tuple[Detector, ...]] = {}
+    detectors: dict[str, tuple[Detector, ...]] = dict(extensions.detectors)
     for name, detector in gateway.settings.detectors.items():
         with at(errors, "detectors", name):
+            if name in extensions.detectors:
+                raise SettingError("is the name of an extension's detector; choose another")
             detectors[name] = compile_detector(name, detector, path)
     trusts_local = "local" in gateway.settings.issuers
     if trusts_local and not all(is_loopback(listener.host) for listener in listeners):
@@ -119,7 +126,7 @@ def load(
     mistakes += [gateway.mistake(error) for error in errors]
 
     trusts_keys = "keys" in gateway.settings.issuers
-    profiles = _profiles(folder, mistakes)
+    profiles = _profiles(folder, extensions.profiles, mistakes)
     namespaces = compile_namespaces(gateway.settings)
     directory = compile_directory(folder, namespaces, mistakes)
     names_ = [document.settings.connection for document in folder.connections]
@@ -141,13 +148,11 @@ def load(
             taken[connection.match] = connection.name
             connections.append(connection)
     intercepts = any(listener.mode != "reverse" for listener in listeners)
-    leaves = compile_leaves(
-        gateway, connections, mistakes, needed=intercepts, to_run=not isinstance(environment, _StandIns)
-    )
+    leaves = compile_leaves(gateway, connections, mistakes, needed=intercepts, to_run=missing is None)
     if mistakes:
         raise ConfigError(mistakes)
     return PolicySet(
-        version=_version(folder, categories, detectors),
+        version=_version(folder, categories, detectors, extensions),
         folder=path,
         listeners=listeners,
         recordings=Path(gateway.settings.recordings),
@@ -176,6 +181,7 @@ def load(
         destinations=Destinations(((c.upstream, c.match.port, c) for c in connections), passes),
         upstream_proxy=proxy,
         leaves=leaves,
+        extensions=extensions.parts,
         files=_files(folder, ca.certificate_path() if leaves is not None else None),
     )
 
@@ -209,7 +215,10 @@ def load_without_secrets(path: Path, environment: Mapping[str, str] = os.environ
 def load_profiles(folder: Folder) -> dict[str, Profile]:
     """Compile the profiles of the policies folder. Raises `ConfigError`."""
     mistakes: list[Mistake] = []
-    profiles = _profiles(folder, mistakes)
+    errors: list[SettingError] = []
+    extensions = load_extensions(folder.gateway.settings.extensions, errors)
+    mistakes += [folder.gateway.mistake(error) for error in errors]
+    profiles = _profiles(folder, extensions.profiles, mistakes)
     if mistakes:
         raise ConfigError(mistakes)
     return profiles
@@ -220,9 +229,17 @@ def load_namespaces(path: Path) -> Namespaces:
     return compile_namespaces(load_folder(path).gateway.settings)
 
 
-def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[str, tuple[Detector, ...]]) -> str:
-    settings = {
-        "gateway": folder.gateway.settings.model_dump(mode="json", by_alias=True),
+def _version(
+    folder: Folder,
+    categories: Mapping[str, str],
+    detectors: Mapping[str, tuple[Detector, ...]],
+    extensions: Extensions,
+) -> str:
+    gateway = folder.gateway.settings.model_dump(mode="json", by_alias=True)
+    if not gateway["extensions"]:
+        del gateway["extensions"]  # digests of policies without extensions stay as they were
+    settings: dict[str, Any] = {
+        "gateway": gateway,
         "connections": {
             d.settings.connection: d.settings.model_dump(mode="json", by_alias=True) for d in folder.connections
         },
@@ -234,6 +251,8 @@ def _version(folder: Folder, categories: Mapping[str, str], detectors: Mapping[s
             for name, those in detectors.items()
         },
     }
+    if extensions.parts:
+        settings["extensions"] = [[part.extension, part.version, part.group, part.name] for part in extensions.parts]
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -252,9 +271,9 @@ def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
     return (*(folder.path / name for name in named if name is not None), *([authority] if authority else []))
 
 
-def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
-    """Compile the profiles of the policies folder."""
-    own: dict[str, ProfileSettings] = {}
+def _profiles(folder: Folder, extended: Mapping[str, ProfileSettings], mistakes: list[Mistake]) -> dict[str, Profile]:
+    """Compile the profiles of the policies folder, and the ones that are *extended* to it by extensions."""
+    own: dict[str, ProfileSettings] = dict(extended)
     for document in folder.profiles:
         name = document.settings.profile
         if name in names() or name in own:
@@ -263,8 +282,13 @@ def _profiles(folder: Folder, mistakes: list[Mistake]) -> dict[str, Profile]:
             mistakes.append(document.mistake(error))
         own.setdefault(name, document.settings)
     profiles = {}
-    for document in folder.profiles:
+    for name, settings in extended.items():
         errors: list[SettingError] = []
+        with at(errors, "extensions"):
+            profiles[name] = compile_profile(settings, own)
+        mistakes += [folder.gateway.mistake(error) for error in errors]
+    for document in folder.profiles:
+        errors = []
         with at(errors):
             profiles[document.settings.profile] = compile_profile(document.settings, own)
         mistakes += document.mistakes(errors)

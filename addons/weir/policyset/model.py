@@ -18,6 +18,7 @@ from weir.config.model import (
 )
 from weir.masking.detectors.model import Detector
 from weir.policyset.connection import Connection
+from weir.policyset.extensions import Part
 from weir.profiles.profile import Profile
 from weir.recorder.folder import Recordings
 from weir.routing.destinations import Destinations
@@ -104,6 +105,7 @@ class PolicySet:
     destinations: Destinations[Connection]
     upstream_proxy: UpstreamProxy | None
     leaves: Leaves | None  # certificates for intercepted callers
+    extensions: tuple[Part, ...]  # what was loaded of installed packages
     files: tuple[Path, ...]  # certificates and keys that were read, in any folder
 
     def __repr__(self) -> str:
