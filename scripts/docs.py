@@ -1,7 +1,7 @@
 """Write the generated pages of the documentation: docs/reference/*.md.
 
-They are committed, so that they can be read and linked where no site is built, and so that a review shows what a change
-does to them. tests/test_readme.py fails if a page is not current.
+The data dictionary and the commands are committed, so that a review shows what a change does to them; a test fails if
+they are not current. The pages of settings are written when the site is built.
 """
 
 import ast
@@ -326,6 +326,10 @@ def command_page() -> str:
         if rows := list(_parameters(command)):
             lines += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(lines)
+
+
+#: Pages that are committed.
+COMMITTED = ("data-dictionary.md", "cli.md")
 
 
 def pages() -> dict[str, str]:

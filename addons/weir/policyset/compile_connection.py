@@ -98,6 +98,7 @@ def compile_connection(
         response_rules=response_rules,
         masks=masks,
         record=record,
+        settings=settings,
         file=document.file,
         access_line=document.line("access"),
     )

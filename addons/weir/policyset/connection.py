@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from weir.approvals.model import OnRequest
 from weir.credentials.credential import Credential
+from weir.config.model import ConnectionSettings
 from weir.masking.masks import Masks
 from weir.policy.breaker import Trip
 from weir.policy.limits import Concurrency, Limit
@@ -35,6 +36,7 @@ class Connection:
     response_rules: Rules
     masks: Masks
     record: Recording
+    settings: ConnectionSettings  # as written: for steps whose options need no compiling
     file: str
     access_line: int
 
