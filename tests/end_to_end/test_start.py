@@ -97,7 +97,7 @@ def test_an_occupied_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", port)):
         code, output = run(tmp_path, "weir", "run")
         assert (code, output.count("\n")) == (2, 1)
-        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop what does" in output
+        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop the process that does" in output
         code, output = run(tmp_path, "mitmdump", "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
         assert code == 1 and f"cannot listen on 127.0.0.1:{port}; stop what does, or change `listen:`" in output
         assert "Traceback" not in output

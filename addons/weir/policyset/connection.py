@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from weir.approvals.model import OnRequest
-from weir.credentials.credential import Credential
 from weir.config.model import ConnectionSettings
+from weir.credentials.credential import Credential
 from weir.masking.masks import Masks
 from weir.policy.breaker import Trip
 from weir.policy.limits import Concurrency, Limit
