@@ -1,6 +1,6 @@
-"""Fixtures: a home of the tests' own, upstreams, gateways, and the search for leaked secrets at the end.
+"""Fixtures: a separate WEIR_HOME, upstreams, gateways, and the search for leaked secrets after all tests.
 
-Fixtures import what they use: many folders need no gateway, and mitmproxy and DuckDB take a second to import.
+Each fixture imports its modules itself: many folders need no gateway, and mitmproxy and DuckDB import slowly (1 s).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.end_to_end.gateway import Gateway, Upstream
 
-#: What takes longest, from the longest on: begun last, it would keep one core busy while the others have nothing left.
+#: The longest test files, longest first. If they began last, one core would still be busy while the others are idle.
 LONG = (
     "end_to_end/test_approvals_ending.py", "end_to_end/test_approvals.py", "end_to_end/test_start.py",
     "end_to_end/test_recordings.py", "recorder/test_index.py", "recorder/test_forgery.py", "end_to_end/test_wheel.py",
@@ -28,7 +28,7 @@ LONG = (
 )  # fmt: skip
 
 
-#: Files of many tests that need nothing from each other, with the number of parts in which they are distributed.
+#: Files with many independent tests, and the number of parts into which each is distributed.
 PARTS = {
     "masking/test_stream_shapes.py": 12, "masking/test_disguises.py": 4, "masking/test_masks.py": 3, "end_to_end/test_start.py": 3,
     "end_to_end/test_identity.py": 4, "end_to_end/test_recordings.py": 4,
@@ -38,7 +38,7 @@ PARTS = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute files as ``--dist loadfile`` does, but some in parts, and by the kind of state where tests have one."""
+    """Distribute tests by file like ``--dist loadfile``, but some files in parts, and some by their kind of state."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
@@ -53,22 +53,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m smoke``, do not import files without such tests: they may need packages that are not installed."""
+    """With ``-m smoke``, do not import files without smoke tests: they may need packages that are not installed."""
     if config.option.markexpr != "smoke" or not collection_path.name.startswith("test_"):
         return None
     return "pytest.mark.smoke" not in collection_path.read_text() or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first; `--no-loadscope-reorder` has them begun in this order."""
+    """Put long files first. With `--no-loadscope-reorder`, they begin in this order."""
     begun = {Path(__file__).parent / file: n for n, file in enumerate(LONG)}
     items.sort(key=lambda item: begun.get(item.path, len(LONG)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each reason for skips with the number of its tests; into the file WEIR_SKIPPED if that is set.
+    """Print each reason for skips with its number of tests. If WEIR_SKIPPED is set, write them to this file instead.
 
-    `scripts/test` sets it, to print the reasons as its last output.
+    `scripts/test` sets WEIR_SKIPPED, to print the reasons as its last output.
     """
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
     lines = [f"{count} skipped: {reason.removeprefix('Skipped: ')}" for reason, count in sorted(reasons.items())]
@@ -81,19 +81,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def weir_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keys of the tests' own, for this process and every one that it starts."""
+    """Use a separate WEIR_HOME with its own keys, for this process and all processes that it starts."""
     home = tmp_path_factory.mktemp("home")
     os.environ["WEIR_HOME"] = str(home)
     for name in ("WEIR_POLICIES", "WEIR_TOKEN"):
         os.environ.pop(name, None)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of the many processes would compile everything again
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process would compile everything again
     yield home
     del os.environ["WEIR_HOME"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
-    """After all tests: no token and no credential in any log or recording, bodies decoded, base64 too."""
+    """Check after all tests that no log or recording has a token or credential, plain or in base64. Bodies are decoded."""
     started: list[Gateway] = []
     yield started
     if not started:
@@ -117,7 +117,7 @@ def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
 
 @pytest.fixture(scope="session")
 def launch(no_secret_anywhere: list[Gateway]) -> Iterator[Callable[..., Gateway]]:
-    """`gateway.start`, with everything that was started ended at the end."""
+    """Start gateways like `gateway.start`. All of them are stopped after the tests."""
     from tests.end_to_end.gateway import start
 
     def launch_one(*arguments: Any, **options: Any) -> Gateway:
@@ -143,7 +143,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway], request: Any) -> Iterator[Gateway]:
-    """A gateway of the test's own; its connection's further settings are the test's ``@pytest.mark.policy``."""
+    """A gateway for one test. The test's ``@pytest.mark.policy`` adds settings to its connection."""
     from tests.end_to_end.gateway import free_port, write_policies
 
     marker = request.node.get_closest_marker("policy")

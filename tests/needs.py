@@ -1,6 +1,6 @@
-"""What some tests need besides Python: commands of the system, root, SDKs. Where it is missing, they are skipped.
+"""Requirements of some tests: system commands, root, Node, SDKs. If one is missing, these tests are skipped.
 
-Every reason for a skip names the remedy, since `scripts/test` prints the reasons at its end.
+Each reason for a skip names the remedy, since `scripts/test` prints the reasons at its end.
 """
 
 import importlib.util
@@ -17,12 +17,12 @@ _LINES = (Path(__file__).parents[1] / "scripts" / "system-packages").read_text()
 PACKAGES = dict(line.split() for line in _LINES if not line.startswith("#"))
 
 
-#: The packages of npm that tests install (oidc-provider 9, undici 7) do not run on older ones.
+#: The oldest major version of Node that runs the npm packages of tests (oidc-provider 9, undici 7).
 _OLDEST_NODE = 20
 
 
 def missing(*commands: str) -> str:
-    """Why tests that run *commands* are skipped here, with the remedy; empty where all are installed."""
+    """Return why tests that run *commands* are skipped, with the remedy. Empty if all are installed."""
     absent = [command for command in commands if shutil.which(command) is None]
     if not absent:
         return ""
@@ -31,7 +31,7 @@ def missing(*commands: str) -> str:
 
 
 def node() -> str:
-    """Why tests that run Node are skipped here, with the remedy; empty where Node and npm are installed and recent."""
+    """Return why tests that run Node are skipped, with the remedy. Empty if Node and npm are installed and recent."""
     if reason := missing("node", "npm"):
         return reason
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
@@ -44,27 +44,27 @@ def node() -> str:
 
 
 def root(purpose: str) -> str:
-    """Why tests that need root for *purpose* are skipped here, with the remedy; empty for root."""
+    """Return why tests that need root for *purpose* are skipped, with the remedy. Empty for root."""
     return "" if os.geteuid() == 0 else f"root is needed for {purpose}; run as root: scripts/test"
 
 
 def client(package: str) -> str:
-    """Why tests that read with an SDK of the extra ``clients`` are skipped here, with the remedy; empty if installed."""
+    """Return why tests that use an SDK of the extra ``clients`` are skipped, with the remedy. Empty if installed."""
     try:
         found = importlib.util.find_spec(package)
-    except ModuleNotFoundError:  # of a package around it
+    except ModuleNotFoundError:  # a parent package is missing
         found = None
     return "" if found else f"not installed: {package}; run: scripts/setup --clients"
 
 
 def skip_without(*commands: str) -> None:
-    """Skip the running test where one of *commands* is not installed."""
+    """Skip the running test if one of *commands* is not installed."""
     if reason := missing(*commands):
         pytest.skip(reason)
 
 
 def mount(*arguments: str) -> None:
-    """Run ``mount`` with *arguments*; skip the running test where this machine does not permit it."""
+    """Run ``mount`` with *arguments*. Skip the running test if this machine does not permit it."""
     skip_without("mount")
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -63,29 +63,29 @@ def warnings(folder: Path, rules: str, profile: str = "cohere", code: int = 0) -
     [
         ("rules: [{name: a, when: {documents: {gt: 5}}, effect: deny}]", "cohere", []),
         ("rules: [{name: a, when: {documents: {gt: 5}}, effect: deny}, {name: b, when: {documents: {gt: 10}}, effect: deny}]", "cohere",
-         ["7: the rule 'b' never decides: whatever it matches, 'a' (line 7) matches too"]),
+         ["7: the rule 'b' never decides: 'a' (line 7) matches everything that it matches"]),
         ("rules: [{name: a, when: {documents: {gt: 10}}, effect: deny}, {name: b, when: {documents: {gt: 5}}, effect: deny}]", "cohere", []),
         ("rules: [{name: b, when: {documents: {gt: 10}, user: x}, effect: require_approval, approval: {reviewers: [leads]}}, {name: a, when: {documents: {ge: 10}}, effect: deny}]", "cohere",
-         ["7: the rule 'b' never decides: whatever it matches, 'a' (line 7) matches too"]),
+         ["7: the rule 'b' never decides: 'a' (line 7) matches everything that it matches"]),
         ("rules: [{name: b, when: {model: x}, effect: require_approval, approval: {reviewers: [leads]}}, {name: a, when: {model: x}, effect: deny}]", "cohere",
          ["7: the rule 'b' contradicts 'a' (line 7), which asks for deny under the same condition"]),
         ("rules: [{name: b, when: {model: x}, effect: require_approval, approval: {reviewers: [leads]}}, {name: a, when: {model: [x, y]}, effect: deny}]", "cohere",
-         ["7: the rule 'b' never decides: whatever it matches, 'a' (line 7) matches too"]),
+         ["7: the rule 'b' never decides: 'a' (line 7) matches everything that it matches"]),
         ("rules: [{name: b, when: {model: x}, effect: require_approval, shadow: true, approval: {reviewers: [leads]}}, {name: a, when: {model: x}, effect: deny}]", "cohere", []),
         ("rules: [{name: a, when: {model: x}, effect: deny, shadow: true}, {name: b, when: {model: x}, effect: deny}]", "cohere", []),
-        ("rules: [{name: a, when: {documents: {gt: 10, lt: 5}}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: what it asks of 'documents' contradicts itself"]),
+        ("rules: [{name: a, when: {documents: {gt: 10, lt: 5}}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: its conditions on 'documents' conflict"]),
         ("rules: [{name: a, when: {documents: {gt: 10, le: 11}}, effect: deny}]", "cohere", []),
-        ("rules: [{name: a, when: {all: [{model: x}, {model: y}]}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: what it asks of 'model' contradicts itself"]),
+        ("rules: [{name: a, when: {all: [{model: x}, {model: y}]}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: its conditions on 'model' conflict"]),
         ("rules: [{name: a, when: {operation: write}, effect: deny}]", "cohere",
          ["7: the rule 'a' can never match: the profile 'cohere' has no operation write; it has chat, embed, read, rerank"]),
-        ("rules: [{name: a, when: {index: {touches: x}}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: no operation of the profile 'cohere' tells 'index'"]),
+        ("rules: [{name: a, when: {index: {touches: x}}, effect: deny}]", "cohere", ["7: the rule 'a' can never match: no operation of the profile 'cohere' has the fact 'index'"]),
         ("rules: [{name: a, on: response, when: {top_score: {lt: 1}}, effect: deny}]", "weaviate",
-         ["1: the profile 'weaviate' has operations that change something, and no rule speaks of them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`",
-          "7: the rule 'a' can never match: no operation of the profile 'weaviate' tells 'top_score'"]),
+         ["1: the profile 'weaviate' has operations that write, and no rule names them: they need approval; set `writes: require_approval`, or choose `deny` or `allow`",
+          "7: the rule 'a' can never match: no operation of the profile 'weaviate' has the fact 'top_score'"]),
         ("writes: allow", "weaviate", []),
         ("rules: [{name: a, when: {operation: [write, admin]}, effect: deny}]", "weaviate", []),
         ("rules: [{name: a, when: {model: {exists: false}}, effect: deny}]", "weaviate",
-         ["1: the profile 'weaviate' has operations that change something, and no rule speaks of them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`"]),
+         ["1: the profile 'weaviate' has operations that write, and no rule names them: they need approval; set `writes: require_approval`, or choose `deny` or `allow`"]),
     ],
 )  # fmt: skip
 def test_warnings(folder: Path, rules: str, profile: str, expected: list[str]) -> None:
@@ -140,7 +140,7 @@ def test_check_reports_all_mistakes_of_all_files_at_once(folder: Path) -> None:
         ("c.yaml", CONNECTION.format(profile="cohere") + "rules:\n- name: a\n when: {user: x}\n", ["check the indentation and the brackets"]),
         ("gateway.yaml", GATEWAY + "limits: redis://:hunter2@localhost:notaport/0\n", ["policies/gateway.yaml:4:1: limits: is not a URL of a Redis"]),
         ("tests/t.yaml", "- {name: n, connection: d, request: {path: /}, expect: {status: 200}}\n", ["policies/tests/t.yaml:1:1: there is no connection 'd'"]),
-        ("tests/t.yaml", "- {name: n, connection: c, request: {path: /}, expect: {}}\n", ["say what to expect: effect, rule, status, shadow or problem"]),
+        ("tests/t.yaml", "- {name: n, connection: c, request: {path: /}, expect: {}}\n", ["name at least one expectation: effect, rule, status, shadow or problem"]),
         ("profiles/shop.yaml", "profile: shops\ntitle: t\nextends: shops\n", ["policies/profiles/shop.yaml:3:1: extends: 'shops' extends itself"]),
         ("profiles/shop.yaml", "profile: shop\ntitle: t\noperations: [{paths: '/{a}b{c}', operation: read}]\n", ["'{a}b{c}' is not {name}, {name}suffix or {name...}"]),
         ("profiles/shop.yaml", "profile: shop\ntitle: t\noperations: [{paths: /x, operation: read, request: {query: '$.a[?@.b = 1]'}}]\n", ["operations[0]: '$.a[?@.b = 1]' is not a JSONPath of RFC 9535"]),
@@ -271,7 +271,7 @@ def test_cases_pass_fail_and_are_reported(folder: Path) -> None:
     said = weir(folder, "test", "--fail-only", "--junit", "report.xml", code=1)
     assert "passes" not in said and "FAIL  fails  (policies/tests/t.yaml:2)" in said
     assert (
-        "effect: expected 'allow', found 'deny' (Nobody in your groups" in said
+        "effect: expected 'allow', found 'deny' (None of your groups" in said
         and "status: expected 200, found 403" in said
     )
     assert "there is no connection 'd'" in said and "3 cases, 2 failed" in said
@@ -415,7 +415,7 @@ def test_what_cannot_be_written_or_sent_is_said(folder: Path) -> None:
     (tests / "t.yaml").write_text(
         '- {name: n, connection: c, request: {path: /v2/rerank, text: "\\ud800"}, expect: {status: 400}}\n'
     )
-    assert "a text that is no Unicode cannot be sent" in weir(folder, "test", code=1)
+    assert "this text is not valid Unicode and cannot be sent" in weir(folder, "test", code=1)
     (tests / "t.yaml").write_text(
         "- {name: n, connection: c, request: {path: /v1/models, method: GET}, response: {text: '<html>'}, expect: {status: 200}}\n"
     )

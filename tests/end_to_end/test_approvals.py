@@ -239,7 +239,7 @@ def test_breaking_the_glass_is_flagged_everywhere(site: Site, user: str, caller:
     assert site.admin.decide(asked["id"], sam, break_glass=True, reason="").status_code == 409
     assert site.admin.decide(asked["id"], sam, break_glass=True, reason="incident 42").json()["state"] == "approved"
     assert waiting.result().status == 200
-    message = f"approved by local/sam: incident 42 (the glass was broken)"  # noqa: F541
+    message = f"approved by local/sam: incident 42 (break-glass)"  # noqa: F541
     assert site.row(waiting.result(), "message") == (message,)
     assert any("broke the glass" in line and asked["id"] in line for line in site.admin.log)
     assert site.gateway.sql(f"SELECT break_glass FROM approvals WHERE approval_id = '{asked['id']}'") == [(True,)]

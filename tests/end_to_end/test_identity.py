@@ -492,7 +492,7 @@ def test_bound_tokens_need_a_proof_for_each_request(running: Running, idp: Provi
         connection.sendall(request)
         time.sleep(3)
         connection.sendall(b"}")
-        assert b"the DPoP proof is not of now" in connection.recv(65536)
+        assert b"the DPoP proof is too old" in connection.recv(65536)
     thief = ec.generate_private_key(ec.SECP256R1())
     assert call(bound, proof(key=thief, jwk=ECAlgorithm.to_jwk(thief.public_key(), as_dict=True))) == "invalid-token"
     plain = idp.token()

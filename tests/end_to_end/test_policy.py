@@ -428,7 +428,7 @@ def test_a_breaker_opens_at_errors_and_closes_after_a_success(policed: Gateway, 
         assert [rerank(policed, path="/trips/v2/rerank").status for _ in range(4)] == [500] * 4
         refused = rerank(policed, path="/trips/v2/rerank")
     assert (refused.status, refused.problem) == (503, "circuit-open") and 1 <= int(refused.headers["retry-after"]) <= 2
-    policed.wait_for("the connection trips is closed for 2 s")
+    policed.wait_for("connection trips refuses requests for 2 s")
     deadline = time.monotonic() + PATIENCE
     while rerank(policed, path="/trips/v2/rerank").status != 200:
         assert time.monotonic() < deadline
@@ -682,7 +682,7 @@ def test_limits_in_redis_are_shared_and_its_absence_lets_nobody_through(
         redis.wait(PATIENCE)
         closed = rerank(one, user="carol")
         assert (closed.status, closed.problem) == (503, "limits-unavailable") and closed.headers["retry-after"] == "5"
-        one.wait_for("the limits' store cannot be asked")
+        one.wait_for("the limits' store does not answer")
         redis = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
         wait(lambda: rerank(one, user="carol").status == 200)
     finally:

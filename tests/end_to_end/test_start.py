@@ -31,7 +31,7 @@ REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 
 
 def run(folder: Path, program: Program, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run a program that must end. Return its exit code and output."""
+    """Run a program that is expected to end. Return its exit code and all output."""
     env = {"TEST_UPSTREAM_KEY": CREDENTIAL, **environment}
     done = processes.run(program, *arguments, folder=folder, environment=env)
     return done.returncode, done.stdout + done.stderr
@@ -58,7 +58,7 @@ def both(folder: Path, port: int, expected: str, how: Callable[..., tuple[int, s
 
 def test_no_policies(tmp_path: Path) -> None:
     both(
-        tmp_path, free_port(), "create it, or set another one with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
+        tmp_path, free_port(), "create it, or name another with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
     )  # fmt: skip
 
 
@@ -97,9 +97,12 @@ def test_an_occupied_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", port)):
         code, output = run(tmp_path, "weir", "run")
         assert (code, output.count("\n")) == (2, 1)
-        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop the process that does" in output
+        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop the process" in output
         code, output = run(tmp_path, "mitmdump", "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
-        assert code == 1 and f"cannot listen on 127.0.0.1:{port}; stop what does, or change `listen:`" in output
+        assert (
+            code == 1
+            and f"cannot listen on 127.0.0.1:{port}; stop the process that uses it, or change `listen:`" in output
+        )
         assert "Traceback" not in output
 
 

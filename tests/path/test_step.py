@@ -99,10 +99,10 @@ def test_a_missing_state_raises_when_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("steps", "why"),
     [
-        ([Ends()], "the step 'ends' needs Read, and no step before it adds it"),
-        ([Reads(), Counts()], "the step 'counts' waits, and nothing may wait in this phase"),
+        ([Ends()], "the step 'ends' needs Read, but no earlier step adds it"),
+        ([Reads(), Counts()], "the step 'counts' waits, but steps of this phase must not wait"),
         ([Repeats(), Reads()], "the step 'repeats' needs Kept"),
-        ([Reads(), Reads()], "the step 'reads' stands in the list twice"),
+        ([Reads(), Reads()], "the step 'reads' is in the list twice"),
     ],
 )
 def test_a_list_that_cannot_work_is_refused(steps: list[Any], why: str) -> None:
@@ -111,7 +111,7 @@ def test_a_list_that_cannot_work_is_refused(steps: list[Any], why: str) -> None:
 
 
 def test_a_step_goes_back_only_to_a_step_before_it() -> None:
-    with pytest.raises(ListError, match="goes back to 'reads', and no step before it has this name"):
+    with pytest.raises(ListError, match="goes back to 'reads', but no earlier step has this name"):
         check({("request", "request"): bound([Repeats(), Reads()])}, {"request": ("request",)}, (Kept,))
 
 

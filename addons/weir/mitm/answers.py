@@ -21,7 +21,7 @@ logger = logging.getLogger("weir")
 NOT_HTTP = Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
 _BY_STATUS = {
     400: NOT_HTTP,
-    413: Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes."),
+    413: Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway accepts."),
 }
 _OTHERWISE = Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
 

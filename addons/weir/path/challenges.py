@@ -1,4 +1,4 @@
-"""How refused callers may authenticate: RFC 6750, 3; RFC 9449, 7.1; RFC 9728, 5.1."""
+"""Challenges: how refused callers can authenticate (RFC 6750, 3; RFC 9449, 7.1; RFC 9728, 5.1)."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ _BASIC = ("WWW-Authenticate", 'Basic realm="weir", charset="UTF-8"')
 
 
 def base_url(arrived: Arrived, head: Head) -> str:
-    """The URL under which callers reach the gateway: as configured, else as this caller used it.
+    """Return the URL at which callers reach the gateway: the configured URL, or else the URL that this caller used.
 
-    For callers of a proxy it is the origin that they meant.
+    For callers of a proxy, it is the origin that they address.
     """
     host = head.fields.get(b"host", b"").decode("ascii", "replace")
     return _own_url(arrived, head) or f"{head.scheme}://{host}"
 
 
 def trusted_base_url(arrived: Arrived, head: Head, address: tuple[Any, ...]) -> str:
-    """The same without believing the caller: as configured, else the listener's own *address*.
+    """Return the gateway's URL without trusting the caller: the configured URL, or else the listener's *address*.
 
-    A proof for another service must not become one for this service by its Host header.
+    A Host header must not turn a proof for another service into a proof for this service.
     """
     listener = Listener(address[0], address[1], tls=arrived.arrival.listener.tls)
     return _own_url(arrived, head) or str(listener)
@@ -36,7 +36,7 @@ def _own_url(arrived: Arrived, head: Head) -> str | None:
 
 
 def challenges(exchange: Exchange, error: str = "") -> tuple[Header, ...]:
-    """The challenges of a 401, or of a proxy's 407. *error*: why the token was not accepted; empty without a token."""
+    """Return the challenges of a 401, or of a proxy's 407. *error* is why the token was refused; empty without one."""
     arrived, head = exchange[Arrived], exchange[Head]
     if arrived.proxied:
         return ("Proxy-Authenticate", 'Bearer realm="weir"'), ("Proxy-Authenticate", _BASIC[1])

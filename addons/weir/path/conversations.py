@@ -1,6 +1,6 @@
-"""What is said over WebSockets: masked and recorded, and only then passed on.
+"""Open WebSockets: each message is masked and recorded before it is passed on.
 
-The handshake is a request like others. Its exchange stays for as long as the WebSocket is open.
+The handshake is handled like any other request. Its exchange is kept while the WebSocket is open.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from weir.recorder.writer import RecorderUnavailable
 
 logger = logging.getLogger("weir")
 
-#: Seconds between two looks at what is open.
+#: Seconds between two checks of the open WebSockets.
 INTERVAL = 1.0
-#: Seconds after a caller has left in which its WebSocket ends by itself.
+#: Seconds that mitmproxy has to end a WebSocket after its caller has left. Then the gateway ends it.
 _LINGER = 10.0
 
-#: Seconds without a message after which a held one is passed on that may stand alone, and one of a text that goes on.
+#: Seconds of silence after which a held message is passed on: one that may be complete, and one of an unfinished text.
 SILENCE = (0.25, 5.0)
 
-#: Why the gateway closes, for whoever is told.
+#: Close reasons that both sides see.
 _NOT_RECORDED = "the gateway cannot record now"
 _BROKEN = "the gateway failed"
 
@@ -45,7 +45,7 @@ def _holds(side: Messages) -> bool:
 
 
 class WebSockets:
-    """All WebSockets that are open: walks the lists of steps for each message."""
+    """All open WebSockets. Walks the list of steps for each message."""
 
     name = "weir-websockets"
 
@@ -54,7 +54,7 @@ class WebSockets:
         records: Records,
         over: Callable[[http.HTTPFlow, Exchange], Awaitable[None]],
     ) -> None:
-        """*over* is called with the handshake's exchange when its WebSocket is closed, and on record."""
+        """*over* is called with the handshake's exchange after its WebSocket is closed and recorded."""
         self._records = records
         self._permit: Permit | None = None
         self._over = over
@@ -62,18 +62,18 @@ class WebSockets:
         self._open: dict[http.HTTPFlow, Conversation] = {}
 
     def use(self, paths: Paths, permit: Permit) -> None:
-        """Walk the lists of *paths*; *permit* decides which open ones may go on."""
+        """Set the lists of steps to walk. *permit* decides which open WebSockets may stay open."""
         self._paths, self._permit = paths, permit
 
     def __len__(self) -> int:
         return len(self._open)
 
     def find(self, flow: http.HTTPFlow) -> Conversation | None:
-        """What is open of *flow*."""
+        """Return the open WebSocket of *flow*, or None."""
         return self._open.get(flow)
 
     def begin(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Its handshake is on record, and its answer about to be delivered."""
+        """Add the WebSocket of *flow*. Its handshake is recorded, and the handshake's answer is not delivered yet."""
         of_caller, of_service = message_maskers(exchange[Routed], exchange[Identified])
         silences = {
             from_caller: Silence(
@@ -85,9 +85,9 @@ class WebSockets:
         counters["websockets"] += 1
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
-        """Read from neither side while something that was said is still being masked and recorded.
+        """Stop reading from both sides while a message is being masked and recorded.
 
-        mitmproxy would go on, and keep what comes.
+        mitmproxy alone would continue to read, and buffer what arrives.
         """
         conversation = self._open.get(flow)
         if conversation is None:
@@ -96,7 +96,7 @@ class WebSockets:
             self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
 
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Mask, record, and only then pass on: put in the place of the last message what may be passed on of it."""
+        """Mask and record the last message. Then replace it in the flow by the messages that may be passed on."""
         conversation, data = self._open.get(flow), flow.websocket
         if conversation is None or data is None or not flow.live:
             return  # Gate drops it
@@ -104,7 +104,7 @@ class WebSockets:
         from_caller = message.from_client
         data.messages, conversation.passed = [], []
         if message.injected and not conversation.silences[from_caller].told:
-            return  # the sender is not silent any more
+            return  # the sender has sent another message meanwhile
         talk = Talk(conversation, from_caller)
         talk.put(Heard(message))
         try:
@@ -124,7 +124,7 @@ class WebSockets:
             self._failed(flow, conversation, talk.at, error)
 
     async def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """It is closed: let what is held of its texts go, and have the end recorded."""
+        """Pass on the held messages of a WebSocket that closes, and record its end."""
         conversation, data = self._open.get(flow), flow.websocket
         if conversation is None or data is None or conversation.ended:
             return
@@ -133,7 +133,7 @@ class WebSockets:
             silence.end()
         exchange = conversation.exchange
         try:
-            # If the gateway closes, held messages may contain a part of the value that it closes for.
+            # If the gateway closes the WebSocket because of a value, held messages may contain a part of this value.
             for from_caller in (True, False) if conversation.closing is None else ():
                 await walk(self._paths["websocket", "end"], flow, Talk(conversation, from_caller))
             reason = scrubber(exchange)((data.close_reason or "").encode()).decode("utf-8", "replace")
@@ -144,22 +144,22 @@ class WebSockets:
             await self._records.websocket_end(flow, exchange, data, conversation.counts, why)
         except (MaskingError, RecorderUnavailable) as error:
             data.messages, conversation.passed, data.close_reason = [], [], ""
-            alarm("websocket_end_lost", f"the end of {exchange.request_id} is not on record: {error}")
+            alarm("websocket_end_lost", f"the end of WebSocket {exchange.request_id} is not recorded: {error}")
         except (Exception, asyncio.CancelledError) as error:
             data.messages, conversation.passed, data.close_reason = [], [], ""
             self._failed(flow, conversation, "websocket_end", error)
         logger.info(
-            f"weir: {exchange.request_id} WebSocket closed, {data.close_code}, {conversation.counts[True]} messages of "
+            f"weir: {exchange.request_id} WebSocket closed, {data.close_code}; {conversation.counts[True]} messages of "
             f"the caller, {conversation.counts[False]} of the service"
         )
         await self._over(flow, exchange)
 
     def forget(self, flow: http.HTTPFlow) -> None:
-        """*flow* is done with."""
+        """Remove the WebSocket of *flow*."""
         self._open.pop(flow, None)
 
     async def run(self) -> None:
-        """For ever: close those that may not go on, as their callers are let in no longer or policies have changed."""
+        """Check the open WebSockets periodically. Close those that lost access, or that began under older policies."""
         while True:
             await asyncio.sleep(INTERVAL)
             for flow, conversation in list(self._open.items()):
@@ -171,25 +171,25 @@ class WebSockets:
 
     async def _look(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         left = flow.client_conn.timestamp_end
-        if left is not None and time.time() > left + _LINGER:  # mitmproxy has not said so
+        if left is not None and time.time() > left + _LINGER:  # mitmproxy did not end it
             await self.websocket_end(flow)
             self.forget(flow)
         elif self._permit is not None and (why := self._permit.why_not(exchange)) is not None:
             await self.close(flow, *why)
 
     async def stop(self) -> None:
-        """Have all closed; they are once there are none."""
+        """Begin to close all WebSockets. All are closed when ``len(self)`` is 0."""
         for flow in list(self._open):
             await self.close(flow, CloseReason.GOING_AWAY, "the gateway stops")
 
     async def give_up(self) -> None:
-        """Have the end of those recorded that have not closed in time."""
+        """Record the end of the WebSockets that have not closed in time, and remove them."""
         for flow in list(self._open):
             await self.websocket_end(flow)
             self.forget(flow)
 
     async def close(self, flow: http.HTTPFlow, code: int, reason: str) -> None:
-        """Have it closed, with a *reason* that both sides may see."""
+        """Close the WebSocket of *flow* with a *reason* that both sides may see."""
         conversation = self._open.get(flow)
         if conversation is None or not handlers.has_layer(flow):
             return
@@ -197,7 +197,7 @@ class WebSockets:
         await handlers.end_websocket(flow, code, reason)
 
     async def _due(self, flow: http.HTTPFlow, from_caller: bool, silence: Silence) -> None:
-        """Have the relay ask what may be passed on, as its sender is silent."""
+        """Report a silent sender to the relay, so that held messages are checked again."""
         if flow in self._open:
             await handlers.report_silence(flow, from_caller=from_caller)
 
@@ -207,7 +207,7 @@ class WebSockets:
         self._refuse(flow, conversation, CloseReason.INTERNAL_ERROR, _BROKEN)
 
     def _refuse(self, flow: http.HTTPFlow, conversation: Conversation, code: int, why: str) -> None:
-        """Have the relay close it, now that the hook is done."""
+        """Pass nothing on, and let the relay close the WebSocket after this hook."""
         conversation.passed = []
         if flow.websocket is not None:
             flow.websocket.messages = []

@@ -1,4 +1,4 @@
-"""How exchanges end: the problem for one that mitmproxy ended, the record of a refusal, and the line in the log."""
+"""How exchanges end: the problem if mitmproxy ended the exchange, the record of a refusal, and the log line."""
 
 import logging
 
@@ -12,30 +12,30 @@ from weir.routing.dial import FORBIDDEN
 
 logger = logging.getLogger("weir")
 
-#: Bytes of a path that a log line shows.
+#: Maximum length of a path in a log line, in bytes.
 _LONGEST_LOGGED = 300
 
 
 def ended_by(exchange: Exchange, message: str) -> Problem:
-    """The problem for a caller whose exchange mitmproxy ended, with this error *message*."""
+    """Return the problem for the caller of an exchange that mitmproxy ended with the error *message*."""
     if FORBIDDEN in message:
-        return Problem(Kind.DESTINATION_FORBIDDEN, "The service's address is not one that may be reached from here.")
+        return Problem(Kind.DESTINATION_FORBIDDEN, "The service's address may not be reached from this gateway.")
     if TOO_SLOW in message:
-        return Problem(Kind.REQUEST_TIMEOUT, "The request's body did not come in time.")
+        return Problem(Kind.REQUEST_TIMEOUT, "The request's body did not arrive in time.")
     if TOO_FULL in message:
-        detail = "The gateway has as much under way as it takes. Try again soon."
+        detail = "The gateway has reached its limit of requests under way. Try again soon."
         return Problem(Kind.OVERLOADED, detail, headers=(("Retry-After", "2"),))
     if (which := too_large(message)) is not None:
         if which == "request":
-            return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway takes.")
-        return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway takes.")
+            return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway accepts.")
+        return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway accepts.")
     if not exchange.sent:
         return Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
     return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
 
 
 def unreachable(flow: http.HTTPFlow, exchange: Exchange) -> bool:
-    """Whether no byte of the request can have reached its service."""
+    """True if no byte of the request can have reached its service."""
     if exchange.problem is None or exchange.problem.kind is not Kind.UPSTREAM_UNREACHABLE:
         return False
     server = flow.server_conn
@@ -43,13 +43,16 @@ def unreachable(flow: http.HTTPFlow, exchange: Exchange) -> bool:
 
 
 def refusal_record(answer: http.Response) -> ResponseRecord:
-    """The record's copy of an answer of the gateway's own."""
+    """Return the record's copy of one of the gateway's own answers."""
     data = answer.data
     return ResponseRecord(data.status_code, data.reason, tuple(data.headers.fields), data.content or b"")
 
 
 def not_in(headers: tuple[tuple[str, str], ...], problem: Problem) -> list[tuple[str, str]]:
-    """*headers* that *problem* does not set itself. Retry-After only for a rate limit: other refusals last."""
+    """Return the *headers* that *problem* does not set itself.
+
+    Retry-After stays only for a rate limit: a retry does not change other refusals.
+    """
     own = {name for name, _ in problem.headers}
     return [
         (name, value)

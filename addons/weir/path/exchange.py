@@ -1,7 +1,7 @@
-"""One HTTP request on its way through the gateway, and what each phase finds out about it.
+"""The exchange: one HTTP request on its way through the gateway, and the states that each phase adds to it.
 
-It lives in memory, keyed by mitmproxy's flow object, and is the only authority: nothing that is stored in a flow (and
-could come from a file) is believed.
+An exchange lives in memory, keyed by mitmproxy's flow object. It is the only authority: data in a flow may come from a
+file, so the gateway never trusts it.
 """
 
 from collections.abc import Mapping
@@ -41,71 +41,71 @@ from weir.routing.proxy import Via
 _Fields = list[tuple[bytes, bytes]]
 
 
-# Requests, in the order in which the states are added.
+# States of requests, in the order in which steps add them.
 
 
 @dataclass(slots=True, eq=False)
 class Arrived(State):
-    """A head has arrived; nothing of it is checked."""
+    """The request's head has arrived and is not checked yet."""
 
     policies: PolicySet
     arrival: Arrival
     client_ip: str
-    method: str  # "?" for one that no service has
+    method: str  # "?" if it is not one of `weir.routing.head.METHODS`
     target: str  # as the caller sent it
-    chunked: bool  # the caller can read chunked bodies: false for HTTP/1.0
+    chunked: bool  # whether the caller can read chunked bodies: false for HTTP/1.0
 
     @property
     def proxied(self) -> bool:
-        """Whether the caller uses the gateway as a proxy, outside of any tunnel."""
+        """True if the caller uses the gateway as a proxy, outside any tunnel."""
         return self.arrival.listener.mode == "explicit" and not self.arrival.hosts
 
 
 @dataclass(slots=True, eq=False)
 class Head(State):
-    """The head can be read in one way only."""
+    """The head is checked: it has only one possible reading."""
 
-    fields: Mapping[bytes, bytes]  # the caller's, by lower-case name
-    scheme: str  # that the caller speaks: http or https
+    fields: Mapping[bytes, bytes]  # the caller's header fields, by lower-case name
+    scheme: str  # the caller's scheme: http or https
     host: str
-    port: int | None  # as the Host header names it
+    port: int | None  # from the Host header
     path: str
     query: str
-    origin: Origin | None = None  # the service that the caller of a proxy means; None if the gateway itself is meant
-    handshake: Handshake | None = None  # the caller asks for a WebSocket
+    origin: Origin | None = None  # the service that a proxy's caller addresses; None if the gateway
+    handshake: Handshake | None = None  # set if the caller asks for a WebSocket
     client_request_id: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class Routed(State):
-    """The request is for a connection."""
+    """The connection of the request is found."""
 
     connection: Connection
     path: str  # below the connection's prefix, without query
-    query: str  # masks may change it
+    query: str  # without "?"; masks may change it
 
 
 @dataclass(slots=True, eq=False)
 class OwnPath(State):
-    """The request is for a document of the gateway's own."""
+    """The request asks for one of the gateway's own documents."""
 
     path: str
-    described: Connection | None  # the connection that the document is about
+    described: Connection | None  # the connection that the document describes
 
 
 @dataclass(slots=True, eq=False)
 class Claimed(State):
-    """The caller has presented a credential; it is not verified."""
+    """The caller has presented a credential, which is not verified yet."""
 
     presented: Presented
     token: Secret | None
-    certificates: tuple[Certificate, ...]  # of the client, its own first; the handshake proves only that it has the key
-    proof: Proof | None = None  # of the key to which the token is bound
+    certificates: tuple[Certificate, ...]  # the client's chain, leaf first; TLS proves only possession of the key
+    proof: Proof | None = None  # proves possession of the token's bound key
 
 
 @dataclass(slots=True, eq=False)
 class Identified(State):
-    """The caller is known."""
+    """The caller is authenticated."""
 
     principal: Principal
     session_id: str
@@ -113,16 +113,16 @@ class Identified(State):
 
 @dataclass(slots=True, eq=False)
 class Matched(State):
-    """The operation of the connection's profile that the request asks for."""
+    """The request is matched with an operation of the connection's profile."""
 
-    operation: Operation | None  # None for an unknown one that the connection allows, and for a WebSocket
-    variables: Mapping[str, str]  # of the path
-    parameters: Parameters  # of the query, if the profile reads any
+    operation: Operation | None  # None for WebSockets, and for an unknown operation if allowed
+    variables: Mapping[str, str]  # the path's variables
+    parameters: Parameters  # the query's parameters, if the profile reads any
 
 
 @dataclass(slots=True, eq=False)
 class Body(State):
-    """The request's body."""
+    """The request's body has arrived and is decoded."""
 
     survives: ClassVar[bool] = True
     raw: bytes  # as the caller sent it
@@ -131,11 +131,11 @@ class Body(State):
 
 @dataclass(slots=True, eq=False)
 class Read(State):
-    """The body is parsed, and read as the operation says."""
+    """The body is parsed and read as a call of the operation."""
 
-    document: Any  # parsed; masks change it once policy has judged it
+    document: Any  # the parsed body; masks change it after policy has judged it
     parsed: bool
-    sent: bytes  # the body as the service receives it, decoded
+    sent: bytes  # the decoded body that the service receives
     call: Call = UNKNOWN
 
 
@@ -144,39 +144,39 @@ class Judged(State):
     """The rules have judged the request."""
 
     facts: Facts
-    clauses: tuple[JudgedClause, ...] = ()  # shown in the record
-    demanded: tuple[Rule, ...] = ()  # the rules that ask for approval
+    clauses: tuple[JudgedClause, ...] = ()  # written to the record
+    demanded: tuple[Rule, ...] = ()  # the rules that require approval
 
 
 @dataclass(slots=True, eq=False)
 class Charged(State):
-    """The request has its place in the limits."""
+    """The request is counted in the connection's limits."""
 
     survives: ClassVar[bool] = True
     store: Store
-    settles: tuple[Charge, ...] = ()  # charged once the response is known
+    settles: tuple[Charge, ...] = ()  # to charge after the response
     leases: tuple[Lease, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class Hold(State):
-    """What approvals the request asks for, waits for and has."""
+    """The approvals that the request needs, waits for and has."""
 
     survives: ClassVar[bool] = True
     binding: str = ""  # the digest of this exact request
-    demands: list[Demand] = field(default_factory=list)  # what no earlier approval covers
+    demands: list[Demand] = field(default_factory=list)  # the demands that no earlier approval covers
     until: float = 0.0  # the end of the wait, monotonic seconds; 0 before it begins
-    approval: Approval | None = None  # that is waited for
-    tried: list[str] = field(default_factory=list)  # approvals that it may have used up, if the store's answer was lost
-    granted: tuple[Approval, ...] = ()  # used up by this request
-    approved_by: tuple[Approval, ...] = ()  # those, and reusable ones that cover it
-    kept: Kept | None = None  # an earlier answer to the same request, which waited for approval
-    waited: bool = False  # it goes on under the policies of now: see the step `resume`
+    approval: Approval | None = None  # the approval that the request waits for
+    tried: list[str] = field(default_factory=list)  # approvals that may be consumed: the store's answer was lost
+    granted: tuple[Approval, ...] = ()  # approvals that this request has consumed
+    approved_by: tuple[Approval, ...] = ()  # `granted`, and the reusable approvals that cover it
+    kept: Kept | None = None  # an earlier answer to the same request, kept until it is approved
+    waited: bool = False  # the step `resume` must continue it under the current policies
 
 
 @dataclass(slots=True, eq=False)
 class Entered(State):
-    """The connection's circuit breaker waits for the answer."""
+    """The connection's circuit breaker has admitted the request and waits for its result."""
 
     entry: Entry
 
@@ -185,7 +185,7 @@ class Entered(State):
 class Prepared(State):
     """The flow holds the request as the service will receive it, without its credential."""
 
-    via: Via | None  # the proxy to go through
+    via: Via | None  # the upstream proxy
 
 
 @dataclass(slots=True, eq=False)
@@ -193,35 +193,35 @@ class Keyed(State):
     """The request has its replay key."""
 
     key: str
-    only: bool  # if server replay has no answer, the request is refused
+    only: bool  # refuse the request if server replay has no answer
 
 
-# Responses.
+# States of responses.
 
 
 @dataclass(slots=True, eq=False)
 class Streams(State):
-    """The answer is delivered while it arrives."""
+    """The answer is streamed: delivered while it arrives."""
 
     stream: ResponseStream
 
 
 @dataclass(slots=True, eq=False)
 class Answered(State):
-    """The service's answer has arrived, and can be read in one way only."""
+    """The service's answer has arrived and is checked: it has only one possible reading."""
 
     status: int
     reason: bytes
-    fields: _Fields  # those that may be delivered
+    fields: _Fields  # the header fields that may be delivered
     content_type: str
-    body: bytes  # decoded; empty while it streams
-    document: Any  # the body as JSON, None if it is not
-    keep: Kept  # the answer as it arrived
+    body: bytes  # decoded; empty for a stream
+    document: Any  # the body parsed as JSON; None if it is not JSON
+    keep: Kept  # the unchanged answer, to keep until it is approved
 
 
 @dataclass(slots=True, eq=False)
 class Ranked(State):
-    """The answer is read as the profile says."""
+    """The answer's ranking is read by the profile."""
 
     ranking: Ranking
 
@@ -230,14 +230,14 @@ class Ranked(State):
 class JudgedAnswer(State):
     """The response rules have judged the answer."""
 
-    facts: Facts  # of the request and of the answer
+    facts: Facts  # the facts of the request and of the answer
     clauses: tuple[JudgedClause, ...] = ()
     demanded: tuple[Rule, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class Masked(State):
-    """The answer's two copies."""
+    """The answer is masked: one copy for the caller, one for the record."""
 
     caller: bytes
     record: bytes
@@ -245,12 +245,12 @@ class Masked(State):
     record_fields: _Fields
 
 
-# Rehearsals.
+# State of rehearsals.
 
 
 @dataclass(slots=True, eq=False)
 class Rehearsed(State):
-    """What a rehearsal takes as given instead of asking for it."""
+    """The inputs of a rehearsal, which the live steps would find out."""
 
     policies: PolicySet
     connection: Connection
@@ -259,12 +259,12 @@ class Rehearsed(State):
     client_ip: str
 
 
-# The record's view, and the whole.
+# The record's view, and the whole exchange.
 
 
 @dataclass(slots=True, eq=False)
 class Copies:
-    """What the record will hold: masked at least as much as the service's and the caller's copies."""
+    """The record's copies: masked at least as much as the service's and the caller's copies."""
 
     request: RequestRecord | None = None
     response: ResponseRecord | None = None
@@ -279,20 +279,20 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An answer of the gateway's own that is no refusal: JSON about itself."""
+    """One of the gateway's own documents: a JSON answer that is not a refusal."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...]
 
     def response(self, request_id: str, decision_id: str = "") -> http.Response:
-        """The answer as mitmproxy sends it."""
+        """Return the document as a mitmproxy response."""
         fields = [("Content-Type", "application/json"), *self.headers, ("X-Request-Id", request_id)]
         return http.Response.make(200, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Exchange(Journey):
-    """One request and its answer: its outcome so far, and, by type, the states that the steps have added."""
+    """One request and its answer: the outcome so far, and the states that steps have added, by type."""
 
     request_id: str
     received: float  # Unix time, seconds
@@ -300,50 +300,50 @@ class Exchange(Journey):
     states: dict[type[State], Any] = field(default_factory=dict)
     at: str = ""
     replay: str = ""  # "request" for client replay, "response" once server replay has answered
-    left: str = ""  # how the caller has left or reset the request; set at once, in any phase
+    left: str = ""  # why the caller left or reset the request; set immediately, in any phase
     # The outcome.
     decision: Decision | None = None
-    limit_headers: tuple[tuple[str, str], ...] = ()
+    own_headers: tuple[tuple[str, str], ...] = ()  # that the gateway adds to the answer, whatever it is
     problem: Problem | None = None
     document: Document | None = None
-    answer: http.Response | None = None  # the problem or document as it was put into the flow
+    answer: http.Response | None = None  # the response made from `problem` or `document`, as set in the flow
     error: str = ""
-    sent: float = 0.0  # perf_counter when the request was released to its service, 0 if it was not
+    sent: float = 0.0  # perf_counter when the request was released to its service; 0 if it was not
     upstream_status: int = 0
-    received_bytes: int = 0  # of the response's body, decoded
-    tokens: int | None = None  # as the response reports them
-    stream: ResponseStream | None = None  # delivers the answer while it arrives
+    received_bytes: int = 0  # size of the decoded response body
+    tokens: int | None = None  # as reported by the response
+    stream: ResponseStream | None = None  # set if the answer is streamed
     copies: Copies = field(default_factory=Copies)
-    # Authority, read by Gate.
+    # Authority: Gate reads these.
     judged: bool = False
     recorded: bool = False
-    intended: bool = False  # the record says that the request is about to be sent, or its answer to stream
+    intended: bool = False  # recorded: the request is about to be sent, or its answer to be streamed
 
     @property
     def principal(self) -> Principal | None:
-        """The caller, None before they are known."""
+        """The caller; None before authentication."""
         identified = self.get(Identified)
         return identified.principal if identified is not None else None
 
     @property
     def connection(self) -> Connection | None:
-        """The connection, None before it is known."""
+        """The connection; None before routing."""
         routed = self.get(Routed)
         return routed.connection if routed is not None else None
 
     @property
     def decision_id(self) -> str:
-        """The decision's id; empty before there is one."""
+        """The decision's id; empty before a decision."""
         return self.decision.decision_id if self.decision else ""
 
     @property
     def settled(self) -> bool:
-        """Whether the gateway answers by itself: nothing is sent, and no other answer is delivered."""
+        """True if the gateway gives its own answer: no request is sent, and no other answer is delivered."""
         return self.problem is not None or self.document is not None
 
     def own_answer(self) -> http.Response:
-        """The answer that the exchange's problem, or else its document, gives. Raises RuntimeError without one."""
+        """Return the response made from the problem, or else from the document. Raises RuntimeError without both."""
         own = self.problem or self.document
         if own is None:
-            raise RuntimeError("the gateway has no answer of its own")
+            raise RuntimeError("the exchange has neither a problem nor a document")
         return own.response(self.request_id, self.decision_id)

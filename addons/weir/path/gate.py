@@ -1,7 +1,7 @@
-"""Gate: the last addon. Nothing passes that was not judged, let through and recorded in this process.
+"""Gate: the last addon. It blocks everything that this process has not judged, allowed and recorded.
 
-It holds no rules of its own: it compares what is about to be sent with the exchange that Stack keeps
-in memory, and answers 503 wherever the two do not fit, whatever went wrong before.
+Gate has no rules of its own. It compares the flow that is about to be sent with the exchange that Stack keeps in
+memory. If they do not agree, for any reason, it answers 503.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger("weir")
 
 
 class Gate:
-    """Closed unless the exchange says otherwise."""
+    """Blocks each flow unless its exchange allows it."""
 
     name = "weir-gate"
 
@@ -39,19 +39,19 @@ class Gate:
         self._new_id = Uuid7()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """No request body is ever streamed: it would reach the upstream before it is judged."""
+        """Never stream a request body: the upstream would receive it before it is judged."""
         flow.request.stream = False
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Let a request go only if it was judged and no room refused it."""
+        """Pass a request only if it was judged and not refused."""
         if not flow.live:
-            return  # shown from a file: nothing can be sent
+            return  # loaded from a file: nothing can be sent
         replay_key = flow.request.headers.pop(HEADER, None)
         exchange = self._find(flow)
         if exchange is None:
             self._refuse(flow, exchange, "a request that was never judged")
         elif exchange.left and not exchange.settled:
-            flow.kill()  # its caller has left; it may not have been judged to its end
+            flow.kill()  # its caller has left, perhaps before the last step
         elif exchange.settled:
             if (
                 flow.response is not exchange.answer or flow.response is None
@@ -60,15 +60,15 @@ class Gate:
         elif (
             (prepared := exchange.get(Prepared)) is not None and flow.server_conn.via != prepared.via
         ) or flow.server_conn.transport_protocol != "tcp":
-            self._refuse(flow, exchange, "a request that would go by another way")
+            self._refuse(flow, exchange, "a request that would take another route than the judged one")
         elif not exchange.judged or replay_key is None:
-            self._refuse(flow, exchange, "a request that was not judged to its end")
+            self._refuse(flow, exchange, "a request that was not judged completely")
         elif flow.response is None and ((keyed := exchange.get(Keyed)) is None or keyed.only):
             exchange.problem = Problem(Kind.NOT_RECORDED, "This request is not in the recording that is replayed.")
             flow.response = exchange.answer = exchange.own_answer()
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """No response is streamed but through the rooms that mask it and keep it for the record."""
+        """Stream a response only through the stream that masks it and copies it for the record."""
         if flow.response is None:
             return
         exchange = self._find(flow)
@@ -79,15 +79,15 @@ class Gate:
             flow.response.stream = False
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Let a response go only if it was recorded, or is a refusal of ours."""
+        """Pass a response only if it was recorded, or if it is the gateway's own answer."""
         if not flow.live:
             return
         exchange = self._find(flow)
         if exchange is None:
-            self._refuse(flow, exchange, "a response that no room has seen")
+            self._refuse(flow, exchange, "a response that was never judged")
         elif exchange.stream is not None:
             if exchange.settled or not exchange.recorded:
-                flow.kill()  # its end is withheld: the caller has not got the whole
+                flow.kill()  # withhold its end, so that the caller can see that it is incomplete
         elif exchange.settled:
             if flow.response is not exchange.answer or flow.response is None:
                 flow.response = exchange.answer = exchange.own_answer()
@@ -96,7 +96,7 @@ class Gate:
         self._forget(flow)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        """No tunnel is opened but to where a caller that is let in may go."""
+        """Open a tunnel only if its caller may use this destination."""
         exchange = self._find(flow)
         self._forget(flow)
         if exchange is not None and exchange.settled and flow.response is exchange.answer is not None:
@@ -107,7 +107,7 @@ class Gate:
         flow.response = problem.response(self._new_id())
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Nothing is dialled but what was judged."""
+        """Dial only an address that was judged."""
         host = data.server.address[0] if data.server.address else ""
         if why := refusal(host):
             counters["dial_refused"] += 1
@@ -116,16 +116,16 @@ class Gate:
             data.server.error = why
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
-        """No WebSocket is opened but one whose handshake was judged, let through and recorded."""
+        """Open a WebSocket only if its handshake was judged, allowed and recorded."""
         if self._websockets.find(flow) is None:
             flow.kill()
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Nothing passes but what was masked and recorded."""
+        """Pass only messages that were masked and recorded."""
         self._check_messages(flow)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """The same of what was held back until now."""
+        """Check the messages that were held until the end, and remove the WebSocket."""
         self._check_messages(flow)
         self._websockets.forget(flow)
 
@@ -135,7 +135,7 @@ class Gate:
         passed = conversation.passed if conversation is not None else []
         if [message.content for message in data.messages] == passed and conversation is not None:
             return
-        alarm("gate_closed", "the gate refused a WebSocket's message that no room has seen")
+        alarm("gate_closed", "the gate refused a WebSocket message that was not masked and recorded")
         data.messages = []
         if flow.killable:
             flow.kill()

@@ -1,8 +1,8 @@
-"""Holds: risky requests and answers wait here until enough reviewers have approved.
+"""Holds: requests and answers wait here until enough reviewers have approved them.
 
-A wait ends by a decision, by the caller leaving, at the end of the rule's hold, by a revocation, a reload, or the end
-of the gateway. In each case the request is judged again before it goes on. It goes on by taking its approval in the
-shared state, which one request can do, once.
+A wait ends when reviewers decide, the caller leaves, the rule's hold is over, the caller is revoked, the policies are
+reloaded, or the gateway stops. A request that continues is judged again first. Then it takes its approval in the shared
+state: only one request can take it, once.
 """
 
 import asyncio
@@ -50,10 +50,10 @@ from weir.state.model import Snapshot
 from weir.state.store import Store
 from weir.state.watcher import StateUnavailable, Watcher
 
-#: Seconds beyond its hold for which a request that waits is taken to be there, though its worker does not say so.
+#: Seconds after the end of its hold during which a request still counts as waiting, without news from its worker.
 GRACE = 5.0
 
-#: Refusals of a request that has waited, by policies that changed meanwhile: nobody has to decide about it any more.
+#: Refusals by policies that changed during the wait: reviewers need not decide any more, so the approval is void.
 _MEANWHILE = frozenset((Kind.ACCESS_DENIED, Kind.DENIED_BY_RULE, Kind.UNKNOWN_CONNECTION))
 
 _PREFER_WAIT = re.compile(r"wait *= *\"?([0-9]{1,5})\"?")
@@ -61,18 +61,18 @@ _PREFER_WAIT = re.compile(r"wait *= *\"?([0-9]{1,5})\"?")
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """One exchange that waits."""
+    """One waiting exchange."""
 
     exchange: Exchange
     client: Client
     approval: Approval
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    left: bool = False  # its caller
+    left: bool = False  # the caller has left
     reloaded: bool = False
 
 
 class Approvals:
-    """Holds, asks, and lets go."""
+    """Asks for approvals, holds exchanges during the wait, and takes or gives back approvals."""
 
     def __init__(self, state: Watcher, record: Callable[[Approval], None], garbage: Garbage) -> None:
         self._state = state
@@ -80,18 +80,21 @@ class Approvals:
         self._garbage = garbage
         self._key = b""
         self._worker = ""
-        self._waiters: dict[str, _Waiter] = {}  # by approval
-        self._of: Counter[tuple[str, str]] = Counter()  # how many wait, by principal
+        self._waiters: dict[str, _Waiter] = {}  # by the approval's id
+        self._of: Counter[tuple[str, str]] = Counter()  # the number of waiting exchanges, by principal
         self._bytes = 0
         self._shelf = Shelf()
         self._turn = asyncio.Lock()
         self._stopping = False
         self._new_id = Uuid7()
 
-    # The gateway's own life.
+    # Start, stop and changes.
 
     async def start(self, worker: str) -> None:
-        """Be the worker of that name. What one before it kept is lost, so its approval is void. Raises `HomeError`."""
+        """Start as the worker called *worker*. Raises `HomeError`.
+
+        Answers that an earlier process of this worker kept are lost. Therefore their approvals become void.
+        """
         self._key = derived_key("approvals")
         self._worker = keyed(self._key, worker)
 
@@ -106,46 +109,46 @@ class Approvals:
         try:
             self._record_all(await self._state.run(work))
         except StateUnavailable:
-            raise HomeError("the shared state cannot be asked; see the lines above") from None
+            raise HomeError("the shared state does not answer; see the log lines above") from None
 
     def stop(self) -> None:
-        """Let nobody wait any longer: what is asked for stays, and the same request can be sent again."""
+        """End all waits. The approvals stay open, and callers can send the same requests again."""
         self._stopping = True
         for waiter in self._waiters.values():
             waiter.woken.set()
 
     def changed(self, approvals: list[Approval]) -> None:
-        """These have changed in the shared state."""
+        """Wake the exchanges that wait for *approvals*, which have changed in the shared state."""
         for approval in approvals:
             waiter = self._waiters.get(approval.id)
             if waiter is not None:
                 waiter.approval = approval
                 waiter.woken.set()
-            if approval.kind == "response" and approval.state not in (*OPEN, "used"):  # which may be given back
+            if approval.kind == "response" and approval.state not in (*OPEN, "used"):  # "used" may be given back
                 self._shelf.drop(approval.id)
 
     def reloaded(self) -> None:
-        """There are other policies: whoever waits is judged again."""
+        """Wake all waiting exchanges, so that the new policies judge them."""
         for waiter in self._waiters.values():
             waiter.reloaded = True
             waiter.woken.set()
 
     def left(self, client: Client) -> None:
-        """A caller has left."""
+        """End the waits of a caller who has disconnected."""
         for waiter in self._waiters.values():
             if waiter.client is client:
                 waiter.left = True
                 waiter.woken.set()
 
     def taken_back(self, exchange: Exchange) -> None:
-        """A caller has taken one request back, and stays."""
+        """End the wait of one request that its caller has reset. The caller stays connected."""
         waiter = self._waiter_of(exchange)
         if waiter is not None and waiter.exchange is exchange:
             waiter.left = True
             waiter.woken.set()
 
     def wake(self, exchange: Exchange) -> bool:
-        """*exchange* has a problem: end its wait. Whether it waited."""
+        """End the wait of *exchange*, which has a problem. Return True if it waited."""
         waiter = self._waiter_of(exchange)
         if waiter is not None:
             waiter.woken.set()
@@ -155,10 +158,10 @@ class Approvals:
         hold = exchange.get(Hold)
         return self._waiters.get(hold.approval.id) if hold is not None and hold.approval is not None else None
 
-    # A request or answer that must be approved.
+    # The wait for approval.
 
     async def bind(self, exchange: Exchange) -> Hold:
-        """The exchange's hold, with the digest to which an approval of this exact request is bound."""
+        """Return the exchange's hold, with the digest of this exact request. Approvals are bound to this digest."""
         hold = exchange.get(Hold)
         if hold is None:
             hold = Hold()
@@ -169,14 +172,14 @@ class Approvals:
             self._key, principal, connection.name, connection.upstream, arrived.method, arrived.target,
             fields.get(b"content-type", b""), fields.get(b"content-encoding", b""), body.raw,
         )  # fmt: skip
-        if len(body.raw) > 1 << 20:  # a digest of a large body takes long: others run meanwhile
+        if len(body.raw) > 1 << 20:  # a large body takes long: other requests run meanwhile
             hold.binding = await asyncio.to_thread(request_binding, *arguments)
         else:
             hold.binding = request_binding(*arguments)
         return hold
 
     async def take(self, exchange: Exchange, rules: Sequence[Rule], facts: Facts, content: str = "") -> bool:
-        """True if a single-use approval (consumed here) or reusable ones satisfy *rules*."""
+        """Return True if a single-use approval (consumed here) or reusable approvals satisfy *rules*."""
         hold, principal, connection = exchange[Hold], exchange[Identified].principal, exchange[Routed].connection
         wanted = demands(self._key, rules, principal, connection.name, facts)
         snapshot, people = self._snapshot(), self._people(exchange)
@@ -210,9 +213,10 @@ class Approvals:
         content: str = "",
         keep: Kept | None = None,
     ) -> None:
-        """Ask for the hold's demands and wait. Returns when the exchange should be judged again; else raises `Refusal`.
+        """Ask reviewers for the hold's demands and wait. Return if the exchange must be judged again. Raises `Refusal`.
 
-        *show* gives the view of reviewers; it is called once. *content* is the digest of an answer, *keep* the answer.
+        *show* returns the view for reviewers and is called at most once. *content* is the digest of an answer, *keep*
+        the answer itself.
         """
         hold = exchange[Hold]
         nobody = next((d for d in hold.demands if not d.terms.somebody), None)
@@ -220,7 +224,7 @@ class Approvals:
             message = nobody.message or f"The rule {nobody.rule} asks for a reviewer's approval."
             raise Refusal(
                 Kind.APPROVAL_REQUIRED,
-                f"{message} This connection names nobody who could give it; ask its owner to add reviewers.",
+                f"{message} This connection has no reviewer who could give it; ask its owner to add reviewers.",
                 rule=nobody.rule,
             )
         prefer = exchange[Head].fields.get(b"prefer", b"").decode("ascii", "replace").lower()
@@ -235,7 +239,7 @@ class Approvals:
         async with self._place(exchange, _size(exchange, keep)):
             approval = await self._asked(exchange, show, content)
             if not content:
-                exchange.drop(Read, Judged)  # only the bytes stay in memory; they are read again afterwards
+                exchange.drop(Read, Judged)  # keep only the bytes in memory; they are parsed again after the wait
             if keep is not None:
                 await self._keep(exchange, keep, approval)
             waiter = _Waiter(exchange, client, approval)
@@ -246,11 +250,11 @@ class Approvals:
             finally:
                 self._waiters.pop(approval.id, None)
         hold.waited = True
-        async with self._turn:  # requests released by one decision continue one at a time, and others run in between
+        async with self._turn:  # requests released by one decision continue one by one, so that others run in between
             await asyncio.sleep(0)
 
     async def settle(self, exchange: Exchange) -> None:
-        """Void the open approval: nothing more has to be approved now. The decision names who has approved."""
+        """Make an open approval void, since no more approval is needed. Name the approvers in the decision."""
         hold = exchange.get(Hold)
         if hold is None:
             return
@@ -262,11 +266,11 @@ class Approvals:
                 f"approved by {a.decided_by()}{f': {why}' if (why := a.decided_why()) else ''}"
                 for a in hold.approved_by
             )
-            broken = " (the glass was broken)" if any(a.break_glass for a in hold.approved_by) else ""
+            broken = " (break-glass)" if any(a.break_glass for a in hold.approved_by) else ""
             exchange.decision = dataclasses.replace(exchange.decision, message=f"{by}{broken}")
 
     async def _refresh(self, waiter: _Waiter) -> None:
-        """What was decided between asking and being listened to: nobody is told of it any more."""
+        """Read a decision that was made after asking and before this exchange was registered as waiting."""
         now = await self._ask_state(lambda store: store.approval(waiter.approval.id))
         if now is not None and now.changed > waiter.approval.changed:
             waiter.approval = now
@@ -295,7 +299,7 @@ class Approvals:
             left = hold.until - time.monotonic()
             if left <= 0 or self._stopping:
                 waiter.approval = await self._change(approval, lambda a: lifecycle.let_go(a, exchange.request_id))
-                if waiter.approval.state != "pending":  # decided at the last moment
+                if waiter.approval.state != "pending":  # decided in the last moment
                     continue
                 hold.approval = waiter.approval
                 raise approval_answers.pending(exchange[Arrived], exchange[Head], approval, async_=async_)
@@ -304,11 +308,11 @@ class Approvals:
                     await waiter.woken.wait()
             if time.time() >= waiter.approval.expires:
                 waiter.approval = await self._change(waiter.approval, lambda a: lifecycle.expire(a, time.time()))
-                if waiter.approval.state == "pending":  # the state cannot be asked; it is over all the same
+                if waiter.approval.state == "pending":  # the state does not answer, but the approval has expired
                     raise approval_answers.over(waiter.approval)
 
     async def refuse_again(self, exchange: Exchange) -> None:
-        """Refuse a request whose response was denied, or is kept by another worker: its service is not asked twice."""
+        """Refuse a request if its answer was denied or another worker keeps it: the request must not be sent twice."""
         now, hold = time.time(), exchange[Hold]
         for approval in await self._ask_state(lambda store: store.approvals_of(hold.binding)):
             if now >= approval.expires or approval.kind != "response":
@@ -328,7 +332,7 @@ class Approvals:
             hold.approval = None
 
     async def _asked(self, exchange: Exchange, show: Callable[[], Shown], content: str) -> Approval:
-        """The approval that this exchange waits for: the one that it, or the same request before it, asked for."""
+        """Return the approval to wait for: one that an identical request asked for earlier, or a new one."""
         hold, template = exchange[Hold], self._template(exchange, content)
         mine, most = hold.approval.id if hold.approval else "", self._limits(exchange).open
         found = await self._ask_state(lambda store: asking.attach(store, template, mine, time.time()))
@@ -340,7 +344,7 @@ class Approvals:
             except TooManyOpen:
                 raise Refusal(
                     Kind.TOO_MANY_HELD,
-                    f"Reviewers have not decided {most} of your requests yet. Wait until they have.",
+                    f"Reviewers have not decided {most} of your requests yet. Wait until they have decided.",
                     headers=(("Retry-After", str(approval_answers.RETRY)),),
                 ) from None
             assert found.approval is not None
@@ -349,7 +353,7 @@ class Approvals:
         return found.approval
 
     def _template(self, exchange: Exchange, content: str) -> Approval:
-        """An approval of the exchange's `demands`, as it would be asked for now."""
+        """Return a new approval for the hold's demands, not stored yet."""
         hold, principal, connection = exchange[Hold], exchange[Identified].principal, exchange[Routed].connection
         now = time.time()
         return Approval(
@@ -370,10 +374,10 @@ class Approvals:
 
     @contextlib.asynccontextmanager
     async def _place(self, exchange: Exchange, size: int) -> AsyncIterator[None]:
-        """A place among the exchanges that wait. Raises `Refusal` if there is none."""
+        """Take a place among the waiting exchanges. Raises `Refusal` if there is no free place."""
         limits, key = self._limits(exchange), exchange[Identified].principal.key
         retry = (("Retry-After", str(approval_answers.RETRY)),)
-        fresh = exchange[Hold].approval is None  # else it waited already, and is waiting again after a reload
+        fresh = exchange[Hold].approval is None  # False if it waits again after a reload
         if fresh and self._of[key] >= limits.per_user:
             message = f"{limits.per_user} of your requests wait for reviewers already. Wait for one of them to end."
             raise Refusal(Kind.TOO_MANY_HELD, message, headers=retry)
@@ -393,28 +397,31 @@ class Approvals:
             if not self._of[key]:
                 del self._of[key]
 
-    # Responses that are kept.
+    # Kept answers.
 
     def content_of(self, status: int, content_type: str, body: bytes) -> str:
-        """The digest of a response."""
+        """Return the digest of an answer."""
         return content_digest(self._key, status, content_type, body)
 
     def kept(self, exchange: Exchange) -> Kept | None:
-        """The response to this exact request that waits here for its approval, or has it."""
+        """Return the answer to this exact request that this worker keeps, approved or waiting for approval."""
         return self._shelf.find(exchange[Hold].binding, time.time())
 
     async def _keep(self, exchange: Exchange, keep: Kept, approval: Approval) -> None:
         hold, principal = exchange[Hold], exchange[Identified].principal
-        until = approval.asked + 2 * (approval.expires - approval.asked)  # to be decided, and then to be fetched
+        until = approval.asked + 2 * (approval.expires - approval.asked)  # time to decide, and then time to fetch it
         kept = dataclasses.replace(keep, approval=approval.id, owner=principal.key, until=until)
         if not self._shelf.put(hold.binding, kept, self._limits(exchange), time.time()):
             hold.approval = await self._change(approval, lambda a: lifecycle.make_void(a, time.time()))
             raise Refusal(Kind.APPROVALS_FULL, "Too many answers wait for reviewers. Try again later.")
 
-    # Afterwards.
+    # After the exchange.
 
     async def end(self, exchange: Exchange, *, unreachable: bool) -> None:
-        """Give back an approval that was consumed if nothing was sent, or nothing delivered. The exchange is over."""
+        """Release the approvals of an exchange that has ended.
+
+        Give back a consumed approval if its request was not sent, or if its answer was not delivered.
+        """
         hold = exchange.get(Hold)
         if hold is None:
             return
@@ -436,10 +443,10 @@ class Approvals:
                 await self._state.run(work)
 
     async def status(self, approval_id: str, principal: Principal) -> Document:
-        """How an approval stands, for the caller who asked for it. Raises `Refusal` for any other caller."""
+        """Return the status of an approval for its requester. Raises `Refusal` for any other caller."""
         approval = await self._ask_state(lambda store: store.approval(approval_id))
         if approval is None or approval.requester.key != principal.key:
-            raise Refusal(Kind.UNKNOWN_APPROVAL, "You have asked for no approval of that id.")
+            raise Refusal(Kind.UNKNOWN_APPROVAL, "You have not asked for an approval with this id.")
         document = approval_answers.status(approval, time.time())
         headers = [("Cache-Control", "no-store")]
         if document["status"] == "pending":
@@ -453,7 +460,7 @@ class Approvals:
             self._record(approval)
 
     async def _change(self, approval: Approval, step: Callable[[Approval], Approval | None]) -> Approval:
-        """Apply *step* where the state can be asked; where it cannot, what was held there runs out by itself."""
+        """Apply *step* to the stored approval. If the state does not answer, leave it: the approval expires later."""
         try:
             changed = await self._state.run(lambda store: store.change_approval(approval.id, step))
         except (StateUnavailable, KeyError):
@@ -486,7 +493,10 @@ class Approvals:
 def _uncovered(
     wanted: Sequence[Demand], snapshot: Snapshot, people: lifecycle.People, mine: str
 ) -> tuple[list[Demand], tuple[Approval, ...]]:
-    """Of *wanted* those that no approval but *mine* covers again, and the approvals that cover the others."""
+    """Return the demands that no reusable approval covers, and the approvals that cover the others.
+
+    The approval with the id *mine* is not counted as reusable: it is taken separately.
+    """
     rest: list[Demand] = []
     covering: dict[str, Approval] = {}
     now = time.time()
@@ -505,20 +515,20 @@ def _uncovered(
 
 
 def _current_votes(store: Store, snapshot: Snapshot) -> Callable[[Vote], Vote | None]:
-    """A vote with the groups that its reviewer still has; None where they were revoked."""
+    """Return a function that limits a vote to its reviewer's current groups. It returns None for revoked votes."""
 
     def current(vote: Vote) -> Vote | None:
         found = snapshot.current(vote)
         if found is None:
             return None
-        known = store.known_groups(vote.by.key)  # of their newest token; the snapshot may not have it yet
+        known = store.known_groups(vote.by.key)  # from their newest token, which the snapshot may not have yet
         return replace(found, by=found.by.keeping(known))
 
     return current
 
 
 def _size(exchange: Exchange, keep: Kept | None) -> int:
-    """Bytes of bodies that stay in memory during the wait."""
+    """Return the size of the bodies that stay in memory during the wait, in bytes."""
     body = exchange[Body]
     decoded = 0 if body.decoded is body.raw else len(body.decoded)
     answer = len(keep.content) + exchange.received_bytes if keep is not None else 0

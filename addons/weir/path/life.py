@@ -1,8 +1,7 @@
 """Life: start, reload, drain and stop.
 
-The gateway takes requests once the policies are valid and the recorder writes. A reload replaces the policies as a
-whole, or keeps the old ones. A stopping gateway refuses new requests, lets those under way finish, and
-writes everything.
+The gateway accepts requests when the policies are valid and the recorder works. A reload replaces all policies, or
+keeps all old ones. A stopping gateway refuses new requests, waits for the requests under way, and writes all records.
 """
 
 import asyncio
@@ -41,20 +40,20 @@ from weir.routing.model import is_loopback
 
 logger = logging.getLogger("weir")
 
-#: Seconds that a stopping gateway waits for requests in flight.
+#: Seconds that a stopping gateway waits for requests under way.
 DRAIN = 10.0
-#: Seconds that a replayed request waits for the gateway to be ready.
+#: Seconds that a replayed request waits until the gateway is ready.
 STARTUP = 30.0
 
 
 class Unrecorded(Protocol):
-    """Counts the exchanges without a record, and can record them."""
+    """Count the exchanges without a record. With *finish*, record them."""
 
     async def __call__(self, *, finish: bool) -> int: ...
 
 
 class Life:
-    """The gateway as a process: its options, policies and tasks."""
+    """The gateway's process: its options, policies and tasks."""
 
     name = "weir-life"
 
@@ -67,7 +66,7 @@ class Life:
         cut_revoked: Callable[[], None],
         unrecorded: Unrecorded,
     ) -> None:
-        self.policies: PolicySet | None = None  # None until they are loaded
+        self.policies: PolicySet | None = None  # None before they are loaded
         self._rooms = rooms
         self._wire = wire
         self._connections = connections
@@ -82,19 +81,19 @@ class Life:
         self._reloading = asyncio.Lock()
 
     def taking(self) -> PolicySet | None:
-        """The policies under which requests are taken; None while the gateway starts or stops."""
+        """Return the policies for new requests; None while the gateway starts or stops."""
         return None if self._stopping else self.policies
 
     async def until_ready(self) -> None:
-        """Wait until the gateway is ready, but not longer than `STARTUP`."""
-        with contextlib.suppress(TimeoutError):  # then it is refused as not ready
+        """Wait until the gateway is ready, at most `STARTUP` seconds."""
+        with contextlib.suppress(TimeoutError):  # then the request is refused as not ready
             async with asyncio.timeout(STARTUP):
                 await self._ready.wait()
 
     # Start.
 
     def load(self, loader: Loader) -> None:
-        """Declare options, and set those that closedness needs."""
+        """Declare Weir's options, and set the mitmproxy options that keep the gateway closed."""
         loader.add_option("weir_policies", str, "", "Folder of Weir's policies (default: WEIR_POLICIES, or policies).")
         loader.add_option("weir_listen", bool, False, "Open the listeners of gateway.yaml even with --no-server.")
         loader.add_option("weir_reuse_port", bool, False, "Share the listeners' ports with other workers.")
@@ -102,14 +101,14 @@ class Life:
             "weir_replay_allow",
             str,
             "",
-            f"What client replay may send again although it would be refused: {', '.join(ALLOWANCES)}.",
+            f"Recorded requests that client replay may send although they would be refused: {', '.join(ALLOWANCES)}.",
         )
-        self._body_limited = ctx.options.body_size_limit is not None  # by hand
+        self._body_limited = ctx.options.body_size_limit is not None  # set by the operator
         hardening.set_options()
         hardening.raise_descriptors()
 
     async def running(self) -> None:
-        """Read the policies, start the recorder, and only then be ready and listen."""
+        """Read the policies and start the recorder. Then become ready and listen."""
         rooms = self._rooms
         try:
             hardening.refuse_options()
@@ -162,17 +161,17 @@ class Life:
         put_in_place = functools.partial(self._reload, policies.folder)
         following = reload.follow(policies.folder, put_in_place, self._files)
         self._tasks.append(asyncio.create_task(following, name="policies"))
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals here
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # no signals on this platform
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, policies.folder)
 
-    # Policies that change.
+    # Reload.
 
     def _use_bounds(self, policies: PolicySet) -> None:
         found = policies.bounds
         if self._body_limited:
             by_hand = human.parse_size(ctx.options.body_size_limit) or 0
             found = dataclasses.replace(found, body=by_hand, answer=by_hand)
-        else:  # mitmproxy has one limit for both directions; `routing.http.Stream` applies the right one first
+        else:  # mitmproxy's limit is the same for both directions; `routing.http.Stream` applies each one first
             ctx.options.update(body_size_limit=str(min(found.body, found.answer)))
         bounds.use(found)
 
@@ -183,7 +182,7 @@ class Life:
         self._tasks.append(asyncio.create_task(self._reload(folder, "SIGHUP"), name="reload"))
 
     async def _reload(self, folder: Path, by: str) -> None:
-        """Put the policies in *folder* in place, whole, or keep the old ones and say why."""
+        """Replace the policies by those in *folder*, all or none. If none, log the reason."""
         async with self._reloading:
             old = self.policies
             if old is None:
@@ -198,7 +197,7 @@ class Life:
                     await self._refreshing.begin(found.issuers)
             except hardening.HardeningError as error:
                 found = reload.Refused((str(error),))
-            except Exception as error:  # whatever it is, what runs goes on
+            except Exception as error:  # on any error, the gateway continues with the old policies
                 found = reload.Refused((f"{type(error).__name__} at {place(error)}",))
             if isinstance(found, reload.Refused):
                 message = "\n".join(found.mistakes)
@@ -213,8 +212,8 @@ class Life:
             if found.reviewed and not old.reviewed:
                 alarm(
                     "no_reviewers_process",
-                    "the policies name reviewers now: see that `weir admin` runs, which `weir run` starts beside the "
-                    "gateway where they did from the beginning",
+                    "the policies name reviewers now: start `weir admin`, or restart `weir run`, which starts it "
+                    "beside the gateway",
                     level=logging.WARNING,
                 )
             self._refreshing.keep(
@@ -228,7 +227,7 @@ class Life:
     # Stop.
 
     async def done(self) -> None:
-        """Refuse new requests, let those under way finish, and write everything."""
+        """Refuse new requests, wait for the requests under way, and write all records."""
         rooms, self._stopping = self._rooms, True
         rooms.approvals.stop()
         for task in self._tasks:
@@ -252,10 +251,10 @@ class Life:
 
 
 async def _listen(modes: list[str]) -> bool:
-    """Open *modes*, and only them. Where one cannot be opened: False, and an error in the log, which ends mitmdump."""
+    """Open exactly *modes*. If one cannot be opened, return False and log an error, which ends mitmdump."""
     closed = await listening.open_all(modes, shared=ctx.options.weir_reuse_port)
     for address in closed:
-        logger.error(f"weir: cannot listen on {address}; stop what does, or change `listen:`")
+        logger.error(f"weir: cannot listen on {address}; stop the process that uses it, or change `listen:`")
     return not closed
 
 

@@ -1,4 +1,4 @@
-"""What the gateway says of itself to clients: RFC 9728 metadata, and to an authenticated caller, who they are. Pure."""
+"""Documents about the gateway: metadata for clients (RFC 9728), and whoami for an authenticated caller. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from weir.policyset.connection import Connection
 
 
 def protected_resource(base_url: str, connection: Connection | None, issuers: Iterable[Issuer]) -> dict[str, Any]:
-    """The metadata of *connection*, or of the whole gateway (RFC 9728, 2).
+    """Return the metadata of *connection*, or of the whole gateway if it is None (RFC 9728, 2).
 
-    ``weir_login`` is an extension: how `weir login` may obtain a token that is accepted here.
+    ``weir_login`` is an extension: how `weir login` can obtain a token that this gateway accepts.
     """
     issuers = list(issuers)
     prefix = (connection.match.path or "") if connection else ""
@@ -45,10 +45,10 @@ def whoami(
     windows: Mapping[str, Approval],
     admin_url: str | None,
 ) -> dict[str, Any]:
-    """*principal* as the gateway sees them, and the connections that they may use, with what lets them in.
+    """Return *principal* as the gateway sees them, and the connections that they may use, with the reason.
 
-    *url_of* gives the URL at which they call a connection.
-    ``on_request`` are those that they may ask for, at ``admin_url``.
+    *url_of* gives the URL at which they call a connection. ``on_request`` lists the connections for which they may
+    request access at ``admin_url``.
     """
     connections = list(connections)
     return {

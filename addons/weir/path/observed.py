@@ -1,4 +1,4 @@
-"""What policy sees of an exchange: the facts that its rules ask for, and what of them the record may hold."""
+"""What policy sees of an exchange: the facts that rules need, and the facts that the record may hold."""
 
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ _HIDDEN = "***"
 
 
 def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
-    """The facts of a request that has been read; costly ones only if a rule *needs* them. Raises `ContentError`."""
+    """Return the facts of a request; costly facts only if a rule *needs* them. Raises `ContentError`."""
     arrived, routed, read = exchange[Arrived], exchange[Routed], exchange[Read]
     principal = exchange[Identified].principal
     moment = datetime.fromtimestamp(exchange.received, arrived.policies.timezone)
@@ -53,7 +53,7 @@ def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
         found["document_text"] = _document_texts(exchange, read.document)
     if TEXTS in needs or "text" in needs:
         found.update(facts.of_texts(read_texts(exchange, read.document)))
-        if TEXTS in routed.connection.response_rules.needs:  # refuse before it is sent
+        if TEXTS in routed.connection.response_rules.needs:  # an unreadable text is refused before the request is sent
             for name in facts.OF_TEXTS:
                 if isinstance(found[name], Unreadable):
                     raise ContentError(found[name].reason)
@@ -66,9 +66,9 @@ def request_facts(exchange: Exchange, needs: frozenset[str]) -> Facts:
 
 
 def read_texts(exchange: Exchange, body: Any, *, places: bool = False) -> Texts:
-    """Every text of a request with the parsed *body*. The path is read too if the operation is not known.
+    """Return all texts of a request with the parsed *body*. Read the path too if the operation is unknown.
 
-    *places*: each text knows its place. *body* then comes from `locate`.
+    With *places*, each text has its place, and *body* comes from `locate`.
     """
     matched, routed = exchange[Matched], exchange[Routed]
     if matched.operation is not None:
@@ -79,7 +79,7 @@ def read_texts(exchange: Exchange, body: Any, *, places: bool = False) -> Texts:
 
 
 def readable(exchange: Exchange, rules: Rules, ranking: Ranking, answered: Answered) -> bool:
-    """Whether *rules* can judge the answer: everything that they ask for is there and can be read."""
+    """True if *rules* can judge the answer: all facts that they need exist and can be read."""
     if not 200 <= answered.status < 300:
         return True
     if exchange[Arrived].method == "HEAD" or (answered.status in (204, 205) and not exchange.received_bytes):
@@ -92,12 +92,12 @@ def readable(exchange: Exchange, rules: Rules, ranking: Ranking, answered: Answe
 
 
 def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, answered: Answered) -> Facts:
-    """The facts of an answer, as far as *rules* ask for them. An error has only few."""
+    """Return the facts of an answer that *rules* need. An error answer has few facts."""
     operation, document = exchange[Matched].operation, answered.document
     found: Facts = dict.fromkeys(facts.OF_RESPONSE, ABSENT)
     found["status"] = answered.status
     found["body"] = ABSENT if document is None else document
-    found[NODES] = None  # of another body
+    found[NODES] = None  # these belonged to the request's body
     if 200 <= answered.status < 300:
         if operation is not None and operation.answer.results:
             found.update(facts.of_ranking(ranking, exchange[Read].call))
@@ -114,7 +114,7 @@ def response_facts(exchange: Exchange, rules: Rules, ranking: Ranking, answered:
 
 
 def request_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
-    """What the clauses of the rules saw in a request whose body has been masked for the record."""
+    """Return what each clause of the rules saw in the request, masked as the record's copy."""
     judged, copies = exchange.get(Judged), exchange.copies
     if judged is None:
         return ()
@@ -129,7 +129,7 @@ def request_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
 
 
 def response_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]:
-    """The same for an answer. If anything is masked, its texts are not shown."""
+    """Return what each clause of the rules saw in the answer. If the connection has masks, hide its texts."""
     judged = exchange.get(JudgedAnswer)
     if judged is None:
         return ()
@@ -142,7 +142,7 @@ def response_trace(exchange: Exchange, scrub: Scrubber) -> tuple[TraceLine, ...]
 
 
 def _masked_call(exchange: Exchange, read: Read) -> Facts:
-    """The facts as the masked body has them; a fact that it does not have any more is hidden."""
+    """Return the facts of the masked body. Hide each fact that the masked body does not contain any more."""
     matched, routed = exchange[Matched], exchange[Routed]
     hidden = dict.fromkeys(facts.OF_TEXTS, _HIDDEN) | {"text": _HIDDEN}
     operation = matched.operation
@@ -153,14 +153,14 @@ def _masked_call(exchange: Exchange, read: Read) -> Facts:
         texts = operation.texts(read.document, call.documents)
     except ContentError:
         return hidden | dict.fromkeys(OF_CALL, _HIDDEN) | {"operation": operation.name}
-    # If any mask has changed the target, no text of it is shown.
+    # If a mask has changed the target, none of its texts are shown.
     query, variables = ("", {}) if exchange.copies.target_masked else (routed.query, matched.variables)
     seen = facts.of_texts(operation.reading.read(read.document, query, variables))
     return facts.of_call(call) | {"document_text": texts, "text": facts.all_text(seen)} | seen
 
 
 def _document_texts(exchange: Exchange, body: Any) -> Any:
-    """The texts of the request's documents; for an unknown operation, all texts of its body."""
+    """Return the texts of the request's documents; for an unknown operation, all texts of its body."""
     operation, read = exchange[Matched].operation, exchange[Read]
     if operation is None:
         return leaf_texts(body) if read.parsed else ABSENT

@@ -1,4 +1,4 @@
-"""Outcomes: the gateway's own answers, and the record of every exchange, written once and before delivery."""
+"""Outcomes: the gateway's own answers, and the record of each exchange, written once, before delivery."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _NOT_RECORDED = Problem(
 
 
 class Outcomes:
-    """Answers and records exchanges. *failed* is called with an exception of a step."""
+    """Answers and records exchanges. *failed* is called with an exchange and the exception of its step."""
 
     def __init__(self, rooms: Rooms, failed: Callable[[Exchange, Exception], None]) -> None:
         self._rooms = rooms
@@ -34,27 +34,27 @@ class Outcomes:
         self.websockets = WebSockets(rooms.records, self.end)
 
     def answer(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Make the exchange's problem or document the answer, and copy the request for the record."""
+        """Set the exchange's problem or document as its answer, and copy the request for the record."""
         try:
             self.copy_unsent(flow, exchange)
         except Exception as error:
             exchange.at = "record"
             self._failed(exchange, error)
         if exchange.problem is not None:
-            exchange.problem = exchange.problem.with_headers(*not_in(exchange.limit_headers, exchange.problem))
+            exchange.problem = exchange.problem.with_headers(*not_in(exchange.own_headers, exchange.problem))
         self._give(flow, exchange)
 
     def copy_unsent(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Copy a request that is not sent for the record, unless a copy exists."""
+        """Copy an unsent request for the record, unless a copy exists."""
         if exchange.copies.request is not None:
             return
         routed = exchange.get(Routed)
-        if routed is not None and not exchange.judged:  # the record names the service, sent or not
+        if routed is not None and not exchange.judged:  # the record names the service even if nothing was sent
             self._write_head(flow, exchange, exchange[Arrived], exchange[Head], routed)
         copy_request(flow, exchange)
 
     async def record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Record the exchange, once. If that fails, its answer is withheld; Gate cuts a stream."""
+        """Record the exchange once. If this fails, withhold its answer; Gate cuts a stream."""
         if exchange.recorded:
             return
         forget_undelivered(exchange)
@@ -81,7 +81,7 @@ class Outcomes:
         log(exchange)
 
     async def end(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Release what the exchange has taken and not used. A failure here does not concern its caller."""
+        """Release the unused limits and approvals of the exchange. A failure here does not affect its caller."""
         try:
             await self._rooms.limits.end(exchange)
             await self._rooms.approvals.end(exchange, unreachable=unreachable(flow, exchange))
@@ -99,7 +99,7 @@ class Outcomes:
 
 
 def forget_undelivered(exchange: Exchange) -> None:
-    """Remove the answer from the record if the caller left before delivery. A refusal stays."""
+    """Remove the answer from the record if the caller left before delivery. Keep a refusal."""
     if exchange.left and exchange.stream is None and exchange.problem is None:
         exchange.error = exchange.error or unquoted(exchange.left)
         exchange.copies.response = None

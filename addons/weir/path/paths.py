@@ -1,8 +1,9 @@
 """The data path: every step, in order. Read this first.
 
 One list for each kind of traffic and phase. `weir.path.stack` walks the lists in mitmproxy's hooks; `weir.rehearsal`
-walks them for ``weir explain`` and ``weir test``, with the stand-ins of the steps that perform I/O. To add a step,
-write it in ``steps/`` and add its line here. `weir.path.step.check` refuses a list whose steps need what no step adds.
+walks them for ``weir explain`` and ``weir test``, and replaces steps that perform I/O by their stand-ins. To add a
+step, write it in ``steps/`` and add its line here. `weir.path.step.check` refuses a list in which a step needs a state
+that no earlier step adds.
 """
 
 from collections.abc import Awaitable, Callable
@@ -36,8 +37,8 @@ from weir.path.steps import (
 )
 from weir.policyset.model import PolicySet
 
-#: The phases of each kind, in the order in which they run. An answer that streams has the phase stream_end instead of
-#: response; an answer that opens a WebSocket has the phase open.
+#: The phases of each kind, in running order. For a streamed answer, the phase stream_end replaces response. For an
+#: answer that opens a WebSocket, the phase open replaces response.
 ORDERS = {
     "request": ("head", "request", "response_head", "response"),
     "replay": ("request", "response_head", "response"),
@@ -47,9 +48,9 @@ ORDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What steps ask the running gateway."""
+    """Functions of the running gateway that steps call."""
 
-    policies: Callable[[], PolicySet | None]  # of now; None while requests are not taken
+    policies: Callable[[], PolicySet | None]  # the current ones; None while the gateway takes no requests
     until_ready: Callable[[], Awaitable[None]]
     arrival: Callable[[Client, PolicySet], Arrival]
     end_upstream: Callable[[http.HTTPFlow], None]
@@ -57,7 +58,7 @@ class Gateway:
 
 
 def permit(policies: Callable[[], PolicySet | None], rooms: Rooms) -> messages.Permit:
-    """The check of callers of open WebSockets. *policies* gives those of now, also while the gateway stops."""
+    """Return the check of open WebSockets. *policies* returns the current policies, also while the gateway stops."""
 
     def no_longer(exchange: Exchange) -> Problem | None:
         return rooms.identity.no_longer(exchange) or rooms.access.stopped(exchange)
@@ -66,7 +67,7 @@ def permit(policies: Callable[[], PolicySet | None], rooms: Rooms) -> messages.P
 
 
 def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
-    """All lists of steps, bound and checked."""
+    """Return all lists of steps, bound and checked. Raises `ListError` if a list is invalid."""
     arrives = arrive.Arrive(gateway.policies, gateway.arrival)
     resumes = resume.Resume(gateway.policies, rooms.identity, rooms.access)
     head: list[Step] = [

@@ -1,4 +1,4 @@
-"""The rooms that the steps share, made once for a gateway, and once for a rehearsal."""
+"""The rooms that steps share: created once for a gateway, and once for each rehearsal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from weir.state.watcher import Watcher
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """Everything that steps share and that lives as long as the gateway."""
+    """The rooms that steps share. They live as long as the gateway."""
 
     state: Watcher
     garbage: Garbage
@@ -32,13 +32,13 @@ class Rooms:
 
     @classmethod
     def live(cls, under_way: Callable[[], int]) -> Self:
-        """For a gateway. *under_way* returns the number of exchanges that are not over."""
+        """Create the rooms of a gateway. *under_way* returns the number of exchanges that have not ended."""
         state, recorder = Watcher(), Recorder(under_way)
         return cls._made(state, recorder, Access(state), Garbage(lambda: under_way() == 0), recorder.approval)
 
     @classmethod
     def rehearsed(cls) -> Self:
-        """For one rehearsal: nothing is stopped, and limits count from nothing. Nothing is started."""
+        """Create the rooms of one rehearsal: no emergency stop, limits count from zero, and no task is started."""
         return cls._made(Watcher(), Recorder(), Access(Nothing()), Garbage(lambda: False), lambda approval: None)
 
     @classmethod

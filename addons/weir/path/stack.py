@@ -1,8 +1,8 @@
-"""Stack: mitmproxy's hooks for HTTP. Each walks the list of steps of its phase (`weir.path.paths`).
+"""Stack: mitmproxy's hooks for HTTP. Each hook walks the list of steps of its phase (`weir.path.paths`).
 
-Whatever a step does wrong ends in a refusal and a record, never in a request that is sent or an answer that is
-delivered. Each outcome is recorded once, before delivery. Gate, registered last, checks this. Both are top-level
-addons: a reload, a broken or a deleted script file does not touch them.
+If a step fails, Stack refuses and records the exchange: no request is sent and no answer is delivered. Stack records
+each outcome once, before delivery. Gate, registered last, checks this. Both are top-level addons: a reloaded, broken or
+deleted script file does not remove them.
 """
 
 import asyncio
@@ -65,12 +65,12 @@ class Stack:
         self.addons = [self.connections, self.websockets, self.life]
 
     def load(self, loader: Loader) -> None:
-        """Put our functions in the place of mitmproxy's."""
+        """Replace mitmproxy's functions by Weir's (`weir.mitm.patches`)."""
         hooks = Hooks(self._refused, self._left, self.connections.watch.transport, self._answer_of)
         patches.install(hooks, loader.master)
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
-        """The exchange of *flow*, None if none was begun in this process, or it is over."""
+        """Return the exchange of *flow*. None if this process did not begin one, or if it has ended."""
         return self._exchanges.get(flow)
 
     def forget(self, flow: http.HTTPFlow) -> None:
@@ -80,7 +80,7 @@ class Stack:
     # Hooks.
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Open a tunnel for a caller who may use it. Others are refused, and recorded like requests."""
+        """Open a tunnel if the caller may use it. Otherwise refuse and record the CONNECT like a request."""
         exchange = self._begin(flow)
         await self._walk(flow, exchange, "tunnel", "request")
         if exchange.settled:
@@ -90,7 +90,7 @@ class Stack:
             self._openers[flow.client_conn] = exchange
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Begin the exchange. Nothing may wait here."""
+        """Begin the exchange and walk the head steps. This hook must not wait."""
         if not flow.live:
             return
         exchange = self._begin(flow)
@@ -105,10 +105,10 @@ class Stack:
             self._failed(exchange, error)
         opener = self._openers.get(flow.client_conn)
         if exchange.problem is not None and exchange.principal is None and opener is not None:
-            exchange.put(opener[Identified])  # for the record: requests within a tunnel are its opener's
+            exchange.put(opener[Identified])  # for the record: a request within a tunnel belongs to the tunnel's opener
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        """Judge the request, and only then let it be sent."""
+        """Judge the request. mitmproxy sends it only after this hook."""
         exchange = self._exchanges.get(flow) if flow.live else None
         if exchange is None:
             return  # Gate refuses it
@@ -122,7 +122,7 @@ class Stack:
             self._outcomes.answer(flow, exchange)
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Decide whether the answer streams."""
+        """Decide whether the answer is streamed."""
         exchange = self._exchanges.get(flow)
         if exchange is None or flow.response is None or not flow.live or exchange.settled:
             return
@@ -130,14 +130,14 @@ class Stack:
         if isinstance(ended, Stream) and not exchange.left:
             flow.response.stream = ended.transform
         if exchange.settled or exchange.left:
-            exchange.stream, flow.response.stream = None, False  # nothing was delivered
+            exchange.stream, flow.response.stream = None, False  # nothing is delivered yet
 
     async def response(self, flow: http.HTTPFlow) -> None:
-        """Judge, mask and record the answer; it is delivered only once it is recorded."""
+        """Judge, mask and record the answer. mitmproxy delivers it only after it is recorded."""
         exchange = self._exchanges.get(flow) if flow.live else None
         if exchange is None or flow.response is None:
             return  # Gate refuses it
-        flow.response.trailers = None  # they were not judged
+        flow.response.trailers = None  # trailers were not judged
         if exchange.stream is not None:
             await self._walk(flow, exchange, "request", "stream_end")
         elif not exchange.settled:
@@ -150,10 +150,10 @@ class Stack:
             self._outcomes.answer(flow, exchange)
         await self._outcomes.record(flow, exchange)
         if exchange.upstream_status == 101 and self.websockets.find(flow) is None:
-            end_upstream(flow)  # it speaks another protocol now
+            end_upstream(flow)  # the upstream connection does not speak HTTP any more
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """Record what is known of an exchange that ended without a response."""
+        """Record an exchange that ended without a response."""
         exchange = self._exchanges.get(flow)
         if exchange is None or exchange.recorded:
             return
@@ -161,8 +161,8 @@ class Stack:
         exchange.error = exchange.error or unquoted(exchange.left or message)
         found = Http.of.get(flow.client_conn.id)
         if exchange.left and found is not None and not found.has_sent(flow):
-            exchange.sent = 0.0  # it was about to be
-            with contextlib.suppress(Exception):  # then the record has no request, as if its body had not arrived
+            exchange.sent = 0.0  # the request was released, but no byte of it was sent
+            with contextlib.suppress(Exception):  # on failure, the record has no request
                 self._outcomes.copy_unsent(flow, exchange)
         if copy_stream(exchange) is None:
             if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE and not exchange.left:
@@ -173,7 +173,7 @@ class Stack:
         await self._outcomes.record(flow, exchange)
 
     def client_disconnected(self, client: Client) -> None:
-        """A caller has left: end its waits."""
+        """End the approval waits of a client that has disconnected."""
         self.rooms.approvals.left(client)
 
     # The guard.
@@ -184,7 +184,7 @@ class Stack:
         return exchange
 
     async def _walk(self, flow: http.HTTPFlow, exchange: Exchange, kind: str, phase: str) -> Answer | Stream | None:
-        """Walk a list. Whatever is raised in it becomes the exchange's problem."""
+        """Walk a list of steps. Turn each exception into the exchange's problem."""
         judging = phase == "request"
         try:
             return await walk(self.paths[kind, phase], flow, exchange, lambda: judging and bool(exchange.left))
@@ -193,32 +193,32 @@ class Stack:
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except asyncio.CancelledError:
-            exchange.problem = NOT_READY  # leaving the hook would let mitmproxy hang the client
+            exchange.problem = NOT_READY  # if this hook raised, mitmproxy would never answer the client
         except Exception as error:
             self._failed(exchange, error)
         return None
 
     def _failed(self, exchange: Exchange, error: Exception) -> None:
-        """A step failed: refuse, and log the place, but not the message: it may quote the request."""
+        """Refuse an exchange because a step failed. Log the place, not the error's text: it may quote the request."""
         what = f"{type(error).__name__} in {exchange.at} at {place(error)}"
         alarm("room_failed", f"{what}; request {exchange.request_id} is refused")
         exchange.error = what
         exchange.problem = gateway_error()
 
     def _stream_failed(self, flow: http.HTTPFlow, exchange: Exchange, error: Exception) -> None:
-        """Cut a stream that cannot be masked; `error` follows."""
+        """Cut a stream that cannot be masked. mitmproxy calls `error` next."""
         if isinstance(error, MaskingError):
             exchange.problem = Problem(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be masked: {error}.")
-            exchange.error = "ended: the rest cannot be masked"
+            exchange.error = "the stream was cut: the rest cannot be masked"
         else:
             exchange.at = "stream"
             self._failed(exchange, error)
         end_upstream(flow)
 
-    # What the layers and the shared state report.
+    # Reports of the layers and of the shared state.
 
     def _left(self, flow: http.HTTPFlow, why: str) -> None:
-        """The caller of *flow* has left or has reset it: mark the exchange, and end its wait for an approval."""
+        """Mark the exchange of *flow*: its caller left or reset the request. End its wait for approval."""
         exchange = self._exchanges.get(flow)
         if exchange is not None and not exchange.left:
             exchange.left = why or "the caller left"
@@ -229,13 +229,13 @@ class Stack:
         return opener is None or self.rooms.identity.no_longer(opener) is None
 
     def _cut_revoked(self) -> None:
-        """The shared state has changed: end what is revoked or stopped, also if its service is silent."""
+        """End exchanges that a change of the shared state revokes or stops, even if their services send nothing."""
         for flow, exchange in list(self._exchanges.items()):
             if exchange.settled or exchange.copies.response is not None or exchange.get(Arrived) is None:
                 continue
             exchange.problem = self.rooms.identity.revoked(exchange) or self.rooms.access.stopped(exchange)
             if exchange.problem is not None and not self.rooms.approvals.wake(exchange) and exchange.sent:
-                end_upstream(flow)  # `error` follows, and answers
+                end_upstream(flow)  # mitmproxy calls `error` next, which answers
 
     def _refused(self, flow: http.HTTPFlow) -> bool:
         exchange = self._exchanges.get(flow)
@@ -246,16 +246,16 @@ class Stack:
         return exchange.own_answer() if exchange is not None and exchange.problem is not None else None
 
     async def _unrecorded(self, *, finish: bool) -> int:
-        """The number of exchanges without a record. With *finish*, they are recorded as they are now."""
+        """Return the number of exchanges without a record. With *finish*, record them in their current state."""
         found = [(flow, exchange) for flow, exchange in self._exchanges.items() if not exchange.recorded]
-        for flow, exchange in found if finish else ():  # they may have reached their services
+        for flow, exchange in found if finish else ():  # their requests may have reached their services
             exchange.error = "not ended when the gateway stopped"
             await self._outcomes.record(flow, exchange)
         return len(found)
 
 
 class NextLayer:
-    """In the place of mitmproxy's own addon of this name, which guesses the protocol."""
+    """Replaces mitmproxy's addon of the same name, which guesses the protocol."""
 
     name = "nextlayer"
 
@@ -264,7 +264,7 @@ class NextLayer:
 
 
 def register(to: master.Master) -> None:
-    """Put Stack before server replay, and Gate last. Once: a reloaded script finds them there."""
+    """Register Stack before server replay, and Gate last. Do nothing if a script is reloaded: both are registered."""
     if Stack.name in to.addons.lookup:
         return
     hardening.trim(to)  # before anything is added: `remove` replaces the chain

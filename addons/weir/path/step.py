@@ -1,8 +1,8 @@
-"""The protocol of the data path: what a step is, what it may return, and how a list of steps is checked.
+"""The protocol of the data path: what a step is, what it may return, and how to check a list of steps.
 
-Nothing here knows HTTP. A *journey* is one request (or one message) on its way. What is known of it is kept as states,
-one object for each type. A step declares by the types of its parameters which states it needs, and by the type that it
-returns which state it adds. So a list of steps can be checked without running it: see `check`.
+This module is independent of HTTP. A *journey* is one request (or one message) on its way. It keeps states, one object
+for each type. A step declares the states that it needs by the types of its parameters, and the state that it adds by
+its return type. Therefore `check` can check a list of steps without running it.
 """
 
 import inspect
@@ -15,10 +15,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 
 class State:
-    """What one step finds out and later steps ask for. There is at most one object of each type."""
+    """A result of one step that later steps use. A journey has at most one object of each type."""
 
     __slots__ = ()
-    #: Whether it stays when a step sends the journey back: see `Again`.
+    #: True if the journey keeps the state when a step sends the journey back: see `Again`.
     survives: ClassVar[bool] = False
 
 
@@ -27,32 +27,32 @@ class Journey:
 
     __slots__ = ("at", "states")
     states: dict[type[State], Any]
-    at: str  # the step that runs, for messages about its failure
+    at: str  # the name of the running step, for error messages
 
     def __getitem__[S: State](self, kind: type[S]) -> S:
-        """The state of that type. Raises `KeyError` if no step has added it."""
+        """Return the state of type *kind*. Raises `KeyError` if no step has added it."""
         found: S = self.states[kind]
         return found
 
     def get[S: State](self, kind: type[S]) -> S | None:
-        """The state of that type, None if no step has added it."""
+        """Return the state of type *kind*, or None if no step has added it."""
         return self.states.get(kind)
 
     def put(self, state: State) -> None:
-        """Add *state*, or replace the one of its type."""
+        """Add *state*, or replace the state of its type."""
         self.states[type(state)] = state
 
     def drop(self, *kinds: type[State]) -> None:
-        """Forget the states of these types."""
+        """Remove the states of these types."""
         for kind in kinds:
             self.states.pop(kind, None)
 
 
 class Answer(NamedTuple):
-    """Ends the list: nothing is sent to the service.
+    """End the list without sending the request to the service.
 
-    *reply* is a document of the gateway's own, delivered as it is; or, with *upstream*, an earlier answer of the
-    service: its response phase still runs.
+    *reply* is one of the gateway's own documents, delivered unchanged. With *upstream*, it is an earlier answer of the
+    service, and its response phase still runs.
     """
 
     reply: Any
@@ -60,13 +60,13 @@ class Answer(NamedTuple):
 
 
 class Again(NamedTuple):
-    """Go back to the step of that name. States that were added since are dropped, unless they survive."""
+    """Go back to the named step. States that were added since that step are dropped, unless they survive."""
 
     step: str
 
 
 class Stream(NamedTuple):
-    """Deliver the answer while it arrives: each piece goes through *transform*, which returns the pieces to deliver."""
+    """Deliver the answer while it arrives. *transform* takes each piece and returns the pieces to deliver."""
 
     transform: Callable[[bytes], list[bytes]]
 
@@ -75,10 +75,10 @@ type Result = State | Answer | Again | Stream | None
 
 
 class Step(Protocol):
-    """One step of the data path. It refuses by raising `Refusal`; any other exception refuses as well.
+    """One step of the data path. It refuses the request by raising `Refusal`; any other exception also refuses it.
 
-    Parameters are found by their types: a `State` (with ``| None`` if it may be missing), the journey itself, or else
-    the subject (for HTTP, mitmproxy's flow).
+    The type of each parameter decides what the step gets: a `State` (with ``| None`` if it may be missing), the journey
+    itself, or otherwise the subject (for HTTP, mitmproxy's flow).
     """
 
     name: str
@@ -88,12 +88,12 @@ class Step(Protocol):
 
 
 class ListError(TypeError):
-    """A list of steps that cannot work: the text names the list, the step and the missing state."""
+    """A list of steps is invalid: the text names the list, the step and the mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A step, ready to be called with the subject and the journey."""
+    """A step that can be called with the subject and the journey."""
 
     name: str
     step: Step
@@ -101,17 +101,17 @@ class Bound:
     needs: frozenset[type[State]]
     gives: frozenset[type[State]]
     waits: bool
-    again: str  # the step to which it may send back
+    again: str  # the name of the earlier step to which this step may go back; empty if none
 
     @property
     def stand_in(self) -> Step | None:
-        """The step that rehearsals run instead, because this one performs I/O."""
+        """The step that rehearsals run instead, because this step performs I/O. None if this step runs itself."""
         return getattr(self.step, "stand_in", None)
 
 
-#: A list of steps, bound.
+#: A list of bound steps.
 type Steps = tuple[Bound, ...]
-#: Every list, by kind (request, tunnel, replay, websocket) and phase (head, request, response_head, …).
+#: All lists, by kind (request, tunnel, replay, websocket) and phase (head, request, response_head, …).
 type Paths = Mapping[tuple[str, str], Steps]
 
 
@@ -133,7 +133,7 @@ def _hints(kind: type[Step]) -> dict[str, Any]:
 
 
 def bind(step: Step) -> Bound:
-    """*step* with its parameters and results read from the annotations of its ``__call__``."""
+    """Bind *step*: read its parameters and results from the annotations of its ``__call__``."""
     hints = _hints(type(step))
     returned = _alternatives(hints["return"])
     needs: set[type[State]] = set()
@@ -163,7 +163,7 @@ def bind(step: Step) -> Bound:
 
 
 def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Journey], Any]:
-    """A function that calls *step* with what it wants: built once, called for each request."""
+    """Return a function that calls *step* with the arguments *wanted*. It is built once and called for each request."""
     getters: dict[str, Callable[[Any], Callable[[Any, Journey], Any]]] = {
         "subject": lambda _: lambda subject, journey: subject,
         "journey": lambda _: lambda subject, journey: journey,
@@ -179,14 +179,14 @@ def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Jou
 
 
 def bound(steps: Iterable[Step]) -> Steps:
-    """A list of steps, bound."""
+    """Bind each of *steps*."""
     return tuple(map(bind, steps))
 
 
 def check(paths: Paths, orders: Mapping[str, Sequence[str]], given: Iterable[type[State]] = ()) -> None:
-    """Raise `ListError` for a step whose state no earlier step adds, or that sends back to a step that is not there.
+    """Raise `ListError` if no earlier step adds a state that a step needs, or if a step goes back to a missing step.
 
-    *orders* gives the phases of each kind in the order in which they run, *given* the states that are there before.
+    *orders* gives the phases of each kind, in running order. *given* are the states that exist before the first step.
     Steps of the phase ``head`` must not wait.
     """
     for kind, phases in orders.items():
@@ -198,23 +198,23 @@ def check(paths: Paths, orders: Mapping[str, Sequence[str]], given: Iterable[typ
                 place = f"{kind}, {phase}: the step {step.name!r}"
                 if missing := step.needs - there:
                     raise ListError(
-                        f"{place} needs {', '.join(sorted(k.__name__ for k in missing))}, and no step before it adds it"
+                        f"{place} needs {', '.join(sorted(k.__name__ for k in missing))}, but no earlier step adds it"
                     )
                 if phase == "head" and step.waits:
-                    raise ListError(f"{place} waits, and nothing may wait in this phase")
+                    raise ListError(f"{place} waits, but steps of this phase must not wait")
                 if step.again and step.again not in names[: names.index(step.name)]:
-                    raise ListError(f"{place} goes back to {step.again!r}, and no step before it has this name")
+                    raise ListError(f"{place} goes back to {step.again!r}, but no earlier step has this name")
                 if names.count(step.name) > 1:
-                    raise ListError(f"{place} stands in the list twice")
+                    raise ListError(f"{place} is in the list twice")
                 there |= step.gives
 
 
 class Left(Exception):
-    """The caller has left while a step waited, so no further step runs."""
+    """The caller left while a step waited. No further step runs."""
 
 
 def walk_now(steps: Steps, subject: Any, journey: Journey) -> None:
-    """Run a list whose steps neither wait nor answer."""
+    """Run a list of steps that neither wait nor answer."""
     for step in steps:
         journey.at = step.name
         result = step.call(subject, journey)
@@ -225,7 +225,10 @@ def walk_now(steps: Steps, subject: Any, journey: Journey) -> None:
 async def walk(
     steps: Steps, subject: Any, journey: Journey, gone: Callable[[], bool] = lambda: False
 ) -> Answer | Stream | None:
-    """Run a list. Returns what ends it early; None at its end. Raises `Left` if *gone* after a step that waited."""
+    """Run a list of steps. Return the `Answer` or `Stream` that ends it early, or None after its last step.
+
+    Raises `Left` if *gone* returns true after a step that waited.
+    """
     position = 0
     while position < len(steps):
         step = steps[position]
@@ -249,7 +252,7 @@ async def walk(
 
 
 def _back(steps: Steps, position: int, name: str, journey: Journey) -> int:
-    """The position of the step of that *name*. States that were added from there on are dropped."""
+    """Return the position of the step called *name*. Drop the states that this step and later steps have added."""
     target = next(i for i, step in enumerate(steps) if step.name == name)
     for step in steps[target:position]:
         journey.drop(*(kind for kind in step.gives if not kind.survives))

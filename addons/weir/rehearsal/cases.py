@@ -1,6 +1,7 @@
-"""Policy tests: cases in ``policies/tests/*.yaml``, each a request and what should become of it.
+"""Policy tests: cases in ``policies/tests/*.yaml``, each a request and its expected outcome.
 
-A case is judged by the same code as a real request. Mistakes in a file are found with their place, as in policies.
+A case is judged by the same code as a real request. Mistakes in a file are reported with their place, like mistakes in
+policies.
 """
 
 import io
@@ -27,21 +28,21 @@ FOLDER = "tests"
 
 
 def _as_text(moment: Any) -> Any:
-    """YAML reads a time that is not quoted as one."""
+    """Return *moment* as text: YAML reads an unquoted time as a date."""
     return moment.isoformat() if isinstance(moment, datetime) else moment
 
 
 class DocumentsSettings(Settings):
-    """So many documents of so many characters each."""
+    """The number of documents, and the length of each in characters."""
 
     count: Annotated[int, Field(ge=0, le=1_000_000)]
     length: Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 class RequestSettings(Settings):
-    """The request: ``body`` is JSON, ``lines`` NDJSON (``repeat`` times over), ``text`` as it is.
+    """The request: ``body`` is JSON, ``lines`` is NDJSON (sent ``repeat`` times), ``text`` is sent unchanged.
 
-    ``documents`` puts that many into the body, ``fill`` a text of so many characters at a JSONPath.
+    ``documents`` puts this number of documents into the body; ``fill`` puts a text of the given length at a JSONPath.
     """
 
     method: str = "POST"
@@ -57,15 +58,15 @@ class RequestSettings(Settings):
 
 
 class ResponseSettings(Settings):
-    """What the service answers."""
+    """The service's answer."""
 
     status: int = 200
     body: Any = None
-    text: str | None = None  # as it is, where it is no JSON
+    text: str | None = None  # sent unchanged, for answers that are not JSON
 
 
 class ExpectSettings(Settings):
-    """What should become of it; what is not named is not compared."""
+    """The expected outcome. Only the fields that are set are compared."""
 
     effect: Literal["allow", "deny", "limit", "require_approval", "refuse"] | None = None
     rule: str | None = None
@@ -77,11 +78,11 @@ class ExpectSettings(Settings):
     def _expects_something(self) -> "ExpectSettings":
         if self.model_fields_set:
             return self
-        raise ValueError("say what to expect: effect, rule, status, shadow or problem")
+        raise ValueError("name at least one expectation: effect, rule, status, shadow or problem")
 
 
 class CaseSettings(Settings):
-    """One case. Without ``groups``, the caller is in those that the connection lets in."""
+    """One case. Without ``groups``, the caller is in the groups that the connection's ``access`` names."""
 
     name: Annotated[str, Field(min_length=1)]
     connection: str
@@ -101,7 +102,7 @@ class CaseFile(RootModel[list[CaseSettings]]):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case, and where it stands."""
+    """One case, with its file and line."""
 
     settings: CaseSettings
     file: str
@@ -110,21 +111,21 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A case that was run: what differs from what it expects (nothing, where it passed), and what was found."""
+    """The result of a case: the differences from its expectations (empty if it passed), and the outcome."""
 
     case: Case
     differences: tuple[str, ...]
     outcome: Outcome | None = None
-    covered: frozenset[tuple[str, str]] = field(default=frozenset())  # (connection, rule) that matched
+    covered: frozenset[tuple[str, str]] = field(default=frozenset())  # (connection, rule) pairs that matched
 
     @property
     def passed(self) -> bool:
-        """Whether nothing differs."""
+        """True if there are no differences."""
         return not self.differences
 
 
 def load_cases(folder: Path) -> list[Case]:
-    """The cases of the policies *folder*. Raises `ConfigError` with every mistake."""
+    """Load the cases of the policies *folder*. Raises `ConfigError` with all mistakes."""
     mistakes: list[Mistake] = []
     cases: list[Case] = []
     for file in sorted((folder / FOLDER).glob("*.yaml")):
@@ -137,7 +138,7 @@ def load_cases(folder: Path) -> list[Case]:
 
 
 def run_cases(policies: PolicySet, cases: Sequence[Case]) -> Iterator[Result]:
-    """Run *cases* against *policies*, one after the other."""
+    """Run *cases* against *policies*, one after another."""
     for case in cases:
         try:
             outcome = rehearse(policies, given(policies, case.settings))
@@ -148,7 +149,7 @@ def run_cases(policies: PolicySet, cases: Sequence[Case]) -> Iterator[Result]:
 
 
 def given(policies: PolicySet, case: CaseSettings) -> Given:
-    """The request that *case* describes. Raises `SettingError`."""
+    """Return the request that *case* describes. Raises `SettingError`."""
     request, response = case.request, case.response
     connection = find_connection(policies, case.connection)
     body, content_type = request.body, request.content_type
@@ -207,7 +208,7 @@ def _bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise SettingError("a text that is no Unicode cannot be sent; write it as JSON in `body`") from None
+        raise SettingError("this text is not valid Unicode and cannot be sent; write it as JSON in `body`") from None
 
 
 def _words(length: int) -> str:
@@ -215,7 +216,7 @@ def _words(length: int) -> str:
 
 
 def case_from(policies: PolicySet, given: Given, name: str) -> str:
-    """A case, as YAML, of *given* and of what becomes of it now."""
+    """Return a case as YAML: the request *given*, and its current outcome as the expectation."""
     outcome = rehearse(policies, given)
     request: dict[str, Any] = {"method": given.method, "path": given.path}
     if given.query:
@@ -253,7 +254,7 @@ def case_from(policies: PolicySet, given: Given, name: str) -> str:
     yaml.dump([case], text)
     if all(c.isprintable() or c == "\n" for c in text.getvalue()):
         return text.getvalue()
-    yaml.allow_unicode = False  # what callers sent must not move a reader's cursor
+    yaml.allow_unicode = False  # control characters from callers must not affect a reader's terminal
     escaped = io.StringIO()
     yaml.dump([case], escaped)
     return escaped.getvalue()

@@ -1,4 +1,4 @@
-"""What a change of policy changes, in words: settings by their names, and cases whose outcome is another. Pure."""
+"""Compare two versions of the policies: changed settings by name, and cases with another outcome. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from weir.rehearsal.cases import Case, Result
 
 
 def compare(old: Folder, new: Folder) -> Iterator[str]:
-    """One sentence for each setting that is not the same."""
+    """Yield one sentence for each setting that differs."""
     yield from _settings("the gateway", old.gateway.settings, new.gateway.settings)
     before = {d.settings.connection: d.settings for d in old.connections}
     after = {d.settings.connection: d.settings for d in new.connections}
@@ -31,7 +31,7 @@ def compare(old: Folder, new: Folder) -> Iterator[str]:
 
 
 def compare_outcomes(cases: Sequence[Case], old: Sequence[Result], new: Sequence[Result]) -> Iterator[str]:
-    """One sentence for each case of which something else would become."""
+    """Yield one line for each case with another outcome."""
     for case, was, now in zip(cases, old, new, strict=True):
         before, after = _outcome(was), _outcome(now)
         if before != after:
@@ -63,7 +63,7 @@ def _settings(where: str, old: BaseModel, new: BaseModel) -> Iterator[str]:
 
 
 def _shown(settings: dict[str, Any]) -> dict[str, Any]:
-    """*settings* without the passwords that the URLs of stores may have."""
+    """Return *settings* without passwords in the URLs of stores."""
     for name in ("limits", "state"):
         if isinstance(settings.get(name), str):
             settings[name] = re.sub(r"//[^@/]*@", "//***@", settings[name])
@@ -121,7 +121,7 @@ def _rule(rule: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """*value* without what is only there by default, to be read."""
+    """Return *value* without default values, for readers."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items() if v not in (None, [], {}, "")}
     return [_plain(v) for v in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Where the texts stand that conditions look through: for `weir explain`, by the same walk as on the data path."""
+"""Places of the texts that conditions search, for `weir explain`. Found by the same walk as on the data path."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from weir.profiles.profile import UNKNOWN_ANSWER
 from weir.profiles.texts import locate
 from weir.rehearsal.rehearse import Outcome
 
-#: Characters of a text that are shown before a match and after it.
+#: Characters of the text that are shown before and after a match.
 AROUND = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A text that a clause found: its place (a JSONPath of the body, or a part of the URL), cut round the match."""
+    """A text that a clause matched, cut around the match. Its place is a JSONPath of the body, or a part of the URL."""
 
     place: str
-    read: str  # how the text was decoded; empty if it stands there as it is
+    read: str  # how the text was decoded; empty if it was not encoded
     text: str
 
 
 class Places:
-    """The texts of a request that was judged, and of its answer, with their places."""
+    """The texts of a judged request and of its answer, with their places."""
 
     def __init__(self, outcome: Outcome) -> None:
         self._texts: Facts = {}
@@ -46,11 +46,11 @@ class Places:
             self._texts.update(facts.of_answer_texts(operation.read_texts(locate(answer))))
 
     def read(self, clause: Clause) -> list[str]:
-        """The places of the texts that *clause* looks through, each once."""
+        """Return the places of the texts that *clause* searches, each once."""
         return list(dict.fromkeys(_place(text) for text in self._of(clause)))
 
     def found(self, clause: Clause) -> list[Found]:
-        """The matches of *clause*, one for each place: the text as written, or else a text decoded from it."""
+        """Return the matches of *clause*, one for each place: in the text as written, or else in its decoded text."""
         found: dict[str, Found] = {}
         for text in self._of(clause) if clause.finds is not None else ():
             assert clause.finds is not None

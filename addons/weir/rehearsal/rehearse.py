@@ -1,7 +1,7 @@
-"""Rehearsals: what would become of a request, judged by the steps of the data path; nothing is sent, stored or counted.
+"""Rehearsals: the outcome that a request would have. Nothing is sent, stored or counted.
 
-Used by ``weir explain`` and ``weir test``. The lists are those of the gateway (`weir.path.paths`). Steps that perform
-I/O are replaced by their stand-ins. The caller is named, not proven.
+``weir explain`` and ``weir test`` use rehearsals. They walk the gateway's lists of steps (`weir.path.paths`), and
+replace steps that perform I/O by their stand-ins. The caller is named, not authenticated.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from weir.policyset.model import PolicySet
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A request, its caller, and, if response rules are to be judged, the service's answer.
+    """A request, its caller and, to judge response rules, the service's answer.
 
-    ``path`` is below the connection's prefix. ``groups`` are written as policies write them; None stands for
-    the groups that the connection admits.
+    ``path`` is the path below the connection's prefix. ``groups`` are written as in policies. None stands for the
+    groups that the connection admits.
     """
 
     connection: str
@@ -49,13 +49,13 @@ class Given:
     groups: tuple[str, ...] | None = None
     client_ip: str = "127.0.0.1"
     at: float | None = None  # Unix time, seconds
-    status: int | None = None  # of the response
+    status: int | None = None  # HTTP status of the answer; None if there is no answer
     response: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would become of the request: allowed, or refused with ``problem``."""
+    """The outcome of a rehearsal: allowed, or refused with ``problem``."""
 
     exchange: Exchange
     connection: Connection
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def effect(self) -> str:
-        """``allow``, ``deny``, ``limit`` or ``require_approval``; ``refuse`` if no rule was asked."""
+        """``allow``, ``deny``, ``limit`` or ``require_approval``; ``refuse`` if something other than a rule refused."""
         decision = self.exchange.decision
         if decision is None or (self.problem is not None and decision.effect == "allow"):
             return "refuse" if self.problem else "allow"
@@ -71,36 +71,36 @@ class Outcome:
 
     @property
     def rule(self) -> str:
-        """The rule that decided."""
+        """The name of the deciding rule; empty if there is none."""
         return self.exchange.decision.rule if self.exchange.decision and self.effect != "refuse" else ""
 
     @property
     def status(self) -> int:
-        """The HTTP status that the caller would see, as far as the gateway decides it."""
+        """The HTTP status that the caller would see: the refusal's, the given answer's, or else 200."""
         return self.problem.status if self.problem else self.exchange.upstream_status or 200
 
     @property
     def facts(self) -> Facts:
-        """The facts of the request and, once its rules were asked, of the answer; empty if none were read."""
+        """The facts of the request and, if response rules ran, of the answer; empty if no facts were read."""
         request, answer = self.exchange.get(Judged), self.exchange.get(JudgedAnswer)
         return answer.facts if answer is not None else request.facts if request is not None else {}
 
     @property
     def judged(self) -> Iterator[tuple[str, Rules]]:
-        """The rules that were asked, by phase."""
+        """The rules that ran, by phase."""
         if self.exchange.get(Judged) is not None:
             yield "request", self.connection.rules
         if self.exchange.get(JudgedAnswer) is not None:
             yield "response", self.connection.response_rules
 
     def clauses(self) -> Iterator[JudgedClause]:
-        """Every clause of the rules that were asked, with its outcome."""
+        """All clauses of the rules that ran, with their outcomes."""
         for _, rules in self.judged:
             yield from trace(rules.rules, self.facts)
 
 
 def find_connection(policies: PolicySet, name: str) -> Connection:
-    """The connection called *name*. Raises `SettingError`."""
+    """Return the connection called *name*. Raises `SettingError`."""
     for connection in policies.connections:
         if connection.name == name:
             return connection
@@ -109,7 +109,7 @@ def find_connection(policies: PolicySet, name: str) -> Connection:
 
 
 def rehearsal_paths() -> Paths:
-    """The gateway's lists, with the stand-ins of the steps that perform I/O. Limits count from nothing."""
+    """Return the gateway's lists of steps, with stand-ins for steps that perform I/O. Limits count from zero."""
     rooms = Rooms.rehearsed()
     gateway = Gateway(
         policies=lambda: None,
@@ -135,7 +135,7 @@ def _stream_failed(flow: http.HTTPFlow, exchange: Exchange, error: Exception) ->
 
 
 def rehearse(policies: PolicySet, given: Given) -> Outcome:
-    """Judge *given* by *policies*. Raises `SettingError` if its connection, issuer or groups are not known."""
+    """Judge *given* by *policies*. Raises `SettingError` if its connection, issuer or groups do not exist."""
     connection = find_connection(policies, given.connection)
     principal = _principal(policies, connection, given)
     exchange = Exchange("rehearsal", time.time() if given.at is None else given.at, time.perf_counter())
@@ -173,7 +173,7 @@ async def _walk(lists: Paths, flow: http.HTTPFlow, exchange: Exchange, given: Gi
 
 
 def _flow(given: Given) -> http.HTTPFlow:
-    """The request as mitmproxy would have read it."""
+    """Return the request as a mitmproxy flow."""
     target = f"{given.path}?{given.query}" if given.query else given.path
     fields = [(b"Host", b"gateway")]
     if given.body:
@@ -204,16 +204,16 @@ def _principal(policies: PolicySet, connection: Connection, given: Given) -> Pri
 
 
 def documents_path(connection: Connection, method: str, path: str) -> tuple[str, ...]:
-    """The members at which the documents of an operation stand. Raises `SettingError`."""
+    """Return the member names that lead to an operation's documents. Raises `SettingError`."""
     found = connection.profile.paths.find(method, path)
     names = found.operation.documents.path.names if found and found.operation.documents else None
     if not names:
-        raise SettingError(f"the profile {connection.profile.name!r} says of {method} {path} nothing about documents")
+        raise SettingError(f"the profile {connection.profile.name!r} defines no documents for {method} {path}")
     return names
 
 
 def put(body: Any, names: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A copy of *body* with *value* at *names*, and objects on the way there."""
+    """Return a copy of *body* with *value* at the path *names*. Missing objects on this path are created."""
     filled = copy.deepcopy(body) if isinstance(body, dict) else {}
     node = filled
     for name in names[:-1]:

@@ -1,7 +1,7 @@
-"""What is valid in a policy and yet probably not meant. Pure; each warning stands at its place.
+"""Warnings about policies that are valid but probably mistaken, each with its line. Pure.
 
-Rules that can never count (a stronger one before them takes all they could match, or their condition
-contradicts itself), rules on what the profile cannot tell, and writes that no rule speaks of.
+They report rules that never decide (a stronger rule matches first, or the condition contradicts itself), rules on facts
+that the profile does not have, and operations that write but are named in no rule.
 """
 
 import math
@@ -23,21 +23,21 @@ _INFINITE = (-math.inf, math.inf)
 
 
 class Oddity(str):
-    """One sentence, and the line at which it stands."""
+    """A warning of one sentence, with the line that it is about."""
 
     line: int
 
     def __new__(cls, text: str, line: int) -> "Oddity":
-        """*text* about *line*."""
+        """Create the warning *text* about *line*."""
         warning = super().__new__(cls, text)
         warning.line = line
         return warning
 
 
 def review(connection: Connection, line_of: Callable[..., int], *, says_writes: bool) -> Iterator[Oddity]:
-    """Warn about settings of *connection* that are valid and probably not meant.
+    """Yield warnings about settings of *connection* that are valid but probably mistaken.
 
-    *line_of* gives the line of a setting by its location; *says_writes* is whether the file has the setting ``writes``.
+    *line_of* returns the line of a setting by its location. *says_writes* is True if the file sets ``writes``.
     """
     for mask, fact in _masked_facts(connection):
         yield Oddity(
@@ -54,8 +54,8 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
     for rule in connection.response_rules.rules:
         if rule.effect == "require_approval" and _reaches_writes(connection, rule):
             yield Oddity(
-                f"the rule {rule.name!r} does not hold what answers a write: that has happened before its answer can "
-                "be approved; ask on the request, or name the operations that it is for",
+                f"the rule {rule.name!r} does not hold answers to writes: the write happens before its answer can be "
+                "approved; require approval of the request, or name the operations that the rule is for",
                 rule.line,
             )
     if not connection.profile.writes or says_writes:
@@ -63,18 +63,18 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
     named = (c for r in connection.rules.rules if r.name != WRITES_RULE for c in clauses(r.condition))
     if not any(c.fact == "operation" and not WRITES.isdisjoint(_values(c.matcher) or set()) for c in named):
         yield Oddity(
-            f"the profile {connection.profile.name!r} has operations that change something, and no rule speaks of "
-            "them: they need approval; say so with `writes: require_approval`, or choose `deny` or `allow`",
+            f"the profile {connection.profile.name!r} has operations that write, and no rule names them: they need "
+            "approval; set `writes: require_approval`, or choose `deny` or `allow`",
             1,
         )
 
 
 def _masked_facts(connection: Connection) -> Iterator[tuple[Mask, str]]:
-    """The masks that replace a fact which rules can ask for, in the request that the service receives."""
+    """Yield each mask that replaces a fact in the service's request, and this fact."""
     operations = connection.profile.operations
     for mask in connection.masks.upstream().masks:
         if mask.kinds:
-            continue  # only values that a detector finds are replaced
+            continue  # this mask replaces only values that a detector finds
         facts = (
             name for operation in operations for name, path in _fact_paths(operation) if _replaces(mask, name, path)
         )
@@ -83,7 +83,7 @@ def _masked_facts(connection: Connection) -> Iterator[tuple[Mask, str]]:
 
 
 def _fact_paths(operation: Operation) -> Iterator[tuple[str, Path]]:
-    """The paths in a request's body at which facts are read."""
+    """Yield the facts of a request's body, with their paths."""
     found: list[tuple[str, Sequence[Path | None]]] = [
         ("model", operation.model.paths),
         ("documents", (operation.documents.path if operation.documents else None,)),
@@ -106,9 +106,9 @@ def _replaces(mask: Mask, fact: str, path: Path) -> bool:
 
 
 def _never(connection: Connection, rule: Rule) -> Iterator[Oddity]:
-    """A rule that can match nothing."""
+    """Yield a warning if *rule* can never match."""
     if (fact := _contradiction(rule.condition)) is not None:
-        yield Oddity(f"the rule {rule.name!r} can never match: what it asks of {fact!r} contradicts itself", rule.line)
+        yield Oddity(f"the rule {rule.name!r} can never match: its conditions on {fact!r} conflict", rule.line)
     operations = connection.profile.operations
     for clause in _needed(rule.condition):
         names = _values(clause.matcher)
@@ -128,13 +128,13 @@ def _never(connection: Connection, rule: Rule) -> Iterator[Oddity]:
         ):
             yield Oddity(
                 f"the rule {rule.name!r} can never match: no operation of the profile {connection.profile.name!r} "
-                f"tells {clause.fact!r}",
+                f"has the fact {clause.fact!r}",
                 rule.line,
             )
 
 
 def _reaches_writes(connection: Connection, rule: Rule) -> bool:
-    """Whether the response to something that changes what is stored could match *rule*."""
+    """True if the answer to a write could match *rule*."""
     writes = [operation for operation in connection.profile.operations if operation.writes]
     denied = any(r.name == WRITES_RULE and r.effect == "deny" for r in connection.rules.rules)
     if not writes or denied:
@@ -149,24 +149,24 @@ def _reaches_writes(connection: Connection, rule: Rule) -> bool:
 
 
 def _overruled(rule: Rule, rules: Sequence[Rule], i: int) -> Iterator[Oddity]:
-    """A rule whose every match is decided by another."""
+    """Yield a warning if another rule decides all matches of *rule*."""
     for k, other in enumerate(rules):
         if other is rule or other.shadow:
             continue
         stronger = STRENGTH[other.effect] > STRENGTH[rule.effect]
-        first = other.effect == rule.effect == "deny" and k < i  # of those that ask for approval each has its own
+        first = other.effect == rule.effect == "deny" and k < i  # not for approvals: each of these rules has its own
         if (stronger or first) and covers(other.condition, rule.condition):
             which = f"{other.name!r} (line {other.line})"
             if stronger and str(other.condition) == str(rule.condition):
                 why = f"contradicts {which}, which asks for {other.effect} under the same condition"
             else:
-                why = f"never decides: whatever it matches, {which} matches too"
+                why = f"never decides: {which} matches everything that it matches"
             yield Oddity(f"the rule {rule.name!r} {why}", rule.line)
             return
 
 
 def yields(operation: Operation) -> set[str]:
-    """The facts that *operation*'s requests and responses can have."""
+    """Return the facts that requests and answers of *operation* can have."""
     answer, documents = operation.answer, operation.documents
     searched = operation.index.searches or any("{index}" in t for t in operation.templates)
     known = {
@@ -197,7 +197,7 @@ def yields(operation: Operation) -> set[str]:
 
 
 def covers(one: Node, other: Node) -> bool:
-    """Whether *one* holds wherever *other* does, as far as that can be told from how they are written."""
+    """True if *one* is provably true in all cases in which *other* is true. Compares only how they are written."""
     if str(one) == str(other):
         return True
     if isinstance(one, Group) and one.word == "any":
@@ -220,7 +220,7 @@ def _implies(given: Clause, wanted: Clause) -> bool:
 
 
 def _contradiction(node: Node) -> str | None:
-    """The fact of which *node* asks what cannot be."""
+    """Return a fact on which the conditions of *node* conflict, or None."""
     several: dict[str, list[Clause]] = {}
     for clause in _needed(node):
         if clause.path is None and RESPONSE_FACTS.get(clause.fact) not in ("texts", "list"):
@@ -236,7 +236,7 @@ def _contradiction(node: Node) -> str | None:
 
 
 def _needed(node: Node) -> Iterator[Clause]:
-    """The clauses that must all hold where *node* does."""
+    """Yield the clauses that must all be true if *node* is true."""
     if isinstance(node, Clause):
         yield node
     elif node.word == "all":
@@ -245,7 +245,7 @@ def _needed(node: Node) -> Iterator[Clause]:
 
 
 def _values(matcher: Any) -> set[Any] | None:
-    """The values that *matcher* accepts, where it names them."""
+    """Return the values that *matcher* accepts. None if it does not list them."""
     if isinstance(matcher, dict):
         if set(matcher) != {"in"}:
             return None
@@ -254,7 +254,7 @@ def _values(matcher: Any) -> set[Any] | None:
 
 
 def _range(matcher: Any) -> tuple[float, float] | None:
-    """The open interval of numbers that *matcher* accepts, where it is one."""
+    """Return the open interval of numbers that *matcher* accepts. None if it is not an interval."""
     if not isinstance(matcher, dict) or not matcher or not set(matcher) <= {"gt", "ge", "lt", "le"}:
         return None
     low, high = _INFINITE

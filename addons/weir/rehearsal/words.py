@@ -1,4 +1,4 @@
-"""An outcome in words: which rules looked, which matched, and why the others did not."""
+"""Explain an outcome in text: which rules ran, which matched, and why the others did not."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from weir.profiles.model import UNKNOWN
 from weir.rehearsal.places import Places
 from weir.rehearsal.rehearse import Outcome
 
-#: Places of texts that are listed for one clause.
+#: Maximum number of texts and places that are listed for one clause.
 _MOST = 5
 _VERBS = {"deny": "deny", "require_approval": "ask for approval"}
 
 
 def explain(outcome: Outcome) -> Iterator[str]:
-    """Lines of text; the first says what would become of the request."""
+    """Yield the lines of the explanation. The first line is the outcome of the request."""
     exchange, problem, connection = outcome.exchange, outcome.problem, outcome.connection
     principal, matched = exchange[Rehearsed].principal, exchange.get(Matched)
     asked = any(True for _ in outcome.judged)
@@ -49,14 +49,14 @@ def explain(outcome: Outcome) -> Iterator[str]:
                 for line in _texts(entry, places):
                     yield f"    {'  ' * entry.depth}           {line}"
     if connection.limits and outcome.effect != "refuse":
-        yield f"limits: {len(connection.limits)}, counted from nothing here"
-    for name, value in exchange.limit_headers:
+        yield f"limits: {len(connection.limits)}, counted from zero here"
+    for name, value in exchange.own_headers:
         if name == "RateLimit":
             yield f"  {value}"
 
 
 def _texts(entry: Judged, places: Places) -> Iterator[str]:
-    """Where a clause that looks for texts found one, or else where it looked."""
+    """Yield the places at which a text clause matched, or else the places that it searched."""
     if not isinstance(entry.node, Clause) or not entry.node.looks:
         return
     found = places.found(entry.node) if entry.outcome is True else []

@@ -1,4 +1,4 @@
-"""Answers: read the service's answer, decide whether it streams, and write what the caller receives."""
+"""Answers: read the service's answer, decide whether to stream it, and write the answer that the caller receives."""
 
 import re
 import time
@@ -25,18 +25,18 @@ from weir.routing import handshake
 _Fields = list[tuple[bytes, bytes]]
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
-#: Headers of an answer that are between the service and the gateway, or would lead callers past the gateway.
+#: Answer headers that concern only the service and the gateway, or that would lead callers past the gateway.
 _NOT_DELIVERED = frozenset((
     b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     b"content-length", b"content-encoding", b"set-cookie", b"set-cookie2", b"alt-svc", b"proxy-authenticate",
     b"x-request-id", b"ratelimit", b"ratelimit-policy",
 ))  # fmt: skip
-#: Statuses whose answers are read whole: they have no body, or a part of one.
+#: Answers with these statuses are never streamed: they have no body, or only a part of a body.
 _WHOLE = (101, 204, 205, 206, 304)
 
 
 def opens(flow: http.HTTPFlow, exchange: Exchange) -> bool:
-    """Whether the answer opens the WebSocket that its request asks for."""
+    """True if the answer opens the WebSocket that its request asks for."""
     status = flow.response.status_code if flow.response is not None else 0
     head = exchange.get(Head)
     asked = head is not None and head.handshake is not None
@@ -44,23 +44,23 @@ def opens(flow: http.HTTPFlow, exchange: Exchange) -> bool:
 
 
 def own_fields(exchange: Exchange) -> _Fields:
-    """The headers that the gateway adds to an answer for its caller."""
+    """Return the headers that the gateway adds to the caller's answer."""
     duration = (time.perf_counter() - exchange.started) * 1000
     return [
-        *((n.encode(), v.encode()) for n, v in exchange.limit_headers),
+        *((n.encode(), v.encode()) for n, v in exchange.own_headers),
         (b"X-Request-Id", exchange.request_id.encode()),
         (b"Server-Timing", b"weir;dur=%.1f" % duration),
     ]
 
 
 def _checked_head(data: http.ResponseData) -> tuple[dict[bytes, bytes], _Fields, bytes]:
-    """The answer's head by lower-case name, the fields that may be delivered, and the reason. Raises `Refusal`."""
+    """Return the answer's fields by lower-case name, the fields to deliver, and the reason phrase. Raises `Refusal`."""
     head = {name.lower(): value for name, value in data.headers.fields}
     reason = status_codes.RESPONSES.get(data.status_code, "").encode()
     names = [name.lower() for name, _ in data.headers.fields]
     if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
-    if data.status_code == 407:  # a caller of the gateway as a proxy would take it for the gateway's own
+    if data.status_code == 407:  # a proxy's caller would read it as the gateway's own 407
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered as a proxy would.")
     if any(_CONTROL.search(value) for _, value in data.headers.fields):
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer has control characters in its headers.")
@@ -69,12 +69,12 @@ def _checked_head(data: http.ResponseData) -> tuple[dict[bytes, bytes], _Fields,
 
 def _response_data(flow: http.HTTPFlow) -> http.ResponseData:
     if flow.response is None:
-        raise RuntimeError("there is no answer")
+        raise RuntimeError("the flow has no response")
     return flow.response.data
 
 
 class RefuseInformational:
-    """Refuse an answer that would turn the connection into something else than HTTP."""
+    """Refuse an informational answer (1xx), unless it opens the WebSocket that the caller asked for."""
 
     name = "refuse_informational"
 
@@ -83,17 +83,17 @@ class RefuseInformational:
 
     def __call__(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         if _response_data(flow).status_code < 200 and not opens(flow, exchange):
-            self._end_upstream(flow)  # the bytes that follow would be taken for another answer
-            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response.")
+            self._end_upstream(flow)  # the next bytes would be read as another answer
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with an informational status (1xx).")
 
 
 class StreamAnswer:
-    """Decide whether the answer is delivered while it arrives: not if something must see the whole answer first."""
+    """Decide whether to stream the answer. Do not stream it if rules or masks need the whole answer."""
 
     name = "stream_answer"
 
     def __init__(self, failed: Callable[[http.HTTPFlow, Exchange, Exception], None]) -> None:
-        """*failed* is called when a stream cannot be masked: nothing more of it is delivered."""
+        """*failed* is called when a stream cannot be masked. Nothing more of the stream is delivered."""
         self._failed = failed
 
     def __call__(
@@ -117,7 +117,7 @@ class StreamAnswer:
         _, fields = scrubbed(exchange, b"", fields, None)
         fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
         stream = self._stream(flow, exchange, content_type, maskers, recorded)
-        # Callers of HTTP/1.0 read until the connection is closed; a cut connection is reset (`weir.mitm.cutting`).
+        # HTTP/1.0 callers read until the connection is closed. To cut a stream, it is reset (`weir.mitm.cutting`).
         chunked = [(b"Transfer-Encoding", b"chunked")] if arrived.chunked else []
         data.headers.fields = (*fields, *chunked, *own_fields(exchange))
         data.reason = reason
@@ -146,7 +146,7 @@ class StreamAnswer:
 
 
 class DeliverStream:
-    """Begin to deliver the answer, now that its beginning is on record."""
+    """Begin to deliver the stream, after its beginning was recorded."""
 
     name = "deliver_stream"
 
@@ -158,7 +158,7 @@ class DeliverStream:
 
 
 class ReadAnswer:
-    """Read the whole answer: check its head, decode and parse its body."""
+    """Read the whole answer: check its head, then decode and parse its body."""
 
     name = "read_answer"
 
@@ -177,20 +177,20 @@ class ReadAnswer:
 
 
 class ReadStreamed:
-    """The stream has ended, and all but its end is delivered: read what the record holds of it."""
+    """Read the record's copy of a stream that has ended. Everything except its end is already delivered."""
 
     name = "read_answer"
 
     def __call__(self, exchange: Exchange) -> Answered:
         stream, copy = exchange.stream, copy_stream(exchange)
         if stream is None or copy is None:
-            raise RuntimeError("the answer does not stream")
+            raise RuntimeError("the answer is not streamed")
         keep = Kept(copy.status, (), b"")
         return Answered(copy.status, copy.reason, [], stream.content_type, copy.body, None, keep)
 
 
 def copy_stream(exchange: Exchange) -> ResponseRecord | None:
-    """Set the record's copy of a streamed answer: everything that was delivered. None if the answer does not stream."""
+    """Set and return the record's copy of a streamed answer: all delivered bytes. None if it is not streamed."""
     stream = exchange.stream
     if stream is None:
         return None
@@ -204,7 +204,7 @@ def copy_stream(exchange: Exchange) -> ResponseRecord | None:
 
 
 class WriteAnswer:
-    """Write the answer that the caller receives, and the record's copy of it."""
+    """Write the caller's answer and the record's copy."""
 
     name = "write_answer"
 
@@ -215,7 +215,7 @@ class WriteAnswer:
         caller, record = masked.caller, masked.record
         fields, recorded = masked.caller_fields, masked.record_fields
         if arrived.method == "HEAD" or answered.status in (204, 304):
-            caller = record = b""  # bytes after these heads would be read as another answer
+            caller = record = b""  # answers to these have no body: more bytes would be read as another answer
         else:
             fields = [*fields, (b"Content-Length", b"%d" % len(caller))]
             recorded = [*recorded, (b"Content-Length", b"%d" % len(record))]
@@ -228,7 +228,7 @@ class WriteAnswer:
 
 
 class OpenWebSocket:
-    """The service agrees to a WebSocket: deliver its head, if it is the one that the caller has asked for."""
+    """Check that the service opens the WebSocket that the caller asked for, and write the caller's 101 answer."""
 
     name = "open_websocket"
 
@@ -237,7 +237,7 @@ class OpenWebSocket:
     ) -> None:
         data = _response_data(flow)
         if head.handshake is None or not opens(flow, exchange):
-            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with something else than a response.")
+            raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered with an informational status (1xx).")
         try:
             handshake.check_answer(head.handshake, data.headers.fields)
         except handshake.AnswerError as error:

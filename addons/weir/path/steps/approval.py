@@ -1,6 +1,6 @@
-"""Approval: a request or an answer waits until enough reviewers have approved (`weir.path.holds`).
+"""Approval: hold a request or an answer until enough reviewers have approved it (`weir.path.holds`).
 
-After the wait it goes back to the step `resume`, and is judged again.
+After the wait, the exchange goes back to the step `resume` and is judged again.
 """
 
 import time
@@ -37,7 +37,7 @@ from weir.path.steps.rules import judged_facts
 
 
 class NothingKept:
-    """Stand-in: a rehearsal has no answers of earlier requests."""
+    """Stand-in: find nothing, since a rehearsal has no earlier answers."""
 
     name = "find_kept"
 
@@ -46,7 +46,7 @@ class NothingKept:
 
 
 class RefuseDemanded:
-    """Stand-in: a rehearsal asks no reviewer, so a demanded approval refuses."""
+    """Stand-in: refuse if an approval is demanded, since a rehearsal asks no reviewer."""
 
     def __init__(self, name: str, of: type[Judged] | type[JudgedAnswer]) -> None:
         self.name = name
@@ -65,10 +65,10 @@ class RefuseDemanded:
 
 
 class FindKept:
-    """Find the earlier answer to this exact request that waits for approval here, or has it.
+    """Find an earlier answer to this exact request that this worker keeps, approved or waiting for approval.
 
-    Its request was approved, and was sent. If another worker keeps the answer, or it
-    was denied, the request is refused.
+    Its request was approved and sent. If another worker keeps the answer, or if reviewers denied the answer, refuse the
+    request.
     """
 
     name = "find_kept"
@@ -78,7 +78,7 @@ class FindKept:
         self._approvals = approvals
 
     async def __call__(self, exchange: Exchange, routed: Routed, body: Body, hold: Hold | None) -> Hold | None:
-        if not routed.connection.holds_responses or hold is not None:  # the request waited itself, and goes on
+        if not routed.connection.holds_responses or hold is not None:  # the request itself has waited, and continues
             return hold
         hold = await self._approvals.bind(exchange)
         hold.kept = self._approvals.kept(exchange)
@@ -88,7 +88,7 @@ class FindKept:
 
 
 class ApproveRequest:
-    """Hold the request until every demanded approval is given. Then it is judged again, by the policies of now."""
+    """Hold the request until all demanded approvals are given. Then judge it again by the current policies."""
 
     name = "approve_request"
     again = "resume"
@@ -104,7 +104,7 @@ class ApproveRequest:
             return None
         if judged.demanded:
             await self._approvals.bind(exchange)
-            if exchange.left:  # it would use up an approval, or ask reviewers
+            if exchange.left:  # else it would consume an approval or ask reviewers
                 return None
             if not await self._approvals.take(exchange, judged.demanded, judged.facts):
                 await self._wait(flow, exchange)
@@ -120,13 +120,13 @@ class ApproveRequest:
                 await self._approvals.wait(flow.client_conn, exchange, lambda: _shown_request(exchange))
         except Refusal:
             head, routed, body = exchange[Head], exchange[Routed], exchange[Body]
-            exchange.put(read_call(head, routed, exchange[Matched], body.decoded))  # for the record
+            exchange.put(read_call(head, routed, exchange[Matched], body.decoded))  # the record needs it
             exchange.put(judged_facts(exchange))
             raise
 
 
 class ApproveAnswer:
-    """Hold the answer until every demanded approval is given. Then it is judged again, by the policies of now."""
+    """Hold the answer until all demanded approvals are given. Then judge it again by the current policies."""
 
     name = "approve_answer"
     again = "resume"
@@ -162,7 +162,7 @@ class ApproveAnswer:
 
 
 class DeliverKept:
-    """Answer with the kept answer: its response phase runs as if the service had sent it now."""
+    """Answer with the kept answer. Its response phase runs as if the service had sent it now."""
 
     name = "deliver_kept"
 
@@ -193,7 +193,7 @@ def _shown_request(exchange: Exchange) -> Shown:
 
 
 def _shown_answer(exchange: Exchange) -> Shown:
-    """The answer as reviewers see it. It is read once more, so that masking it changes nothing."""
+    """Return the answer for reviewers. It is parsed again, so that masking does not change the exchange."""
     request, matched, answered = _shown_request(exchange), exchange[Matched], exchange[Answered]
     call = masking.shown_request(exchange)[0]
     document = masking.shown_answer(exchange[Routed], answered)

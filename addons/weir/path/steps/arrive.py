@@ -1,4 +1,4 @@
-"""Arrive: the first step. The gateway takes requests only while it is ready, each under the policies of that moment."""
+"""Arrive: the first step. The gateway accepts requests only while it is ready. Each gets the current policies."""
 
 from collections.abc import Awaitable, Callable
 
@@ -20,7 +20,7 @@ NOT_READY = Problem(
 
 
 def no_arrival() -> Arrival:
-    """For replays and rehearsals: recorded connection details are ignored."""
+    """Return an empty arrival for replays and rehearsals: recorded connection details are ignored."""
     return Arrival(Listener("", 0))
 
 
@@ -37,7 +37,7 @@ def _arrived(flow: http.HTTPFlow, policies: PolicySet, arrival: Arrival, client_
 
 
 class RehearsedArrival:
-    """Stand-in: the rehearsal names the policies and the caller's address."""
+    """Stand-in: take the policies and the caller's address from the rehearsal."""
 
     name = "arrive"
 
@@ -46,7 +46,7 @@ class RehearsedArrival:
 
 
 class Arrive:
-    """Refuse while the gateway is not ready; else note how the request came in."""
+    """Refuse the request while the gateway is not ready; otherwise record how it arrived."""
 
     name = "arrive"
     stand_in = RehearsedArrival()
@@ -54,7 +54,7 @@ class Arrive:
     def __init__(
         self, policies: Callable[[], PolicySet | None], arrival: Callable[[Client, PolicySet], Arrival]
     ) -> None:
-        """*policies* gives those of now, None while the gateway is not ready; *arrival* how a client came in."""
+        """*policies* returns the current policies, or None while the gateway is not ready."""
         self._policies = policies
         self._arrival = arrival
 
@@ -67,7 +67,7 @@ class Arrive:
 
 
 class UntilReady:
-    """A replayed request may come before the gateway is ready: wait."""
+    """Wait until the gateway is ready: a replayed request may come earlier."""
 
     name = "until_ready"
 

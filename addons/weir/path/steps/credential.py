@@ -1,4 +1,4 @@
-"""Credential: the service's credential is injected last, for its own origin, and removed from whatever comes back."""
+"""Credential: inject the service's credential last and only for its own origin, and remove it from answers."""
 
 import time
 from functools import lru_cache
@@ -17,24 +17,24 @@ _Fields = list[tuple[bytes, bytes]]
 
 @lru_cache(maxsize=256)
 def _scrubber(credential: str, token: str) -> Scrubber:
-    """Callers and credentials recur: their spellings are computed once. For verified tokens only."""
+    """Return the scrubber of both values. Cached, because callers and credentials recur; only for verified tokens."""
     return Scrubber((*spellings(Secret(credential)), *spellings(Secret(token))))
 
 
 def scrubber(exchange: Exchange) -> Scrubber:
-    """Removes the service's credential and the caller's token from everything that is delivered or stored."""
+    """Return the scrubber for delivered and stored data: it removes the service's credential and the caller's token."""
     credential = exchange.connection.credential if exchange.connection else None
     claimed, known = exchange.get(Claimed), exchange.principal is not None
     token = claimed.token.reveal() if claimed is not None and claimed.token is not None else ""
     found = _scrubber(credential.secret.reveal() if credential else "", token if known else "")
-    # For an unknown caller only the head is kept: its token is removed as it is, without computing spellings.
+    # The record of an unknown caller has only a head: remove the plain token, and do not compute its encodings.
     return found.with_plain(token) if token and not known else found
 
 
 def scrubbed(exchange: Exchange, body: bytes, fields: _Fields, document: object) -> tuple[bytes, _Fields]:
-    """*body* and *fields* of an answer without any reflected credential; an alarm if there was one.
+    """Return *body* and *fields* of an answer without reflected credentials. Raise an alarm if one was found.
 
-    JSON can spell every character as an escape: if there are escapes, the parsed *document* is searched as well.
+    JSON can write any character as an escape. Therefore, if *body* has escapes, the parsed *document* is searched too.
     """
     scrub = scrubber(exchange)
     clean, clean_fields = scrub(body), scrub.fields(fields)
@@ -48,7 +48,7 @@ def scrubbed(exchange: Exchange, body: bytes, fields: _Fields, document: object)
 
 
 def reflected(exchange: Exchange) -> None:
-    """Raise the alarm: a service sent a credential back."""
+    """Raise the alarm that a service sent a credential back."""
     name = exchange.connection.name if exchange.connection else "?"
     alarm(
         "credential_reflected",
@@ -57,7 +57,7 @@ def reflected(exchange: Exchange) -> None:
 
 
 class InjectCredential:
-    """Give the request its service's credential. Raises `WrongOrigin` if anything has redirected the request."""
+    """Inject the service's credential into the request. Raises `WrongOrigin` if the request goes to another origin."""
 
     name = "inject_credential"
 

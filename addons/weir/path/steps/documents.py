@@ -1,4 +1,4 @@
-"""The gateway's own documents: metadata for clients, who the caller is, and how an approval stands."""
+"""The gateway's own documents: metadata for clients, whoami, and the status of an approval."""
 
 import time
 
@@ -18,7 +18,7 @@ from weir.state.watcher import StateUnavailable, Watcher
 
 
 class OwnDocuments:
-    """Answer a request for a document of the gateway's own."""
+    """Answer a request for one of the gateway's own documents."""
 
     name = "own_documents"
 
@@ -48,14 +48,14 @@ class OwnDocuments:
             for c in policies.connections
         }
         windows = {name: window for name, window in found.items() if window is not None}
-        near = policies.admin.named or is_loopback(arrived.client_ip)  # other callers cannot reach it there
+        near = policies.admin.named or is_loopback(arrived.client_ip)  # others cannot reach a loopback address
         admin = policies.admin.url if policies.reviewed and near else None
         url = base_url(arrived, head)
 
         def url_of(connection: Connection) -> str:
             if head.origin is None:
                 return f"{url}{connection.match.path or ''}"
-            upstream = connection.upstream  # callers of a proxy use the services' own URLs
+            upstream = connection.upstream  # a proxy's callers use the service's own URL
             return f"{upstream.origin.scheme}://{upstream.origin.authority}{upstream.base_path}"
 
         document = metadata.whoami(url_of, principal, policies.connections, windows, admin)

@@ -1,4 +1,4 @@
-"""Identity: from the credential in a request's head to a principal. Waits only if the provider must be asked."""
+"""Identity: verify the credential in a request's head and find the principal. Waits only for an identity provider."""
 
 import os
 import sqlite3
@@ -36,7 +36,7 @@ _REVOKED = (
 
 
 class Identity:
-    """What the steps of this file share. Callers are known by tokens, API keys, or certificates."""
+    """The verification that the steps of this file share: tokens, API keys, certificates and networks."""
 
     def __init__(self, state: Watcher) -> None:
         self._state = state
@@ -44,7 +44,7 @@ class Identity:
         self._sessions = Sessions()
 
     def stop(self) -> None:
-        """Close what was opened. Blocks."""
+        """Close the store of used DPoP proofs. Blocks."""
         self._proofs.stop()
 
     def verified(self, flow: http.HTTPFlow, exchange: Exchange, claimed: Claimed) -> Principal:
@@ -60,21 +60,21 @@ class Identity:
                 raise TokenError("a DPoP token comes with one DPoP header")
             url = f"{trusted_base_url(arrived, exchange[Head], flow.client_conn.sockname)}{arrived.target}"
             claimed.proof = dpop.read(proofs[0], token, arrived.method, url, exchange.received)
-        if token.startswith(KEY_PREFIX):  # never sent to a provider
+        if token.startswith(KEY_PREFIX):  # an API key is never sent to a provider
             if claimed.proof is not None:
-                raise TokenError("an API key is bound to no key")
+                raise TokenError("an API key cannot be used with a DPoP proof")
             key, principal = key_holder(arrived.policies.trusts_keys, self._state.snapshot(), token, exchange.received)
             self._state.used(key.id, exchange.received)
             return principal
         return arrived.policies.verifier.verify(token, exchange.received, _proved(claimed))
 
     async def settled(self, exchange: Exchange, claimed: Claimed) -> Principal:
-        """Ask the provider about a token that `verified` could not decide. Raises `TokenError`."""
+        """Ask the identity provider about a token for which `verified` raised `Undecided`. Raises `TokenError`."""
         token = claimed.token.reveal() if claimed.token is not None else ""
         return await exchange[Arrived].policies.verifier.settle(token, exchange.received, _proved(claimed))
 
     async def again(self, exchange: Exchange) -> None:
-        """Verify the credential of a request that has waited, by the policies of now. Raises `Refusal`."""
+        """Verify the credential of a request again after its wait, by the current policies. Raises `Refusal`."""
         arrived, claimed, identified = exchange[Arrived], exchange[Claimed], exchange[Identified]
         before = identified.principal
         with self.refusals(exchange):
@@ -85,25 +85,25 @@ class Identity:
                 token, bound = claimed.token.reveal(), before.key_thumbprint
                 principal = await holder(policies.verifier, policies.trusts_keys, snapshot, token, time.time(), bound)
             if principal.key != before.key:
-                raise TokenError("it belongs to someone else now")
+                raise TokenError("it belongs to another principal now")
         identified.principal = principal
         self.refuse_no_longer(exchange)
 
     def admit(self, exchange: Exchange, claimed: Claimed, principal: Principal) -> Identified:
-        """The caller and their session. Raises `TokenError` or `Refusal`."""
+        """Add the caller to the exchange and check their session. Raises `TokenError` or `Refusal`."""
         if claimed.proof is not None:
             claimed.proof.verify()
         named = exchange[Head].fields.get(b"x-session-id", b"").decode("utf-8", "replace")
         connection = exchange.connection.name if exchange.connection else ""
         identified = Identified(principal, self._sessions.session(principal, connection, named))
-        exchange.put(identified)  # for the record: also if they are refused here
+        exchange.put(identified)  # set first: the record needs it if the caller is refused here
         self.refuse_no_longer(exchange)
         return identified
 
     async def use(self, proof: dpop.Proof) -> None:
-        """Use up a DPoP proof. Raises `TokenError` if it was used before."""
-        if time.time() > proof.until:  # the body took longer: an earlier use may be forgotten
-            raise TokenError("the DPoP proof is not of now")
+        """Consume a DPoP proof. Raises `TokenError` if it was used before or is too old."""
+        if time.time() > proof.until:  # the body took long: an earlier use may be forgotten
+            raise TokenError("the DPoP proof is too old")
         try:
             if await self._proofs.first_use(proof.digest, proof.until):
                 return
@@ -112,7 +112,7 @@ class Identity:
         raise TokenError("the DPoP proof was used before")
 
     def revoked(self, exchange: Exchange) -> Problem | None:
-        """The refusal for a caller who was revoked, None for all others."""
+        """Return the refusal of a revoked caller; None if the caller is not revoked."""
         identified = exchange.get(Identified)
         if identified is None:
             return None
@@ -124,7 +124,7 @@ class Identity:
         return None
 
     def no_longer(self, exchange: Exchange) -> Problem | None:
-        """The same, and also for a token that has expired since: for requests that have waited."""
+        """Return the refusal of a caller who was revoked, or whose token expired during a wait; else None."""
         problem = self.revoked(exchange)
         if problem is not None or (principal := exchange.principal) is None:
             return problem
@@ -135,13 +135,13 @@ class Identity:
         return None
 
     def refuse_no_longer(self, exchange: Exchange) -> None:
-        """Raise `Refusal` for `no_longer`."""
+        """Raise `Refusal` if `no_longer` returns a problem."""
         if (problem := self.no_longer(exchange)) is not None:
             raise Refusal.of(problem)
 
     @contextmanager
     def refusals(self, exchange: Exchange) -> Iterator[None]:
-        """Turn what the identity room raises into refusals."""
+        """Turn errors of the identity room into refusals."""
         try:
             yield
         except TokenError as error:
@@ -150,25 +150,25 @@ class Identity:
         except KeysUnavailable as error:
             raise Refusal(
                 Kind.IDENTITY_UNAVAILABLE,
-                f"The identity provider {error} cannot be asked now, so the token cannot be checked. Try again.",
+                f"The identity provider {error} does not answer, so the token cannot be checked. Try again.",
                 headers=(("Retry-After", "5"),),
             ) from None
         except StateUnavailable:
             raise state_unavailable() from None
 
     def _known(self, arrived: Arrived, claimed: Claimed) -> Principal:
-        """A caller without a token: by certificate, or by network. Raises `TokenError`."""
+        """Return a caller without a token, identified by certificate or by network. Raises `TokenError`."""
         presenters = arrived.policies.presenters
         if claimed.presented.place == "certificate":
             return presenters.holder(claimed.certificates, time.time())
         principal = presenters.neighbour(arrived.client_ip)
         if principal is None:
-            raise TokenError("no caller is known by this address any more")
+            raise TokenError("no caller is configured for this address any more")
         return principal
 
 
 class RehearsedCaller:
-    """Stand-in: the rehearsal names the caller."""
+    """Stand-in: take the caller from the rehearsal."""
 
     name = "identify"
 
@@ -177,7 +177,7 @@ class RehearsedCaller:
 
 
 class NoCredential:
-    """Stand-in: a rehearsal presents no credential, and verifies none."""
+    """Stand-in: do nothing, since a rehearsal has no credential."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -187,7 +187,7 @@ class NoCredential:
 
 
 class Present:
-    """Find the one credential that the caller presents."""
+    """Find the credential that the caller presents. Refuse a request with two credentials, or with none."""
 
     name = "present"
     stand_in = NoCredential("present")
@@ -196,7 +196,7 @@ class Present:
         self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, own: OwnPath | None
     ) -> Claimed | None:
         if own is not None and own.path.startswith(PROTECTED_RESOURCE):
-            return None  # for callers without a token
+            return None  # metadata is for callers without a token
         certificates = arrived.arrival.certificates or tuple(
             certificate.to_cryptography() for certificate in flow.client_conn.certificate_list
         )
@@ -212,7 +212,7 @@ class Present:
             return Presented(token, "bearer")
         arrival, policies, fields = arrived.arrival, arrived.policies, flow.request.data.headers.fields
         if arrival.presented is not None:
-            return arrival.presented  # the tunnel's; credentials within it are for the service
+            return arrival.presented  # the tunnel's credential; credentials within the tunnel are for the service
         routed = exchange.get(Routed)
         places = routed.connection.token_in if routed is not None else frozenset()
         try:
@@ -233,7 +233,7 @@ class Present:
 
 
 class Identify:
-    """Verify the credential if that is possible without waiting; `authenticate` does the rest."""
+    """Verify the credential without waiting, if this is possible. Otherwise `authenticate` verifies it."""
 
     name = "identify"
     stand_in = RehearsedCaller()
@@ -253,7 +253,7 @@ class Identify:
 
 
 class Authenticate:
-    """Ask the provider if only it knows; refuse a caller who was revoked, or expired, since the head was read."""
+    """Ask the identity provider if necessary. Refuse a caller who was revoked or expired since the head was read."""
 
     name = "authenticate"
     stand_in = NoCredential("authenticate")
@@ -277,19 +277,19 @@ class Authenticate:
 
 
 def _proved(claimed: Claimed) -> str:
-    """The thumbprint of the key, or else of the certificate, that the caller has proved to hold; empty without one."""
+    """Return the thumbprint of the key or certificate that the caller has proved to possess; empty without one."""
     if claimed.proof is not None:
         return claimed.proof.thumbprint
     return thumbprint(claimed.certificates[0]) if claimed.certificates else ""
 
 
 def _unauthenticated(exchange: Exchange, kind: Kind, detail: str, error: str = "") -> Problem:
-    """A 401 of that *kind*, or a proxy's 407. *error* is why the token was not accepted, empty without a token."""
+    """Return a 401, or a proxy's 407, of that *kind*. *error* is why the token was refused; empty without a token."""
     return Problem(kind, detail, headers=challenges(exchange, error), proxied=exchange[Arrived].proxied)
 
 
 def state_unavailable() -> Refusal:
-    """The shared state cannot be read: 503."""
+    """Return the refusal 503: the shared state cannot be read."""
     return Refusal(
         Kind.STATE_UNAVAILABLE,
         "The gateway cannot read which tokens are revoked, and admits no caller until it can. Try again later.",

@@ -1,4 +1,4 @@
-"""Limits and circuit breakers: take a place before the request is sent, and settle once the answer is known."""
+"""Limits and circuit breakers: count a request before it is sent, and settle its costs after the answer."""
 
 import asyncio
 import hashlib
@@ -39,30 +39,30 @@ from weir.policy.limits import (
 from weir.policyset.connection import Connection
 from weir.policyset.model import PolicySet
 
-#: Seconds for which a store that is no longer used stays open, so that its limits can still be settled.
+#: Seconds that a replaced store stays open, so that requests under way can settle their limits.
 LEAVING = 60.0
-#: Characters of one part of a limit's key.
+#: Maximum length of one part of a limit's key, in characters.
 _LONGEST_KEY = 64
-#: Bytes per token, if a response does not report how many tokens were used.
+#: Bytes per token, for responses that do not report their number of tokens.
 _BYTES_A_TOKEN = 4
 
 
 class Limits:
-    """The store in which limits are counted, and the circuit breakers: what the steps of this file share."""
+    """The limits' store and the circuit breakers, which the steps of this file share."""
 
     def __init__(self) -> None:
         self.memory = MemoryStore(time.monotonic)
         self.store: Store = self.memory
         self.breakers: dict[str, Breaker] = {}
         self._store_url = "memory"
-        self._closing: list[asyncio.Task[None]] = []  # of stores that are no longer used
+        self._closing: list[asyncio.Task[None]] = []  # close the stores that were replaced
 
     async def use(self, policies: PolicySet) -> None:
-        """Count limits where *policies* say. Requests under way are settled in the store where they began."""
+        """Count limits in the store of *policies*. Requests under way are settled in the store where they began."""
         if policies.limits != self._store_url:
             store: Store = self.memory
             if policies.limits != "memory":
-                from weir.policy.redis_store import RedisStore  # noqa: PLC0415  # an extra
+                from weir.policy.redis_store import RedisStore  # noqa: PLC0415  # installed by an extra
 
                 store = RedisStore(policies.limits)
             self._closing = [task for task in self._closing if not task.done()]
@@ -84,14 +84,14 @@ class Limits:
         await self.store.close()
 
     async def settle(self, exchange: Exchange, results: int) -> None:
-        """Charge the limits that only the answer can tell, with its number of *results*."""
+        """Charge the limits that depend on the answer. *results* is its number of results."""
         charged = exchange.get(Charged)
         if charged is None or not charged.settles:
             return
         settles, charged.settles = charged.settles, ()
         hold = exchange.get(Hold)
         if hold is not None and hold.kept is not None:
-            return  # charged when the answer came
+            return  # charged when the answer arrived
         guess = math.ceil((len(exchange[Body].decoded) + exchange.received_bytes) / _BYTES_A_TOKEN)
         cost = {
             "results": results,
@@ -101,7 +101,7 @@ class Limits:
         await _settle(charged.store, [Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
 
     def answered(self, exchange: Exchange) -> None:
-        """Report to the circuit breaker how its request went, once: the answer may be held for long after that."""
+        """Report the request's result to the circuit breaker, once and early: the answer may wait long for approval."""
         entered, connection = exchange.get(Entered), exchange.connection
         if entered is None or connection is None:
             return
@@ -118,14 +118,14 @@ class Limits:
             trip = breaker.trip
             alarm(
                 "circuit_open",
-                f"the connection {connection.name} is closed for {trip.over} s: at least {trip.share:.0%} of its "
+                f"connection {connection.name} refuses requests for {trip.over} s: at least {trip.share:.0%} of its "
                 "answers were errors",
             )
 
     async def end(self, exchange: Exchange) -> None:
-        """Release everything that the exchange still has: it is over, in whatever way."""
+        """Release the remaining limits of an exchange that has ended."""
         self.answered(exchange)
-        if exchange.sent:  # and never answered, or with an answer that could not be read
+        if exchange.sent:  # if there was no readable answer
             await self.settle(exchange, 0)
         charged = exchange.get(Charged)
         if charged is not None and charged.leases:
@@ -137,11 +137,11 @@ async def _settle(store: Store, charges: Sequence[Charge], leases: Sequence[Leas
     try:
         await store.settle(charges, leases)
     except LimitsUnavailable as error:
-        alarm("limits_unavailable", f"what a request cost could not be counted in the limits' store ({error})")
+        alarm("limits_unavailable", f"the cost of a request could not be counted in the limits' store ({error})")
 
 
 async def _close_later(store: Store) -> None:
-    """Close *store* once no request needs it any more."""
+    """Close *store* after `LEAVING` seconds, when no request needs it any more."""
     try:
         await asyncio.sleep(LEAVING)
     finally:
@@ -149,7 +149,7 @@ async def _close_later(store: Store) -> None:
 
 
 class TakeLimits:
-    """Take the request's place in the connection's limits, or refuse it. Once: a wait for approval keeps the place."""
+    """Take the request's share of the connection's limits, or refuse it. Taken once: it is kept during approval."""
 
     name = "take_limits"
 
@@ -179,19 +179,19 @@ class TakeLimits:
                     cost, least = _cost(limit, body, read)
                     charges.append(Charge(limit, key, cost, least))
         store = self._limits.store
-        # Added before the answer is known: a lease that was taken, though the store's answer was lost, is released too.
+        # Added before the store answers: if the store's answer is lost, the lease may be taken and must be released.
         charged = Charged(store, leases=tuple(leases))
         exchange.put(charged)
         try:
             passed, standings = await store.take(charges, leases)
         except LimitsUnavailable as error:
-            alarm("limits_unavailable", f"the limits' store cannot be asked ({error}); requests are refused")
-            message = "The gateway cannot count its limits now, and passes nothing uncounted. Try again later."
+            alarm("limits_unavailable", f"the limits' store does not answer ({error}); requests are refused")
+            message = "The gateway cannot count its limits now, and passes no uncounted request. Try again later."
             raise Refusal(Kind.LIMITS_UNAVAILABLE, message, headers=(("Retry-After", "5"),)) from None
-        exchange.limit_headers = headers(standings)
+        exchange.own_headers += headers(standings)
         if passed:
             charged.settles = tuple(charge for charge in charges if charge.limit.afterwards)
-            if leases and store is self._limits.memory:  # also released if the exchange is lost
+            if leases and store is self._limits.memory:  # release them even if the exchange is lost
                 weakref.finalize(exchange, self._limits.memory.release, tuple(leases)).atexit = False
             return charged
         charged.leases = ()
@@ -202,7 +202,7 @@ class TakeLimits:
 
 
 class EnterBreaker:
-    """Refuse the request while its service is in trouble."""
+    """Refuse the request while the connection's circuit breaker is open."""
 
     name = "enter_breaker"
 
@@ -226,7 +226,7 @@ class EnterBreaker:
 
 
 class SettleLimits:
-    """Charge the limits that only the answer can tell: it was used, whatever the rules say of it."""
+    """Charge the limits that depend on the answer. Rules that refuse the answer do not change its cost."""
 
     name = "settle_limits"
 
@@ -239,17 +239,17 @@ class SettleLimits:
 
 
 def _short(part: str) -> str:
-    """*part*, or its digest if it is long: callers choose the values of facts."""
+    """Return *part*, or its digest if it is long. Callers choose the values of facts, so the length must be bounded."""
     return part if len(part) <= _LONGEST_KEY else hashlib.blake2b(part.encode(), digest_size=16).hexdigest()
 
 
 def _owners(per: str, judged: Judged, connection: Connection, principal: Principal) -> list[tuple[str, ...]]:
-    """The owners of a limit: one key, or one for each of several."""
+    """Return the keys of a limit's owners: the limit is counted for each of them."""
     if per == "user":
         return [principal.key]
     if per == "connection":
         return [()]
-    if per == "group":  # every group that gives the caller access; callers with a window count as one group
+    if per == "group":  # each group that gives access; callers with temporary access share one key
         return [(group,) for group in sorted(connection.access & principal.groups)] or [("",)]
     value = judged.facts[per]
     if value is ABSENT:
@@ -258,7 +258,7 @@ def _owners(per: str, judged: Judged, connection: Connection, principal: Princip
 
 
 def _cost(limit: Limit, body: Body, read: Read) -> tuple[int, int]:
-    """The cost of the request now, and the room that there must be at least."""
+    """Return the request's cost now, and the minimum that must remain in the limit."""
     if limit.count == "requests":
         return 1, 1
     if limit.count == "documents":
@@ -274,5 +274,5 @@ def _limit_message(standing: Standing) -> str:
         )
     what = f"at most {limit.quota} {limit.count} in {limit.window} seconds per {limit.per}"
     if math.isinf(standing.retry_after):
-        return f"Too many: {what}, of which {limit.burst} at once. This request alone asks for more."
+        return f"Too many: {what}, and {limit.burst} at once. This request alone asks for more."
     return f"Too many: {what}. Try again in {max(1, math.ceil(standing.retry_after))} s."

@@ -1,4 +1,4 @@
-"""Masking: the three views of an exchange. Nothing is sent, delivered or stored that could not be masked."""
+"""Masking: the views of service, caller and record. Data that cannot be masked is not sent, delivered or stored."""
 
 import contextlib
 import dataclasses
@@ -35,16 +35,16 @@ from weir.profiles.readers import Parameters
 from weir.recorder.copies import RequestRecord
 
 _Fields = list[tuple[bytes, bytes]]
-#: Each line of a request is an operation or document of its own.
+#: Each line of a request is a separate operation or document.
 _REQUEST = Framing("records")
-#: The facts of a call that rules count, with the names that policies give them. Masked texts are meant to differ.
+#: The facts of a call that masks must not change, by their names in policies. Texts may differ: masks replace them.
 _JUDGED = (
     "operation", "documents", "top_n", "breadth", "max_tokens", "model", "index", "return_documents", "stream",
 )  # fmt: skip
 
 
 class MaskRequest:
-    """Mask the copy that the service receives. The facts that policy judged must still be the facts that are sent."""
+    """Mask the service's copy of the request. Refuse the request if a mask changes a fact that policy has judged."""
 
     name = "mask_request"
 
@@ -62,7 +62,7 @@ class MaskRequest:
             raise _conflict(view, routed, matched, read, fact)
         if sent.body is not read.sent:
             read.document, read.sent = sent.document, sent.body
-            data.content = sent.body  # its length is written with the rest of the head
+            data.content = sent.body  # a later step writes the length with the head
         routed.query, matched.parameters = sent.query, sent.parameters
         exchange.copies.masked += report.fields()
         exchange.copies.request_masked = True
@@ -70,7 +70,7 @@ class MaskRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Sent:
-    """A request as a view of its masks leaves it."""
+    """A request masked for one view."""
 
     body: bytes
     document: Any
@@ -92,7 +92,7 @@ def _sent(view: View, routed: Routed, matched: Matched, read: Read, report: Repo
 
 
 def _changed_fact(matched: Matched, judged: Call, sent: _Sent) -> str | None:
-    """The first fact that differs between the *judged* call and the one that is *sent*; None if all are equal."""
+    """Return the first fact that differs between the *judged* and the *sent* call; None if all are equal."""
     if matched.operation is None:
         return None
     try:
@@ -104,7 +104,7 @@ def _changed_fact(matched: Matched, judged: Call, sent: _Sent) -> str | None:
 
 
 def _conflict(view: View, routed: Routed, matched: Matched, read: Read, fact: str) -> Refusal:
-    """The refusal for masks that change *fact*. It names the first mask that does so alone."""
+    """Return the refusal for masks that change *fact*. It names the first mask that alone changes it."""
 
     def changes(mask: Mask) -> bool:
         try:
@@ -132,14 +132,14 @@ def _counted(call: Call) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-# The record's copy of the request.
+# The record's request.
 
 
 def record_body(exchange: Exchange) -> bytes:
-    """The request's body as the record may hold it."""
+    """Return the request's body, masked for the record."""
     routed, read, copies = exchange.get(Routed), exchange.get(Read), exchange.copies
     if routed is None or read is None or exchange.principal is None:
-        return b""  # for an unknown caller, or an unread body, only the head is kept
+        return b""  # keep only the head for an unknown caller or an unread body
     view = routed.connection.masks.record("request")
     if exchange[Head].handshake is not None:
         copies.model = None if "model" in view.parameters else read.call.model
@@ -157,7 +157,7 @@ def record_body(exchange: Exchange) -> bytes:
 
 
 def mask_record_head(exchange: Exchange, record: RequestRecord) -> RequestRecord:
-    """*record* with its target and headers as the record may hold them."""
+    """Return *record* with its target and headers masked."""
     connection, copies = exchange.connection, exchange.copies
     view = connection.masks.record("request") if connection is not None else None
     if not view:
@@ -179,7 +179,7 @@ def mask_record_head(exchange: Exchange, record: RequestRecord) -> RequestRecord
 
 
 def shown_request(exchange: Exchange) -> tuple[Call, Any, str]:
-    """The request's call, body and target as reviewers may see them: as the record holds them."""
+    """Return the request's call, body and target for reviewers: masked like the record."""
     routed, matched, read = exchange[Routed], exchange[Matched], exchange[Read]
     view = routed.connection.masks.record("request")
     query = mask_target(view, f"{routed.path}?{routed.query}".encode(), Report()).decode("utf-8", "replace")
@@ -196,7 +196,7 @@ def shown_request(exchange: Exchange) -> tuple[Call, Any, str]:
 
 
 def shown_answer(routed: Routed, answered: Answered) -> Any:
-    """The answer's document as reviewers may see it; None if it cannot be masked."""
+    """Return the answer's document masked for reviewers; None if it cannot be masked."""
     view = routed.connection.masks.record("response")
     if not view:
         return answered.document
@@ -209,7 +209,7 @@ def shown_answer(routed: Routed, answered: Answered) -> Any:
 
 
 class MaskAnswer:
-    """Mask the answer: the caller's copy, and the record's."""
+    """Mask the answer: one copy for the caller, one for the record."""
 
     name = "mask_answer"
 
@@ -227,9 +227,9 @@ class MaskAnswer:
 def mask_answer(
     exchange: Exchange, routed: Routed, identified: Identified, matched: Matched, answered: Answered
 ) -> tuple[bytes, bytes, Any]:
-    """The answer's body for the caller and for the record, and the record's document.
+    """Return the answer's body for the caller and for the record, and the record's document.
 
-    Raises `Refusal` if it cannot be masked, for whatever reason.
+    Raises `Refusal` if the answer cannot be masked, for any reason.
     """
     masks, body, document = routed.connection.masks, answered.body, answered.document
     if not masks or not body:
@@ -251,7 +251,7 @@ def mask_answer(
             f"The service answered {answered.status} with a body that cannot be masked ({error}), so it is not shown."
         )
         raise Refusal(Kind.UPSTREAM_UNREADABLE, detail) from None
-    except Exception as error:  # a detector that fails must not show what it did not see
+    except Exception as error:  # a failing detector must not let unmasked data through
         alarm("masking_failed", f"{type(error).__name__} at {place(error)}; request {exchange.request_id}")
         raise Refusal(
             Kind.UPSTREAM_UNREADABLE, "The service's answer could not be masked, so it is not shown."
@@ -263,7 +263,7 @@ def mask_answer(
 def mask_answer_fields(
     exchange: Exchange, routed: Routed, identified: Identified, fields: _Fields
 ) -> tuple[_Fields, _Fields]:
-    """The answer's headers for the caller and for the record."""
+    """Return the answer's headers for the caller and for the record."""
     masks = routed.connection.masks
     if not masks:
         return fields, fields
@@ -277,9 +277,9 @@ def mask_answer_fields(
 def piece_maskers(
     routed: Routed, identified: Identified, matched: Matched, content_type: str
 ) -> tuple[PieceMasker, PieceMasker | None, Report] | None:
-    """The maskers of a streamed answer of *content_type*: the caller's, and the record's if it differs.
+    """Return the maskers of a streamed answer of *content_type*: the caller's, and the record's if it differs.
 
-    None if the answer must be read whole. The report counts what the record does not hold.
+    Return None if the answer must be read whole. The report counts the fields that are hidden from the record.
     """
     masks = routed.connection.masks
     everything, callers = masks.record("response"), masks.caller(identified.principal.groups)
@@ -294,14 +294,14 @@ def piece_maskers(
 
 
 def message_maskers(routed: Routed, identified: Identified) -> tuple[Messages, Messages]:
-    """The maskers of a WebSocket's messages: the caller's and the service's."""
+    """Return the maskers of a WebSocket's messages: the caller's and the service's."""
     masks, framing = routed.connection.masks, routed.connection.profile.messages
     of_caller = Messages(masks.upstream(), masks.record("request"), framing)
     return of_caller, Messages(masks.caller(identified.principal.groups), masks.record("response"), framing)
 
 
 def _framing(matched: Matched) -> Framing:
-    """How the documents of a streamed answer belong together."""
+    """Return how a streamed answer is divided into documents."""
     return matched.operation.framing if matched.operation is not None else UNKNOWN_FRAMING
 
 
@@ -315,7 +315,7 @@ def _read(operation: Operation | None, body: bytes) -> Any:
 
 
 def _call_of(matched: Matched, call: Call, body: Any) -> Call:
-    """The call as the masked *body* has it; nothing of it if that cannot be read any more."""
+    """Return the call of the masked *body*. If it cannot be read any more, return only its operation and model."""
     operation = matched.operation
     if operation is None:
         return call

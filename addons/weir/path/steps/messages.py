@@ -1,4 +1,4 @@
-"""WebSocket messages: permitted, cleaned of credentials, masked and recorded, and only then passed on."""
+"""WebSocket messages: check access, remove credentials, mask and record, then pass on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,25 +22,25 @@ from weir.policyset.model import PolicySet
 
 @dataclass(slots=True, eq=False)
 class Conversation:
-    """One open WebSocket. Its handshake's exchange stays for as long as it is open."""
+    """One open WebSocket. Keeps the handshake's exchange while it is open."""
 
     exchange: Exchange
     of_caller: Messages
     of_service: Messages
-    silences: dict[bool, Silence]  # by whether the caller's
-    passed: list[bytes] = field(default_factory=list)  # what may be sent now: read by Gate
-    counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by whether the caller's
+    silences: dict[bool, Silence]  # by sender: True for the caller, False for the service
+    passed: list[bytes] = field(default_factory=list)  # the messages that may be sent now; Gate reads this
+    counts: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})  # messages, by sender
     ended: bool = False
-    closing: tuple[int, str] | None = None  # the code and the reason with which the gateway closes it
+    closing: tuple[int, str] | None = None  # the code and reason of the gateway's close
 
     def side(self, from_caller: bool) -> Messages:
-        """The maskers of the messages of the caller, or of the service."""
+        """Return the maskers of the caller's or of the service's messages."""
         return self.of_caller if from_caller else self.of_service
 
 
 @dataclass(slots=True, eq=False)
 class Talk(Journey):
-    """One message on its way, or the end of a WebSocket."""
+    """The journey of one message, or of the end of a WebSocket."""
 
     conversation: Conversation
     from_caller: bool
@@ -50,7 +50,7 @@ class Talk(Journey):
 
 @dataclass(slots=True, eq=False)
 class Heard(State):
-    """A message has arrived; or, if it is *injected*, its sender is silent."""
+    """A message has arrived. If it is *injected*, it reports that its sender is silent."""
 
     message: WebSocketMessage
 
@@ -64,13 +64,13 @@ class Clean(State):
 
 @dataclass(slots=True, eq=False)
 class Ready(State):
-    """The messages that may be passed on now, and what the record will hold of them."""
+    """The messages that may be passed on now, and their copies for the record."""
 
     said: Said
 
 
 class Close(Exception):
-    """The WebSocket must be closed, with this code (RFC 6455, 7.4) and this reason, which both sides may see."""
+    """The WebSocket must be closed with *code* (RFC 6455, 7.4) and *reason*. Both sides may see the reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -79,7 +79,7 @@ class Close(Exception):
 
 
 class Permit:
-    """Close the WebSocket of a caller who may not use it any more, or whose policies have changed."""
+    """Close the WebSocket if its caller may no longer use it, or if the policies have changed."""
 
     name = "permit"
 
@@ -96,7 +96,7 @@ class Permit:
             raise Close(*closing)
 
     def why_not(self, exchange: Exchange) -> tuple[int, str] | None:
-        """The code and the reason for closing; None if the conversation may go on."""
+        """Return the code and reason for closing; None if the WebSocket may stay open."""
         problem = self._no_longer(exchange)
         if problem is not None:
             return CloseReason.POLICY_VIOLATION, problem.kind.title
@@ -106,7 +106,7 @@ class Permit:
 
 
 class ScrubMessage:
-    """Remove reflected credentials from a message of the service."""
+    """Remove reflected credentials from the service's message."""
 
     name = "scrub_message"
 
@@ -122,12 +122,12 @@ class ScrubMessage:
                 plain = without_escapes(content)
                 if scrubber(exchange)(plain) is not plain:
                     reflected(exchange)
-                    raise MaskingError("it has a credential in it, spelt with escapes") from None
+                    raise MaskingError("it contains a credential written with JSON escapes") from None
         return Clean(scrubbed(exchange, content, [], document)[0])
 
 
 class MaskMessage:
-    """Mask the message for its receiver and for the record. Parts of a text are held until they can be masked."""
+    """Mask the message for its receiver and for the record. Hold parts of a text until they can be masked."""
 
     name = "mask_message"
 
@@ -142,7 +142,7 @@ class MaskMessage:
 
 
 class MaskRest:
-    """The WebSocket is closed: mask everything that is still held of one side."""
+    """Mask the messages that are still held of one side, when the WebSocket closes."""
 
     name = "mask_message"
 
@@ -151,7 +151,7 @@ class MaskRest:
 
 
 class RecordMessage:
-    """Record what may be passed on, then pass it on. Raises `RecorderUnavailable`."""
+    """Record the messages that may be passed on, then pass them on. Raises `RecorderUnavailable`."""
 
     name = "record_message"
 

@@ -1,4 +1,4 @@
-"""Reading: the body is decoded and parsed here, once, and read as a call. The answer is read as a ranking."""
+"""Reading: decode and parse the request's body once, and read it as a call. Read the answer as a ranking."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,17 +26,17 @@ _NONE: dict[str, str] = {}
 
 
 class CheckWhole:
-    """Refuse trailers: they arrive after the head was judged."""
+    """Refuse trailers: they arrive after the head is judged."""
 
     name = "check_whole"
 
     def __call__(self, flow: http.HTTPFlow) -> None:
         if flow.request.trailers is not None:
-            raise Refusal(Kind.AMBIGUOUS_REQUEST, "Refused because trailers do not pass.")
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, "Refused because trailers are not supported.")
 
 
 class Match:
-    """Find the operation of the connection's profile. An unknown one is refused, unless the connection allows it."""
+    """Find the operation of the connection's profile. Refuse an unknown one unless the connection allows it."""
 
     name = "match"
 
@@ -46,7 +46,7 @@ class Match:
             if routed.path not in connection.websocket:
                 raise Refusal(
                     Kind.UNKNOWN_OPERATION,
-                    "No WebSocket is opened on this path; the connection's `websocket` lists those where one is.",
+                    "The connection does not open WebSockets on this path; its `websocket` lists the paths.",
                 )
             return Matched(None, _NONE, {})
         found = profile.paths.find(arrived.method, routed.path)
@@ -54,7 +54,7 @@ class Match:
             raise Refusal(
                 Kind.UNKNOWN_OPERATION,
                 f"{arrived.method} on this path is not an operation of the profile {profile.name!r}, and this "
-                "connection lets only those pass; `weir profiles show` lists them.",
+                "connection allows only its operations; `weir profiles show` lists them.",
             )
         with _unreadable():
             parameters = read_parameters(profile, routed.query)
@@ -62,13 +62,13 @@ class Match:
 
 
 class Decode:
-    """Decode the body within its bounds."""
+    """Decode the body. Refuse it if its decoded size exceeds the bounds."""
 
     name = "decode"
 
     def __call__(self, flow: http.HTTPFlow, head: Head, body: Body | None) -> Body:
         if body is not None:
-            return body  # read before the request waited for approval
+            return body  # decoded before the request waited for approval
         raw = flow.request.data.content or b""
         if head.handshake is not None:
             return Body(raw, b"")
@@ -77,7 +77,7 @@ class Decode:
 
 
 class ReadCall:
-    """Parse the body once and strictly, and read the call. It is judged decoded and as UTF-8, so it is sent so."""
+    """Parse the body once and strictly, and read the call. Send it as it was judged: decoded and in UTF-8."""
 
     name = "read_call"
 
@@ -93,7 +93,7 @@ class ReadCall:
 
 
 def read_call(head: Head, routed: Routed, matched: Matched, body: bytes) -> Read:
-    """The decoded *body*, parsed, and the call that it is. Raises `Refusal`."""
+    """Parse the decoded *body* and read its call. Raises `Refusal`."""
     if head.handshake is not None:
         return Read(None, False, b"", Call(WEBSOCKET, model=_websocket_model(routed.query)))
     operation = matched.operation
@@ -115,14 +115,14 @@ def _unreadable() -> Iterator[None]:
 
 
 def _sent_type(head: Head) -> str:
-    """The caller's Content-Type without the parameters that only say how the body was encoded."""
+    """Return the caller's Content-Type without parameters such as charset: the body is sent in UTF-8."""
     media, _, parameters = head.fields.get(b"content-type", b"").decode("ascii", "replace").partition(";")
     kept = f"; {parameters.strip()}" if "compatible-with=" in parameters else ""
     return f"{media.strip()}{kept}"
 
 
 def _websocket_model(query: str) -> str | None:
-    """The model that the query names: services take it from there. Raises `Refusal`."""
+    """Return the model that the query of a handshake names, or None. Raises `Refusal` if it names two."""
     with _unreadable():
         parameters = parse_parameters(query) if query else {}
         models = [value for name, values in parameters.items() if name.casefold() == "model" for value in values]
@@ -132,20 +132,20 @@ def _websocket_model(query: str) -> str | None:
 
 
 def read_parameters(profile: Profile, query: str) -> dict[str, list[str]]:
-    """The query's parameters, if the profile reads any. Raises `ContentError`."""
+    """Return the query's parameters if the profile reads any. Raises `ContentError`."""
     if not profile.reads_parameters or not query:
         return {}
     parameters = parse_parameters(query)
     for name in profile.refused_parameters & parameters.keys():
-        raise ContentError(f"the query parameter {name!r} would stand in for the body; send it as the body")
+        raise ContentError(f"the query parameter {name!r} would replace the body; send it as the body")
     return parameters
 
 
 def read_body(body: bytes, content_type: str, operation: Operation | None) -> Any:
-    """The parsed *body*. Raises `Refusal` or `ContentError` for a body that could be read in two ways."""
+    """Return the parsed *body*. Raises `Refusal` or `ContentError` if it could be read in two ways."""
     ndjson = operation is not None and operation.ndjson
     if content_type.lower().lstrip().startswith("multipart/"):
-        raise ContentError("it is multipart where JSON is expected, and could hide a field from policy")
+        raise ContentError("it is multipart instead of JSON, and could hide a field from policy")
     if not (is_ndjson if ndjson else is_json)(content_type):
         wanted = "application/x-ndjson" if ndjson else "application/json"
         raise Refusal(Kind.UNSUPPORTED_CONTENT, f"Send the body as {wanted} in UTF-8.")
@@ -155,7 +155,10 @@ def read_body(body: bytes, content_type: str, operation: Operation | None) -> An
 
 
 def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
-    """Refuse members that differ only in case from each other or from a fact's: services read them differently."""
+    """Refuse member names that differ only in case, from each other or from a name that facts use.
+
+    Some services ignore case and others do not. Raises `ContentError`.
+    """
     if operation is not None and operation.members_anywhere is not None:
         for inner in descendants(body):
             if type(inner) is dict:
@@ -183,11 +186,11 @@ def _refuse_twins(node: dict[str, Any], known: dict[str, str]) -> None:
         seen.add(folded)
 
 
-# Answers.
+# Answers: parsing and rankings.
 
 
 def parsed_answer(body: bytes, content_type: str) -> object:
-    """The parsed *body* of an answer, None if it is not unambiguous JSON."""
+    """Return the parsed *body* of an answer. None if it is not JSON, or if it could be read in two ways."""
     try:
         return parse_answer(body) if body and is_json(content_type) else None
     except ContentError:
@@ -195,7 +198,7 @@ def parsed_answer(body: bytes, content_type: str) -> object:
 
 
 class ReadRanking:
-    """Read the answer's ranking, and how many tokens it reports as used."""
+    """Read the answer's ranking and its reported number of tokens."""
 
     name = "read_ranking"
 
@@ -212,7 +215,7 @@ class ReadRanking:
 
 
 def ranking_of(exchange: Exchange, matched: Matched, read: Read, document: object) -> Ranking:
-    """The ranking in the answer's *document*; an empty one for errors and unknown operations."""
+    """Return the ranking in the answer's *document*; an empty ranking for errors and unknown operations."""
     operation = matched.operation
     if operation is None or not 200 <= exchange.upstream_status < 300:
         return Ranking()
@@ -222,7 +225,7 @@ def ranking_of(exchange: Exchange, matched: Matched, read: Read, document: objec
 
 
 def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
-    """The number of tokens in the last event that reports one."""
+    """Return the number of tokens from the last event that reports it."""
     tokens = None
     for line in body.splitlines():
         if line.startswith(b"data:") and b"usage" in line:

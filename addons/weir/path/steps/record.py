@@ -1,4 +1,4 @@
-"""Record: takes the record's copies, and writes each outcome before the caller has the answer."""
+"""Record: make the record's copies, and write each outcome before the caller receives the answer."""
 
 import dataclasses
 import re
@@ -43,7 +43,7 @@ from weir.routing.head import METHODS, forwarded_fields
 
 UNROUTED = "_unrouted"
 
-#: Of a caller who has not said who they are, only these headers are kept.
+#: For an unauthenticated caller, the record keeps only these headers.
 _HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"content-type", b"content-length"))
 _LONGEST_ERROR = 200
 _LONGEST_TEXT = 1000
@@ -51,12 +51,12 @@ _MOST_INDEXES = 100
 _LONGEST_TARGET = 8000
 _PORT = re.compile(r":[0-9]*$")
 _HOST_UNSAFE = re.compile(r"[^A-Za-z0-9.\-]")
-#: The recorded body is decoded, or left out.
+#: Headers that do not apply to the record: its body is decoded, or left out.
 _NOT_RECORDED = frozenset((b"content-encoding",))
 
 
 class Recordable:
-    """Refuse a request that could not be recorded."""
+    """Refuse the request if the recorder is not available."""
 
     name = "recordable"
     stand_in = NoCredential("recordable")
@@ -74,7 +74,7 @@ class Recordable:
 
 
 class CopyRequest:
-    """Take the record's copy of the request: after masking, and before its credential is injected."""
+    """Copy the request for the record: after masking, and before the credential is injected."""
 
     name = "copy_request"
 
@@ -84,7 +84,7 @@ class CopyRequest:
 
 
 def copy_request(flow: http.HTTPFlow, exchange: Exchange) -> None:
-    """Set the record's copy of the request as it stands now, and the trace of its rules."""
+    """Set the record's copy of the current request, and the trace of its rules."""
     body, scrub = record_body(exchange), scrubber(exchange)
     exchange.copies.request = mask_record_head(exchange, _copied(flow, exchange, body, scrub))
     exchange.copies.trace = request_trace(exchange, scrub)
@@ -103,7 +103,7 @@ def _copied(flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubbe
     if body:
         fields.append((b"Content-Length", b"%d" % len(body)))
     host = data.host
-    if exchange.connection is None:  # no service is known: show where the caller meant to go
+    if exchange.connection is None:  # no service is known: show the caller's destination
         safe = without_keys(scrub(host_header)).decode("latin-1")
         host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
     return RequestRecord(
@@ -118,7 +118,7 @@ def _copied(flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubbe
 
 
 class RecordIntent:
-    """Record that the request is about to be sent, if the connection or the request asks for it."""
+    """Record that the request is about to be sent, if the connection or the request requires it."""
 
     name = "record_intent"
     stand_in = NoCredential("record_intent")
@@ -133,7 +133,7 @@ class RecordIntent:
 
 
 class RecordStream:
-    """Record that the answer is about to stream: its end cannot be recorded before delivery begins."""
+    """Record that the answer is about to be streamed: its end cannot be recorded before delivery begins."""
 
     name = "record_stream"
     stand_in = NoCredential("record_stream")
@@ -147,7 +147,7 @@ class RecordStream:
 
 
 class Records:
-    """Writes exchanges and WebSocket messages: each becomes one flow and one line."""
+    """Writes exchanges and WebSocket messages: one flow and one journal line for each."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -155,7 +155,10 @@ class Records:
         self._new_id = Uuid7()
 
     async def intent(self, flow: http.HTTPFlow, exchange: Exchange, *, needed: bool) -> None:
-        """Record that the request is about to be sent or its answer to stream, if *needed* or always. May refuse."""
+        """Record that the request is about to be sent, or its answer to be streamed.
+
+        Do so if *needed*, or if the connection always requires it. Raises `Refusal` if recording fails.
+        """
         options, request = _options(exchange), exchange.copies.request
         if exchange.intended or not options.enabled or options.intent == "never" or request is None:
             return
@@ -169,7 +172,7 @@ class Records:
             exchange.intended = True
 
     async def write(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        """Write the exchange. Raises `RecorderUnavailable`; returns only once the bytes are written."""
+        """Write the exchange. Return after the bytes are written. Raises `RecorderUnavailable`."""
         options, scrub, copies = _options(exchange), scrubber(exchange), exchange.copies
         copies.trace += response_trace(exchange, scrub)
         if not options.enabled and exchange.problem is None:
@@ -224,7 +227,10 @@ class Records:
         response: ResponseRecord | None,
         line: JournalLine,
     ) -> tuple[RequestRecord, ResponseRecord | None]:
-        """The two without bodies; what has none cannot be served back. Refusals of ours stay: they quote nobody."""
+        """Return both records without bodies and without the replay key, since they cannot be served by replay.
+
+        A refusal of the gateway keeps its body: it contains no data of the service.
+        """
         service = response is not None and exchange.problem is None
         if options.bodies == "digest":
             line.request_digest = self._recorder.digests.body(request.body)
@@ -238,7 +244,7 @@ class Records:
     async def websocket_message(
         self, flow: http.HTTPFlow, exchange: Exchange, messages: list[WebSocketMessage], masked: list[MaskedField]
     ) -> None:
-        """Write what one side of a WebSocket has said, masked. Raises `RecorderUnavailable`, as `record` does."""
+        """Write masked messages of one side of a WebSocket. Raises `RecorderUnavailable`."""
         size = sum(len(message.content) for message in messages)
         by_caller = bool(messages) and messages[0].from_client
         line = self._said(exchange, "message", size if by_caller else 0, 0 if by_caller else size)
@@ -254,7 +260,7 @@ class Records:
     async def websocket_end(
         self, flow: http.HTTPFlow, exchange: Exchange, data: WebSocketData, counts: Mapping[bool, int], error: str
     ) -> None:
-        """Write that a WebSocket was closed, after so many messages of its caller (True) and its service (False)."""
+        """Write the end of a WebSocket. *counts* are the messages of its caller (True) and of its service (False)."""
         line = self._said(exchange, "close", 0, 0)
         line.duration_ms = round((time.perf_counter() - exchange.started) * 1000, 3)
         by = {True: "the caller", False: "the service", None: "the gateway"}[data.closed_by_client]
@@ -269,7 +275,7 @@ class Records:
     def _said(self, exchange: Exchange, what: str, request_bytes: int, response_bytes: int) -> JournalLine:
         request = exchange.copies.request
         if request is None:
-            raise RecorderUnavailable("the handshake is not on record")
+            raise RecorderUnavailable("the handshake is not recorded")
         return JournalLine(
             version=SCHEMA_VERSION,
             request_id=self._new_id(),
@@ -304,7 +310,7 @@ class Records:
         await self._write(line.connection or UNROUTED, line, metadata, encode, len(websocket), synced=options.synced)
 
     def _whose(self, exchange: Exchange, request: RequestRecord) -> dict[str, Any]:
-        """The columns that say who it was, and where they went."""
+        """Return the columns of the caller and of the destination."""
         principal, connection, arrived = exchange.principal, exchange.connection, exchange.get(Arrived)
         identified, head = exchange.get(Identified), exchange.get(Head)
         return {
@@ -379,12 +385,12 @@ class Records:
 
 
 def _going_on(messages: list[WebSocketMessage]) -> WebSocketData:
-    """Some messages of a WebSocket that is open. mitmproxy shows a flow without any code as an error."""
+    """Return *messages* of an open WebSocket with a close code: mitmproxy shows a flow without one as an error."""
     return WebSocketData(messages, close_code=CloseReason.NO_STATUS_RCVD, close_reason="(it goes on)")
 
 
 def _opened(exchange: Exchange) -> bool:
-    """Whether it is the handshake of a WebSocket that was opened."""
+    """True if the exchange is the handshake of an opened WebSocket."""
     response, head = exchange.copies.response, exchange.get(Head)
     return head is not None and head.handshake is not None and response is not None and response.status == 101
 
@@ -392,7 +398,7 @@ def _opened(exchange: Exchange) -> bool:
 def _unavailable() -> Refusal:
     return Refusal(
         Kind.RECORDER_UNAVAILABLE,
-        "The gateway cannot record now, and passes nothing unrecorded. Try again later.",
+        "The gateway cannot record now, and passes no request without a record. Try again later.",
         headers=(("Retry-After", "5"),),
     )
 
@@ -401,12 +407,12 @@ _DEFAULT = Recording()
 
 
 def _options(exchange: Exchange) -> Recording:
-    """How its connection is recorded; requests to none are recorded whole."""
+    """Return the connection's recording options. Without a connection, return the default: record everything."""
     return exchange.connection.record if exchange.connection is not None else _DEFAULT
 
 
 def _approvals(exchange: Exchange) -> list[str]:
-    """The approvals that let it pass, and the one that it waited for."""
+    """Return the ids of the approvals that allowed the exchange, and of the approval that it waited for."""
     hold = exchange.get(Hold)
     if hold is None:
         return []
@@ -415,7 +421,7 @@ def _approvals(exchange: Exchange) -> list[str]:
 
 
 def _comment(line: JournalLine) -> str:
-    """What a person reads in mitmproxy's list of flows."""
+    """Return the comment that mitmproxy shows in its list of flows."""
     who = line.user or "nobody"
     if line.problem is None and line.error is None:
         approved = f", {line.message} ({' '.join(line.approvals)})" if line.approvals else ""
@@ -427,5 +433,5 @@ def _comment(line: JournalLine) -> str:
 
 
 def _cut(text: str | None) -> str | None:
-    """A text of the journal: the index must be able to hold any line."""
+    """Shorten a text of the journal, so that the index can hold each line."""
     return text if text is None or len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"

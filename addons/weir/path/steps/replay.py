@@ -1,4 +1,4 @@
-"""Replay: mitmproxy's own ``-S`` and ``-C``, made to work with masked recordings and to stay policed."""
+"""Replay: mitmproxy's options ``-S`` and ``-C``, with masked recordings and under the policies."""
 
 import hmac
 from collections.abc import Sequence
@@ -11,31 +11,31 @@ from weir.path.exchange import Arrived, Body, Exchange, Head, Keyed, Read, Rehea
 from weir.policyset.model import PolicySet
 from weir.recorder.replay_key import HEADER, replay_key
 
-#: What an operator may allow by name in ``weir_replay_allow``.
+#: Words that an operator may put into ``weir_replay_allow``.
 ALLOWANCES = ("writes", "masked")
 _WRITES = ("write", "admin")
 
 
 class Replay:
-    """The key that server replay compares, and what client replay may send again."""
+    """The key that server replay compares, and the allowances of client replay."""
 
     def __init__(self) -> None:
         self.key = b""
-        self.only = False  # a request that server replay does not answer is refused
+        self.only = False  # refuse requests that server replay does not answer
 
     @property
     def allowed(self) -> Sequence[str]:
-        """The allowances of ``weir_replay_allow``."""
+        """Return the allowances of ``weir_replay_allow``."""
         return [word.strip() for word in ctx.options.weir_replay_allow.split(",")]
 
     def start(self, policies: PolicySet) -> None:
-        """Read the key; configure server replay to compare only the key, which masks and credentials do not change."""
+        """Read the key, and let server replay compare only the key: masks and credentials do not change it."""
         self.key = derived_key("replay")
         if ctx.options.server_replay:
             self.only = ctx.options.server_replay_extra != "forward"
             ctx.options.update(
-                server_replay_refresh=False,  # it raises on odd dates, and the request would be sent
-                server_replay_extra="forward",  # requests without an answer reach Gate, which refuses them
+                server_replay_refresh=False,  # it raises on invalid dates, and then the request would be sent
+                server_replay_extra="forward",  # Gate refuses requests without a recorded answer
                 server_replay_use_headers=[HEADER],
                 server_replay_ignore_content=True,
                 server_replay_ignore_host=True,
@@ -47,7 +47,7 @@ class Replay:
 
 
 class NoReplayKey:
-    """Stand-in: a rehearsal is not replayed, so no key of the gateway is read."""
+    """Stand-in: set an empty key, since a rehearsal is never replayed."""
 
     name = "mark_replay"
 
@@ -56,7 +56,10 @@ class NoReplayKey:
 
 
 class MarkReplay:
-    """Mark the request with its replay key. A replayed request must be allowed to write, and be what was recorded."""
+    """Mark the request with its replay key. Refuse a replay that writes, or that differs from the request sent before.
+
+    ``weir_replay_allow`` can allow both.
+    """
 
     name = "mark_replay"
     stand_in = NoReplayKey()
@@ -84,8 +87,8 @@ class MarkReplay:
             if not hmac.compare_digest(recorded, key.encode()) and "masked" not in self._replay.allowed:
                 raise Refusal(
                     Kind.REPLAY_REFUSED,
-                    "The recorded request is not what was sent: the record masks parts of it, or it was refused. "
-                    "Add --set weir_replay_allow=masked to send it all the same.",
+                    "The recorded request differs from the sent one: the record masks parts of it, or it was refused. "
+                    "Add --set weir_replay_allow=masked to send it anyway.",
                 )
         data = flow.request.data
         data.headers.fields = (*data.headers.fields, (HEADER.encode(), key.encode()))

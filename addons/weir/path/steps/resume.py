@@ -1,4 +1,4 @@
-"""Resume: a request that has waited for approval goes on under the policies of now, if its caller still may."""
+"""Resume: continue a request after its wait for approval, under the current policies."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,16 @@ from weir.policyset.model import PolicySet
 
 
 class Resume:
-    """Does nothing at the first pass. Approvals send exchanges back to here after their wait."""
+    """Take the current policies after a wait, and check the caller again. Do nothing at the first pass.
+
+    Approval steps send exchanges back to this step after their wait.
+    """
 
     name = "resume"
     stand_in = NoCredential("resume")
 
     def __init__(self, policies: Callable[[], PolicySet | None], identity: Identity, access: Access) -> None:
-        """*policies* gives those of now; None while the gateway stops."""
+        """*policies* returns the current policies; None while the gateway stops."""
         self._policies = policies
         self._identity = identity
         self._access = access
@@ -34,7 +37,7 @@ class Resume:
         if policies is not arrived.policies:
             now = next((c for c in policies.connections if c.name == before.name and c.match == before.match), None)
             if now is None:
-                detail = "The connection has changed while the request waited. Send it again."
+                detail = "The connection changed while the request waited. Send the request again."
                 raise Refusal(Kind.UNKNOWN_CONNECTION, detail)
             arrived.policies, routed.connection = policies, now
         await self._identity.again(exchange)

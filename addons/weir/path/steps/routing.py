@@ -1,4 +1,4 @@
-"""Routing: checks the head, finds the connection, and writes the head that the service receives."""
+"""Routing: check the head, find the connection, and write the head that the service receives."""
 
 import re
 
@@ -17,10 +17,10 @@ from weir.routing.dial import Dialed
 from weir.routing.head import HeadError, check_head, forwarded_fields, split_authority, with_host
 from weir.routing.model import Origin
 
-#: Paths that the gateway answers itself.
+#: Paths of the gateway's own documents.
 OWN_PATHS = (PROTECTED_RESOURCE, "/.well-known/weir/")
 _APPROVAL = re.compile(re.escape(APPROVALS) + "[0-9a-f-]{36}")
-#: For a destination that no connection leads to.
+#: The detail of the refusal for a destination without a connection.
 NO_DESTINATION = (
     "No connection leads to this destination, and `pass` does not name it. Ask the gateway's operator to add it, or "
     "exclude it from what is sent through the gateway (NO_PROXY)."
@@ -29,7 +29,7 @@ _CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class CheckHead:
-    """Refuse a head that two parsers could read differently."""
+    """Refuse a head that two parsers could read in different ways."""
 
     name = "check_head"
 
@@ -45,7 +45,7 @@ class CheckHead:
             if data.http_version == b"HTTP/2.0":
                 data.headers.fields, data.authority = with_host(data.authority, data.headers.fields), b""
             elif data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
-                raise HeadError("the HTTP version is none that passes")
+                raise HeadError("the HTTP version is not supported")
             check_head(data.method, data.path, data.authority, data.headers.fields)
             fields = {name.lower(): value for name, value in data.headers.fields}
             asked = handshake.read(arrived.method, data.http_version, fields)
@@ -69,7 +69,7 @@ class CheckHead:
 
 
 class RehearsedRoute:
-    """Stand-in: the rehearsal names the connection."""
+    """Stand-in: take the connection from the rehearsal."""
 
     name = "route"
 
@@ -78,7 +78,7 @@ class RehearsedRoute:
 
 
 class Route:
-    """Find the connection, or the gateway's own document, that the request is for."""
+    """Find the connection or the gateway's own document for the request's host and path."""
 
     name = "route"
     stand_in = RehearsedRoute()
@@ -98,21 +98,21 @@ class Route:
         if found is None:
             raise Refusal(
                 Kind.UNKNOWN_CONNECTION,
-                "No connection is configured for this host and path. Check the base URL that the client was given.",
+                "No connection is configured for this host and path. Check the client's base URL.",
             )
         return Routed(found.connection, found.path, head.query)
 
 
 def _origin(flow: http.HTTPFlow, head: Head, arrival: Arrival) -> Origin:
-    """The service that a proxy's caller means: target, Host and TLS must name the same. Raises `Refusal`."""
+    """Return the origin that a proxy's caller addresses. Target, Host and TLS must name the same. Raises `Refusal`."""
     data, host = flow.request.data, head.host
     port = head.port or (443 if head.scheme == "https" else 80)
     if arrival.hosts:
         if host not in arrival.hosts or port != arrival.port:
-            raise Refusal(Kind.MISDIRECTED, "The Host header is not of where this connection leads.")
+            raise Refusal(Kind.MISDIRECTED, "The Host header is not the destination of this tunnel or connection.")
         sni = flow.client_conn.sni
         if arrival.tls and sni and sni.lower() != host:
-            raise Refusal(Kind.MISDIRECTED, "The Host header is not the host that TLS was begun for.")
+            raise Refusal(Kind.MISDIRECTED, "The Host header differs from the TLS server name (SNI).")
     elif data.scheme != b"http" or (data.host.lower().strip("[]"), data.port) != (host, port):
         raise Refusal(
             Kind.MISDIRECTED, "The request's target and its Host header differ, or it should have been a CONNECT."
@@ -121,7 +121,7 @@ def _origin(flow: http.HTTPFlow, head: Head, arrival: Arrival) -> Origin:
 
 
 def _own(policies: PolicySet, arrived: Arrived, head: Head) -> OwnPath:
-    """The gateway's own documents. After the well-known path of metadata comes the path of a connection."""
+    """Find the gateway's own document. A metadata path is the well-known path and then a connection's path."""
     path, port = head.path, arrived.arrival.listener.port
     below = path.removeprefix(PROTECTED_RESOURCE) if path.startswith(PROTECTED_RESOURCE) else ""
     routed = policies.table.route(head.host, port, below or "/") if head.origin is None else None
@@ -133,12 +133,12 @@ def _own(policies: PolicySet, arrived: Arrived, head: Head) -> OwnPath:
     if not known:
         raise Refusal(Kind.UNKNOWN_CONNECTION, "No connection has this path, so there is no document about it.")
     if arrived.method != "GET":
-        raise Refusal(Kind.UNKNOWN_CONNECTION, "This document is only to be read, with GET.")
+        raise Refusal(Kind.UNKNOWN_CONNECTION, "This document can only be read with GET.")
     return OwnPath(path, routed.connection if routed else None)
 
 
 class RouteRecorded:
-    """Find the connection of a recorded request: the one that leads to its service."""
+    """Find the connection of a recorded request by the service to which it went."""
 
     name = "route"
 
@@ -153,7 +153,7 @@ class RouteRecorded:
             raise Refusal(Kind.UNKNOWN_CONNECTION, "No connection leads to where this recorded request went.")
         longest = max(len(c.upstream.base_path) for c in candidates)
         candidates = [c for c in candidates if len(c.upstream.base_path) == longest]
-        if len(candidates) > 1:  # the record may narrow the choice; that gives nobody access
+        if len(candidates) > 1:  # the record only narrows the choice; it does not give access
             candidates = [c for c in candidates if c.name == recorded_connection(flow.metadata)]
         if len(candidates) != 1:
             raise Refusal(
@@ -167,7 +167,7 @@ class RouteRecorded:
 
 
 class WriteHead:
-    """Turn the caller's head into the service's: target, Host, and the headers that may pass."""
+    """Write the service's head: its target, its Host, and the caller's headers that may be forwarded."""
 
     name = "write_head"
 
@@ -176,7 +176,7 @@ class WriteHead:
     ) -> Prepared:
         connection, data = routed.connection, flow.request.data
         upstream = connection.upstream
-        # mitmproxy's setters keep Host and authority in step, which costs more than all of this.
+        # mitmproxy's setters also update Host and authority, which takes longer than this whole step.
         data.host, data.port = Dialed(upstream.origin.host, connection.dial), upstream.origin.port
         data.scheme = upstream.origin.scheme.encode()
         data.authority = b""
@@ -184,7 +184,7 @@ class WriteHead:
         data.path = (f"{target}?{routed.query}" if routed.query else target).encode()
         fields = [(b"Host", upstream.origin.authority.encode()), *forwarded_fields(data.headers.fields)]
         claimed = exchange.get(Claimed)
-        if claimed is not None and claimed.token is not None:  # in any header: whoever has it is its caller here
+        if claimed is not None and claimed.token is not None:  # from any header: a service could use it here
             token = claimed.token.reveal().encode("latin-1", "replace")
             fields = [field for field in fields if token not in field[1]]
         if head.handshake is not None:
@@ -198,7 +198,7 @@ class WriteHead:
         proxy = arrived.policies.upstream_proxy
         via = proxy.via if proxy is not None and proxy.serves(upstream.origin.host) else None
         if exchange.replay or flow.server_conn.via != via:
-            # A recorded flow may name a proxy, or another transport.
+            # A recorded flow may name a proxy or another transport.
             flow.server_conn = Server(address=(data.host, data.port))
             flow.server_conn.via = via  # type: ignore[assignment]
         return Prepared(via)

@@ -1,7 +1,7 @@
-"""Rules: stops, access, and what the rules of a connection say of its requests and answers.
+"""Rules: check emergency stops and access, and judge requests and answers by the connection's rules.
 
-In order of power: a deny, a limit (`limits.py`), an approval (`approval.py`). Without a matching rule, ``access``
-decides; without ``access``, nobody passes.
+A deny is stronger than a limit (`limits.py`), and a limit is stronger than an approval (`approval.py`). Without a
+matching rule, ``access`` decides; without ``access``, every request is refused.
 """
 
 import time
@@ -39,17 +39,17 @@ _new_id = Uuid7()
 
 
 class State(Protocol):
-    """What is stopped, and which access was given for a while."""
+    """The shared state: emergency stops, revocations, and access given for a limited time."""
 
     def snapshot(self) -> Snapshot:
-        """All of it now. Raises `StateUnavailable`."""
+        """Return the current state. Raises `StateUnavailable`."""
 
 
 class Nothing:
-    """The state of a rehearsal: nothing is stopped or revoked, and no approval exists."""
+    """The state of a rehearsal: no stop, no revocation and no approval."""
 
     def snapshot(self) -> Snapshot:
-        """An empty one."""
+        """Return an empty snapshot."""
         return Snapshot()
 
 
@@ -62,7 +62,7 @@ def decide(
     line: int,
     verdict: Verdict | None = None,
 ) -> Decision:
-    """Set the exchange's decision. Rules in shadow of an earlier one (of the request, for an answer) are kept."""
+    """Set the exchange's decision. Keep the shadow rules of an earlier decision (for an answer, the request's)."""
     before = exchange.decision
     names = (*(before.shadow if before else ()), *(r.name for r in (verdict.shadow if verdict else ())))
     known = (effect, *((verdict.shadow_effect,) if verdict else ()), *((before.shadow_effect,) if before else ()))
@@ -81,7 +81,7 @@ def decide(
 
 
 class Access:
-    """Refuse a caller who may not use the connection at all. Runs before a body is read, and again after a wait."""
+    """Refuse a caller who may not use the connection. Runs before the body is read, and again after a wait."""
 
     name = "access"
 
@@ -92,24 +92,24 @@ class Access:
         self, exchange: Exchange, arrived: Arrived, routed: Routed | None, identified: Identified | None
     ) -> None:
         if routed is None or identified is None:
-            return  # a document of the gateway's own, or a caller that `authenticate` finds out later
+            return  # a document of the gateway, or a caller to identify later (`authenticate`)
         connection, principal = routed.connection, identified.principal
         self.refuse_stopped(exchange)
         if not connection.access.isdisjoint(principal.groups) or self.window(exchange):
             return
-        message = f"Nobody in your groups may use {connection.name}. Ask its owner to add one to `access`."
+        message = f"None of your groups may use {connection.name}. Ask its owner to add one of your groups to `access`."
         if principal.groups_unknown:
-            message = f"Your groups are not known, so you may not use {connection.name}: {principal.groups_unknown}."
+            message = f"Your groups are unknown, so you may not use {connection.name}: {principal.groups_unknown}."
         elif connection.on_request is not None:
             message = (
-                f"You may use {connection.name} only for a while, once its reviewers have given you access: "
+                f"You may use {connection.name} only for a limited time, after its reviewers give you access: "
                 f"weir access request --connection {connection.name} --for 1h --reason …"
             )
         decide(exchange, "deny", "access", message, connection.file, connection.access_line)
         raise Refusal(Kind.ACCESS_DENIED, message, rule="access")
 
     def stopped(self, exchange: Exchange) -> Problem | None:
-        """The refusal that an emergency stop asks for, None without one. Raises `StateUnavailable`."""
+        """Return the refusal of an emergency stop; None if there is no stop. Raises `StateUnavailable`."""
         identified, routed = exchange.get(Identified), exchange.get(Routed)
         if identified is None or routed is None:
             return None
@@ -118,14 +118,14 @@ class Access:
         return None if stop is None else Problem(Kind.STOPPED, _stop_message(stop), rule="stop")
 
     def refuse_stopped(self, exchange: Exchange) -> None:
-        """Raise `Refusal` for `stopped`."""
+        """Raise `Refusal` if the exchange is `stopped`."""
         problem = self.stopped(exchange)
         if problem is not None:
             decide(exchange, "deny", "stop", problem.detail, "", 0)
             raise Refusal(problem.kind, problem.detail, rule="stop")
 
     def window(self, exchange: Exchange) -> Approval | None:
-        """The approval that gives the caller access for a while, None if they need none or have none."""
+        """Return the approval that gives the caller access for a limited time; None if they need none or have none."""
         routed, principal = exchange[Routed], exchange[Identified].principal
         connection = routed.connection
         if connection.on_request is None or not connection.access.isdisjoint(principal.groups):
@@ -137,7 +137,7 @@ class Access:
 
 
 class AccessAgain:
-    """Check access for a caller who was not known when the head was read; for others it is checked once more."""
+    """Check access again: the caller may have been unknown when the head arrived."""
 
     name = "access_again"
 
@@ -158,10 +158,10 @@ class JudgeRequest:
 
     def __call__(self, exchange: Exchange, routed: Routed, identified: Identified, read: Read) -> Judged:
         connection = routed.connection
-        self._access.refuse_stopped(exchange)  # since its head was read
+        self._access.refuse_stopped(exchange)  # a stop may have begun since the head was read
         exchange.decision = None
         judged = judged_facts(exchange)
-        exchange.put(judged)  # for the record: also if a rule refuses
+        exchange.put(judged)  # set first: the record needs it if a rule refuses
         verdict = _verdict(connection.rules, judged.facts, Kind.UNREADABLE_BODY, "request")
         if verdict.matched:
             judged.clauses = trace.outcomes(connection.rules.rules, judged.facts)
@@ -178,7 +178,7 @@ class JudgeRequest:
 
 
 def judged_facts(exchange: Exchange) -> Judged:
-    """The request's facts, before any rule has judged them. Raises `Refusal` if they cannot be read."""
+    """Return the request's facts before rules judge them. Raises `Refusal` if they cannot be read."""
     connection = exchange[Routed].connection
     try:
         return Judged(request_facts(exchange, connection.rules.needs | connection.response_rules.needs))
@@ -204,7 +204,7 @@ class JudgeAnswer:
             )
         facts = judged.facts | response_facts(exchange, rules, ranked.ranking, answered)
         found = JudgedAnswer(facts)
-        exchange.put(found)  # for the record: also if a rule refuses
+        exchange.put(found)  # set first: the record needs it if a rule refuses
         verdict = _verdict(rules, facts, Kind.UPSTREAM_UNREADABLE, "answer")
         if verdict.matched:
             found.clauses = trace.outcomes(rules.rules, facts)
@@ -222,7 +222,7 @@ class JudgeAnswer:
 
 
 def demand(exchange: Exchange, verdict: Verdict) -> None:
-    """Set the decision: an approval is required."""
+    """Set the decision require_approval."""
     rule = verdict.approvals[0]
     message = rule.message or f"The rule {rule.name} asks for approval."
     decide(exchange, "require_approval", rule.name, message, rule.file, rule.line, verdict)
@@ -245,10 +245,8 @@ def _refuse(exchange: Exchange, rule: Rule, verdict: Verdict) -> None:
 
 
 def _stop_message(stop: Stop) -> str:
-    what = {"all": "Everything here", "connection": f"The connection {stop.value}"}.get(
-        stop.scope, "What you may do here"
-    )
-    return f"{what} was stopped by its operator: {stop.reason}"
+    what = {"all": "Everything here", "connection": f"The connection {stop.value}"}.get(stop.scope, "Your access")
+    return f"{what} was stopped by an operator: {stop.reason}"
 
 
 def _utc(moment: float) -> str:

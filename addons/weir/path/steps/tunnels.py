@@ -1,4 +1,4 @@
-"""Tunnels: where a CONNECT leads, and whether its caller may go there."""
+"""Tunnels: find the destination of a CONNECT, and check that its caller may use it."""
 
 import asyncio
 import dataclasses
@@ -13,15 +13,15 @@ from weir.routing.dial import PATIENCE, Dial, Dialed, Forbidden
 from weir.routing.head import HeadError, check_connect
 from weir.routing.model import Origin
 
-_FORBIDDEN = "The destination's address is not one that may be reached through this gateway."
+_FORBIDDEN = "The destination's address may not be reached through this gateway."
 _NOT_TLS = (
-    "That service does not speak TLS, and a CONNECT is for TLS only. Ask for it as http://, without CONNECT; "
-    "WebSockets pass a proxy as wss:// only."
+    "This service does not use TLS, but CONNECT is only for TLS. Request it as http://, without CONNECT. "
+    "Through a proxy, use WebSockets with wss:// only."
 )
 
 
 class ReadConnect:
-    """Read where the tunnel should lead."""
+    """Read the tunnel's destination from the CONNECT."""
 
     name = "read_connect"
 
@@ -39,7 +39,7 @@ class ReadConnect:
 
 
 class OpenTunnel:
-    """Settle where the tunnel leads: to a connection, whose TLS is intercepted, or to a destination that is passed."""
+    """Open the tunnel to a connection, with its TLS intercepted, or to a destination that `pass` names."""
 
     name = "open_tunnel"
 
@@ -63,7 +63,7 @@ class OpenTunnel:
 
 
 async def _resolved(dial: Dial, host: str, port: int) -> Dial:
-    """*dial*, pinned to the addresses that *host* has now. Raises `Refusal`."""
+    """Return *dial*, pinned to the current addresses of *host*. Raises `Refusal`."""
     try:
         async with asyncio.timeout(PATIENCE):
             found = await asyncio.get_running_loop().getaddrinfo(Dialed(host, dial), port, type=socket.SOCK_STREAM)
@@ -71,5 +71,5 @@ async def _resolved(dial: Dial, host: str, port: int) -> Dial:
     except Forbidden:
         raise Refusal(Kind.DESTINATION_FORBIDDEN, _FORBIDDEN) from None
     except (OSError, TimeoutError, UnicodeError):
-        detail = "The destination cannot be reached: its name has no address. Check it, and try again later."
+        detail = "The destination's name has no address. Check the name, or try again later."
         raise Refusal(Kind.UPSTREAM_UNREACHABLE, detail) from None
