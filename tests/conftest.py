@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The longest test files, longest first. If they began last, one core would still be busy while the others are idle.
 LONG = (
     "end_to_end/test_approvals_ending.py", "end_to_end/test_approvals.py", "end_to_end/test_start.py",
-    "end_to_end/test_recordings.py", "recorder/test_index.py", "end_to_end/test_wheel.py",
+    "end_to_end/test_recordings.py", "recorder/test_index.py", "recorder/test_forgery.py", "end_to_end/test_wheel.py",
     "end_to_end/test_bounds.py", "end_to_end/test_websocket.py", "end_to_end/test_identity.py", "end_to_end/test_policy.py", "end_to_end/test_login.py", "end_to_end/test_rerank.py", "end_to_end/test_stream_clients.py",
     "end_to_end/test_replay.py", "end_to_end/test_demo.py", "cli/test_policy_tools.py", "cli/test_cli.py",
     "end_to_end/test_fuzz.py", "end_to_end/test_closed.py", "end_to_end/test_attacks.py", "auth/test_provider.py",
@@ -32,7 +32,7 @@ LONG = (
 PARTS = {
     "masking/test_stream_shapes.py": 12, "masking/test_disguises.py": 4, "masking/test_masks.py": 3, "end_to_end/test_start.py": 3,
     "end_to_end/test_identity.py": 4, "end_to_end/test_recordings.py": 4,
-    "end_to_end/test_login.py": 2, "end_to_end/test_replay.py": 2, "recorder/test_index.py": 2, "policy/test_texts.py": 2,
+    "end_to_end/test_login.py": 2, "end_to_end/test_replay.py": 2, "recorder/test_index.py": 2, "recorder/test_forgery.py": 4, "end_to_end/test_masking.py": 3, "policy/test_texts.py": 2,
 }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def both(folder: Path, port: int, expected: str, how: Callable[..., tuple[int, s
 
 def test_no_policies(tmp_path: Path) -> None:
     both(
-        tmp_path, free_port(), "create it, or name another with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
+        tmp_path, free_port(), "create it, or set another one with --policies, --set weir_policies=DIR or WEIR_POLICIES", executed
     )  # fmt: skip
 
 
