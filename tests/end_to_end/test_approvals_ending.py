@@ -123,15 +123,18 @@ def test_a_worker_killed_while_one_waits(own: Site, user: str, caller: str, caro
 
 
 DYING = """
-import os, signal
-from mitmproxy import http
-from weir.path.exchange import Exchange, Routed
-from weir.path.steps.credential import InjectCredential
+import dataclasses, os, signal
+from mitmproxy import ctx
 
-def die(self, flow: http.HTTPFlow, exchange: Exchange, routed: Routed) -> None:
+def die(flow, exchange):
     os.kill(os.getpid(), signal.SIGKILL)  # the approval is taken, and not a byte is sent
 
-InjectCredential.__call__ = die
+def load(loader):
+    lists = ctx.master.addons.get("weir").paths
+    lists["request", "request"] = tuple(
+        dataclasses.replace(step, call=die) if step.name == "inject_credential" else step
+        for step in lists["request", "request"]
+    )
 """
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import WEIR
 from tests.end_to_end.gateway import (
     CREDENTIAL,
     RANKING,
@@ -28,6 +27,8 @@ from tests.end_to_end.gateway import (
     write_policies,
 )
 from weir.profiles.profile import load_profile, names
+
+WEIR = str(Path(sys.executable).with_name("weir"))
 
 #: Every Python process imports this first. It writes all hosts and ports that are resolved or called to a file, and
 #: blocks all except the gateway's.
