@@ -126,7 +126,7 @@ DYING = """
 import dataclasses, os, signal
 from mitmproxy import ctx
 
-def die(flow, exchange):
+def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)  # the approval is taken, and not a byte is sent
 
 def load(loader):

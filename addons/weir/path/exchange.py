@@ -17,7 +17,7 @@ from weir.auth.dpop import Proof
 from weir.auth.presented import Presented
 from weir.base.principal import Principal
 from weir.base.problems import Problem
-from weir.base.secret import Secret
+from weir.base.secret import Scrubber, Secret
 from weir.masking.masks import MaskedField
 from weir.masking.response import ResponseStream
 from weir.mitm.arrival import Arrival
@@ -109,6 +109,11 @@ class Identified(State):
 
     principal: Principal
     session_id: str
+
+
+@dataclass(slots=True, eq=False)
+class Admitted(State):
+    """The caller may use the connection."""
 
 
 @dataclass(slots=True, eq=False)
@@ -314,6 +319,7 @@ class Exchange(Journey):
     tokens: int | None = None  # as reported by the response
     stream: ResponseStream | None = None  # set if the answer is streamed
     copies: Copies = field(default_factory=Copies)
+    scrubber: tuple[object, object, bool, Scrubber] | None = None  # kept by `steps.credential`, with what it is made of
     # Authority: Gate reads these.
     judged: bool = False
     recorded: bool = False
@@ -322,13 +328,13 @@ class Exchange(Journey):
     @property
     def principal(self) -> Principal | None:
         """The caller; None before authentication."""
-        identified = self.get(Identified)
+        identified = self.states.get(Identified)
         return identified.principal if identified is not None else None
 
     @property
     def connection(self) -> Connection | None:
         """The connection; None before routing."""
-        routed = self.get(Routed)
+        routed = self.states.get(Routed)
         return routed.connection if routed is not None else None
 
     @property

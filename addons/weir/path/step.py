@@ -79,6 +79,9 @@ class Step(Protocol):
 
     The type of each parameter decides what the step gets: a `State` (with ``| None`` if it may be missing), the journey
     itself, or otherwise the subject (for HTTP, mitmproxy's flow).
+
+    A step that waits is a coroutine function. One that seldom waits may be a plain function with ``waits = True``,
+    which returns None or an awaitable: the coroutines that are never needed take a measurable time.
     """
 
     name: str
@@ -91,13 +94,13 @@ class ListError(TypeError):
     """A list of steps is invalid: the text names the list, the step and the mistake."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bound:
     """A step that can be called with the subject and the journey."""
 
     name: str
     step: Step
-    call: Callable[[Any, Journey], Any]
+    call: Callable[[Any, Journey, dict[type[State], Any]], Any]  # subject, journey, and its states
     needs: frozenset[type[State]]
     gives: frozenset[type[State]]
     waits: bool
@@ -116,11 +119,12 @@ type Paths = Mapping[tuple[str, str], Steps]
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return (
-        typing.get_args(hint)
-        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-        else (hint,)
-    )
+    """The types that *hint* allows; for an awaitable, those of its result."""
+    if typing.get_origin(hint) is Awaitable:
+        return _alternatives(typing.get_args(hint)[0])
+    if isinstance(hint, types.UnionType):
+        return tuple(inner for part in typing.get_args(hint) for inner in _alternatives(part))
+    return (hint,)
 
 
 def _is_state(hint: Any) -> bool:
@@ -157,25 +161,23 @@ def bind(step: Step) -> Bound:
         call=_caller(step, wanted),
         needs=frozenset(needs),
         gives=frozenset(kind for kind in returned if _is_state(kind)),
-        waits=inspect.iscoroutinefunction(type(step).__call__),
+        waits=getattr(step, "waits", False) or inspect.iscoroutinefunction(type(step).__call__),
         again=getattr(step, "again", ""),
     )
 
 
-def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Journey], Any]:
-    """Return a function that calls *step* with the arguments *wanted*. It is built once and called for each request."""
-    getters: dict[str, Callable[[Any], Callable[[Any, Journey], Any]]] = {
-        "subject": lambda _: lambda subject, journey: subject,
-        "journey": lambda _: lambda subject, journey: journey,
-        "state": lambda kind: lambda subject, journey: journey.states[kind],
-        "optional": lambda kind: lambda subject, journey: journey.states.get(kind),
-    }
-    found = [getters[how](kind) for how, kind in wanted]
-    run: Callable[..., Any] = step.__call__
-    if len(found) == 1:
-        (first,) = found
-        return lambda subject, journey: run(first(subject, journey))
-    return lambda subject, journey: run(*[get(subject, journey) for get in found])
+def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Journey, dict[type[State], Any]], Any]:
+    """Make the function that calls *step*: its arguments are looked up by one expression, written here once."""
+    names: dict[str, Any] = {"run": step.__call__}
+    arguments = []
+    for i, (how, kind) in enumerate(wanted):
+        names[f"k{i}"] = kind
+        arguments.append({"state": f"states[k{i}]", "optional": f"states.get(k{i})"}.get(how, how))
+    # The text has only names from here. Functions for each argument would take three times as long at each call.
+    call: Callable[[Any, Journey, dict[type[State], Any]], Any] = eval(  # noqa: S307
+        f"lambda subject, journey, states: run({', '.join(arguments)})", names
+    )
+    return call
 
 
 def bound(steps: Iterable[Step]) -> Steps:
@@ -215,11 +217,12 @@ class Left(Exception):
 
 def walk_now(steps: Steps, subject: Any, journey: Journey) -> None:
     """Run a list of steps that neither wait nor answer."""
+    states = journey.states
     for step in steps:
         journey.at = step.name
-        result = step.call(subject, journey)
+        result = step.call(subject, journey, states)
         if result is not None:
-            journey.states[type(result)] = result
+            states[type(result)] = result
 
 
 async def walk(
@@ -229,31 +232,34 @@ async def walk(
 
     Raises `Left` if *gone* returns true after a step that waited.
     """
-    position = 0
-    while position < len(steps):
-        step = steps[position]
-        journey.at = step.name
-        result = step.call(subject, journey)
-        if step.waits:
-            result = await result
-            if gone():
-                raise Left
-        position += 1
-        if result is None:
-            continue
-        if isinstance(result, State):
-            journey.states[type(result)] = result
-        elif isinstance(result, Again):
-            position = _back(steps, position, result.step, journey)
+    states, left = journey.states, steps
+    while True:
+        for step in left:
+            journey.at = step.name
+            result = step.call(subject, journey, states)
+            if result is None:
+                continue
+            if step.waits:
+                result = await result
+                if gone():
+                    raise Left
+                if result is None:
+                    continue
+            if isinstance(result, State):
+                states[type(result)] = result
+            elif isinstance(result, Again):
+                left = _back(steps, step, result.step, journey)
+                break
+            else:
+                ended: Answer | Stream = result
+                return ended
         else:
-            ended: Answer | Stream = result
-            return ended
-    return None
+            return None
 
 
-def _back(steps: Steps, position: int, name: str, journey: Journey) -> int:
-    """Return the position of the step called *name*. Drop the states that this step and later steps have added."""
+def _back(steps: Steps, last: Bound, name: str, journey: Journey) -> Steps:
+    """Return the steps from the one called *name* on. Drop the states that they have added, up to *last*."""
     target = next(i for i, step in enumerate(steps) if step.name == name)
-    for step in steps[target:position]:
+    for step in steps[target : steps.index(last) + 1]:
         journey.drop(*(kind for kind in step.gives if not kind.survives))
-    return target
+    return steps[target:]

@@ -4,6 +4,7 @@ After the wait, the exchange goes back to the step `resume` and is judged again.
 """
 
 import time
+from collections.abc import Awaitable
 
 from mitmproxy import http
 
@@ -72,14 +73,18 @@ class FindKept:
     """
 
     name = "find_kept"
+    waits = True
     stand_in = NothingKept()
 
     def __init__(self, approvals: Approvals) -> None:
         self._approvals = approvals
 
-    async def __call__(self, exchange: Exchange, routed: Routed, body: Body, hold: Hold | None) -> Hold | None:
+    def __call__(self, exchange: Exchange, routed: Routed, body: Body, hold: Hold | None) -> Awaitable[Hold] | None:
         if not routed.connection.holds_responses or hold is not None:  # the request itself has waited, and continues
-            return hold
+            return None
+        return self._find(exchange)
+
+    async def _find(self, exchange: Exchange) -> Hold:
         hold = await self._approvals.bind(exchange)
         hold.kept = self._approvals.kept(exchange)
         if hold.kept is None:
@@ -91,17 +96,21 @@ class ApproveRequest:
     """Hold the request until all demanded approvals are given. Then judge it again by the current policies."""
 
     name = "approve_request"
+    waits = True
     again = "resume"
     stand_in = RefuseDemanded("approve_request", Judged)
 
     def __init__(self, approvals: Approvals) -> None:
         self._approvals = approvals
 
-    async def __call__(
+    def __call__(
         self, flow: http.HTTPFlow, exchange: Exchange, judged: Judged, hold: Hold | None
-    ) -> Again | None:
-        if hold is not None and hold.kept is not None:
+    ) -> Awaitable[Again | None] | None:
+        if (hold is None and not judged.demanded) or (hold is not None and hold.kept is not None):
             return None
+        return self._approve(flow, exchange, judged)
+
+    async def _approve(self, flow: http.HTTPFlow, exchange: Exchange, judged: Judged) -> Again | None:
         if judged.demanded:
             await self._approvals.bind(exchange)
             if exchange.left:  # else it would consume an approval or ask reviewers
@@ -129,22 +138,30 @@ class ApproveAnswer:
     """Hold the answer until all demanded approvals are given. Then judge it again by the current policies."""
 
     name = "approve_answer"
+    waits = True
     again = "resume"
     stand_in = RefuseDemanded("approve_answer", JudgedAnswer)
 
     def __init__(self, approvals: Approvals) -> None:
         self._approvals = approvals
 
-    async def __call__(
+    def __call__(
         self,
         flow: http.HTTPFlow,
         exchange: Exchange,
         answered: Answered,
         judged: JudgedAnswer | None,
         hold: Hold | None,
+    ) -> Awaitable[Again | None] | None:
+        if hold is None and (judged is None or not judged.demanded):
+            return None
+        return self._approve(flow, exchange, answered, judged)
+
+    async def _approve(
+        self, flow: http.HTTPFlow, exchange: Exchange, answered: Answered, judged: JudgedAnswer | None
     ) -> Again | None:
         if judged is not None and judged.demanded:
-            if hold is None:
+            if exchange.get(Hold) is None:
                 await self._approvals.bind(exchange)
             content = self._approvals.content_of(answered.status, answered.content_type, answered.body)
             if not await self._approvals.take(exchange, judged.demanded, judged.facts, content):

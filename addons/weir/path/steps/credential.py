@@ -8,7 +8,7 @@ from mitmproxy import http
 from weir.base.alarms import alarm
 from weir.base.content import encode
 from weir.base.secret import Scrubber, Secret, spellings
-from weir.path.exchange import Answered, Claimed, Exchange, Routed
+from weir.path.exchange import Answered, Claimed, Exchange, Identified, Routed
 from weir.path.steps.reading import parsed_answer
 from weir.routing.model import Origin
 
@@ -22,13 +22,19 @@ def _scrubber(credential: str, token: str) -> Scrubber:
 
 
 def scrubber(exchange: Exchange) -> Scrubber:
-    """Return the scrubber for delivered and stored data: it removes the service's credential and the caller's token."""
-    credential = exchange.connection.credential if exchange.connection else None
-    claimed, known = exchange.get(Claimed), exchange.principal is not None
+    """Return what removes the service's credential and the caller's token from everything delivered or stored."""
+    states, kept = exchange.states, exchange.scrubber
+    routed, claimed, known = states.get(Routed), states.get(Claimed), Identified in states
+    connection = routed.connection if routed is not None else None
+    if kept is not None and kept[0] is connection and kept[1] is claimed and kept[2] is known:
+        return kept[3]
+    credential = connection.credential if connection is not None else None
     token = claimed.token.reveal() if claimed is not None and claimed.token is not None else ""
     found = _scrubber(credential.secret.reveal() if credential else "", token if known else "")
-    # The record of an unknown caller has only a head: remove the plain token, and do not compute its encodings.
-    return found.with_plain(token) if token and not known else found
+    if token and not known:  # the record keeps only the head of this request: its token is removed as it is
+        found = found.with_plain(token)
+    exchange.scrubber = connection, claimed, known, found
+    return found
 
 
 def scrubbed(exchange: Exchange, body: bytes, fields: _Fields, document: object) -> tuple[bytes, _Fields]:

@@ -1,6 +1,7 @@
 """The gateway's own documents: metadata for clients, whoami, and the status of an approval."""
 
 import time
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -8,7 +9,7 @@ from weir.approvals.windows import open_window
 from weir.base.well_known import APPROVALS
 from weir.path import metadata
 from weir.path.challenges import base_url
-from weir.path.exchange import Arrived, Document, Exchange, Head, Identified, OwnPath
+from weir.path.exchange import Arrived, Document, Head, Identified, OwnPath
 from weir.path.holds import Approvals
 from weir.path.step import Answer
 from weir.path.steps.identity import state_unavailable
@@ -21,16 +22,18 @@ class OwnDocuments:
     """Answer a request for one of the gateway's own documents."""
 
     name = "own_documents"
+    waits = True
 
     def __init__(self, state: Watcher, approvals: Approvals) -> None:
         self._state = state
         self._approvals = approvals
 
-    async def __call__(
-        self, exchange: Exchange, arrived: Arrived, head: Head, own: OwnPath | None, identified: Identified | None
-    ) -> Answer | None:
-        if own is None:
-            return None
+    def __call__(
+        self, arrived: Arrived, head: Head, own: OwnPath | None, identified: Identified | None
+    ) -> Awaitable[Answer] | None:
+        return self._answer(arrived, head, own, identified) if own is not None else None
+
+    async def _answer(self, arrived: Arrived, head: Head, own: OwnPath, identified: Identified | None) -> Answer:
         if identified is None:
             return Answer(_metadata(arrived, head, own))
         if own.path.startswith(APPROVALS):

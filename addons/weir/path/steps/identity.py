@@ -94,7 +94,8 @@ class Identity:
         if claimed.proof is not None:
             claimed.proof.verify()
         named = exchange[Head].fields.get(b"x-session-id", b"").decode("utf-8", "replace")
-        connection = exchange.connection.name if exchange.connection else ""
+        routed = exchange.get(Routed)
+        connection = routed.connection.name if routed is not None else ""
         identified = Identified(principal, self._sessions.session(principal, connection, named))
         exchange.put(identified)  # set first: the record needs it if the caller is refused here
         self.refuse_no_longer(exchange)

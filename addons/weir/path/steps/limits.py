@@ -5,7 +5,7 @@ import hashlib
 import math
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from weir.base.alarms import alarm
 from weir.base.principal import Principal
@@ -152,11 +152,12 @@ class TakeLimits:
     """Take the request's share of the connection's limits, or refuse it. Taken once: it is kept during approval."""
 
     name = "take_limits"
+    waits = True
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    async def __call__(
+    def __call__(
         self,
         exchange: Exchange,
         routed: Routed,
@@ -165,10 +166,20 @@ class TakeLimits:
         read: Read,
         judged: Judged,
         charged: Charged | None,
-    ) -> Charged | None:
-        connection = routed.connection
-        if not connection.limits or charged is not None:
-            return charged
+    ) -> Awaitable[Charged] | None:
+        if not routed.connection.limits or charged is not None:
+            return None
+        return self._take(exchange, routed.connection, identified, body, read, judged)
+
+    async def _take(
+        self,
+        exchange: Exchange,
+        connection: Connection,
+        identified: Identified,
+        body: Body,
+        read: Read,
+        judged: Judged,
+    ) -> Charged:
         charges, leases = [], []
         for limit in connection.limits:
             for owner in _owners(limit.per, judged, connection, identified.principal):
@@ -229,13 +240,16 @@ class SettleLimits:
     """Charge the limits that depend on the answer. Rules that refuse the answer do not change its cost."""
 
     name = "settle_limits"
+    waits = True
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    async def __call__(self, exchange: Exchange, ranked: Ranked | None) -> None:
+    def __call__(self, exchange: Exchange, charged: Charged | None, ranked: Ranked | None) -> Awaitable[None] | None:
         self._limits.answered(exchange)
-        await self._limits.settle(exchange, len(ranked.ranking.results) if ranked is not None else 0)
+        if charged is None or not charged.settles:
+            return None
+        return self._limits.settle(exchange, len(ranked.ranking.results) if ranked is not None else 0)
 
 
 def _short(part: str) -> str:

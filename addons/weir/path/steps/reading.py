@@ -1,7 +1,6 @@
 """Reading: decode and parse the request's body once, and read it as a call. Read the answer as a ranking."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from mitmproxy import http
@@ -23,6 +22,20 @@ from weir.profiles.model import UNKNOWN, WEBSOCKET, Call, Ranking
 from weir.profiles.profile import Operation, Profile
 
 _NONE: dict[str, str] = {}
+
+
+class _Unreadable:
+    """Turns a `ContentError` of the block into a refusal."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ContentError):
+            raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
+
+
+_unreadable = _Unreadable()
 
 
 class CheckWhole:
@@ -56,7 +69,7 @@ class Match:
                 f"{arrived.method} on this path is not an operation of the profile {profile.name!r}, and this "
                 "connection allows only its operations; `weir profiles show` lists them.",
             )
-        with _unreadable():
+        with _unreadable:
             parameters = read_parameters(profile, routed.query)
         return Matched(found.operation, found.variables, parameters) if found else Matched(None, _NONE, parameters)
 
@@ -72,7 +85,7 @@ class Decode:
         raw = flow.request.data.content or b""
         if head.handshake is not None:
             return Body(raw, b"")
-        with _unreadable():
+        with _unreadable:
             return Body(raw, decode(raw, head.fields.get(b"content-encoding", b"").decode("ascii", "replace")))
 
 
@@ -97,21 +110,13 @@ def read_call(head: Head, routed: Routed, matched: Matched, body: bytes) -> Read
     if head.handshake is not None:
         return Read(None, False, b"", Call(WEBSOCKET, model=_websocket_model(routed.query)))
     operation = matched.operation
-    with _unreadable():
+    with _unreadable:
         document = None
         if body:
             content_type = head.fields.get(b"content-type", b"").decode("ascii", "replace")
             document = read_body(body, content_type, operation)
         call = operation.read_call(document, matched.parameters, matched.variables) if operation else UNKNOWN
     return Read(document, bool(body), body, call)
-
-
-@contextlib.contextmanager
-def _unreadable() -> Iterator[None]:
-    try:
-        yield
-    except ContentError as error:
-        raise Refusal(Kind.UNREADABLE_BODY, f"The request was refused because {error}.") from None
 
 
 def _sent_type(head: Head) -> str:
@@ -123,7 +128,7 @@ def _sent_type(head: Head) -> str:
 
 def _websocket_model(query: str) -> str | None:
     """Return the model that the query of a handshake names, or None. Raises `Refusal` if it names two."""
-    with _unreadable():
+    with _unreadable:
         parameters = parse_parameters(query) if query else {}
         models = [value for name, values in parameters.items() if name.casefold() == "model" for value in values]
         if len(models) > 1 or (models and "model" not in parameters):

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from mitmproxy import http
@@ -121,29 +121,34 @@ class RecordIntent:
     """Record that the request is about to be sent, if the connection or the request requires it."""
 
     name = "record_intent"
+    waits = True
     stand_in = NoCredential("record_intent")
 
     def __init__(self, records: "Records") -> None:
         self._records = records
 
-    async def __call__(self, flow: http.HTTPFlow, exchange: Exchange, read: Read, hold: Hold | None) -> None:
+    def __call__(
+        self, flow: http.HTTPFlow, exchange: Exchange, read: Read, hold: Hold | None
+    ) -> Awaitable[None] | None:
         approved = hold is not None and bool(hold.approved_by)
         needed = bool(read.call.stream) or read.call.operation in WRITES or approved
-        await self._records.intent(flow, exchange, needed=needed)
+        if not needed and _options(exchange).intent != "always":
+            return None
+        return self._records.intent(flow, exchange, needed=needed)
 
 
 class RecordStream:
     """Record that the answer is about to be streamed: its end cannot be recorded before delivery begins."""
 
     name = "record_stream"
+    waits = True
     stand_in = NoCredential("record_stream")
 
     def __init__(self, records: "Records") -> None:
         self._records = records
 
-    async def __call__(self, flow: http.HTTPFlow, exchange: Exchange, streams: Streams | None) -> None:
-        if streams is not None:
-            await self._records.intent(flow, exchange, needed=True)
+    def __call__(self, flow: http.HTTPFlow, exchange: Exchange, streams: Streams | None) -> Awaitable[None] | None:
+        return self._records.intent(flow, exchange, needed=True) if streams is not None else None
 
 
 class Records:
@@ -408,7 +413,8 @@ _DEFAULT = Recording()
 
 def _options(exchange: Exchange) -> Recording:
     """Return the connection's recording options. Without a connection, return the default: record everything."""
-    return exchange.connection.record if exchange.connection is not None else _DEFAULT
+    routed = exchange.get(Routed)
+    return routed.connection.record if routed is not None else _DEFAULT
 
 
 def _approvals(exchange: Exchange) -> list[str]:

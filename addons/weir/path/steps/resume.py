@@ -1,6 +1,6 @@
 """Resume: continue a request after its wait for approval, under the current policies."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from weir.base.problems import Kind, Refusal
 from weir.path.exchange import Arrived, Exchange, Hold, Identified, Routed
@@ -17,6 +17,7 @@ class Resume:
     """
 
     name = "resume"
+    waits = True
     stand_in = NoCredential("resume")
 
     def __init__(self, policies: Callable[[], PolicySet | None], identity: Identity, access: Access) -> None:
@@ -25,12 +26,15 @@ class Resume:
         self._identity = identity
         self._access = access
 
-    async def __call__(
+    def __call__(
         self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified, hold: Hold | None
-    ) -> None:
+    ) -> Awaitable[None] | None:
         if hold is None or not hold.waited:
-            return
+            return None
         hold.waited = False
+        return self._resume(exchange, arrived, routed, identified)
+
+    async def _resume(self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified) -> None:
         policies, before = self._policies(), routed.connection
         if policies is None:
             raise Refusal.of(NOT_READY)

@@ -16,6 +16,7 @@ from weir.base.content import ContentError
 from weir.base.identifiers import Uuid7
 from weir.base.problems import Kind, Problem, Refusal
 from weir.path.exchange import (
+    Admitted,
     Answered,
     Arrived,
     Exchange,
@@ -36,6 +37,7 @@ from weir.profiles.model import WRITES
 from weir.state.model import Snapshot, Stop
 
 _new_id = Uuid7()
+_ADMITTED = Admitted()
 
 
 class State(Protocol):
@@ -90,13 +92,13 @@ class Access:
 
     def __call__(
         self, exchange: Exchange, arrived: Arrived, routed: Routed | None, identified: Identified | None
-    ) -> None:
+    ) -> Admitted | None:
         if routed is None or identified is None:
-            return  # a document of the gateway, or a caller to identify later (`authenticate`)
+            return None  # a document of the gateway, or a caller to identify later (`authenticate`)
         connection, principal = routed.connection, identified.principal
         self.refuse_stopped(exchange)
         if not connection.access.isdisjoint(principal.groups) or self.window(exchange):
-            return
+            return _ADMITTED
         message = f"None of your groups may use {connection.name}. Ask its owner to add one of your groups to `access`."
         if principal.groups_unknown:
             message = f"Your groups are unknown, so you may not use {connection.name}: {principal.groups_unknown}."
@@ -137,15 +139,17 @@ class Access:
 
 
 class AccessAgain:
-    """Check access again: the caller may have been unknown when the head arrived."""
+    """Check the access of a caller who was unknown when the head arrived."""
 
     name = "access_again"
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def __call__(self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified) -> None:
-        self._access(exchange, arrived, routed, identified)
+    def __call__(
+        self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified, admitted: Admitted | None
+    ) -> Admitted | None:
+        return admitted or self._access(exchange, arrived, routed, identified)
 
 
 class JudgeRequest:
