@@ -26,7 +26,6 @@ class Kept(State):
 
 @dataclass(slots=True)
 class Trip(Journey):
-    states: dict[type[State], Any] = field(default_factory=dict)
     at: str = ""
     seen: list[str] = field(default_factory=list)
 

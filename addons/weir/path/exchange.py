@@ -295,14 +295,13 @@ class Document:
         return http.Response.make(200, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
 class Exchange(Journey):
     """One request and its answer: the outcome so far, and the states that steps have added, by type."""
 
     request_id: str
     received: float  # Unix time, seconds
     started: float  # perf_counter, seconds
-    states: dict[type[State], Any] = field(default_factory=dict)
     at: str = ""
     replay: str = ""  # "request" for client replay, "response" once server replay has answered
     left: str = ""  # why the caller left or reset the request; set immediately, in any phase
@@ -328,13 +327,13 @@ class Exchange(Journey):
     @property
     def principal(self) -> Principal | None:
         """The caller; None before authentication."""
-        identified = self.states.get(Identified)
+        identified = self.get(Identified)
         return identified.principal if identified is not None else None
 
     @property
     def connection(self) -> Connection | None:
         """The connection; None before routing."""
-        routed = self.states.get(Routed)
+        routed = self.get(Routed)
         return routed.connection if routed is not None else None
 
     @property

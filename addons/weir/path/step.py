@@ -11,7 +11,7 @@ import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 
 class State:
@@ -22,30 +22,32 @@ class State:
     survives: ClassVar[bool] = False
 
 
-class Journey:
-    """The states of one request on its way, by type."""
+class Journey(dict[type[State], Any]):
+    """The states of one request on its way, by type.
 
-    __slots__ = ("at", "states")
-    states: dict[type[State], Any]
+    It is a dictionary because steps look states up about a hundred times in each request.
+    """
+
+    __slots__ = ("at",)
     at: str  # the name of the running step, for error messages
 
-    def __getitem__[S: State](self, kind: type[S]) -> S:
-        """Return the state of type *kind*. Raises `KeyError` if no step has added it."""
-        found: S = self.states[kind]
-        return found
+    if TYPE_CHECKING:
 
-    def get[S: State](self, kind: type[S]) -> S | None:
-        """Return the state of type *kind*, or None if no step has added it."""
-        return self.states.get(kind)
+        def __getitem__[S: State](self, kind: type[S]) -> S: ...
+        def get[S: State](self, kind: type[S]) -> S | None: ...  # type: ignore[override]
+
+    def __bool__(self) -> bool:
+        """Return True: a journey without states is a journey, too."""
+        return True
 
     def put(self, state: State) -> None:
         """Add *state*, or replace the state of its type."""
-        self.states[type(state)] = state
+        self[type(state)] = state
 
     def drop(self, *kinds: type[State]) -> None:
         """Remove the states of these types."""
         for kind in kinds:
-            self.states.pop(kind, None)
+            self.pop(kind, None)
 
 
 class Answer(NamedTuple):
@@ -100,7 +102,7 @@ class Bound:
 
     name: str
     step: Step
-    call: Callable[[Any, Journey, dict[type[State], Any]], Any]  # subject, journey, and its states
+    call: Callable[[Any, Journey], Any]
     needs: frozenset[type[State]]
     gives: frozenset[type[State]]
     waits: bool
@@ -166,16 +168,16 @@ def bind(step: Step) -> Bound:
     )
 
 
-def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Journey, dict[type[State], Any]], Any]:
+def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Journey], Any]:
     """Make the function that calls *step*: its arguments are looked up by one expression, written here once."""
     names: dict[str, Any] = {"run": step.__call__}
     arguments = []
     for i, (how, kind) in enumerate(wanted):
         names[f"k{i}"] = kind
-        arguments.append({"state": f"states[k{i}]", "optional": f"states.get(k{i})"}.get(how, how))
+        arguments.append({"state": f"journey[k{i}]", "optional": f"journey.get(k{i})"}.get(how, how))
     # The text has only names from here. Functions for each argument would take three times as long at each call.
-    call: Callable[[Any, Journey, dict[type[State], Any]], Any] = eval(  # noqa: S307
-        f"lambda subject, journey, states: run({', '.join(arguments)})", names
+    call: Callable[[Any, Journey], Any] = eval(  # noqa: S307
+        f"lambda subject, journey: run({', '.join(arguments)})", names
     )
     return call
 
@@ -217,12 +219,11 @@ class Left(Exception):
 
 def walk_now(steps: Steps, subject: Any, journey: Journey) -> None:
     """Run a list of steps that neither wait nor answer."""
-    states = journey.states
     for step in steps:
         journey.at = step.name
-        result = step.call(subject, journey, states)
+        result = step.call(subject, journey)
         if result is not None:
-            states[type(result)] = result
+            journey[type(result)] = result
 
 
 async def walk(
@@ -232,11 +233,11 @@ async def walk(
 
     Raises `Left` if *gone* returns true after a step that waited.
     """
-    states, left = journey.states, steps
+    left = steps
     while True:
         for step in left:
             journey.at = step.name
-            result = step.call(subject, journey, states)
+            result = step.call(subject, journey)
             if result is None:
                 continue
             if step.waits:
@@ -246,7 +247,7 @@ async def walk(
                 if result is None:
                     continue
             if isinstance(result, State):
-                states[type(result)] = result
+                journey[type(result)] = result
             elif isinstance(result, Again):
                 left = _back(steps, step, result.step, journey)
                 break

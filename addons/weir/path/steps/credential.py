@@ -23,8 +23,8 @@ def _scrubber(credential: str, token: str) -> Scrubber:
 
 def scrubber(exchange: Exchange) -> Scrubber:
     """Return what removes the service's credential and the caller's token from everything delivered or stored."""
-    states, kept = exchange.states, exchange.scrubber
-    routed, claimed, known = states.get(Routed), states.get(Claimed), Identified in states
+    kept = exchange.scrubber
+    routed, claimed, known = exchange.get(Routed), exchange.get(Claimed), Identified in exchange
     connection = routed.connection if routed is not None else None
     if kept is not None and kept[0] is connection and kept[1] is claimed and kept[2] is known:
         return kept[3]

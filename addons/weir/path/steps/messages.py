@@ -44,7 +44,6 @@ class Talk(Journey):
 
     conversation: Conversation
     from_caller: bool
-    states: dict[type[State], object] = field(default_factory=dict)
     at: str = ""
 
 
