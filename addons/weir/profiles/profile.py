@@ -221,14 +221,19 @@ class Answer:
                 return Ranking(readable=False)
             entries += value
         positions = self._positions(documents) if self.id is not None else {}
-        results, sources = [], []
-        for entry in entries:
+        results: list[Result] = []
+        sources: list[str | None] = [None] * len(entries)
+        score_of, missing = self.score.first if self.score else None, self.score is None or self.index is None
+        sourced = self.source is not None or self.document_source is not None
+        for place, entry in enumerate(entries):
             index = self._index(entry, positions)
-            score = self.score.first(entry) if self.score else None
-            if index is _UNREADABLE or not _is_score(score, missing=self.score is None or self.index is None):
+            score = score_of(entry) if score_of is not None else None
+            finite = type(score) is float and math.isfinite(score)  # nearly always
+            if index is _UNREADABLE or not (finite or _is_score(score, missing=missing)):
                 return Ranking(readable=False)
-            results.append(Result(index, None if score is None else float(score)))
-            sources.append(self._source(entry, index, documents))
+            results.append(Result(index, score if finite or score is None else float(score)))
+            if sourced:
+                sources[place] = self._source(entry, index, documents)
         return Ranking(tuple(results), True, tuple(sources), tuple(entries))
 
     def texts(self, ranking: Ranking, body: Any = None) -> list[str]:

@@ -23,6 +23,7 @@ class Digests:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._keyed = hashlib.blake2b(digest_size=8, key=key)  # copied: the key is hashed once
 
     def body(self, data: bytes) -> str:
         """Return the digest of *data*, the record's copy of a body."""
@@ -55,4 +56,6 @@ class Digests:
         return self._short(b"id\n" + _encoder.encode([source, name])) if isinstance(name, str | int) else None
 
     def _short(self, data: bytes) -> str:
-        return hashlib.blake2b(data, digest_size=8, key=self._key).hexdigest()
+        digest = self._keyed.copy()
+        digest.update(data)
+        return digest.hexdigest()
