@@ -23,7 +23,7 @@ Where to look:
 - ``layers.py`` and ``wire.py`` choose the protocol of a connection, ``arrival.py`` has the facts about it, ``tls.py``
   its certificates, ``tls_closing.py`` its end. ``relay.py`` relays WebSockets.
 - ``clients.py`` has the hooks of connections, ``watch.py`` bounds their number, time and memory, ``handlers.py`` finds
-  mitmproxy's handler of one. ``readers.py`` changes how they are read, ``cutting.py`` resets one.
+  mitmproxy's handler of one. ``readers.py`` changes how they are read, ``resets.py`` resets one.
 - ``dispatch.py`` runs the hooks of addons, ``hardening.py`` sets addons and options, ``listening.py`` opens listeners,
   ``resolving.py`` resolves names to permitted addresses, ``messages.py`` has texts of errors.
 """

@@ -37,9 +37,9 @@ from weir.base import bounds
 from weir.mitm import hooks
 from weir.mitm.answers import closing
 from weir.mitm.bodies import Bodies
-from weir.mitm.cutting import cut, reset_when_closed
 from weir.mitm.events import Due, End, Overdue
 from weir.mitm.messages import TOO_FULL, TOO_SLOW
+from weir.mitm.resets import cut, reset_when_closed
 from weir.mitm.stream import Stream, flow_of
 from weir.routing import persistence
 

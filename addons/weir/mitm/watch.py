@@ -21,10 +21,10 @@ from weir.base.alarms import counters
 from weir.base.problems import Kind, Problem
 from weir.mitm.arrival import address_of
 from weir.mitm.bodies import Bodies
-from weir.mitm.cutting import cut
 from weir.mitm.events import Overdue
 from weir.mitm.http import Http
 from weir.mitm.relay import Relay
+from weir.mitm.resets import cut
 
 #: Seconds between two looks, and connections looked at before other tasks run.
 INTERVAL = 1.0

@@ -1,7 +1,7 @@
 """Gate: the last addon. It blocks everything that this process has not judged, allowed and recorded.
 
 Gate has no rules of its own. It compares the flow that is about to be sent with the exchange that Stack keeps in
-memory. If they do not agree, for any reason, it answers 503.
+memory. If they do not agree, it answers 503, or cuts what has begun.
 """
 
 import logging

@@ -179,7 +179,10 @@ class Approvals:
         return hold
 
     async def take(self, exchange: Exchange, rules: Sequence[Rule], facts: Facts, content: str = "") -> bool:
-        """Return True if a single-use approval (consumed here) or reusable approvals satisfy *rules*."""
+        """Cover *rules* by reusable approvals, and the rest by one single-use approval, which is consumed here.
+
+        Return False if demands are left; the `Hold` has them.
+        """
         hold, principal, connection = exchange[Hold], exchange[Identified].principal, exchange[Routed].connection
         wanted = demands(self._key, rules, principal, connection.name, facts)
         snapshot, people = self._snapshot(), self._people(exchange)
@@ -270,7 +273,7 @@ class Approvals:
             exchange.decision = dataclasses.replace(exchange.decision, message=f"{by}{broken}")
 
     async def _refresh(self, waiter: _Waiter) -> None:
-        """Read a decision that was made after asking and before this exchange was registered as waiting."""
+        """Read the approval once more: a decision made before this exchange was registered has woken no one."""
         now = await self._ask_state(lambda store: store.approval(waiter.approval.id))
         if now is not None and now.changed > waiter.approval.changed:
             waiter.approval = now

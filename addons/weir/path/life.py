@@ -171,7 +171,7 @@ class Life:
         if self._body_limited:
             by_hand = human.parse_size(ctx.options.body_size_limit) or 0
             found = dataclasses.replace(found, body=by_hand, answer=by_hand)
-        else:  # mitmproxy's limit is the same for both directions; `routing.http.Stream` applies each one first
+        else:  # mitmproxy's limit is the same for both directions; `mitm.stream.Stream` applies each one first
             ctx.options.update(body_size_limit=str(min(found.body, found.answer)))
         bounds.use(found)
 

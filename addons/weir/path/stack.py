@@ -19,8 +19,7 @@ from mitmproxy.proxy import layer
 
 from weir.base.alarms import alarm, counters, place
 from weir.base.identifiers import Uuid7
-from weir.base.problems import Kind, Problem, Refusal, gateway_error
-from weir.masking.walk import MaskingError
+from weir.base.problems import Refusal, gateway_error
 from weir.mitm import dispatch, hardening, patches
 from weir.mitm.clients import Connections
 from weir.mitm.handlers import end_upstream
@@ -29,8 +28,9 @@ from weir.mitm.http import Http
 from weir.mitm.messages import unquoted
 from weir.mitm.tls import Tls
 from weir.mitm.wire import Wire
+from weir.path.cutting import cut_revoked, cut_stream
 from weir.path.endings import ended_by, refusal_record
-from weir.path.exchange import Arrived, Exchange, Identified
+from weir.path.exchange import Exchange, Identified
 from weir.path.gate import Gate
 from weir.path.life import Life
 from weir.path.outcomes import Outcomes
@@ -58,7 +58,7 @@ class Stack:
         self.websockets = self._outcomes.websockets
         self.connections = Connections(self.wire, self.tls, lambda: self.life.policies, self._admitted)
         self.life = Life(self.rooms, self.wire, self.connections, self.websockets, self._cut_revoked, self._unrecorded)
-        gateway = Gateway(self.life.taking, self.life.until_ready, self.wire.arrival, end_upstream, self._stream_failed)
+        gateway = Gateway(self.life.taking, self.life.until_ready, self.wire.arrival, end_upstream, self._cut_stream)
         permitted = permit(lambda: self.life.policies, self.rooms)
         self.paths = paths(self.rooms, gateway, permitted)
         self.websockets.use(self.paths, permitted)
@@ -205,15 +205,8 @@ class Stack:
         exchange.error = what
         exchange.problem = gateway_error()
 
-    def _stream_failed(self, flow: http.HTTPFlow, exchange: Exchange, error: Exception) -> None:
-        """Cut a stream that cannot be masked. mitmproxy calls `error` next."""
-        if isinstance(error, MaskingError):
-            exchange.problem = Problem(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be masked: {error}.")
-            exchange.error = "the stream was cut: the rest cannot be masked"
-        else:
-            exchange.at = "stream"
-            self._failed(exchange, error)
-        end_upstream(flow)
+    def _cut_stream(self, flow: http.HTTPFlow, exchange: Exchange, error: Exception) -> None:
+        cut_stream(flow, exchange, error, self._failed)
 
     # Reports of the layers and of the shared state.
 
@@ -229,13 +222,7 @@ class Stack:
         return opener is None or self.rooms.identity.no_longer(opener) is None
 
     def _cut_revoked(self) -> None:
-        """End exchanges that a change of the shared state revokes or stops, even if their services send nothing."""
-        for flow, exchange in list(self._exchanges.items()):
-            if exchange.settled or exchange.copies.response is not None or exchange.get(Arrived) is None:
-                continue
-            exchange.problem = self.rooms.identity.revoked(exchange) or self.rooms.access.stopped(exchange)
-            if exchange.problem is not None and not self.rooms.approvals.wake(exchange) and exchange.sent:
-                end_upstream(flow)  # mitmproxy calls `error` next, which answers
+        cut_revoked(list(self._exchanges.items()), self.rooms)
 
     def _refused(self, flow: http.HTTPFlow) -> bool:
         exchange = self._exchanges.get(flow)

@@ -92,6 +92,16 @@ class Step(Protocol):
     def __call__(self) -> Callable[..., Result | Awaitable[Result]]: ...
 
 
+class Skip:
+    """Stand-in: do nothing. A rehearsal has no credential, no wait and no record."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self) -> None:
+        return None
+
+
 class ListError(TypeError):
     """A list of steps is invalid: the text names the list, the step and the mistake."""
 

@@ -179,7 +179,7 @@ class Recorder:
         await self._writer.ready()
 
     async def write(self, entry: Entry) -> None:
-        """Write *entry*; returns once it is on disk. Raises `RecorderUnavailable`."""
+        """Write *entry*; returns after its bytes are written. Raises `RecorderUnavailable`."""
         if self._writer is None:
             raise RecorderUnavailable("the recorder is not running")
         await self._writer.record(entry)

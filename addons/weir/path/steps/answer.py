@@ -117,7 +117,7 @@ class StreamAnswer:
         _, fields = scrubbed(exchange, b"", fields, None)
         fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
         stream = self._stream(flow, exchange, content_type, maskers, recorded)
-        # HTTP/1.0 callers read until the connection is closed. To cut a stream, it is reset (`weir.mitm.cutting`).
+        # HTTP/1.0 callers read until the connection is closed. To cut a stream, it is reset (`weir.mitm.resets`).
         chunked = [(b"Transfer-Encoding", b"chunked")] if arrived.chunked else []
         data.headers.fields = (*fields, *chunked, *own_fields(exchange))
         data.reason = reason
@@ -179,7 +179,7 @@ class ReadAnswer:
 class ReadStreamed:
     """Read the record's copy of a stream that has ended. Everything except its end is already delivered."""
 
-    name = "read_answer"
+    name = "read_streamed"
 
     def __call__(self, exchange: Exchange) -> Answered:
         stream, copy = exchange.stream, copy_stream(exchange)

@@ -66,10 +66,10 @@ class RefuseDemanded:
 
 
 class FindKept:
-    """Find an earlier answer to this exact request that this worker keeps, approved or waiting for approval.
+    """Find the answer that this worker keeps for this exact request: approved, or still waiting for approval.
 
-    Its request was approved and sent. If another worker keeps the answer, or if reviewers denied the answer, refuse the
-    request.
+    The earlier request was allowed and sent, so it is neither approved nor sent again. If another worker keeps the
+    answer, or if reviewers denied it, refuse the request.
     """
 
     name = "find_kept"

@@ -22,6 +22,7 @@ from weir.base.secret import Secret
 from weir.base.well_known import PROTECTED_RESOURCE
 from weir.path.challenges import challenges, trusted_base_url
 from weir.path.exchange import Arrived, Claimed, Exchange, Head, Identified, OwnPath, Rehearsed, Routed
+from weir.path.step import Skip
 from weir.state.database import KEY_PREFIX
 from weir.state.proofs import Proofs
 from weir.state.watcher import StateUnavailable, Watcher
@@ -125,7 +126,10 @@ class Identity:
         return None
 
     def no_longer(self, exchange: Exchange) -> Problem | None:
-        """Return the refusal of a caller who was revoked, or whose token expired during a wait; else None."""
+        """Return the problem for an admitted caller who is revoked now, or whose token has expired since.
+
+        None if they may go on.
+        """
         problem = self.revoked(exchange)
         if problem is not None or (principal := exchange.principal) is None:
             return problem
@@ -177,21 +181,11 @@ class RehearsedCaller:
         return Identified(rehearsed.principal, "")
 
 
-class NoCredential:
-    """Stand-in: do nothing, since a rehearsal has no credential."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self) -> None:
-        return None
-
-
 class Present:
     """Find the credential that the caller presents. Refuse a request with two credentials, or with none."""
 
     name = "present"
-    stand_in = NoCredential("present")
+    stand_in = Skip("present")
 
     def __call__(
         self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, own: OwnPath | None
@@ -257,7 +251,7 @@ class Authenticate:
     """Ask the identity provider if necessary. Refuse a caller who was revoked or expired since the head was read."""
 
     name = "authenticate"
-    stand_in = NoCredential("authenticate")
+    stand_in = Skip("authenticate")
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity

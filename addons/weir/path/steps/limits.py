@@ -149,7 +149,10 @@ async def _close_later(store: Store) -> None:
 
 
 class TakeLimits:
-    """Take the request's share of the connection's limits, or refuse it. Taken once: it is kept during approval."""
+    """Take the request's share of the connection's limits, or refuse the request.
+
+    A request that comes back after a wait for approval keeps its share, and is not counted again.
+    """
 
     name = "take_limits"
     waits = True
@@ -237,7 +240,7 @@ class EnterBreaker:
 
 
 class SettleLimits:
-    """Charge the limits that depend on the answer. Rules that refuse the answer do not change its cost."""
+    """Charge the limits that only the answer can tell. Runs before `judge_answer`: a refused answer is charged, too."""
 
     name = "settle_limits"
     waits = True

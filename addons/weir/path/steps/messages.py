@@ -141,9 +141,9 @@ class MaskMessage:
 
 
 class MaskRest:
-    """Mask the messages that are still held of one side, when the WebSocket closes."""
+    """When the WebSocket closes, mask the messages of one side that are still held."""
 
-    name = "mask_message"
+    name = "mask_rest"
 
     def __call__(self, talk: Talk) -> Ready:
         return Ready(talk.conversation.side(talk.from_caller).end())

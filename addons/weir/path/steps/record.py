@@ -28,8 +28,8 @@ from weir.path.exchange import (
     Streams,
 )
 from weir.path.observed import request_trace, response_trace
+from weir.path.step import Skip
 from weir.path.steps.credential import scrubber
-from weir.path.steps.identity import NoCredential
 from weir.path.steps.masking import mask_record_head, record_body
 from weir.profiles.model import UNKNOWN, WRITES
 from weir.recorder.copies import RequestRecord, ResponseRecord
@@ -59,7 +59,7 @@ class Recordable:
     """Refuse the request if the recorder is not available."""
 
     name = "recordable"
-    stand_in = NoCredential("recordable")
+    stand_in = Skip("recordable")
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -122,7 +122,7 @@ class RecordIntent:
 
     name = "record_intent"
     waits = True
-    stand_in = NoCredential("record_intent")
+    stand_in = Skip("record_intent")
 
     def __init__(self, records: "Records") -> None:
         self._records = records
@@ -142,7 +142,7 @@ class RecordStream:
 
     name = "record_stream"
     waits = True
-    stand_in = NoCredential("record_stream")
+    stand_in = Skip("record_stream")
 
     def __init__(self, records: "Records") -> None:
         self._records = records
@@ -160,9 +160,10 @@ class Records:
         self._new_id = Uuid7()
 
     async def intent(self, flow: http.HTTPFlow, exchange: Exchange, *, needed: bool) -> None:
-        """Record that the request is about to be sent, or its answer to be streamed.
+        """Record that the request is about to be sent, or its answer to stream.
 
-        Do so if *needed*, or if the connection always requires it. Raises `Refusal` if recording fails.
+        With ``intent: always``, every request has such a line; with ``never``, none; otherwise only if *needed*. Raises
+        `Refusal`.
         """
         options, request = _options(exchange), exchange.copies.request
         if exchange.intended or not options.enabled or options.intent == "never" or request is None:

@@ -4,21 +4,22 @@ from collections.abc import Awaitable, Callable
 
 from weir.base.problems import Kind, Refusal
 from weir.path.exchange import Arrived, Exchange, Hold, Identified, Routed
+from weir.path.step import Skip
 from weir.path.steps.arrive import NOT_READY
-from weir.path.steps.identity import Identity, NoCredential
+from weir.path.steps.identity import Identity
 from weir.path.steps.rules import Access
 from weir.policyset.model import PolicySet
 
 
 class Resume:
-    """Take the current policies after a wait, and check the caller again. Do nothing at the first pass.
+    """Take the current policies and check the caller again, if the exchange has waited for approval; else do nothing.
 
-    Approval steps send exchanges back to this step after their wait.
+    Approval steps send exchanges back to this step. They decide later whether the exchange goes on.
     """
 
     name = "resume"
     waits = True
-    stand_in = NoCredential("resume")
+    stand_in = Skip("resume")
 
     def __init__(self, policies: Callable[[], PolicySet | None], identity: Identity, access: Access) -> None:
         """*policies* returns the current policies; None while the gateway stops."""
