@@ -214,7 +214,7 @@ def _section(model: type[BaseModel]) -> tuple[list[str], list[str]]:
         annotation, comment = described[name]
         words = types.of(annotation)
         label = field.alias or name
-        about = " ".join(filter(None, (_cell(comment), _explained(model, label))))
+        about = " ".join(filter(None, (_cell(field.description or comment), _explained(model, label))))
         lines.append(f"| `{label}` | {_cell(words)} | {_default(field.default)} | {about} |")
     return lines, types.models
 

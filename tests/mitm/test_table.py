@@ -5,6 +5,7 @@
 
 import ast
 import asyncio
+import functools
 import inspect
 import pkgutil
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def test_members_of_changed_classes_have_a_row() -> None:
     members = {n for target in _changed_classes() for n in moved.attributes(target) if not n.startswith("__")}
     used: dict[str, str] = {}
     for path in sorted(ROOM.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.Attribute) and node.attr in members:
                 used.setdefault(node.attr, f"{path.name}:{node.lineno}")
     unlisted = {name: place for name, place in used.items() if name not in LAST | OWN}
@@ -111,7 +112,7 @@ def test_members_of_changed_classes_have_a_row() -> None:
 
 def test_the_room_does_not_know_the_data_path() -> None:
     for path in ROOM.glob("*.py"):
-        imports = [n.module or "" for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+        imports = [n.module or "" for n in ast.walk(_tree(path)) if isinstance(n, ast.ImportFrom)]
         assert not [name for name in imports if name.startswith("weir.path")], path.name
 
 
@@ -134,27 +135,35 @@ def _sources() -> list[Path]:
     return sorted(WEIR.rglob("*.py"))
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def _place(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(WEIR)}:{getattr(node, 'lineno', 0)}"
+
+
 def _private(path: Path) -> Iterator[str]:
     """Private names of others that *path* uses, and that have no row."""
-    tree = ast.parse(path.read_text())
+    tree = _tree(path)
     others, listed = _other_modules(tree), _listed(path)
     known = set(_own_names(tree)) | NAMED_TUPLE | {target.rpartition(".")[2] for target in listed}
     for node in ast.walk(tree):
-        where = f"{path.relative_to(WEIR)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] != "weir":
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
                 private = any(_is_private(part) for part in name.split("."))
                 if private and not any(target == name or target.startswith(f"{name}.") for target in listed):
-                    yield f"{where}: {name}"
+                    yield f"{_place(path, node)}: {name}"
         elif isinstance(node, ast.Attribute) and _is_private(node.attr):
             mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and node.attr in ALL_OWN
             if not (mine or node.attr in known or getattr(node.value, "id", "") in others):
-                yield f"{where}: {ast.unparse(node)}"
+                yield f"{_place(path, node)}: {ast.unparse(node)}"
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "hasattr"):
             name = node.args[1]
             if isinstance(name, ast.Constant) and _is_private(str(name.value)) and name.value not in known:
-                yield f"{where}: {ast.unparse(node)}"
+                yield f"{_place(path, node)}: {ast.unparse(node)}"
 
 
 def _other_modules(tree: ast.AST) -> set[str]:
@@ -171,8 +180,7 @@ def _listed(path: Path) -> set[str]:
 
 def _changes(path: Path) -> Iterator[str]:
     """Places in *path* that put a function into an object, or that change an object behind the back of its type."""
-    text = path.read_text()
-    tree = ast.parse(text)
+    text, tree = path.read_text(), _tree(path)
     functions = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
     imported = {
         alias.asname or alias.name.partition(".")[0]
@@ -185,10 +193,9 @@ def _changes(path: Path) -> Iterator[str]:
         if "ignore[method-assign" in line:
             yield f"{path.relative_to(WEIR)}:{number}: {line.strip()}"
     for node in ast.walk(tree):
-        where = f"{path.relative_to(WEIR)}:{getattr(node, 'lineno', 0)}"
         sets = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr"
         if sets and (isinstance(node.args[1], ast.Constant) or getattr(node.args[0], "id", "") in imported):
-            yield f"{where}: {ast.unparse(node)}"
+            yield f"{_place(path, node)}: {ast.unparse(node)}"
         for target in node.targets if isinstance(node, ast.Assign) else ():
             if not isinstance(target, ast.Attribute):
                 continue
@@ -198,7 +205,7 @@ def _changes(path: Path) -> Iterator[str]:
             name, value = getattr(root, "id", ""), node.value  # type: ignore[attr-defined]
             is_function = isinstance(value, ast.Lambda) or getattr(value, "id", "") in functions
             if name not in ("self", "cls") and (name in imported or is_function):
-                yield f"{where}: {ast.unparse(node)}"
+                yield f"{_place(path, node)}: {ast.unparse(node)}"
 
 
 def _imports_foreign(node: ast.Import | ast.ImportFrom) -> bool:
@@ -232,4 +239,4 @@ def _is_private(name: str) -> bool:
 
 
 NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}
-ALL_OWN = {name for path in sorted(WEIR.rglob("*.py")) for name in _own_names(ast.parse(path.read_text()))}
+ALL_OWN = {name for path in sorted(WEIR.rglob("*.py")) for name in _own_names(_tree(path))}

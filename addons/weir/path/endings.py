@@ -1,6 +1,7 @@
 """How exchanges end: the problem if mitmproxy ended the exchange, the record of a refusal, and the log line."""
 
 import logging
+from collections.abc import Iterable
 
 from mitmproxy import http
 
@@ -48,7 +49,7 @@ def refusal_record(answer: http.Response) -> ResponseRecord:
     return ResponseRecord(data.status_code, data.reason, tuple(data.headers.fields), data.content or b"")
 
 
-def not_in(headers: tuple[tuple[str, str], ...], problem: Problem) -> list[tuple[str, str]]:
+def not_in(headers: Iterable[tuple[str, str]], problem: Problem) -> list[tuple[str, str]]:
     """Return the *headers* that *problem* does not set itself.
 
     Retry-After stays only for a rate limit: a retry does not change other refusals.

@@ -4,6 +4,7 @@ An exchange lives in memory, keyed by mitmproxy's flow object. It is the only au
 file, so the gateway never trusts it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -39,6 +40,7 @@ from weir.routing.model import Origin
 from weir.routing.proxy import Via
 
 _Fields = list[tuple[bytes, bytes]]
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 # States of requests, in the order in which steps add them.
@@ -307,7 +309,7 @@ class Exchange(Journey):
     left: str = ""  # why the caller left or reset the request; set immediately, in any phase
     # The outcome.
     decision: Decision | None = None
-    own_headers: tuple[tuple[str, str], ...] = ()  # headers that the gateway adds to any answer
+    own_headers: dict[str, str] = field(default_factory=dict)  # set by `add_header`
     problem: Problem | None = None
     document: Document | None = None
     answer: http.Response | None = None  # the response made from `problem` or `document`, as set in the flow
@@ -345,6 +347,16 @@ class Exchange(Journey):
     def settled(self) -> bool:
         """True if the gateway gives its own answer: no request is sent, and no other answer is delivered."""
         return self.problem is not None or self.document is not None
+
+    def add_header(self, name: str, value: str) -> None:
+        """Add a header to the answer, whatever it will be: whole, streamed or a refusal. A later value replaces it.
+
+        A header of the same name that the service sends is removed. Raises ValueError for a value that no header may
+        have (RFC 9110, 5.5).
+        """
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"the header {name} cannot have such a value")
+        self.own_headers[name] = value
 
     def own_answer(self) -> http.Response:
         """Return the response made from the problem, or else from the document. Raises RuntimeError without both."""

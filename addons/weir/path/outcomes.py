@@ -41,7 +41,7 @@ class Outcomes:
             exchange.at = "record"
             self._failed(exchange, error)
         if exchange.problem is not None:
-            exchange.problem = exchange.problem.with_headers(*not_in(exchange.own_headers, exchange.problem))
+            exchange.problem = exchange.problem.with_headers(*not_in(exchange.own_headers.items(), exchange.problem))
         self._give(flow, exchange)
 
     def copy_unsent(self, flow: http.HTTPFlow, exchange: Exchange) -> None:

@@ -70,13 +70,17 @@ def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
     """Return all lists of steps, bound and checked. Raises `ListError` if a list is invalid."""
     arrives = arrive.Arrive(gateway.policies, gateway.arrival)
     resumes = resume.Resume(gateway.policies, rooms.identity, rooms.access)
+    #: Once the connection is known: for requests in the phase head, for replays in the phase request.
+    routed: list[Step] = [
+        identity.Present(),
+        identity.Identify(rooms.identity),
+        rooms.access,
+    ]
     head: list[Step] = [
         arrives,
         routing.CheckHead(),
         routing.Route(),
-        identity.Present(),
-        identity.Identify(rooms.identity),
-        rooms.access,
+        *routed,
     ]
     request: list[Step] = [
         reading.CheckWhole(),
@@ -132,7 +136,7 @@ def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
         arrives,
         routing.CheckHead(),
         routing.RouteRecorded(),
-        *head[3:],
+        *routed,
         *request,
     ]
     message: list[Step] = [

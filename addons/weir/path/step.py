@@ -186,10 +186,13 @@ def _caller(step: Step, wanted: Sequence[tuple[str, Any]]) -> Callable[[Any, Jou
         names[f"k{i}"] = kind
         arguments.append({"state": f"journey[k{i}]", "optional": f"journey.get(k{i})"}.get(how, how))
     # The text has only names from here. Functions for each argument would take three times as long at each call.
-    call: Callable[[Any, Journey], Any] = eval(  # noqa: S307
-        f"lambda subject, journey: run({', '.join(arguments)})", names
-    )
+    call: Callable[[Any, Journey], Any] = eval(_compiled(tuple(arguments)), names)  # noqa: S307
     return call
+
+
+@lru_cache(maxsize=256)
+def _compiled(arguments: tuple[str, ...]) -> types.CodeType:
+    return compile(f"lambda subject, journey: run({', '.join(arguments)})", "<step>", "eval")
 
 
 def bound(steps: Iterable[Step]) -> Steps:

@@ -50,9 +50,11 @@ def explain(outcome: Outcome) -> Iterator[str]:
                     yield f"    {'  ' * entry.depth}           {line}"
     if connection.limits and outcome.effect != "refuse":
         yield f"limits: {len(connection.limits)}, counted from zero here"
-    for name, value in exchange.own_headers:
+    for name, value in exchange.own_headers.items():
         if name == "RateLimit":
             yield f"  {value}"
+        elif not name.startswith("RateLimit"):
+            yield f"the answer has the header {name}: {value}"
 
 
 def _texts(entry: Judged, places: Places) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
@@ -43,14 +43,19 @@ def opens(flow: http.HTTPFlow, exchange: Exchange) -> bool:
     return status == 101 and asked and not exchange.replay and flow.is_replay is None
 
 
-def own_fields(exchange: Exchange) -> _Fields:
-    """Return the headers that the gateway adds to the caller's answer."""
+def delivered(exchange: Exchange, fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return *fields* of an answer with the headers that the gateway adds, and without the service's of these names."""
     duration = (time.perf_counter() - exchange.started) * 1000
-    return [
-        *((n.encode(), v.encode()) for n, v in exchange.own_headers),
+    own = [(name.encode(), value.encode()) for name, value in exchange.own_headers.items()]
+    if own:
+        names = {name.lower() for name, _ in own}
+        fields = [field for field in fields if field[0].lower() not in names]
+    return (
+        *fields,
+        *own,
         (b"X-Request-Id", exchange.request_id.encode()),
         (b"Server-Timing", b"weir;dur=%.1f" % duration),
-    ]
+    )
 
 
 def _checked_head(data: http.ResponseData) -> tuple[dict[bytes, bytes], _Fields, bytes]:
@@ -119,7 +124,7 @@ class StreamAnswer:
         stream = self._stream(flow, exchange, content_type, maskers, recorded)
         # HTTP/1.0 callers read until the connection is closed. To cut a stream, it is reset (`weir.mitm.resets`).
         chunked = [(b"Transfer-Encoding", b"chunked")] if arrived.chunked else []
-        data.headers.fields = (*fields, *chunked, *own_fields(exchange))
+        data.headers.fields = delivered(exchange, (*fields, *chunked))
         data.reason = reason
         return Streams(stream)
 
@@ -221,7 +226,7 @@ class WriteAnswer:
             recorded = [*recorded, (b"Content-Length", b"%d" % len(record))]
         exchange.copies.response = ResponseRecord(answered.status, answered.reason, tuple(recorded), record)
         data.http_version = b"HTTP/1.1"
-        data.headers.fields = (*fields, *own_fields(exchange))
+        data.headers.fields = delivered(exchange, fields)
         data.content = caller
         data.reason = answered.reason
         data.trailers = None
@@ -247,4 +252,4 @@ class OpenWebSocket:
         fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
         exchange.copies.response = ResponseRecord(101, reason, (*recorded, *handshake.UPGRADE), b"")
         data.http_version, data.reason, data.content, data.trailers = b"HTTP/1.1", reason, b"", None
-        data.headers.fields = (*fields, *handshake.UPGRADE, *own_fields(exchange))
+        data.headers.fields = delivered(exchange, (*fields, *handshake.UPGRADE))

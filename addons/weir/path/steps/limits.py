@@ -202,7 +202,8 @@ class TakeLimits:
             alarm("limits_unavailable", f"the limits' store does not answer ({error}); requests are refused")
             message = "The gateway cannot count its limits now, and passes no uncounted request. Try again later."
             raise Refusal(Kind.LIMITS_UNAVAILABLE, message, headers=(("Retry-After", "5"),)) from None
-        exchange.own_headers += headers(standings)
+        for name, value in headers(standings):
+            exchange.add_header(name, value)
         if passed:
             charged.settles = tuple(charge for charge in charges if charge.limit.afterwards)
             if leases and store is self._limits.memory:  # release them even if the exchange is lost
