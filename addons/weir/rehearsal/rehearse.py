@@ -9,6 +9,7 @@ import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from mitmproxy import http
@@ -110,6 +111,14 @@ def find_connection(policies: PolicySet, name: str) -> Connection:
 
 def rehearsal_paths() -> Paths:
     """Return the gateway's lists of steps, with stand-ins for steps that perform I/O. Limits count from zero."""
+    rooms, found = _made()
+    rooms.limits.start_over()
+    return found
+
+
+@cache
+def _made() -> tuple[Rooms, Paths]:
+    """Make the lists, once: a policy test runs hundreds of rehearsals."""
     rooms = Rooms.rehearsed()
     gateway = Gateway(
         policies=lambda: None,
@@ -119,7 +128,7 @@ def rehearsal_paths() -> Paths:
         stream_failed=_stream_failed,
     )
     found = paths(rooms, gateway, permit(lambda: None, rooms))
-    return {key: tuple(map(_rehearsed, steps)) for key, steps in found.items()}
+    return rooms, {key: tuple(map(_rehearsed, steps)) for key, steps in found.items()}
 
 
 def _rehearsed(step: Bound) -> Bound:

@@ -57,6 +57,10 @@ class Limits:
         self._store_url = "memory"
         self._closing: list[asyncio.Task[None]] = []  # close the stores that were replaced
 
+    def start_over(self) -> None:
+        """Forget all counts: for the next rehearsal."""
+        self.memory = self.store = MemoryStore(time.monotonic)
+
     async def use(self, policies: PolicySet) -> None:
         """Count limits in the store of *policies*. Requests under way are settled in the store where they began."""
         if policies.limits != self._store_url:
