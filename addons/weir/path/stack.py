@@ -86,7 +86,7 @@ class Stack:
         if exchange.settled:
             self._outcomes.answer(flow, exchange)
             await self._outcomes.record(flow, exchange)
-        else:
+        elif exchange.judged:  # else the caller has left
             self._openers[flow.client_conn] = exchange
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:

@@ -132,8 +132,6 @@ class RecordIntent:
     ) -> Awaitable[None] | None:
         approved = hold is not None and bool(hold.approved_by)
         needed = bool(read.call.stream) or read.call.operation in WRITES or approved
-        if not needed and _options(exchange).intent != "always":
-            return None
         return self._records.intent(flow, exchange, needed=needed)
 
 
@@ -159,7 +157,7 @@ class Records:
         self._encoder = FlowEncoder()
         self._new_id = Uuid7()
 
-    async def intent(self, flow: http.HTTPFlow, exchange: Exchange, *, needed: bool) -> None:
+    def intent(self, flow: http.HTTPFlow, exchange: Exchange, *, needed: bool) -> Awaitable[None] | None:
         """Record that the request is about to be sent, or its answer to stream.
 
         With ``intent: always``, every request has such a line; with ``never``, none; otherwise only if *needed*. Raises
@@ -167,15 +165,19 @@ class Records:
         """
         options, request = _options(exchange), exchange.copies.request
         if exchange.intended or not options.enabled or options.intent == "never" or request is None:
-            return
-        if options.intent == "always" or needed:
-            line = self._line(flow, exchange, request, None, "", scrubber(exchange))
-            line.intent = True
-            try:
-                await self._write(exchange[Routed].connection.name, line, synced=options.synced)
-            except RecorderUnavailable:
-                raise _unavailable() from None
-            exchange.intended = True
+            return None
+        if not needed and options.intent != "always":
+            return None
+        return self._intend(flow, exchange, request)
+
+    async def _intend(self, flow: http.HTTPFlow, exchange: Exchange, request: RequestRecord) -> None:
+        line = self._line(flow, exchange, request, None, "", scrubber(exchange))
+        line.intent = True
+        try:
+            await self._write(exchange[Routed].connection.name, line, synced=_options(exchange).synced)
+        except RecorderUnavailable:
+            raise _unavailable() from None
+        exchange.intended = True
 
     async def write(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Write the exchange. Return after the bytes are written. Raises `RecorderUnavailable`."""
