@@ -10,6 +10,8 @@ from tests.masking.making import everything
 from tests.masking.shapes import SHAPES, StreamShape
 
 from weir.config.profile_settings import StreamSettings
+from weir.masking.detectors.engine import Detectors
+from weir.masking.detectors.model import Span
 from weir.masking.joining import Documents
 from weir.masking.masker import mask_text
 from weir.masking.streams import EventMasker, LineMasker
@@ -37,6 +39,19 @@ DECLARED: dict[str, dict[str, Any]] = {
 REPEATED = ("coze-chat", "langserve-log")
 VENDORS = [shape for shape in SHAPES if not shape.hostile]
 HOSTILE = [shape for shape in SHAPES if shape.hostile]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def searched_once() -> Iterator[None]:
+    """Search each text once: the same text occurs in most shapes, and a search depends on nothing else."""
+    search = cache(Detectors.find)
+
+    def find(self: Detectors, text: str, key: str = "", *others: Any) -> list[Span]:
+        return list(search(self, text, key, *others))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Detectors, "find", find)
+        yield
 
 
 @cache

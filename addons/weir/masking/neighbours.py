@@ -138,8 +138,7 @@ class AtPath:
         return [self.whole, *self._groups_of(leaf, number)] if self._by else [self.whole]
 
     def _groups_of(self, leaf: Leaf, number: int) -> Iterator[Reading]:
-        beside = dict(leaf.siblings)
-        values = [(slot, beside.get(slot)) for slot in self._by]
+        values = [(slot, leaf.beside.get(slot)) for slot in self._by]
         keys: list[tuple[Any, ...]] = [(value,) for value in values]
         if len(values) > 1:
             keys.append(tuple(values))
@@ -156,7 +155,7 @@ class AtPath:
         group = self._new()
         if any(self.members[slot].identity and slot[0] > 0 for slot, _ in key):
             group.patience = PATIENCE
-        same = [leaf for leaf in self.recent if all(dict(leaf.siblings).get(slot) == value for slot, value in key)]
+        same = [leaf for leaf in self.recent if all(leaf.beside.get(slot) == value for slot, value in key)]
         if same:
             group.seed(same, number)
         return group

@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from weir.masking.masks import View
@@ -54,6 +55,11 @@ class Leaf:
         self.text = text
         self.siblings = siblings
         self.path = path
+
+    @cached_property
+    def beside(self) -> dict[Any, Any]:
+        """The values of its siblings by their slots."""
+        return dict(self.siblings)
 
 
 def between(before: bytes, body: bytes, after: bytes, masked: bytes | None) -> bytes:
@@ -281,7 +287,7 @@ class Reading:
             begins = True
             for leaf, part in among:
                 if not leaf.unit.passed:
-                    leaf.parts = [*leaf.parts, part._replace(begins=part.begins or begins)]
+                    leaf.parts = [*leaf.parts, part if part.begins or not begins else part._replace(begins=True)]
                     leaf.unit.marked = True
                     begins = False
                 elif value.start < window.forced and not any(
