@@ -17,9 +17,11 @@ FILE = Path(os.environ["WEIR_BREAK_FILE"])
 
 
 def broken_call(original: Any, label: str) -> Any:
-    """*original*, that raises while the file says *label*."""
+    """*original*, that raises while the file says *label*; with ``!`` behind it, what would end a process."""
 
     def check() -> None:
+        if FILE.read_text() == f"{label}!":
+            raise SystemExit(3)
         if FILE.read_text() == label:
             raise ZeroDivisionError(f"broken on purpose, with sk-secret-in-a-message in {label}")
 

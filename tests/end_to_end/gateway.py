@@ -136,7 +136,10 @@ class Upstream:
                 for piece in (answer,) if isinstance(answer, bytes) else answer:
                     if not piece:  # an empty piece cuts the answer off
                         return
-                    connection.sendall(piece)
+                    try:
+                        connection.sendall(piece)
+                    except (BrokenPipeError, ConnectionResetError):  # the gateway does not want the rest
+                        return
 
     @contextlib.contextmanager
     def answering(self, answer: bytes) -> Iterator[None]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests import needs
 from tests.end_to_end.approving import Launch, Site, Waiting, body, free_admin, start_site
-from tests.end_to_end.gateway import PATIENCE, Upstream, free_port, json_answer
+from tests.end_to_end.gateway import PATIENCE, Seen, Upstream, free_port, json_answer
 from tests.state.test_stores import start_redis
 
 
@@ -72,6 +72,53 @@ def test_a_reload_judges_who_waits_again(own: Site, user: str, caller: str, caro
             assert waiting.result().problem == outcome and own.seen(text) == 0
             assert own.admin.get(asked["id"], carol)["state"] == "void"
         edit(own, new, old)
+
+
+#: Rules that a reload adds while an answer waits.
+NEW_RULES = [
+    "{name: later, on: response, when: {query: {contains: forbiddenword}}, effect: deny}",
+    "{name: later, on: response, when: {document_text: {contains: document}}, effect: deny}",
+    "{name: later, when: {model: x}, effect: deny}",
+]
+
+
+@pytest.mark.parametrize("rule", NEW_RULES)
+def test_a_reload_judges_an_answer_that_waits_and_its_request_again(
+    own: Site, user: str, caller: str, carol: str, rule: str
+) -> None:
+    """The facts of the request that new rules need were not read before."""
+    own.upstream.answer = lambda seen: json_answer({"results": [{"index": 0, "relevance_score": 0.01}]})
+    edit(own, "approval: {hold: 1s}}\nmasks", "approval: {hold: 40s}}\nmasks")
+    edit(own, "  - {name: also, when: {query: {contains: also}}, effect: require_approval, approval: {reviewers: [security]}}\n", "")  # fmt: skip
+    asked = {**body(user, 1), "model": "x", "note": "forbiddenword"}
+    waiting = Waiting(own.gateway, body=asked, token=caller)
+    own.admin.of(user, carol)
+    edit(own, "  - {name: unsure", f"  - {rule}\n  - {{name: unsure")
+    answer, anew = waiting.result(), own.gateway.call(body=asked, token=caller)
+    assert (answer.problem, answer.json["rule"]) == ("denied-by-rule", "later")
+    assert (anew.problem, anew.json["rule"]) == ("denied-by-rule", "later")
+
+
+@pytest.mark.parametrize("place", ["header", "body"])
+def test_a_kept_answer_has_no_credential_that_was_replaced_meanwhile(
+    own: Site, user: str, caller: str, carol: str, place: str
+) -> None:
+    def answer(seen: Seen) -> bytes:
+        shown = seen.headers["authorization"]
+        document: dict[str, object] = {"results": [{"index": 0, "relevance_score": 0.01}]}
+        if place == "body":
+            return json_answer({**document, "debug": shown})
+        return json_answer(document, headers=f"X-Debug: {shown}\r\n")
+
+    own.upstream.answer = answer
+    asked = {**body(user, 1), "model": "x"}
+    pending = own.gateway.call(body=asked, token=caller)
+    edit(own, "${env:TEST_UPSTREAM_KEY}", "${env:HOME}/replaced-123456789")
+    assert own.admin.decide(pending.json["approval_id"], carol).status_code == 200
+    fetched = own.gateway.call(body=asked, token=caller)
+    assert fetched.status == 200 and own.seen(user) == 1
+    shown = fetched.json["debug"] if place == "body" else fetched.headers["x-debug"]
+    assert shown == "Bearer ***"
 
 
 def test_a_grant_outlives_an_unrelated_edit_and_not_one_of_its_rule(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests import processes
 from tests.auth.misbehaving import Behaviour, Provider
 from tests.end_to_end import http2
 from tests.end_to_end.certificates import Authority
@@ -207,10 +208,34 @@ def test_while_the_service_is_dialled(site: Site, how: str) -> None:
     stalling.came.clear()
     seen = len(stalling.seen)
     site.leave(how, "/stalling/v2/rerank", token(user), lambda: stalling.came.wait(PATIENCE))
+    time.sleep(0.3)  # nothing shows when the gateway has noticed that the caller left
     stalling.go.set()
     assert site.recorded(user) == [(0, None, HOW[how])]
     assert site.gateway.call("/stalling/v2/rerank", REQUEST, token=token(user)).status == 200
     assert len(stalling.seen) == seen + 1
+
+
+def test_a_caller_revoked_while_the_service_is_dialled(site: Site) -> None:
+    """The request is not sent when the connection is established, and its approvals and limits are given back."""
+    user, stalling = "dialling-revoked", site.stalling
+    stalling.go.clear()
+    stalling.came.clear()
+    seen, got = len(stalling.seen), []
+    caller = threading.Thread(
+        target=lambda: got.append(site.gateway.call("/stalling/v2/rerank", REQUEST, token=token(user)))
+    )
+    caller.start()
+    assert stalling.came.wait(PATIENCE)
+    arguments = ("revoke", "subject", user, "--issuer", "local", "--reason", "left us")
+    done = processes.run("weir", *arguments, folder=site.gateway.folder, environment={"TEST_UPSTREAM_KEY": "sk-x"})
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: site.gateway.call("/old/v2/rerank", REQUEST, token=token(user)).problem == "revoked")
+    time.sleep(1)  # the shared state is read every half second
+    stalling.go.set()
+    caller.join(PATIENCE)
+    assert [answer.problem for answer in got] == ["revoked"] and len(stalling.seen) == seen
+    rows = site.gateway.sql(f"SELECT upstream_ms FROM flows WHERE \"user\" = '{user}' AND connection = 'stalling'")
+    assert rows == [(None,)]
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mitmproxy.http import HTTPFlow
+from mitmproxy.io import FlowReader, FlowWriter
 
 from tests import processes
 from tests.end_to_end.gateway import PATIENCE, Gateway, Upstream, free_port, token, write_policies
@@ -28,10 +30,10 @@ def recording(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 
 
 def restart(
-    folder: Path, upstream: Upstream, launch: Callable[..., Gateway], *arguments: str, **options: object
+    folder: Path, upstream: Upstream, launch: Callable[..., Gateway], *arguments: str, rules: str = "", **options: object
 ) -> Gateway:
     port = free_port()
-    write_policies(folder, port, upstream.port, MASKS)
+    write_policies(folder, port, upstream.port, MASKS + rules)
     return launch(folder, port, *arguments, **options)
 
 
@@ -110,6 +112,29 @@ def test_a_masked_request_is_sent_again_only_when_asked_for_by_name(
     gateway.process.wait(timeout=PATIENCE)
     assert len(upstream.seen) == reached + 2
     assert json.loads(upstream.seen[-1].body)["documents"][0]["user_id"].startswith("hash:")
+
+
+def test_the_address_in_a_file_is_not_the_callers(
+    recording: Path, tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    with recording.open("rb") as file:
+        flows = list(FlowReader(file).stream())
+    with recording.open("wb") as file:
+        writer = FlowWriter(file)
+        for flow in flows:
+            assert isinstance(flow, HTTPFlow)
+            flow.client_conn.peername = ("10.1.2.3", 1234)
+            writer.add(flow)
+    rules = "rules: [{name: inside, when: {not: {client_ip: 10.0.0.0/8}}, effect: deny}]\n"
+    reached = len(upstream.seen)
+    gateway = restart(
+        tmp_path, upstream, launch, "-n", "-C", str(recording), rules=rules,
+        environment={"WEIR_TOKEN": token("operator")},
+    )  # fmt: skip
+    gateway.process.wait(timeout=PATIENCE)
+    assert len(upstream.seen) == reached
+    rows = gateway.sql("SELECT DISTINCT client_ip, rule FROM flows WHERE replay = 'request' AND rule = 'inside'")
+    assert rows == [("127.0.0.1", "inside")]
 
 
 @pytest.mark.parametrize("operator", [None, "a.b.c", "outsider"])

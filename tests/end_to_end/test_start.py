@@ -1,23 +1,31 @@
 """Bad input at start gives one clear line, a non-zero exit code, no traceback and no listener. Also workers and stop."""
 
+import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from mitmproxy.http import HTTPFlow
 
 from tests import processes
 from tests.end_to_end.gateway import (
     BUNDLE,
+    CONNECTION,
     CREDENTIAL,
     PATIENCE,
+    RANKING,
     Gateway,
+    Seen,
     Upstream,
     free_port,
     json_answer,
@@ -240,3 +248,88 @@ def test_a_gateway_that_cannot_wait_longer_still_records_what_it_sent(gateway: G
     caller.join(PATIENCE)
     assert gateway.sql("SELECT error, request_bytes > 0 FROM flows") == [("not ended when the gateway stopped", True)]
     assert len(gateway.flows()) == 1
+
+
+def test_a_stopping_gateway_delivers_nothing_after_its_record(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """Answers, request bodies and a stream that come when it can wait no longer: each is recorded once, as it ended."""
+    port, stopped = free_port(), threading.Event()
+    chat = CONNECTION.format(upstream=upstream.port).replace("reranker", "chat").replace("cohere", "openai")
+    write_policies(tmp_path, port, upstream.port, chat=chat)
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    began = 0.0
+
+    def answer(seen: Seen) -> Iterator[bytes]:
+        if b"/completions " in seen.head:
+            yield b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            for n in range(500):
+                yield b'data: {"choices": [{"index": 0, "delta": {"content": "word %d, "}}]}\n\n' % n
+                time.sleep(0.05)
+        elif b"late" in seen.body:
+            assert stopped.wait(PATIENCE)
+            time.sleep(max(0.0, began + 9.8 + int(json.loads(seen.body)["query"][4:]) * 0.02 - time.monotonic()))
+            yield json_answer(RANKING)
+        else:
+            yield json_answer(RANKING)
+
+    upstream.answer = answer  # type: ignore[assignment]
+    got: dict[str, tuple[int, bytes]] = {}
+
+    def call(name: str, path: str, body: dict[str, object]) -> None:
+        with contextlib.suppress(OSError), httpx.stream(
+            "POST", f"http://127.0.0.1:{port}{path}", json=body, timeout=PATIENCE,
+            headers={"Authorization": f"Bearer {token(name)}"},
+        ) as reply:  # fmt: skip
+            got[name] = reply.status_code, b""
+            with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):
+                for piece in reply.iter_raw():
+                    got[name] = reply.status_code, got[name][1] + piece
+
+    stream = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    calls = [(f"late{n}", "/reranker/v2/rerank", {**REQUEST, "query": f"late{n}"}) for n in range(20)]
+    threads = [
+        threading.Thread(target=call, args=args)
+        for args in [*calls, ("streaming", "/chat/v1/chat/completions", stream)]
+    ]
+    for thread in threads:
+        thread.start()
+    data = json.dumps(REQUEST).encode()
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for n, connection in enumerate(slow):
+        head = f"POST /reranker/v2/rerank HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(f'slow{n}')}\r\n"
+        fields = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        connection.sendall((head + fields).encode() + data[:-1])
+    while len(upstream.seen) < 21 or "streaming" not in got:
+        time.sleep(0.02)
+    began = time.monotonic()
+    gateway.process.send_signal(signal.SIGTERM)
+    stopped.set()
+    for n, connection in enumerate(slow):
+        time.sleep(max(0.0, began + 9.8 + n * 0.02 - time.monotonic()))
+        with contextlib.suppress(OSError):
+            connection.sendall(data[-1:])
+    for n, connection in enumerate(slow):
+        connection.settimeout(PATIENCE)
+        with contextlib.suppress(OSError):
+            if received := connection.recv(1000):
+                got[f"slow{n}"] = int(received.split()[1]), b""
+        connection.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert gateway.process.wait(PATIENCE) == 0
+
+    records: dict[str, HTTPFlow] = {}
+    for flow in gateway.flows():
+        user = json.loads(flow.metadata["weir"])["user"]
+        assert user not in records, "recorded twice"
+        records[user] = flow
+    assert len(records) == 41
+    for user, (status, delivered) in got.items():
+        response = records[user].response
+        assert response is not None and response.status_code == status, user
+        assert response.raw_content is not None and response.raw_content.startswith(delivered), user
+    sent = sum(json.loads(seen.body).get("query") == "q" for seen in upstream.seen)
+    assert sent == sum(
+        r.response is not None and r.response.status_code == 200 for u, r in records.items() if u[:4] == "slow"
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from weir.path.paths import ORDERS, Gateway, paths, permit
 from weir.path.rooms import Rooms
-from weir.path.step import Again, Answer, Journey, Left, ListError, State, bound, check, walk, walk_now
+from weir.path.step import Again, Answer, Journey, ListError, Over, State, bound, check, walk, walk_now
 from weir.rehearsal.rehearse import rehearsal_paths
 
 
@@ -85,7 +85,7 @@ def test_a_failure_is_known_by_its_step() -> None:
 
 def test_no_step_runs_once_the_caller_has_left() -> None:
     trip = Trip()
-    with pytest.raises(Left):
+    with pytest.raises(Over):
         asyncio.run(walk(bound([Reads(), Counts(), Ends()]), "a", trip, lambda: True))
     assert trip.at == "counts"
 

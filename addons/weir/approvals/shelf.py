@@ -10,7 +10,7 @@ _SHARE = 4
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A response as received, the end of its storage (Unix time), and its owner."""
+    """A response, decoded and without reflected credentials; the end of its storage (Unix time), and its owner."""
 
     status: int
     fields: tuple[tuple[bytes, bytes], ...]

@@ -96,7 +96,7 @@ def _fetch(source: str, name: str, folder: Path, environment: Mapping[str, str])
 def _fetch_extension(source: str, name: str, folder: Path, environment: Environment) -> str:
     try:
         text = environment.sources[source](name, folder)
-    except Exception as error:  # the code of others
+    except BaseException as error:  # the code of others may raise SystemExit, or errors of other languages
         if environment.missing is not None:
             environment.missing.append(f"{source}:{name}")
             return "not-set"

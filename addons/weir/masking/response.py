@@ -75,6 +75,10 @@ class ResponseStream:
             self._failed(error)
             return []
 
+    def stop(self) -> None:
+        """Pass nothing on any more."""
+        self.error = self.error or RuntimeError("stopped")
+
     def _holds(self) -> bool:
         return self.error is None and self._caller.holds
 

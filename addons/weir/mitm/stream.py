@@ -6,8 +6,10 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import DropStream, HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 
 from weir.base import bounds
+from weir.mitm import hooks
 from weir.mitm.bodies import Body
 
 
@@ -53,9 +55,13 @@ class Stream(HttpStream):
         return ended
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
-        """Connect as mitmproxy does, but fail if the caller left meanwhile. mitmproxy would send its request."""
+        """Connect as mitmproxy does, but fail if the caller left or was refused meanwhile. mitmproxy would send on."""
         connected = yield from super().make_server_connection()
         if connected and (yield from self.check_killed(True)):
+            return False
+        if connected and hooks.current().refused(self.flow):
+            error = ResponseProtocolError(self.stream_id, "refused before it was sent", ErrorCode.GENERIC_SERVER_ERROR)
+            yield from self.handle_protocol_error(error)
             return False
         self.sent = connected
         return connected

@@ -1,4 +1,4 @@
-"""Cuts answers under way: a stream that cannot be masked, and exchanges whose caller was revoked or stopped.
+"""Cuts answers under way: a stream that cannot be masked, and exchanges that are revoked or stopped.
 
 The connection to the service is closed; mitmproxy then calls `Stack.error`, which answers if nothing was delivered.
 Gate withholds the end of a stream that is not on record, so no caller takes a cut answer for a whole one.
@@ -13,6 +13,7 @@ from weir.masking.walk import MaskingError
 from weir.mitm.handlers import end_upstream
 from weir.path.exchange import Arrived, Exchange
 from weir.path.rooms import Rooms
+from weir.path.steps.arrive import NOT_READY
 
 
 def cut_stream(
@@ -36,3 +37,15 @@ def cut_revoked(exchanges: Iterable[tuple[http.HTTPFlow, Exchange]], rooms: Room
         exchange.problem = rooms.identity.revoked(exchange) or rooms.access.stopped(exchange)
         if exchange.problem is not None and not rooms.approvals.wake(exchange) and exchange.sent:
             end_upstream(flow)
+
+
+def cut_unfinished(exchanges: Iterable[tuple[http.HTTPFlow, Exchange]]) -> None:
+    """End exchanges that have not ended when the gateway stops. Their records follow, so nothing more is delivered."""
+    for flow, exchange in exchanges:
+        if exchange.recording.locked():  # its outcome is being written
+            continue
+        exchange.error = "not ended when the gateway stopped"
+        exchange.problem = exchange.problem or NOT_READY
+        if exchange.stream is not None:
+            exchange.stream.stop()
+        end_upstream(flow)

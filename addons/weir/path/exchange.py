@@ -4,6 +4,7 @@ An exchange lives in memory, keyed by mitmproxy's flow object. It is the only au
 file, so the gateway never trusts it.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -223,7 +224,6 @@ class Answered(State):
     content_type: str
     body: bytes  # decoded; empty for a stream
     document: Any  # the body parsed as JSON; None if it is not JSON
-    keep: Kept  # the unchanged answer, to keep until it is approved
 
 
 @dataclass(slots=True, eq=False)
@@ -324,6 +324,7 @@ class Exchange(Journey):
     # Authority: Gate reads these.
     judged: bool = False
     recorded: bool = False
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the outcome is written
     intended: bool = False  # recorded: the request is about to be sent, or its answer to be streamed
 
     @property

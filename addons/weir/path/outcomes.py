@@ -13,7 +13,7 @@ from weir.path.conversations import WebSockets
 from weir.path.endings import log, not_in, refusal_record, unreachable
 from weir.path.exchange import Arrived, Exchange, Head, Routed
 from weir.path.rooms import Rooms
-from weir.path.steps.answer import opens
+from weir.path.steps.answer import copy_stream, opens
 from weir.path.steps.arrive import NOT_READY
 from weir.path.steps.record import copy_request
 from weir.path.steps.routing import WriteHead
@@ -27,7 +27,7 @@ _NOT_RECORDED = Problem(
 class Outcomes:
     """Answers and records exchanges. *failed* is called with an exchange and the exception of its step."""
 
-    def __init__(self, rooms: Rooms, failed: Callable[[Exchange, Exception], None]) -> None:
+    def __init__(self, rooms: Rooms, failed: Callable[[Exchange, BaseException], None]) -> None:
         self._rooms = rooms
         self._failed = failed
         self._write_head = WriteHead()
@@ -55,8 +55,11 @@ class Outcomes:
 
     async def record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Record the exchange once. If this fails, withhold its answer; Gate cuts a stream."""
-        if exchange.recorded:
-            return
+        async with exchange.recording:
+            if not exchange.recorded:
+                await self._record(flow, exchange)
+
+    async def _record(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         forget_undelivered(exchange)
         try:
             await self._rooms.records.write(flow, exchange)
@@ -87,6 +90,12 @@ class Outcomes:
             await self._rooms.approvals.end(exchange, unreachable=unreachable(flow, exchange))
         except Exception as error:
             alarm("room_failed", f"{type(error).__name__} in end at {place(error)}; request {exchange.request_id}")
+
+    def conclude(self, exchange: Exchange) -> None:
+        """Set the record's copy of an answer that ends early: what was delivered of a stream, or else the refusal."""
+        if copy_stream(exchange) is None and exchange.problem is not None:
+            exchange.answer = exchange.own_answer()
+            exchange.copies.response = refusal_record(exchange.answer)
 
     def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
         if exchange.stream is None:

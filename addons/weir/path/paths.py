@@ -69,7 +69,8 @@ def permit(policies: Callable[[], PolicySet | None], rooms: Rooms) -> messages.P
 def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
     """Return all lists of steps, bound and checked. Raises `ListError` if a list is invalid."""
     arrives = arrive.Arrive(gateway.policies, gateway.arrival)
-    resumes = resume.Resume(gateway.policies, rooms.identity, rooms.access)
+    judges = rules.JudgeRequest(rooms.access)
+    resumes = resume.Resume(gateway.policies, rooms.identity, rooms.access, judges)
     #: Once the connection is known: for requests in the phase head, for replays in the phase request.
     routed: list[Step] = [
         identity.Present(),
@@ -92,7 +93,7 @@ def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
         reading.Match(),
         reading.Decode(),
         reading.ReadCall(),
-        rules.JudgeRequest(rooms.access),
+        judges,
         limits.TakeLimits(rooms.limits),
         approval.FindKept(rooms.approvals),
         approval.ApproveRequest(rooms.approvals),

@@ -28,16 +28,15 @@ from weir.mitm.http import Http
 from weir.mitm.messages import unquoted
 from weir.mitm.tls import Tls
 from weir.mitm.wire import Wire
-from weir.path.cutting import cut_revoked, cut_stream
-from weir.path.endings import ended_by, refusal_record
+from weir.path.cutting import cut_revoked, cut_stream, cut_unfinished
+from weir.path.endings import ended_by
 from weir.path.exchange import Exchange, Identified
 from weir.path.gate import Gate
 from weir.path.life import Life
 from weir.path.outcomes import Outcomes
 from weir.path.paths import Gateway, paths, permit
 from weir.path.rooms import Rooms
-from weir.path.step import Answer, Left, Stream, walk, walk_now
-from weir.path.steps.answer import copy_stream
+from weir.path.step import Answer, Over, Stream, walk, walk_now
 from weir.path.steps.arrive import NOT_READY
 
 logger = logging.getLogger("weir")
@@ -101,7 +100,7 @@ class Stack:
             walk_now(self.paths["request", "head"], flow, exchange)
         except Refusal as refusal:
             exchange.problem = refusal.problem
-        except Exception as error:
+        except BaseException as error:  # as in `_walk`
             self._failed(exchange, error)
         opener = self._openers.get(flow.client_conn)
         if exchange.problem is not None and exchange.principal is None and opener is not None:
@@ -131,6 +130,8 @@ class Stack:
             flow.response.stream = ended.transform
         if exchange.settled or exchange.left:
             exchange.stream, flow.response.stream = None, False  # nothing is delivered yet
+        if exchange.settled and flow.server_conn.alpn != b"h2":  # HTTP/2: other requests use the connection
+            end_upstream(flow)  # the rest of the answer may take long
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Judge, mask and record the answer. mitmproxy delivers it only after it is recorded."""
@@ -160,16 +161,14 @@ class Stack:
         message = flow.error.msg if flow.error else "ended without a response"
         exchange.error = exchange.error or unquoted(exchange.left or message)
         found = Http.of.get(flow.client_conn.id)
-        if exchange.left and found is not None and not found.has_sent(flow):
+        if (exchange.left or exchange.problem) and found is not None and not found.has_sent(flow):
             exchange.sent = 0.0  # the request was released, but no byte of it was sent
             with contextlib.suppress(Exception):  # on failure, the record has no request
                 self._outcomes.copy_unsent(flow, exchange)
-        if copy_stream(exchange) is None:
-            if exchange.problem is None and flow.client_conn.state & ConnectionState.CAN_WRITE and not exchange.left:
-                exchange.problem = ended_by(exchange, flow.error.msg if flow.error else "")
-            if exchange.problem is not None:
-                exchange.answer = exchange.own_answer()
-                exchange.copies.response = refusal_record(exchange.answer)
+        answerable = flow.client_conn.state & ConnectionState.CAN_WRITE and not exchange.left
+        if exchange.stream is None and exchange.problem is None and answerable:
+            exchange.problem = ended_by(exchange, flow.error.msg if flow.error else "")
+        self._outcomes.conclude(exchange)
         await self._outcomes.record(flow, exchange)
 
     def client_disconnected(self, client: Client) -> None:
@@ -187,18 +186,25 @@ class Stack:
         """Walk a list of steps. Turn each exception into the exchange's problem."""
         judging = phase == "request"
         try:
-            return await walk(self.paths[kind, phase], flow, exchange, lambda: judging and bool(exchange.left))
-        except Left:
-            pass  # Gate kills the flow, and `error` records it
+            return await walk(
+                self.paths[kind, phase],
+                flow,
+                exchange,
+                lambda: exchange.problem is not None or (judging and bool(exchange.left)),
+            )
+        except Over:
+            pass  # if the caller left, Gate kills the flow, and `error` records it
         except Refusal as refusal:
             exchange.problem = refusal.problem
         except asyncio.CancelledError:
             exchange.problem = NOT_READY  # if this hook raised, mitmproxy would never answer the client
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # extensions may raise SystemExit, or errors of other languages
             self._failed(exchange, error)
         return None
 
-    def _failed(self, exchange: Exchange, error: Exception) -> None:
+    def _failed(self, exchange: Exchange, error: BaseException) -> None:
         """Refuse an exchange because a step failed. Log the place, not the error's text: it may quote the request."""
         what = f"{type(error).__name__} in {exchange.at} at {place(error)}"
         alarm("room_failed", f"{what}; request {exchange.request_id} is refused")
@@ -235,9 +241,11 @@ class Stack:
     async def _unrecorded(self, *, finish: bool) -> int:
         """Return the number of exchanges without a record. With *finish*, record them in their current state."""
         found = [(flow, exchange) for flow, exchange in self._exchanges.items() if not exchange.recorded]
-        for flow, exchange in found if finish else ():  # their requests may have reached their services
-            exchange.error = "not ended when the gateway stopped"
-            await self._outcomes.record(flow, exchange)
+        if finish:
+            cut_unfinished(found)
+            for flow, exchange in found:
+                self._outcomes.conclude(exchange)
+                await self._outcomes.record(flow, exchange)
         return len(found)
 
 

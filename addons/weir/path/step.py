@@ -226,8 +226,8 @@ def check(paths: Paths, orders: Mapping[str, Sequence[str]], given: Iterable[typ
                 there |= step.gives
 
 
-class Left(Exception):
-    """The caller left while a step waited. No further step runs."""
+class Over(Exception):
+    """The journey ended while a step waited: the caller left, or it was refused elsewhere. No further step runs."""
 
 
 def walk_now(steps: Steps, subject: Any, journey: Journey) -> None:
@@ -240,11 +240,11 @@ def walk_now(steps: Steps, subject: Any, journey: Journey) -> None:
 
 
 async def walk(
-    steps: Steps, subject: Any, journey: Journey, gone: Callable[[], bool] = lambda: False
+    steps: Steps, subject: Any, journey: Journey, over: Callable[[], bool] = lambda: False
 ) -> Answer | Stream | None:
     """Run a list of steps. Return the `Answer` or `Stream` that ends it early, or None after its last step.
 
-    Raises `Left` if *gone* returns true after a step that waited.
+    Raises `Over` if *over* returns true after a step that waited.
     """
     left = steps
     while True:
@@ -255,8 +255,8 @@ async def walk(
                 continue
             if step.waits:
                 result = await result
-                if gone():
-                    raise Left
+                if over():
+                    raise Over
                 if result is None:
                     continue
             if isinstance(result, State):

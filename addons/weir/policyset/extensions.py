@@ -15,9 +15,10 @@ raises while policies are loaded, that is a mistake in gateway.yaml; if it raise
 request is refused like after the failure of any step.
 """
 
+import functools
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -30,7 +31,7 @@ from weir.config.profile_settings import ProfileSettings
 from weir.config.sources import BUILT_IN, CredentialSource
 from weir.masking.detectors.engine import GROUPS as DETECTOR_GROUPS
 from weir.masking.detectors.engine import KINDS
-from weir.masking.detectors.model import Detector
+from weir.masking.detectors.model import Candidate, Detector
 from weir.profiles.profile import names as profile_names
 
 DETECTORS, SOURCES, PROFILES = "weir.detectors", "weir.credential_sources", "weir.profiles"
@@ -100,11 +101,11 @@ def _loaded(part: Part, entry: metadata.EntryPoint) -> Any:
         raise SettingError(f"{part.extension}: {part.name!r} is not a name; use a-z, 0-9, _ and -")
     try:
         return entry.load()
-    except Exception as error:  # the code of others
+    except BaseException as error:  # the code of others may raise SystemExit, or errors of other languages
         raise _failed(part, error) from None
 
 
-def _failed(part: Part, error: Exception) -> SettingError:
+def _failed(part: Part, error: BaseException) -> SettingError:
     what = f"{type(error).__name__}: {error}"[:300]
     return SettingError(f"{part.extension}: {part.origin} cannot be loaded ({what}); ask the author of the extension")
 
@@ -124,7 +125,7 @@ def _called(part: Part, found: Any) -> Any:
         return found
     try:
         return found()
-    except Exception as error:
+    except BaseException as error:
         raise _failed(part, error) from None
 
 
@@ -138,7 +139,28 @@ def _detectors(part: Part, found: Any) -> tuple[Detector, ...]:
             raise SettingError(f"{part.extension}: {part.origin} has the kind {detector.kind!r}, not {part.name!r}")
     if not several:
         raise SettingError(f"{part.extension}: {part.origin} gives no Detector")
-    return several
+    return tuple(replace(detector, check=_checked(detector.check)) for detector in several)
+
+
+def _checked(check: Callable[[Candidate], Any]) -> Callable[[Candidate], tuple[int, int] | None]:
+    """Return *check* with its result checked. Any error of it becomes an `Exception`, which refuses the request."""
+
+    @functools.wraps(check)
+    def checked(candidate: Candidate) -> tuple[int, int] | None:
+        try:
+            place = check(candidate)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"a detector raised {type(error).__name__}") from None
+        if place is None:
+            return None
+        start, end = place
+        if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(candidate.text):
+            raise RuntimeError(f"a detector gives the place {place!r}")
+        return start, end
+
+    return checked
 
 
 def _source(part: Part, found: Any) -> CredentialSource:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from weir.approvals.shelf import Kept
 from weir.base.content import ContentError, decode
 from weir.base.problems import Kind, Refusal
 from weir.masking.response import ResponseStream
@@ -169,7 +168,6 @@ class ReadAnswer:
 
     def __call__(self, flow: http.HTTPFlow, exchange: Exchange) -> Answered:
         data = _response_data(flow)
-        keep = Kept(data.status_code, data.headers.fields, data.content or b"")
         head, fields, reason = _checked_head(data)
         try:
             coding = head.get(b"content-encoding", b"").decode("ascii", "replace")
@@ -178,7 +176,7 @@ class ReadAnswer:
             raise Refusal(Kind.UPSTREAM_UNREADABLE, f"The service's answer cannot be read: {error}.") from None
         content_type = head.get(b"content-type", b"").decode("ascii", "replace")
         document = parsed_answer(body, content_type)
-        return Answered(data.status_code, reason, fields, content_type, body, document, keep)
+        return Answered(data.status_code, reason, fields, content_type, body, document)
 
 
 class ReadStreamed:
@@ -190,8 +188,7 @@ class ReadStreamed:
         stream, copy = exchange.stream, copy_stream(exchange)
         if stream is None or copy is None:
             raise RuntimeError("the answer is not streamed")
-        keep = Kept(copy.status, (), b"")
-        return Answered(copy.status, copy.reason, [], stream.content_type, copy.body, None, keep)
+        return Answered(copy.status, copy.reason, [], stream.content_type, copy.body, None)
 
 
 def copy_stream(exchange: Exchange) -> ResponseRecord | None:

@@ -165,13 +165,11 @@ class ApproveAnswer:
                 await self._approvals.bind(exchange)
             content = self._approvals.content_of(answered.status, answered.content_type, answered.body)
             if not await self._approvals.take(exchange, judged.demanded, judged.facts, content):
+                # The answer is kept without reflected credentials: it may be fetched after the credential has changed.
+                keep = Kept(answered.status, tuple(answered.fields), answered.body)
                 with bounded(flow.client_conn):
                     await self._approvals.wait(
-                        flow.client_conn,
-                        exchange,
-                        lambda: _shown_answer(exchange),
-                        content=content,
-                        keep=answered.keep,
+                        flow.client_conn, exchange, lambda: _shown_answer(exchange), content=content, keep=keep
                     )
                 return Again("resume")
         await self._approvals.settle(exchange)

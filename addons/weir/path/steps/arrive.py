@@ -18,6 +18,9 @@ NOT_READY = Problem(
     headers=(("Retry-After", "1"),),
 )
 
+#: The address of a replay's caller, the operator on this host. The flow file also has an address, but anybody wrote it.
+_OPERATOR = "127.0.0.1"
+
 
 def no_arrival() -> Arrival:
     """Return an empty arrival for replays and rehearsals: recorded connection details are ignored."""
@@ -63,7 +66,8 @@ class Arrive:
         if policies is None:
             raise Refusal.of(NOT_READY)
         arrival = no_arrival() if exchange.replay else self._arrival(flow.client_conn, policies)
-        return _arrived(flow, policies, arrival, address_of(flow.client_conn))
+        address = _OPERATOR if exchange.replay else address_of(flow.client_conn)
+        return _arrived(flow, policies, arrival, address)
 
 
 class UntilReady:

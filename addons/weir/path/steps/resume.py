@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 
 from weir.base.problems import Kind, Refusal
-from weir.path.exchange import Arrived, Exchange, Hold, Identified, Routed
+from weir.path.exchange import Answered, Arrived, Body, Exchange, Head, Hold, Identified, Matched, Routed
 from weir.path.step import Skip
 from weir.path.steps.arrive import NOT_READY
 from weir.path.steps.identity import Identity
-from weir.path.steps.rules import Access
+from weir.path.steps.reading import read_call
+from weir.path.steps.rules import Access, JudgeRequest
 from weir.policyset.model import PolicySet
 
 
@@ -21,11 +22,14 @@ class Resume:
     waits = True
     stand_in = Skip("resume")
 
-    def __init__(self, policies: Callable[[], PolicySet | None], identity: Identity, access: Access) -> None:
+    def __init__(
+        self, policies: Callable[[], PolicySet | None], identity: Identity, access: Access, judge: JudgeRequest
+    ) -> None:
         """*policies* returns the current policies; None while the gateway stops."""
         self._policies = policies
         self._identity = identity
         self._access = access
+        self._judge = judge
 
     def __call__(
         self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified, hold: Hold | None
@@ -36,7 +40,7 @@ class Resume:
         return self._resume(exchange, arrived, routed, identified)
 
     async def _resume(self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified) -> None:
-        policies, before = self._policies(), routed.connection
+        policies, before, changed = self._policies(), routed.connection, False
         if policies is None:
             raise Refusal.of(NOT_READY)
         if policies is not arrived.policies:
@@ -44,6 +48,10 @@ class Resume:
             if now is None:
                 detail = "The connection changed while the request waited. Send the request again."
                 raise Refusal(Kind.UNKNOWN_CONNECTION, detail)
-            arrived.policies, routed.connection = policies, now
+            arrived.policies, routed.connection, changed = policies, now, True
         await self._identity.again(exchange)
         self._access(exchange, arrived, routed, identified)
+        if changed and Answered in exchange:  # a waiting request is judged by the next steps, but this one was sent
+            read = read_call(exchange[Head], routed, exchange[Matched], exchange[Body].decoded)
+            exchange.put(read)
+            exchange.put(self._judge(exchange, routed, identified, read))
