@@ -53,6 +53,36 @@ def test_a_rehearsed_answer_passes_the_same_steps_as_a_real_one(gateway: Gateway
     assert json.loads(said.stdout)["problem"] == "upstream-unreadable"
 
 
+LONG = {"path": "/v2/rerank", "body": {**REQUEST, "query": "q" * 300_000}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ({"request": LONG}, "request-too-large"),
+        ({"request": {"path": f"/v2/rerank?a={'b' * 9000}", "body": REQUEST}}, "target-too-long"),
+        ({"response": {"status": 200, "body": {"results": ["r" * 300_000]}}}, "response-too-large"),
+    ],
+)
+def test_bounds_are_rehearsed(gateway: Gateway, parts: dict[str, object], problem: str) -> None:
+    settings = gateway.folder / "policies" / "gateway.yaml"
+    settings.write_text(settings.read_text() + "bounds: {body: 256KiB, answer: 256KiB}\n")
+    request = {"connection": "reranker", "request": {"path": "/v2/rerank", "body": REQUEST}, **parts}
+    (gateway.folder / "request.json").write_text(json.dumps(request))
+    said = inside.run(gateway.folder, "explain", "request.json", "--json", environment=ENVIRONMENT)
+    assert json.loads(said.stdout)["problem"] == problem
+
+
+def test_a_path_of_another_connection_is_a_mistake(gateway: Gateway) -> None:
+    policies = gateway.folder / "policies"
+    inner = (policies / "reranker.yaml").read_text().replace("reranker", "inner").replace("/inner", "/reranker/v2")
+    (policies / "inner.yaml").write_text(inner)
+    request = {"connection": "reranker", "request": {"path": "/v2/rerank", "body": REQUEST}}
+    (gateway.folder / "request.json").write_text(json.dumps(request))
+    said = inside.run(gateway.folder, "explain", "request.json", environment=ENVIRONMENT)
+    assert said.returncode != 0 and "go to the connection 'inner'" in said.stdout + said.stderr
+
+
 def _write_case(folder: Path, case: dict[str, object]) -> None:
     tests = folder / "policies" / "tests"
     tests.mkdir(exist_ok=True)

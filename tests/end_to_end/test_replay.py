@@ -30,7 +30,12 @@ def recording(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 
 
 def restart(
-    folder: Path, upstream: Upstream, launch: Callable[..., Gateway], *arguments: str, rules: str = "", **options: object
+    folder: Path,
+    upstream: Upstream,
+    launch: Callable[..., Gateway],
+    *arguments: str,
+    rules: str = "",
+    **options: object,
 ) -> Gateway:
     port = free_port()
     write_policies(folder, port, upstream.port, MASKS + rules)

@@ -2,7 +2,7 @@
 
 `patches.install` makes the changes of the rows `replaced` and `wrapped`, and `hardening` applies the rows of addons and
 options. `tests/mitm/test_table.py` compares all rows with the installed libraries, and finds private names that have no
-row. To upgrade mitmproxy, see the docstring of `weir.mitm`.
+row. If a name moved, change its row and the module that the row names. To upgrade mitmproxy, see `weir.mitm`.
 """
 
 from collections.abc import Iterator

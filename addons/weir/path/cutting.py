@@ -1,7 +1,8 @@
 """Cuts answers under way: a stream that cannot be masked, and exchanges that are revoked or stopped.
 
 The connection to the service is closed; mitmproxy then calls `Stack.error`, which answers if nothing was delivered.
-Gate withholds the end of a stream that is not on record, so no caller takes a cut answer for a whole one.
+Gate withholds the end of a stream that is not on record, so no caller takes a cut answer for a whole one. Open
+WebSockets are closed by `conversations.py`.
 """
 
 from collections.abc import Callable, Iterable

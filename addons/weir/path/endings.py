@@ -16,6 +16,9 @@ logger = logging.getLogger("weir")
 #: Maximum length of a path in a log line, in bytes.
 _LONGEST_LOGGED = 300
 
+REQUEST_TOO_LARGE = Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway accepts.")
+RESPONSE_TOO_LARGE = Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway accepts.")
+
 
 def ended_by(exchange: Exchange, message: str) -> Problem:
     """Return the problem for the caller of an exchange that mitmproxy ended with the error *message*."""
@@ -27,9 +30,7 @@ def ended_by(exchange: Exchange, message: str) -> Problem:
         detail = "The gateway has reached its limit of requests under way. Try again soon."
         return Problem(Kind.OVERLOADED, detail, headers=(("Retry-After", "2"),))
     if (which := too_large(message)) is not None:
-        if which == "request":
-            return Problem(Kind.REQUEST_TOO_LARGE, "The request's body is larger than this gateway accepts.")
-        return Problem(Kind.RESPONSE_TOO_LARGE, "The service's answer is larger than this gateway accepts.")
+        return REQUEST_TOO_LARGE if which == "request" else RESPONSE_TOO_LARGE
     if not exchange.sent:
         return Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
     return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")

@@ -1,4 +1,7 @@
-"""Outcomes: the gateway's own answers, and the record of each exchange, written once, before delivery."""
+"""Outcomes: the gateway's own answers, and when each exchange is recorded: once, before delivery.
+
+If recording fails, its answer is withheld. `steps/record.py` makes and writes the record.
+"""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Rules over facts. Pure: facts in, verdict out; no I/O, no clock.
+"""Rules over facts. Pure: facts in, verdict out; no I/O, no clock. `path.steps.approval` decides who must wait.
 
 A deny beats a require_approval, in any order. If several rules deny, the first in the file is named. If several rules
 require approval, each needs its own. A shadow rule is judged like any other rule, but changes nothing.

@@ -15,11 +15,13 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.connection import Client, Server
 
+from weir.base import bounds
 from weir.base.alarms import place
 from weir.base.mistakes import SettingError
 from weir.base.principal import Principal
 from weir.base.problems import Kind, Problem, Refusal, gateway_error
 from weir.mitm.arrival import Arrival
+from weir.path.endings import REQUEST_TOO_LARGE, RESPONSE_TOO_LARGE
 from weir.path.exchange import Document, Exchange, Judged, JudgedAnswer, Rehearsed
 from weir.path.paths import Gateway, paths, permit
 from weir.path.rooms import Rooms
@@ -109,6 +111,17 @@ def find_connection(policies: PolicySet, name: str) -> Connection:
     raise SettingError(f"there is no connection {name!r}; there are {known}")
 
 
+def _check_route(policies: PolicySet, connection: Connection, path: str) -> None:
+    match = connection.match
+    found = policies.table.route(match.host or "", match.port or 0, (match.path or "") + path)
+    if found is not None and found.connection is not connection:
+        raise SettingError(
+            f"requests for {match.path or ''}{path} go to the connection {found.connection.name!r}, whose `match` is "
+            "more specific; name it, with the path below its prefix",
+            "path",
+        )
+
+
 def rehearsal_paths() -> Paths:
     """Return the gateway's lists of steps, with stand-ins for steps that perform I/O. Limits count from zero."""
     rooms, found = _made()
@@ -144,25 +157,38 @@ def _stream_failed(flow: http.HTTPFlow, exchange: Exchange, error: Exception) ->
 
 
 def rehearse(policies: PolicySet, given: Given) -> Outcome:
-    """Judge *given* by *policies*. Raises `SettingError` if its connection, issuer or groups do not exist."""
+    """Judge *given* by *policies*.
+
+    Raises `SettingError` if its connection, issuer or groups do not exist, or if its path leads to another connection.
+    """
     connection = find_connection(policies, given.connection)
+    _check_route(policies, connection, given.path)
     principal = _principal(policies, connection, given)
     exchange = Exchange("rehearsal", time.time() if given.at is None else given.at, time.perf_counter())
     exchange.put(Rehearsed(policies, connection, principal, given.path, given.client_ip))
     flow = _flow(given)
-    problem = asyncio.run(_walk(rehearsal_paths(), flow, exchange, given))
+    before = bounds.current()
+    bounds.use(policies.bounds)
+    try:
+        problem = asyncio.run(_walk(rehearsal_paths(), flow, exchange, given))
+    finally:
+        bounds.use(before)
     return Outcome(exchange, connection, problem)
 
 
 async def _walk(lists: Paths, flow: http.HTTPFlow, exchange: Exchange, given: Given) -> Problem | None:
     try:
         walk_now(lists["request", "head"], flow, exchange)
+        if len(given.body) > bounds.current().body:
+            return REQUEST_TOO_LARGE
         ended = await walk(lists["request", "request"], flow, exchange)
         if isinstance(ended, Answer) and isinstance(ended.reply, Document):
             exchange.document = ended.reply
             return None
         if given.status is None and not given.response:
             return None
+        if len(given.response) > bounds.current().answer:
+            return RESPONSE_TOO_LARGE
         flow.response = _response(given)
         exchange.upstream_status = flow.response.status_code
         ended = await walk(lists["request", "response_head"], flow, exchange)

@@ -1,4 +1,4 @@
-"""Record: make the record's copies, and write each outcome before the caller receives the answer."""
+"""Record: make the record's copies of a request and its answer, and write them. `outcomes.py` decides when."""
 
 import dataclasses
 import re
