@@ -1,9 +1,10 @@
 """Refresh the keys of one issuer in the background, so that callers with valid tokens do not wait for the provider.
 
 `auth.provider` fetches the keys (JWKS). The request path reads the snapshot `keys`. `run` replaces it every `REFRESH`
-seconds. If the provider fails or publishes a set that is refused, the last good set stays in use, with an alarm, until it is ``max_stale`` seconds old.
-A request with an unknown key id waits for one refresh, which all such requests share. Such a refresh starts at most
-once per `COOLDOWN`, and ids that were not found are remembered. A flood of invented ids costs one fetch per cooldown.
+seconds. If the provider fails or publishes a set that is refused, the last good set stays in use, with an alarm, until
+it is ``max_stale`` seconds old. A request with an unknown key id waits for one refresh, which all such requests share.
+Such a refresh starts at most once per `COOLDOWN`, and ids that were not found are remembered. A flood of invented ids
+costs one fetch per cooldown.
 """
 
 import asyncio
