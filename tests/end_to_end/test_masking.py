@@ -36,6 +36,7 @@ masks:
   - {{fields: ["$.metadata.tenant"], with: hash, hide_from: [upstream]}}
 """
 POLICY = """
+forward: x-customer
 masks:
   - {detect: [email, credit_card], with: redact}
   - {detect: [ip], with: redact, hide_from: [record]}

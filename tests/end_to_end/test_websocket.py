@@ -185,6 +185,17 @@ def closed(client: ClientConnection) -> tuple[int | None, str | None]:
     return client.close_code, client.close_reason
 
 
+def test_a_handshake_forwards_only_named_headers(site: Site) -> None:
+    headers = {"X-Consumer-Username": "root", "OpenAI-Beta": "realtime=v1", "Range": "bytes=0-1"}
+    with site.open(subprotocols=["realtime"], additional_headers=headers) as client:
+        assert client.response is not None
+        opened = client.response.headers["X-Request-Id"]
+    head = site.service.heads[-1]
+    assert head["openai-beta"] == "realtime=v1" and not {"x-consumer-username", "range"} & set(head)
+    noted = site.gateway.sql(f"SELECT dropped_headers FROM flows WHERE request_id = '{opened}'")
+    assert noted == [(["x-consumer-username", "range"],)]
+
+
 def test_messages(site: Site) -> None:
     """Each message is masked for its receiver, and recorded before it is delivered."""
     with site.open(subprotocols=["realtime"]) as client:

@@ -110,6 +110,8 @@ def test_one_mistake(tmp_path: Path, change: tuple[str, str], expected: list[str
         ("masks: [{fields: ['$.a', '$.b[?@.c = 1]'], with: hash}]", "reranker.yaml:8:26: masks[0].fields[1]: '$.b[?@.c = 1]' is not a JSONPath of RFC 9535 (unexpected '=', did you mean '=='?); write a name with characters other than letters, digits and _ as ['name']"),
         ("masks: [{fields: ['$.a'], with: rot13}]", "reranker.yaml:8:27: masks[0].with: 'rot13' is not one of 'redact', 'hash', 'partial' or 'drop'"),
         ("masks: [{fields: [], with: hash}]", "reranker.yaml:8:9: masks[0]: hides nothing: name fields, headers or query parameters, or what to detect"),
+        ("forward: [X-Team, authorization]", "reranker.yaml:8:19: forward[1]: 'authorization' cannot be forwarded: it can carry the caller's token for the gateway; remove it from the list"),
+        ("forward: X-*", "reranker.yaml:8:1: forward[0]: 'X-*' is a pattern; name each header exactly, because a pattern admits unknown ones"),
         ("unknown_operations: maybe", "reranker.yaml:8:1: unknown_operations: 'maybe' is not one of 'refuse' or 'allow'"),
     ],
 )  # fmt: skip

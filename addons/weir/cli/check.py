@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,12 @@ import typer
 
 from weir.base.mistakes import ConfigError, Mistake, did_you_mean
 from weir.base.text import inert
-from weir.config.load import load_folder
+from weir.cli.recorded_headers import dropped_in_recordings
+from weir.config.load import Document, load_folder
+from weir.config.model import ConnectionSettings
 from weir.policyset.extensions import DETECTORS, PROFILES, SOURCES, Part
 from weir.policyset.load import folder_path, load_without_secrets
+from weir.policyset.model import PolicySet
 from weir.rehearsal.cases import load_cases
 from weir.rehearsal.review import review
 
@@ -25,7 +29,8 @@ def check(
     """Check the policies folder: report every mistake with its place and a suggestion, then warnings.
 
     Warnings are for rules that never decide, contradict another rule or use a fact that the profile does not have, and
-    for operations that change data and have no rule. The exit code is 2 if the folder cannot be used.
+    for operations that change data and have no rule. Notes name headers in recorded requests that services do not
+    receive. The exit code is 2 if the folder cannot be used.
 
     [bold]Examples[/]
 
@@ -38,6 +43,7 @@ def check(
     extensions: tuple[Part, ...] = ()
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
+    notes: list[Mistake] = []
     try:
         loaded, unset = load_without_secrets(path)
         for name in dict.fromkeys(unset):
@@ -64,6 +70,7 @@ def check(
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, files[connection.name].line, says_writes=says_writes)
             warnings += [Mistake(connection.file, oddity.line, 1, str(oddity)) for oddity in found]
+        notes = _dropped_headers(path, loaded, files)
     except ConfigError as error:
         mistakes += error.mistakes
     try:
@@ -74,7 +81,8 @@ def check(
                 mistakes.append(Mistake(case.file, case.line, 1, text))
     except ConfigError as error:
         mistakes += error.mistakes
-    listed = [("error", m) for m in sorted(mistakes)] + [("warning", m) for m in sorted(warnings)]
+    levels = {"error": mistakes, "warning": warnings, "note": notes}
+    listed = [(level, mistake) for level, found in levels.items() for mistake in sorted(found)]
     loads = [f"{p.extension} {p.version}: {_PARTS[p.group]} {p.name} ({p.origin})" for p in extensions]
     if as_json:
         rows = [
@@ -89,13 +97,24 @@ def check(
             print(inert(f"extension {text}"))
         for level, mistake in listed:
             text = f"{mistake.file}:{mistake.line}:{mistake.column}: "
-            print(inert(text + ("warning: " if level == "warning" else "") + mistake.message))
+            print(inert(text + ("" if level == "error" else f"{level}: ") + mistake.message))
         if not mistakes:
             count = len(loaded.connections)
             connections = f"{count} connection{'' if count == 1 else 's'}"
             print(f"{path}: {connections}, {len(warnings)} warnings; policies {loaded.version[:12]}", file=sys.stderr)
     if mistakes or (strict and warnings):
         raise typer.Exit(2 if mistakes else 1)
+
+
+def _dropped_headers(path: Path, loaded: PolicySet, files: Mapping[str, Document[ConnectionSettings]]) -> list[Mistake]:
+    """Return a note for each connection with recorded headers that do not reach its service."""
+    folder = Path(load_folder(path).gateway.settings.recordings)
+    try:
+        found = list(dropped_in_recordings(folder, loaded.connections))
+    except OSError as error:
+        text = f"the headers in {folder} were not compared: the read cannot be recorded ({error.strerror or error})"
+        return [Mistake(*_place(path, "recordings:"), text)]
+    return [Mistake(c.file, files[c.name].line("forward"), 1, text) for c, text in found]
 
 
 #: The groups of entry points, as people read them.

@@ -94,10 +94,15 @@ def reader() -> str:
     return operator_name()
 
 
+def record_read(recordings: Recordings, kind: str, subject: str, message: str) -> None:
+    """Write an event into the recordings: who read what. Raises OSError."""
+    events.append(recordings, events.now(events.COMMAND, kind, reader(), subject=subject, message=message))
+
+
 def leave_row(recordings: Recordings, kind: str, subject: str, message: str = "") -> None:
     """Write an event into the recordings: who read what. Ends the command if the event cannot be written."""
     try:
-        events.append(recordings, events.now(events.COMMAND, kind, reader(), subject=subject, message=message))
+        record_read(recordings, kind, subject, message)
     except OSError as error:
         fail(
             f"each read is recorded as an event, which cannot be written ({error.strerror or error}); run the "

@@ -543,6 +543,13 @@ class ConnectionSettings(Settings):
     match: MatchSettings = MatchSettings()
     credential: CredentialSettings | None = None
     token_in: list[TokenPlace] | None = None
+    forward: Annotated[
+        Strings,
+        Field(
+            description="Names of request headers that the service receives, besides the standard ones and those of "
+            "the profile. All other headers of callers are dropped."
+        ),
+    ] = []
     access: AccessSettings = AccessSettings()
     unknown_operations: Literal["refuse", "allow"] = "refuse"
     websocket: Strings = []

@@ -254,6 +254,13 @@ class ProfileSettings(Settings):
     environment: EnvironmentSettings | None = None
     vendor_keys: VariableNames | None = None  # where clients look for the vendor's key: `weir exec` warns if one is set
     code: str | None = None  # a Python client without such variables; {url} is replaced by the connection's address
+    headers: Annotated[
+        Strings,
+        Field(
+            description="Names of the request headers that the API and its SDKs define, which the service receives. "
+            "Leave out headers that state who calls: callers choose their values."
+        ),
+    ] = []
     refuse_parameters: Strings = []  # query parameters that would replace a body
     index_parameter: str | None = None  # a query parameter that names indexes on every path
     ignores_case: bool | None = None  # the service treats members that differ only in case as the same

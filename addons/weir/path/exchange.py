@@ -194,6 +194,7 @@ class Prepared(State):
     """The flow holds the request as the service will receive it, without its credential."""
 
     via: Via | None  # the upstream proxy
+    dropped: tuple[bytes, ...] = ()  # names of the caller's headers that the service does not receive, as sent
 
 
 @dataclass(slots=True, eq=False)

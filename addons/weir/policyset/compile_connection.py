@@ -27,6 +27,7 @@ from weir.policyset.model import Namespaces
 from weir.profiles.profile import Profile, load_profile
 from weir.recorder.settings import Recording, compile_record
 from weir.routing.dial import Dial
+from weir.routing.forwarding import compile_forwarding, header_name
 from weir.routing.head import HeadError, check_path
 from weir.routing.model import Origin, parse_upstream
 from weir.routing.table import compile_match
@@ -47,6 +48,7 @@ def compile_connection(
 ) -> Connection | None:
     settings = document.settings
     profile = upstream = dial = match = credential = trip = on_request = None
+    forward: list[bytes] = []
     access: list[str] = []
     masks, record = Masks(), Recording()
     with at(errors, "record"):
@@ -62,6 +64,9 @@ def compile_connection(
     if settings.credential is not None and upstream is not None:
         with at(errors, "credential"):
             credential = compile_credential(settings.credential, upstream.origin, folder.path, environment)
+    for i, name in enumerate(settings.forward):
+        with at(errors, "forward", i):
+            forward.append(header_name(name))
     for i, group in enumerate(settings.access.groups):
         with at(errors, "access", "groups", i):
             access.append(issuers.resolve(group))
@@ -80,14 +85,16 @@ def compile_connection(
         masks = compile_masks(settings.masks, tokens, issuers.resolve, detectors)
     if profile is None or upstream is None or dial is None or match is None:
         return None
+    token_in = settings.token_in if settings.token_in is not None else profile.token_in
     return Connection(
         name=settings.connection,
         profile=profile,
-        token_in=frozenset(settings.token_in if settings.token_in is not None else profile.token_in),
+        token_in=frozenset(token_in),
         upstream=upstream,
         dial=dial,
         match=match,
         credential=credential,
+        forwarding=compile_forwarding((*profile.headers, *forward), token_in),
         access=frozenset(access),
         allow_unknown=settings.unknown_operations == "allow",
         websocket=websocket,

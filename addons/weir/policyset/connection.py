@@ -12,6 +12,7 @@ from weir.policy.rules import Rules
 from weir.profiles.profile import Profile
 from weir.recorder.settings import Recording
 from weir.routing.dial import Dial
+from weir.routing.forwarding import Forwarding
 from weir.routing.model import Match, Upstream
 
 
@@ -26,6 +27,7 @@ class Connection:
     dial: Dial  # how the upstream is reached
     match: Match
     credential: Credential | None
+    forwarding: Forwarding  # which of the caller's headers the service receives
     access: frozenset[str]  # namespaced groups
     on_request: OnRequest | None
     allow_unknown: bool

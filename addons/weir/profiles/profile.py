@@ -45,6 +45,7 @@ from weir.profiles.readers import (
 )
 from weir.profiles.shapes import GRAMMARS, Grammar, Shape, Shapes, mark
 from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, TextWalk
+from weir.routing.forwarding import header_name
 
 #: Maximum lists and objects of a body that is searched by paths with `..`.
 _MOST_NODES = 20_000
@@ -290,6 +291,7 @@ class Profile:
     operations: tuple[Operation, ...]
     token_in: tuple[str, ...] = ()
     environment: EnvironmentSettings | None = None
+    headers: frozenset[bytes] = frozenset()  # of the API and its SDKs, in lower case
     vendor_keys: tuple[str, ...] = ()
     code: str = ""
     refused_parameters: frozenset[str] = frozenset()
@@ -355,7 +357,11 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     parameters = _parameters({name: kind for part in reversed(chain) for name, kind in part.parameters.items()})
     tree: Paths[Operation] = Paths()
     operations = []
+    headers: set[bytes] = set()
     for level, part in enumerate(chain):
+        for i, name in enumerate(part.headers):
+            with placed(*(("headers", i) if level == 0 else ("extends",))):
+                headers.add(header_name(name))
         # An operation uses the shapes of its own profile and of those below it; extensions cannot change them.
         shapes = {name: tree for below in reversed(chain[level:]) for name, tree in below.shapes.items()}
         framing = next((s.framing for s in chain[level:] if s.framing is not None), None)
@@ -384,6 +390,7 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
         tuple(operations),
         token_in=tuple(token_in),
         environment=environment,
+        headers=frozenset(headers),
         vendor_keys=tuple(next((s.vendor_keys for s in chain if s.vendor_keys is not None), ())),
         code=next((s.code for s in chain if s.code is not None), ""),
         refused_parameters=refused,

@@ -244,6 +244,7 @@ _FILLED = {
     "approvals": "coalesce(approvals, [])",
     "masked": "coalesce(masked, [])",
     "results": "coalesce(results, [])",
+    "dropped_headers": "coalesce(dropped_headers, [])",
     "status": "coalesce(status, 0)",
     "request_bytes": "coalesce(request_bytes, 0)",
     "response_bytes": "coalesce(response_bytes, 0)",

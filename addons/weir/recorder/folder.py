@@ -19,7 +19,7 @@ from pathlib import Path
 FORMAT = 3
 FORMAT_FILE = "format.json"
 #: The folder of Parquet files with the columns of this version. Other columns get another folder, made from journals.
-INDEX = "2"
+INDEX = "3"
 
 
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")

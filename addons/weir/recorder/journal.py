@@ -14,8 +14,8 @@ from weir.masking.masks import MaskedField
 from weir.policy.model import TraceLine
 
 #: Version 2 added `intent`, `query_digest`, `request_digest` and `response_digest`, and omits empty columns.
-#: Version 3 added `websocket`.
-SCHEMA_VERSION = 3
+#: Version 3 added `websocket`, version 4 `dropped_headers`.
+SCHEMA_VERSION = 4
 
 
 class RankedResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,6 +85,7 @@ class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     masked_request: bool = False
     masked: list[MaskedField] = []
     results: list[RankedResult] = []
+    dropped_headers: list[str] = []
 
 
 #: The same columns for DuckDB. Without them, DuckDB would read times as text and empty lists as JSON.
@@ -141,6 +142,7 @@ COLUMNS: dict[str, str] = {
     "masked_request": "BOOLEAN",
     "masked": "STRUCT(path VARCHAR, strategy VARCHAR, count BIGINT, kind VARCHAR, rule VARCHAR)[]",
     "results": "STRUCT(index BIGINT, score DOUBLE, document VARCHAR)[]",
+    "dropped_headers": "VARCHAR[]",
 }
 
 _encoder = msgspec.json.Encoder()

@@ -18,6 +18,7 @@ from weir.policyset.connection import Connection
 from weir.profiles.model import WEBSOCKET, WRITES
 from weir.profiles.profile import Operation
 from weir.rehearsal.rehearse import put
+from weir.routing.forwarding import states_identity
 
 _INFINITE = (-math.inf, math.inf)
 
@@ -45,6 +46,13 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
             "has it is refused (mask-changes-fact); hide it from the record only (hide_from: [record])",
             line_of("masks", connection.masks.number(mask)),
         )
+    for i, name in enumerate(connection.settings.forward):
+        if states_identity(name):
+            yield Oddity(
+                f"forward: services may take the caller's identity or rights from {name!r}, and callers choose its "
+                "value; remove it, unless this service does not trust it",
+                line_of("forward", i),
+            )
     for rules in (connection.rules.rules, connection.response_rules.rules):
         for i, rule in enumerate(rules):
             if rule.name != WRITES_RULE:

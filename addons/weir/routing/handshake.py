@@ -19,8 +19,6 @@ _PORTS = {b"http": 80, b"ws": 80, b"https": 443, b"wss": 443}
 
 #: Headers of the protocol change, for the service and for the caller.
 UPGRADE = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
-#: Headers that are not sent to the service.
-NOT_FORWARDED = frozenset((b"sec-websocket-extensions",))
 
 
 class AnswerError(ValueError):

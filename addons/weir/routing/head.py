@@ -1,11 +1,10 @@
 """Check a request's head strictly: refuse anything that two parsers could read differently.
 
-Also selects the caller's headers that go upstream. Pure; bytes in, bytes out.
+Pure; bytes in, bytes out.
 """
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from weir.routing.persistence import options
 
@@ -45,25 +44,6 @@ _ONCE = frozenset(
     )
 )
 _NOMINABLE = frozenset((b"close", b"keep-alive", b"te", b"upgrade", b"http2-settings", b"proxy-connection"))
-
-#: Never forwarded: hop-by-hop headers (RFC 9110, 7.6.1), the caller's own credentials, and headers that make a server
-#: assume a method, address or person other than the judged one.
-_STRIPPED = frozenset((
-    b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-    b"http2-settings", b"expect", b"content-length", b"host", b"accept-encoding",
-    b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"apikey",
-    b"x-goog-api-key", b"x-auth-token", b"x-access-token", b"x-amz-security-token", b"ocp-apim-subscription-key",
-    b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url",
-    b"x-original-host", b"x-host", b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"via",
-    b"remote-user", b"x-remote-user", b"x-user", b"x-authenticated-user",
-    b"x-session-id", b"x-request-id", b"range", b"if-range",
-))  # fmt: skip
-#: Parts of header names that proxies, applications and identity providers use for the identity of the caller.
-_AUTHORITY = re.compile(
-    rb"auth|token|secret|passw|api-?key|credential|cookie|forward|jwt|dpop|oidc|login|principal|identity|middleware|proxy"
-    rb"|client-ip|connecting-ip|cluster-client|original-|rewrite-|override|remote-|ssl-client|client-cert|-user\b|groups|_"
-)
-_STRIPPED_PREFIXES = (b"x-weir-", b"x-forwarded-", b"x-envoy-", b"x-auth-request-")
 
 
 def check_path(path: bytes) -> None:
@@ -170,17 +150,6 @@ def split_authority(value: bytes) -> tuple[str, int | None]:
     if port is not None and not 0 < port < 65536:
         raise HeadError("the port is not between 1 and 65535")
     return host.strip("[]"), port
-
-
-def forwarded_fields(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """Return the caller's headers that go upstream. The gateway sets host, length and encoding itself."""
-    return [field for field in fields if _passes(field[0])]
-
-
-@lru_cache(maxsize=1024)
-def _passes(name: bytes) -> bool:
-    lower = name.lower()
-    return lower not in _STRIPPED and not lower.startswith(_STRIPPED_PREFIXES) and not _AUTHORITY.search(lower)
 
 
 def _shown(name: bytes) -> str:

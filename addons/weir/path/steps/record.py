@@ -39,20 +39,21 @@ from weir.recorder.recorder import Recorder
 from weir.recorder.replay_key import HEADER
 from weir.recorder.settings import Recording
 from weir.recorder.writer import Entry, RecorderUnavailable
-from weir.routing.head import METHODS, forwarded_fields
+from weir.routing.forwarding import NO_CONNECTION
+from weir.routing.head import METHODS
 
 UNROUTED = "_unrouted"
 
 #: For an unauthenticated caller, the record keeps only these headers.
-_HARMLESS = frozenset((b"host", b"user-agent", b"accept", b"content-type", b"content-length"))
+_HARMLESS = frozenset((b"user-agent", b"accept", b"content-type"))
 _LONGEST_ERROR = 200
 _LONGEST_TEXT = 1000
 _MOST_INDEXES = 100
 _LONGEST_TARGET = 8000
 _PORT = re.compile(r":[0-9]*$")
 _HOST_UNSAFE = re.compile(r"[^A-Za-z0-9.\-]")
-#: Headers that do not apply to the record: its body is decoded, or left out.
-_NOT_RECORDED = frozenset((b"content-encoding",))
+_MOST_DROPPED = 20
+_LONGEST_NAME = 64
 
 
 class Recordable:
@@ -93,9 +94,9 @@ def copy_request(flow: http.HTTPFlow, exchange: Exchange) -> None:
 def _copied(flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubber) -> RequestRecord:
     data = flow.request.data
     host_header = next((v for n, v in data.headers.fields if n.lower() == b"host"), b"")
-    fields = [field for field in forwarded_fields(data.headers.fields) if field[0].lower() not in _NOT_RECORDED]
-    if exchange.principal is None:
-        fields = [field for field in fields if field[0].lower() in _HARMLESS]
+    forwarding = exchange.connection.forwarding if exchange.connection is not None else NO_CONNECTION
+    recorded = _HARMLESS if exchange.principal is None else forwarding.records
+    fields = [field for field in data.headers.fields if field[0].lower() in recorded]
     fields.insert(0, (b"Host", host_header))
     keyed = exchange.get(Keyed)
     if keyed is not None and keyed.key:
@@ -389,7 +390,16 @@ class Records:
             masked=copies.masked,
             query_digest=self._recorder.digests.query(call.query),
             results=self._recorder.digests.results(copies.ranking, call.documents),
+            dropped_headers=_dropped(exchange.get(Prepared), scrub),
         )
+
+
+def _dropped(prepared: Prepared | None, scrub: Scrubber) -> list[str]:
+    """Return the names of the headers that the service did not receive: each once, in lower case, within bounds."""
+    if prepared is None or not prepared.dropped:
+        return []
+    names = dict.fromkeys(without_keys(scrub(name)).decode("latin-1").lower() for name in prepared.dropped)
+    return [name[:_LONGEST_NAME] for name in list(names)[:_MOST_DROPPED]]
 
 
 def _going_on(messages: list[WebSocketMessage]) -> WebSocketData:

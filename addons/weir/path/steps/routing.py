@@ -14,7 +14,8 @@ from weir.policyset.model import PolicySet
 from weir.recorder.flowfile import recorded_connection
 from weir.routing import handshake
 from weir.routing.dial import Dialed
-from weir.routing.head import HeadError, check_head, forwarded_fields, split_authority, with_host
+from weir.routing.forwarding import HANDSHAKE
+from weir.routing.head import HeadError, check_head, split_authority, with_host
 from weir.routing.model import Origin
 
 #: Paths of the gateway's own documents.
@@ -182,13 +183,16 @@ class WriteHead:
         data.authority = b""
         target = upstream.base_path + routed.path
         data.path = (f"{target}?{routed.query}" if routed.query else target).encode()
-        fields = [(b"Host", upstream.origin.authority.encode()), *forwarded_fields(data.headers.fields)]
+        passed, dropped = connection.forwarding.divide(data.headers.fields)
+        if head.handshake is not None:
+            passed += [field for field in data.headers.fields if field[0].lower() in HANDSHAKE]
         claimed = exchange.get(Claimed)
         if claimed is not None and claimed.token is not None:  # from any header: a service could use it here
             token = claimed.token.reveal().encode("latin-1", "replace")
-            fields = [field for field in fields if token not in field[1]]
+            dropped += [name for name, value in passed if token in value]
+            passed = [field for field in passed if token not in field[1]]
+        fields = [(b"Host", upstream.origin.authority.encode()), *passed]
         if head.handshake is not None:
-            fields = [field for field in fields if field[0].lower() not in handshake.NOT_FORWARDED]
             fields += handshake.UPGRADE
         fields.append((b"Accept-Encoding", b"identity"))
         if data.content or arrived.method in ("POST", "PUT", "PATCH"):
@@ -201,4 +205,4 @@ class WriteHead:
             # A recorded flow may name a proxy or another transport.
             flow.server_conn = Server(address=(data.host, data.port))
             flow.server_conn.via = via  # type: ignore[assignment]
-        return Prepared(via)
+        return Prepared(via, tuple(dropped))
