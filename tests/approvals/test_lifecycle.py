@@ -28,8 +28,8 @@ class _People:
     def same(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
         return one == other or (one in self.linked and other in self.linked)
 
-    def human(self, iss: str) -> bool:
-        return iss not in self.machines
+    def human(self, person: Person) -> bool:
+        return not person.machine and person.iss not in self.machines
 
     def on_call(self, schedule: str, at: float) -> str:
         return self.calls.get(schedule, "")
@@ -165,6 +165,13 @@ def test_who_turns_out_to_be_the_requester_or_a_machine_has_not_approved() -> No
             take(approved, people=people)
 
 
+def test_a_client_does_not_decide_and_two_entries_of_an_issuer_are_one_person() -> None:
+    with pytest.raises(NotPossible, match="only people decide"):
+        decided(LEADS, said(replace(CAROL, machine=True)))
+    with pytest.raises(NotPossible, match="their own request"):
+        decided(LEADS, said(replace(ALICE, issuer="acme-apps", groups=("acme/leads",))))
+
+
 def test_what_nobody_decided_is_kept_in_brief() -> None:
     shown = Shown(operation="write", path="/docs/_doc/1", body="x" * 60_000, query=("q",))
     found = lifecycle.expire(approval(shown=shown), 1e9)
@@ -269,5 +276,6 @@ def test_the_directory_knows_who_is_one_and_who_is_none() -> None:
     )
     assert directory.same(("i", "a"), ("k", "b")) and directory.same(("x", "y"), ("x", "y"))
     assert not directory.same(("i", "a"), ("i", "c")) and not directory.same(("x", "y"), ("x", "z"))
-    assert directory.human("i") and not directory.human("urn:weir:keys")
+    assert directory.human(Person("i", "i", "a")) and not directory.human(Person("keys", "urn:weir:keys", "a"))
+    assert not directory.human(Person("i", "i", "a", machine=True))
     assert directory.on_call("none", 0.0) == ""

@@ -140,6 +140,14 @@ def issuer(settings: str) -> str:
     return GATEWAY.replace("[local]", f"[{{name: a, {settings}}}]")
 
 
+def twice(one: str, other: str) -> str:
+    """Return a file with two entries for one issuer, with these audiences."""
+    entries = (
+        f"{{name: {name}, issuer: https://i.example, audience: {of}}}" for name, of in (("a", one), ("b", other))
+    )
+    return GATEWAY.replace("[local]", f"[{', '.join(entries)}]")
+
+
 @pytest.mark.parametrize(
     ("gateway", "expected"),
     [
@@ -148,7 +156,7 @@ def issuer(settings: str) -> str:
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: nokeys.json}]"), "issuers[0].jwks: nokeys.json cannot be read (No such file or directory); check the path, or use a URL"),
         (GATEWAY.replace("[local]", "[{name: a, issuer: i, audience: w, jwks: http://idp.example/keys}]"), "issuers[0].jwks: a provider's URL must be https (http only on loopback), without user name and fragment"),
         (GATEWAY.replace("[local]", "[{name: local, issuer: i, audience: w, jwks: https://idp.example/keys}]"), "issuers[0].name: 'local' is the name of a built-in issuer; choose another name"),
-        (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name or issuer of 'local' above"),
+        (GATEWAY.replace("[local]", "[local, local]"), "issuers[1]: 'local' has the name of an issuer above"),
         (GATEWAY.replace("[local]", "[keys, keys]"), "issuers: 'keys' is listed twice"),
         (GATEWAY.replace("[local]", "[lokal]"), "issuers[0]: 'lokal' is not one of 'local' or 'keys'. Did you mean 'local'?"),
         (issuer("issuer: https://i.example, aud: w"), "issuers[0].aud: there is no such setting. Did you mean 'audience'?"),
@@ -164,6 +172,13 @@ def issuer(settings: str) -> str:
         (issuer("issuer: https://i.example, audience: w, max_stale: soon"), "issuers[0].max_stale: 'soon' is not a duration; write e.g. 90s, 15m, 1h or 30d"),
         (issuer("issuer: https://i.example, audience: w, token: refresh"), "issuers[0].token: 'refresh' is not one of 'access', 'id' or 'jwt'"),
         (issuer("issuer: https://i.example, audience: w, groups: groups"), "issuers[0].groups: 'groups' is not a JSONPath: it must start with '$'"),
+        (twice("w", "[v, w]"), "issuers[1]: 'b' has the issuer and the audience 'w' of 'a' above; give them different audiences"),
+        (twice("{client_id: [c, w]}", "{client_id: c}"), "issuers[1]: 'b' has the issuer and the audience 'c' of 'a' above; give them different audiences"),
+        (twice("w", "v, introspection: {client_id: c, client_secret: '${env:KEY}', audience: optional}"), "issuers[1]: 'b' has the issuer of 'a' above, so opaque tokens need an audience; set `introspection.audience: required`"),
+        (issuer("issuer: https://i.example, audience: {client_id: c}, token: id"), "issuers[0].audience: ID tokens have an audience; name your client id as `audience`"),
+        (issuer("issuer: https://i.example, audience: {client_id: []}"), "issuers[0].audience.client_id: must not be empty"),
+        (issuer("issuer: https://i.example, audience: {client: c}"), "issuers[0].audience.client: there is no such setting. Did you mean 'client_id'?"),
+        (issuer("issuer: https://i.example, audience: w, machines: {claims: {'$[': x}}"), "issuers[0].machines.claims"),
         (issuer("issuer: https://i.example, audience: []"), "issuers[0].audience: must not be empty"),
         (issuer("issuer: https://i.example, audience: w, add_groups: a/b"), "issuers[0].add_groups[0]: 'a/b': write the group's bare name; it becomes a/…"),
         (issuer("issuer: https://i.example, audience: w, tls: {ca: no.pem}"), "issuers[0].tls.ca: no.pem cannot be read (No such file or directory); check the path and its owner"),

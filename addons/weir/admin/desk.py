@@ -213,7 +213,7 @@ class Desk:
     @staticmethod
     def _may_decide(approval: Approval, person: Person, people: lifecycle.People, now: float) -> bool:
         vote = Vote(person, True, "", now)
-        return people.human(person.iss) and any(
+        return people.human(person) and any(
             lifecycle.counts(v, demand.terms, approval.asked, people)
             for demand in approval.demands
             for v in (vote, replace(vote, break_glass=True))

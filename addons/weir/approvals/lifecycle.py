@@ -29,8 +29,8 @@ class People(Protocol):
     def same(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
         """True if two principals, (iss, sub), are one human."""
 
-    def human(self, iss: str) -> bool:
-        """True if an issuer's principals are people. Only people decide."""
+    def human(self, person: Person) -> bool:
+        """True if *person* is not a machine. Only people decide."""
 
     def on_call(self, schedule: str, at: float) -> str:
         """Return the user on call at Unix time *at* (``issuer/sub``); empty if there is no such schedule."""
@@ -76,7 +76,7 @@ def _counting(terms: Terms, approval: Approval, people: People) -> list[Vote]:
         vote
         for vote in approval.votes
         if vote.yes
-        and people.human(vote.by.iss)
+        and people.human(vote.by)
         and not people.same(vote.by.key, approval.requester.key)
         and counts(vote, terms, approval.asked, people)
     ]
@@ -137,7 +137,7 @@ def decide(approval: Approval, vote: Vote, people: People, now: float) -> Approv
         who = approval.decided_by()
         raise NotPossible(f"it is {approval.state} already{f', by {who}' if who else ''}")
     person = vote.by
-    if not people.human(person.iss):
+    if not people.human(person):
         raise NotPossible("only people decide, and this is the token of a machine")
     if people.same(person.key, approval.requester.key):
         raise NotPossible("nobody decides their own request")

@@ -30,6 +30,7 @@ class Person(msgspec.Struct, frozen=True):
     issued: float = 0.0
     token_id: str = ""
     sid: str = ""
+    machine: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,6 +59,7 @@ class Person(msgspec.Struct, frozen=True):
             principal.issued,
             principal.token_id,
             principal.sid,
+            principal.machine,
         )
 
 

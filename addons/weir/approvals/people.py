@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from weir.approvals.model import Person
 from weir.base.mistakes import SettingError
 from weir.config.model import ScheduleSettings
 
@@ -53,9 +54,9 @@ class Directory:
         """See `People`."""
         return one == other or self.humans.get(one, -1) == self.humans.get(other, -2)
 
-    def human(self, iss: str) -> bool:
+    def human(self, person: Person) -> bool:
         """See `People`."""
-        return iss not in self.machines
+        return not person.machine and person.iss not in self.machines
 
     def on_call(self, schedule: str, at: float) -> str:
         """See `People`."""

@@ -30,22 +30,61 @@ _TYPES: dict[str, frozenset[str]] = {
 _USES = ("typ", "token_use")
 _ID_TOKEN_USES = frozenset(("id", "id_token"))
 _OTHER_USES = frozenset(("refresh", "refresh_token", "offline", "logout", "registration", "initial", "action"))
+#: Claims whose value lists words with spaces between them (RFC 6749, 3.3): `scp` is Entra's name of `scope`.
+_SCOPES = ("scope", "scp")
+#: Claims that name the client to which a token was issued. `cid`: Okta; `appid`: Entra, version 1.
+_CLIENTS = ("client_id", "azp", "cid", "appid")
+#: Marks of tokens that a client got for itself: of Entra, Auth0 and Keycloak.
+_ENTRA_APP, _AUTH0_GRANT, _KEYCLOAK_USER = ("idtyp", "app"), ("gty", "client-credentials"), "service-account-"
+#: Claims that name one account. A service account of Google gets ID tokens for any audience, with itself as `azp`, and
+#: anyone can create one. So these are trusted only if the issuer's settings name accounts.
+_NAMING = ("sub", "email")
 #: Only ID tokens have these.
 _ID_TOKEN_CLAIMS = ("at_hash", "c_hash")
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A claim that must equal one of several values. The JSON type must match too."""
+    """A claim that must be, or contain, one of several values. The JSON type must match too."""
 
     name: str
     path: Path
     values: tuple[str | int | bool, ...]
+    single: bool = False  # the claim never has several values, so a list does not meet it
 
     def holds(self, claims: dict[str, Any]) -> bool:
-        """True if *claims* meet the requirement. A claim that is a list never does."""
-        found = self.path.first(claims)
-        return any(type(found) is type(value) and found == value for value in self.values)
+        """True if *claims* meet the requirement."""
+        found = self.path.find(claims) if self.single else _values(self.path, claims)
+        return any(type(one) is type(value) and one == value for one in found for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Which tokens of an issuer belong to machines, which may ask for approval and never decide."""
+
+    subject_is_client: bool = True
+    subjects: tuple[re.Pattern[str], ...] = ()
+    claims: tuple[Requirement, ...] = ()  # each of them is a mark of machines
+
+    def include(self, claims: dict[str, Any]) -> bool:
+        """True if a token with these *claims* belongs to a machine."""
+        subject = claims["sub"]
+        return (
+            (self.subject_is_client and _of_client(claims))
+            or any(pattern.fullmatch(subject) for pattern in self.subjects)
+            or any(mark.holds(claims) for mark in self.claims)
+        )
+
+
+def _of_client(claims: dict[str, Any]) -> bool:
+    """True if a client got the token for itself (client credentials; RFC 9068, 2.2), and not for a person."""
+    clients = [claims[name] for name in _CLIENTS if name in claims]
+    return (
+        claims["sub"] in clients
+        or _ENTRA_APP in claims.items()
+        or _AUTH0_GRANT in claims.items()
+        or any(claims.get("preferred_username") == f"{_KEYCLOAK_USER}{client}".lower() for client in clients)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +102,16 @@ class ClaimRules:
     subjects: tuple[re.Pattern[str], ...] = ()  # none: any subject
     require: tuple[Requirement, ...] = ()
     add_groups: tuple[str, ...] = ()
+    clients: frozenset[str] = frozenset()  # for tokens without audience: the clients to which they are issued
+    machines: Machines = Machines()
+
+    def addresses(self, claims: dict[str, Any]) -> bool:
+        """True if a token with these *claims* is for this gateway, according to these rules."""
+        try:
+            _check_audience(claims, self)
+        except TokenError:
+            return False
+        return True
 
 
 def read_principal(claims: dict[str, Any], rules: ClaimRules, now: float, kind: str = "") -> Principal:
@@ -75,7 +124,7 @@ def read_principal(claims: dict[str, Any], rules: ClaimRules, now: float, kind: 
     if claims.get("iss") != rules.iss:
         raise TokenError("the token is from another issuer")
     expires, issued = _time(claims, "exp"), _time(claims, "iat")
-    _check_audience(claims.get("aud"), rules)
+    _check_audience(claims, rules)
     _check_use(claims, rules)
     if rules.max_lifetime is not None and expires - issued > rules.max_lifetime:
         raise TokenError("the token's lifetime is longer than allowed for its issuer")
@@ -90,8 +139,8 @@ def read_introspected(claims: dict[str, Any], rules: ClaimRules, now: float, *, 
     """
     if claims.get("iss", rules.iss) != rules.iss:
         raise TokenError("the token is from another issuer")
-    if "aud" in claims or audience_required:
-        _check_audience(claims.get("aud"), rules)
+    if "aud" in claims or audience_required or rules.clients:
+        _check_audience(claims, rules)
     _check_use(claims, rules)
     proved = "dpop" if "jkt" in claims.get("cnf", ()) else "bearer"
     if str(claims.get("token_type", proved)).lower() != proved:
@@ -120,11 +169,18 @@ def _principal(claims: dict[str, Any], rules: ClaimRules, now: float, expires: f
     return Principal(
         rules.name, rules.iss, subject, groups, expires, issued - rules.leeway,
         token_id=_identifier(claims, "jti"), sid=_identifier(claims, "sid"),
-        groups_unknown=unknown, key_thumbprint=_bound_to(claims),
+        groups_unknown=unknown, key_thumbprint=_bound_to(claims), machine=rules.machines.include(claims),
     )  # fmt: skip
 
 
-def _check_audience(audience: Any, rules: ClaimRules) -> None:
+def _check_audience(claims: dict[str, Any], rules: ClaimRules) -> None:
+    if rules.clients:
+        if "aud" in claims:
+            raise TokenError("the token has an audience (`aud`), but tokens without one are expected from its issuer")
+        if not isinstance(client := claims.get("client_id"), str) or client not in rules.clients:
+            raise TokenError("the token was issued to another client (`client_id`)")
+        return
+    audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
     if not isinstance(audiences, list) or not all(isinstance(a, str) for a in audiences):
         raise TokenError("the token has no audience (`aud`)")
@@ -147,7 +203,10 @@ def _check_use(claims: dict[str, Any], rules: ClaimRules) -> None:
         raise TokenError("the token is not an ID token")
     authorized = claims.get("azp")
     several = isinstance(claims.get("aud"), list) and len(claims["aud"]) > 1
-    if (several or "azp" in claims) and not (isinstance(authorized, str) and authorized in rules.audiences):
+    if not several and isinstance(authorized, str) and authorized == claims.get("sub"):
+        if not rules.subjects and not any(requirement.name in _NAMING for requirement in rules.require):
+            raise TokenError("the ID token is of a service account that neither `subjects` nor `require` names")
+    elif (several or "azp" in claims) and not (isinstance(authorized, str) and authorized in rules.audiences):
         raise TokenError("the ID token was issued to another client")
 
 
@@ -186,10 +245,9 @@ def _groups(claims: dict[str, Any], rules: ClaimRules) -> tuple[frozenset[str], 
 
     If the groups are too many, malformed or only referenced (Entra's overage), return no groups and the reason.
     """
-    if "_claim_names" in claims or claims.get("hasgroups") is True:
+    if _only_referenced(claims, rules.groups):
         return frozenset(), "the token does not contain its groups, only a reference to them"
-    found = rules.groups.find(claims)
-    values = found[0] if len(found) == 1 and isinstance(found[0], list) else found
+    values = _values(rules.groups, claims)
     if values == [None]:
         values = []
     if len(values) > MAX_GROUPS:
@@ -197,3 +255,30 @@ def _groups(claims: dict[str, Any], rules: ClaimRules) -> tuple[frozenset[str], 
     if not all(isinstance(v, str) and 0 < len(v) <= MAX_NAME for v in values):
         return frozenset(), f"the token's groups are not a list of strings of 1 to {MAX_NAME} characters"
     return frozenset(f"{rules.name}/{value}" for value in (*values, *rules.add_groups)), ""
+
+
+def _only_referenced(claims: dict[str, Any], path: Path) -> bool:
+    """True if *path* may read a claim that the token only references (OpenID Connect Core, 5.6.2; Entra's overage)."""
+    names = claims.get("_claim_names", {})
+    if not isinstance(names, dict):
+        return True
+    if claims.get("hasgroups", False) is not False:
+        names = {**names, "groups": ""}
+    return bool(names) and (path.first_member is None or path.first_member in names)
+
+
+def _values(path: Path, claims: dict[str, Any]) -> list[Any]:
+    """Return the values at *path*: those of a claim, the items of a list, the words of a scope, or an object's keys.
+
+    Zitadel writes roles as the keys of an object, with an object for each. Other objects are one value.
+    """
+    values: list[Any] = []
+    for found in path.find(claims):
+        of_objects = isinstance(found, dict) and all(isinstance(member, dict) for member in found.values())
+        if isinstance(found, list) or of_objects:
+            values += found  # of an object, its keys
+        elif isinstance(found, str) and path.last_member in _SCOPES:
+            values += found.split()
+        else:
+            values.append(found)
+    return values

@@ -56,7 +56,9 @@ def read(proof: str, token: str, method: str, url: str, now: float) -> Proof:
     claims = jws.claims
     if claims.get("htm") != method:
         raise TokenError("the DPoP proof is for another HTTP method")
-    if not isinstance(claims.get("htu"), str) or _address(claims["htu"]) != _address(url):
+    if not isinstance(claims.get("htu"), str) or not {"?", "#"}.isdisjoint(claims["htu"]):
+        raise TokenError("the DPoP proof's `htu` must be a URL without query and fragment")
+    if _address(claims["htu"]) != _address(url):
         raise TokenError(f"the DPoP proof is for another URL than {url.partition('?')[0]}")
     made = claims.get("iat")
     if isinstance(made, bool) or not isinstance(made, int | float) or not now - LIFETIME <= made <= now + AHEAD:
@@ -80,7 +82,7 @@ def _thumbprint(jwk: dict[str, Any]) -> str:
 
 
 def _address(url: str) -> tuple[str, str, int | None, str]:
-    """Return the normalised parts of a URL that a proof covers: everything but query and fragment."""
+    """Return the normalised parts of a URL that a proof covers: everything but the query."""
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme), parts.path or "/"

@@ -36,7 +36,7 @@ class Introspector:
     def __init__(self, rules: ClaimRules, provider: Provider, audience_required: bool) -> None:
         self._rules = rules
         self._provider = provider
-        self._audience_required = audience_required
+        self.audience_required = audience_required
         self._verdicts: OrderedDict[bytes, tuple[Verdict, float]] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Verdict]] = {}
         self._turns = asyncio.Semaphore(MAX_ASKING)
@@ -83,7 +83,7 @@ class Introspector:
         verdict: Verdict = f"issuer {self._rules.name!r} does not report the token as active"
         if claims.get("active") is True:
             try:
-                verdict = read_introspected(claims, self._rules, now, audience_required=self._audience_required)
+                verdict = read_introspected(claims, self._rules, now, audience_required=self.audience_required)
             except TokenError as error:
                 verdict = str(error)
         until = now + NEGATIVE if isinstance(verdict, str) else min(now + POSITIVE, verdict.expires)

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 
 from weir.auth import local
-from weir.auth.claims import ClaimRules, Requirement
+from weir.auth.claims import ClaimRules, Machines, Requirement
 from weir.auth.introspector import Introspector
 from weir.auth.keys import ALGORITHMS, KeySet, KeySetError, read_key_set
 from weir.auth.presets import with_preset
@@ -21,7 +21,7 @@ from weir.base.home import HomeError
 from weir.base.jsonpath import Path as JsonPath
 from weir.base.jsonpath import PathError, compile_path
 from weir.base.mistakes import SettingError, did_you_mean
-from weir.config.model import IntrospectionSettings, IssuerSettings, LoginSettings
+from weir.config.model import Claims, ClientAudienceSettings, IntrospectionSettings, IssuerSettings, LoginSettings
 from weir.config.sources import resolve
 
 #: The longest ``leeway`` (seconds).
@@ -142,21 +142,37 @@ def _rules(settings: IssuerSettings, iss: str) -> ClaimRules:
     for i, group in enumerate(settings.add_groups):
         if not group or "/" in group:
             raise SettingError(f"{group!r}: write the group's bare name; it becomes {settings.name}/…", "add_groups", i)
+    clients: list[str] = []
+    audience = settings.audience
+    if isinstance(audience, ClientAudienceSettings):
+        if settings.token == "id":  # noqa: S105  # a profile's name
+            raise SettingError("ID tokens have an audience; name your client id as `audience`", "audience")
+        clients, audience = audience.client_id, []
     return ClaimRules(
         settings.name,
         iss,
-        frozenset(settings.audience),
+        frozenset(audience),
         _path(settings.groups, "groups"),
+        clients=frozenset(clients),
         profile=settings.token,
         algorithms=frozenset(algorithms) if algorithms else None,
         leeway=leeway,
         max_lifetime=_duration(settings.max_lifetime, "max_lifetime") if settings.max_lifetime else None,
         subjects=tuple(compile_subject(pattern) for pattern in settings.subjects),
-        require=tuple(
-            Requirement(name, _claim(name), tuple(values) if isinstance(values, list) else (values,))
-            for name, values in settings.require.items()
-        ),
+        require=_requirements(settings.require, "require", single=settings.preset is not None),
         add_groups=tuple(settings.add_groups),
+        machines=Machines(
+            settings.machines.subject_is_client,
+            tuple(compile_subject(pattern) for pattern in settings.machines.subjects),
+            _requirements(settings.machines.claims, "machines", "claims"),
+        ),
+    )
+
+
+def _requirements(claims: Claims, *location: str, single: bool = False) -> tuple[Requirement, ...]:
+    return tuple(
+        Requirement(name, _claim(name, *location), tuple(values) if isinstance(values, list) else (values,), single)
+        for name, values in claims.items()
     )
 
 
@@ -205,9 +221,9 @@ def _path(text: str, *location: str) -> JsonPath:
         raise SettingError(str(error), *location) from None
 
 
-def _claim(name: str) -> JsonPath:
+def _claim(name: str, *location: str) -> JsonPath:
     """Compile the path of a claim: its name, or a JSONPath if it begins with ``$``."""
-    return _path(name if name.startswith("$") else f"$['{name}']", "require", name)
+    return _path(name if name.startswith("$") else f"$['{name}']", *location, name)
 
 
 def _keys_in(path: Path, shown: str, uses: tuple[str, ...]) -> KeySet:

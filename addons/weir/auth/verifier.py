@@ -6,7 +6,8 @@ token is cached under the token's SHA-256 digest until the token expires or the 
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from weir.auth.claims import read_principal
 from weir.auth.introspector import Verdict
@@ -28,7 +29,10 @@ class Verifier:
     """Verifies tokens of a set of issuers."""
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
-        self.issuers = {issuer.rules.iss: issuer for issuer in issuers}
+        self.issuers = {issuer.rules.name: issuer for issuer in issuers}
+        self._by_iss: dict[str, list[Issuer]] = {}
+        for issuer in self.issuers.values():
+            self._by_iss.setdefault(issuer.rules.iss, []).append(issuer)
         self._introspectors = [i.introspector for i in self.issuers.values() if i.introspector is not None]
         self._remembered: dict[bytes, tuple[Principal, KeySet]] = {}
         self._turnstile = asyncio.Lock()
@@ -52,7 +56,7 @@ class Verifier:
         if not is_jose(token):
             return bool(self._introspectors)
         try:
-            return read_jws(token).claims.get("iss") in self.issuers
+            return read_jws(token).claims.get("iss") in self._by_iss
         except (TokenError, TypeError):
             return False
 
@@ -62,7 +66,7 @@ class Verifier:
         remembered = self._remembered.get(digest)
         if remembered is not None:
             principal, keys = remembered
-            issuer = self.issuers[principal.iss]
+            issuer = self.issuers[principal.issuer]
             if now < principal.expires + issuer.rules.leeway and issuer.keys() is keys:
                 return principal
             del self._remembered[digest]
@@ -97,12 +101,22 @@ class Verifier:
     def _read(self, token: str) -> tuple[Jws, Issuer]:
         jws = read_jws(token)
         iss = jws.claims.get("iss")
-        issuer = self.issuers.get(iss) if isinstance(iss, str) else None
-        if issuer is None:
-            raise TokenError(_UNKNOWN_ISSUER)
+        issuer = self._addressed(self._by_iss.get(iss, ()) if isinstance(iss, str) else (), jws.claims)
         if issuer.rules.algorithms is not None and jws.algorithm not in issuer.rules.algorithms:
             raise TokenError("the token's algorithm is not accepted from its issuer")
         return jws, issuer
+
+    def _addressed(self, same: Sequence[Issuer], claims: dict[str, Any]) -> Issuer:
+        """Return the one of several entries for the *same* issuer that a token's audience selects."""
+        if not same:
+            raise TokenError(_UNKNOWN_ISSUER)
+        if len(same) == 1:  # `read_principal` says what is wrong with its audience
+            return same[0]
+        fitting = [issuer for issuer in same if issuer.rules.addresses(claims)]
+        if len(fitting) != 1:
+            problem = "for several audiences of its issuer" if fitting else "for another audience"
+            raise TokenError(f"the token is {problem}")
+        return fitting[0]
 
     def _verified(self, jws: Jws, issuer: Issuer, keys: KeySet, digest: bytes, now: float) -> Principal:
         keys.verify(jws)

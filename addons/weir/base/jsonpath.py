@@ -89,6 +89,17 @@ class Path:
         return inner if self._last is None else self._last.values(inner)
 
     @property
+    def first_member(self) -> str | None:
+        """The member of the document in which all selected values are; None if it is not a single one."""
+        descend, step = self.steps[0] if self.steps else (True, None)
+        return None if descend or step is None else step.member
+
+    @property
+    def last_member(self) -> str | None:
+        """The name of the member that the last step selects; None if it is not a single one."""
+        return self.steps[-1][1].member if self.steps else None
+
+    @property
     def descends(self) -> bool:
         """True if it begins with ``..``, so that it can share a walk with other paths."""
         return self._among is not None

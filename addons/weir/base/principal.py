@@ -15,7 +15,7 @@ class Principal:
     and ``issued`` are Unix times in seconds; ``issued`` is the earliest possible time, given the allowed clock
     difference. ``token_id`` is the token's ``jti`` (or an API key's id), ``sid`` the identity provider's session.
     ``key_thumbprint`` belongs to the key (RFC 7638) or certificate (RFC 8705, with the prefix `CERTIFICATE_BOUND`) that
-    the token is bound to. Each of these three is empty if absent.
+    the token is bound to. Each of these three is empty if absent. A ``machine`` never decides about approvals.
     """
 
     issuer: str
@@ -28,6 +28,7 @@ class Principal:
     sid: str = ""
     groups_unknown: str = ""
     key_thumbprint: str = ""
+    machine: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

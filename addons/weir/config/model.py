@@ -71,20 +71,49 @@ class LoginSettings(Settings):
     resource: str | None = None  # RFC 8707, for issuers that issue tokens for a named resource
 
 
+class ClientAudienceSettings(Settings):
+    """For access tokens without ``aud``, as of Cognito: the clients (``client_id``) to which they are issued."""
+
+    client_id: Annotated[Strings, Field(min_length=1)]
+
+
+#: The audiences of an issuer's tokens, or their clients.
+Audience = Annotated[
+    Annotated[ClientAudienceSettings, Tag("clients")] | Annotated[Strings, Field(min_length=1), Tag("audiences")],
+    Discriminator(lambda value: "audiences" if isinstance(value, str | list) else "clients"),
+]
+#: Claims, by name or JSONPath, with the value or values that each must have.
+Claims = dict[str, str | int | bool | list[str | int | bool]]
+
+
+class MachinesSettings(Settings):
+    """Which tokens belong to machines. Machines may ask for approval, but they never decide.
+
+    ``subject_is_client``: tokens that a client got for itself. Their ``sub`` equals ``client_id``, ``azp``, ``cid`` or
+    ``appid``, or they have the mark of Entra, Auth0 or Keycloak. ``subjects`` are patterns as in the issuer's
+    ``subjects``. ``claims`` are written as in ``require``; each of them is a mark of machines.
+    """
+
+    subject_is_client: bool = True
+    subjects: Strings = []
+    claims: Claims = {}
+
+
 class IssuerSettings(Settings):
     """A trusted token issuer. Its keys come only from its discovery document or from ``jwks``."""
 
     name: Name
     preset: Literal["github-actions", "kubernetes"] | None = None
     issuer: Annotated[str, StringConstraints(min_length=1)] | None = None
-    audience: Annotated[Strings, Field(min_length=1)]
+    audience: Audience
     jwks: Annotated[str, StringConstraints(min_length=1)] | None = None
     token: Literal["access", "id", "jwt"] = "jwt"  # noqa: S105  # a profile's name
     algorithms: Annotated[Strings, Field(min_length=1)] | None = None
     groups: str = "$.groups"
     add_groups: Strings = []
     subjects: Strings = []
-    require: dict[str, str | int | bool | list[str | int | bool]] = {}
+    require: Claims = {}
+    machines: MachinesSettings = MachinesSettings()
     leeway: Duration = "30s"
     max_lifetime: Duration | None = None
     max_stale: Duration = "1h"

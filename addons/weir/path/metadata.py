@@ -20,7 +20,7 @@ def protected_resource(base_url: str, connection: Connection | None, issuers: It
     return {
         "resource": f"{base_url}{prefix}",
         "resource_name": f"{connection.name} behind Weir" if connection else "Weir",
-        "authorization_servers": [server for issuer in issuers if (server := authorization_server(issuer))],
+        "authorization_servers": list(dict.fromkeys(filter(None, map(authorization_server, issuers)))),
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": sorted(ALGORITHMS),
         "weir_login": [

@@ -136,12 +136,30 @@ def compile_issuers(
         with at(errors, "issuers", i):
             issuer = local_issuer() if entry == "local" else compile_issuer(entry, folder, environment)
             for other in issuers:
-                if other.rules.name == issuer.rules.name or other.rules.iss == issuer.rules.iss:
-                    raise SettingError(f"{issuer.rules.name!r} has the name or issuer of {other.rules.name!r} above")
+                _check_apart(issuer, other)
             issuers.append(issuer)
     twice = [word for word in ("local", "keys") if settings.issuers.count(word) > 1]
     errors += [SettingError(f"{word!r} is listed twice", "issuers") for word in twice]
     return issuers
+
+
+def _check_apart(issuer: Issuer, other: Issuer) -> None:
+    """Raise `SettingError` if a token could belong to both entries: one `iss` may occur twice with other audiences."""
+    one, two = issuer.rules, other.rules
+    if one.name == two.name:
+        raise SettingError(f"{one.name!r} has the name of an issuer above")
+    if one.iss != two.iss:
+        return
+    if shared := (one.audiences & two.audiences) | (one.clients & two.clients):
+        raise SettingError(
+            f"{one.name!r} has the issuer and the audience {min(shared)!r} of {two.name!r} above; give them different "
+            "audiences"
+        )
+    if any(each.introspector is not None and not each.introspector.audience_required for each in (issuer, other)):
+        raise SettingError(
+            f"{one.name!r} has the issuer of {two.name!r} above, so opaque tokens need an audience; set "
+            "`introspection.audience: required`"
+        )
 
 
 def compile_public_url(settings: GatewaySettings, errors: list[SettingError]) -> str | None:

@@ -133,7 +133,7 @@ class Identity:
         problem = self.revoked(exchange)
         if problem is not None or (principal := exchange.principal) is None:
             return problem
-        issuer = exchange[Arrived].policies.verifier.issuers.get(principal.iss)
+        issuer = exchange[Arrived].policies.verifier.issuers.get(principal.issuer)
         if time.time() >= principal.expires + (issuer.rules.leeway if issuer else 0):
             detail = "The token expired while the request waited."
             return _unauthenticated(exchange, Kind.INVALID_TOKEN, detail, "the token has expired")
