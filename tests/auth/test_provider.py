@@ -1,8 +1,10 @@
 """Keys are fetched in the background. If the provider fails, the last good set stays and no caller waits."""
 
 import asyncio
+import contextlib
 import json
 import ssl
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -75,14 +77,14 @@ def run(
     asyncio.run(told())
 
 
-async def accepted(verifier: Verifier, token: str) -> str:
+async def accepted(verifier: Verifier, token: str, address: str = "") -> str:
     """Return the subject of *token*, and wait for the provider if needed."""
     import time
 
     try:
         return verifier.verify(token, time.time()).sub
     except Undecided:
-        return (await verifier.settle(token, time.time())).sub
+        return (await verifier.settle(token, time.time(), address=address)).sub
 
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -380,6 +382,41 @@ def test_questions_about_tokens_are_bounded_and_end_with_those_who_asked(
                 assert issuer.introspector is not None and not issuer.introspector._asking
         assert idp.count("/introspect") <= 3 * 20
         assert await accepted(verifier, good) == "alice"  # the flood left nothing queued
+        await issuer.provider.close()  # type: ignore[union-attr]
+
+    asyncio.run(story())
+
+
+def test_a_flood_of_tokens_from_one_address_does_not_crowd_out_others(idp: Provider) -> None:
+    async def story() -> None:
+        issuer = introspecting(idp, "acme")
+        verifier = Verifier([issuer])
+        known = idp.opaque("an-opaque-token-known-before")
+        assert await accepted(verifier, known, "192.0.2.6") == "alice"
+        good = [idp.opaque(f"an-opaque-token-{i:09}") for i in range(13)]
+        flooding = True
+
+        async def flood(n: int) -> None:
+            i = 0
+            while flooding:
+                i += 1
+                with contextlib.suppress(TokenError, KeysUnavailable):
+                    await accepted(verifier, f"made-up-token-{n:09}-{i:09}", "192.0.2.6")
+                await asyncio.sleep(0.01)
+
+        with idp.behaving("/introspect", Behaviour(delay=0.5)):
+            floods = [asyncio.create_task(flood(n)) for n in range(100)]
+            await asyncio.sleep(0.2)
+            outcomes = await asyncio.gather(*(accepted(verifier, token, "192.0.2.7") for token in good))
+            assert outcomes == ["alice"] * 13
+            assert issuer.introspector is not None
+            issuer.introspector._verdicts = OrderedDict(
+                (digest, (verdict, 0.0)) for digest, (verdict, _) in issuer.introspector._verdicts.items()
+            )
+            assert await accepted(verifier, known, "192.0.2.6") == "alice"  # asked again, from the flooding address
+            flooding = False
+            await asyncio.gather(*floods)
+        assert not issuer.introspector._asked_for and not issuer.introspector._turns._taken
         await issuer.provider.close()  # type: ignore[union-attr]
 
     asyncio.run(story())

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-
 from tests.auth.test_tokens import CLAIMS, JWKS, NOW, changed, sign
+
 from weir.auth.issuer import compile_issuer
 from weir.auth.jws import TokenError
 from weir.auth.verifier import Verifier

@@ -196,7 +196,10 @@ class Api:
         try:
             check_form(presented.token)
             snapshot = self._state.snapshot()
-            principal = await holder(policies.verifier, policies.trusts_keys, snapshot, presented.token, time.time())
+            address = request.client.host if request.client else ""
+            principal = await holder(
+                policies.verifier, policies.trusts_keys, snapshot, presented.token, time.time(), address=address
+            )
         except TokenError as error:
             detail = f"The token was not accepted: {error}."
             raise Refusal(Kind.INVALID_TOKEN, detail, headers=challenge) from None

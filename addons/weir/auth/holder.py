@@ -10,9 +10,15 @@ from weir.state.model import KEYS_ISSUER, KEYS_NAME, ApiKey, Snapshot
 
 
 async def holder(
-    verifier: Verifier, trusts_keys: bool, snapshot: Snapshot, token: str, now: float, thumbprint: str = ""
+    verifier: Verifier,
+    trusts_keys: bool,
+    snapshot: Snapshot,
+    token: str,
+    now: float,
+    thumbprint: str = "",
+    address: str = "",
 ) -> Principal:
-    """Return the principal of *token* at Unix time *now*. May ask a provider.
+    """Return the principal of *token* of a caller at *address*, at Unix time *now*. May ask a provider.
 
     Raises `TokenError` or `KeysUnavailable`.
     """
@@ -21,7 +27,7 @@ async def holder(
     try:
         return verifier.verify(token, now, thumbprint)
     except Undecided:
-        return await verifier.settle(token, now, thumbprint)
+        return await verifier.settle(token, now, thumbprint, address)
 
 
 def key_holder(trusts_keys: bool, snapshot: Snapshot, token: str, now: float) -> tuple[ApiKey, Principal]:

@@ -44,9 +44,12 @@ class Verifier:
         """
         return _of_holder(self._verify(token, now), thumbprint)
 
-    async def settle(self, token: str, now: float, thumbprint: str = "") -> Principal:
-        """Like `verify`, but asks the provider if needed. Raises `TokenError` or `KeysUnavailable`."""
-        return _of_holder(await self._settle(token, now), thumbprint)
+    async def settle(self, token: str, now: float, thumbprint: str = "", address: str = "") -> Principal:
+        """Like `verify`, but asks the provider if needed. Raises `TokenError` or `KeysUnavailable`.
+
+        Each *address* of callers has a share of the questions.
+        """
+        return _of_holder(await self._settle(token, now, address), thumbprint)
 
     def recognises(self, token: str) -> bool:
         """True if *token*, valid or not, may belong to one of these issuers.
@@ -82,11 +85,11 @@ class Verifier:
                 raise Undecided
         return self._verified(jws, issuer, keys, digest, now)
 
-    async def _settle(self, token: str, now: float) -> Principal:
+    async def _settle(self, token: str, now: float, address: str) -> Principal:
         digest = hashlib.sha256(token.encode()).digest()
         try:
             if not is_jose(token):
-                return await self._ask(token, digest, now)
+                return await self._ask(token, digest, now, address)
             jws, issuer = self._read(token)
             assert issuer.refresher is not None
             if issuer.refresher.starting:
@@ -133,9 +136,9 @@ class Verifier:
             return _one_of(verdicts)
         raise Undecided
 
-    async def _ask(self, token: str, digest: bytes, now: float) -> Principal:
+    async def _ask(self, token: str, digest: bytes, now: float, address: str) -> Principal:
         """Ask every issuer that introspects, concurrently: if one is down, another may still know the token."""
-        questions = (introspector.ask(Secret(token), digest, now) for introspector in self._introspectors)
+        questions = (introspector.ask(Secret(token), digest, now, address) for introspector in self._introspectors)
         answers = await asyncio.gather(*questions, return_exceptions=True)
         verdicts = [answer for answer in answers if isinstance(answer, Principal | str)]
         failed = [answer for answer in answers if isinstance(answer, BaseException)]

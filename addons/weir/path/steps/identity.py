@@ -72,7 +72,9 @@ class Identity:
     async def settled(self, exchange: Exchange, claimed: Claimed) -> Principal:
         """Ask the identity provider about a token for which `verified` raised `Undecided`. Raises `TokenError`."""
         token = claimed.token.reveal() if claimed.token is not None else ""
-        return await exchange[Arrived].policies.verifier.settle(token, exchange.received, _proved(claimed))
+        arrived = exchange[Arrived]
+        verifier = arrived.policies.verifier
+        return await verifier.settle(token, exchange.received, _proved(claimed), arrived.client_ip)
 
     async def again(self, exchange: Exchange) -> None:
         """Verify the credential of a request again after its wait, by the current policies. Raises `Refusal`."""
@@ -84,7 +86,9 @@ class Identity:
             else:
                 snapshot, policies = self._state.snapshot(), arrived.policies
                 token, bound = claimed.token.reveal(), before.key_thumbprint
-                principal = await holder(policies.verifier, policies.trusts_keys, snapshot, token, time.time(), bound)
+                principal = await holder(
+                    policies.verifier, policies.trusts_keys, snapshot, token, time.time(), bound, arrived.client_ip
+                )
             if principal.key != before.key:
                 raise TokenError("it belongs to another principal now")
         identified.principal = principal
