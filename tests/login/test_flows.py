@@ -1,14 +1,17 @@
 """Login with interference: answers of other people, of another provider, and of a provider that lies."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
 from tests.auth.misbehaving import DISCOVERY, Behaviour, Provider
+from tests.end_to_end.gateway import free_port
 
 from weir.login import flows, server
 from weir.login.model import LoginError, Option
@@ -97,6 +100,27 @@ def test_an_id_token_of_another_login_is_not_taken(idp: Provider) -> None:
     body = json.dumps({"access_token": "t", "id_token": idp.token(nonce="another")}).encode()
     with idp.behaving("/token", Behaviour(body=body)), pytest.raises(LoginError, match="does not belong to this login"):
         flows.authorization_code(OPTION, endpoints(idp), answering(good))
+
+
+def test_a_fixed_port_and_a_secret(idp: Provider) -> None:
+    """The browser returns to the port that the provider allows; the secret is sent to the provider, not to a browser."""
+    port = free_port()
+    option = replace(OPTION, redirect_port=port, client_secret="GOCSPX-public")
+    for _ in range(2):
+        shown: list[str] = []
+
+        def show(url: str, shown: list[str] = shown) -> None:
+            shown.append(url)
+            answering(good)(url)
+
+        with idp.behaving("/token", Behaviour(body=json.dumps({"access_token": "t"}).encode())):
+            assert flows.authorization_code(option, endpoints(idp), show) == {"access_token": "t"}
+        assert "GOCSPX" not in shown[0]
+        form = parse_qs([a for a in idp.asked if a.path == "/token"][-1].body.decode())
+        assert form["redirect_uri"] == [f"http://127.0.0.1:{port}/callback"]
+        assert form["client_secret"] == ["GOCSPX-public"]
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(LoginError, match=f"port {port}.*--device"):
+        flows.authorization_code(option, endpoints(idp), lambda url: None)
 
 
 def test_nobody_comes(idp: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

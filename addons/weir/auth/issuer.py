@@ -115,7 +115,9 @@ def compile_issuer(settings: IssuerSettings, folder: Path, environment: Mapping[
                 ssl.create_default_context(cafile=str(provider.source.ca))
             except (ssl.SSLError, OSError):
                 raise SettingError(f"{settings.tls.ca} has no certificate in PEM format", "tls", "ca") from None
-    return Issuer(rules, keys, provider, max_stale, login=settings.login, made_of=_made_of(settings, folder, provider))
+    login = _login(settings.login, folder, environment)
+    settings = settings.model_copy(update={"login": login})
+    return Issuer(rules, keys, provider, max_stale, login=login, made_of=_made_of(settings, folder, provider))
 
 
 def _made_of(settings: IssuerSettings, folder: Path, provider: Provider | None) -> str:
@@ -184,6 +186,17 @@ def compile_subject(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*+)", pattern)
     meanings = {"": "", "*": "[^:/]*"}
     return re.compile("".join(meanings.get(p, "(?s:.*)") if p.strip("*") == "" else re.escape(p) for p in parts))
+
+
+def _login(settings: LoginSettings | None, folder: Path, environment: Mapping[str, str]) -> LoginSettings | None:
+    """Return *settings* with the client's secret in place of a reference to it."""
+    if settings is None or settings.client_secret is None or "${" not in settings.client_secret:
+        return settings
+    try:
+        secret, _ = resolve(settings.client_secret, folder, environment)
+    except SettingError as error:
+        raise SettingError(error.message, "login", "client_secret") from None
+    return settings.model_copy(update={"client_secret": secret.reveal()})
 
 
 def _introspection(

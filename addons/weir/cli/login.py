@@ -97,7 +97,7 @@ def logout(
                 form = {
                     "token": kept.refresh_token,
                     "token_type_hint": "refresh_token",
-                    "client_id": kept.option.client_id,
+                    **flows.authenticated(kept.option),
                 }
                 if not revocation or server.post(revocation, form)[0] != 200:
                     note = "; the provider did not revoke the refresh token"

@@ -64,11 +64,19 @@ class IntrospectionSettings(Settings):
 
 
 class LoginSettings(Settings):
-    """How people log in with ``weir login``: a public client of the issuer."""
+    """How people log in with ``weir login``: a public client of the issuer.
+
+    ``client_secret`` is for providers that require one although it is not secret, as Google for its desktop clients:
+    everyone who can reach the gateway can read it. ``redirect_port`` is for providers that accept only an exact
+    redirect URI: ``http://127.0.0.1:PORT/callback``. Without it, each login uses another port. ``resource`` (RFC 8707)
+    is for issuers that issue tokens for a named resource.
+    """
 
     client_id: Annotated[str, StringConstraints(min_length=1)]
+    client_secret: Annotated[str, StringConstraints(min_length=1)] | None = None
+    redirect_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     scopes: list[str] = ["openid", "offline_access"]
-    resource: str | None = None  # RFC 8707, for issuers that issue tokens for a named resource
+    resource: str | None = None
 
 
 class ClientAudienceSettings(Settings):

@@ -32,7 +32,7 @@ def authorization_code(option: Option, provider: Provider, show: Callable[[str],
     """
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    with _Listener(state) as listener:
+    with _listener(state, option.redirect_port) as listener:
         redirect = f"http://127.0.0.1:{listener.port}{_CALLBACK}"
         query = {
             **_client(option),
@@ -56,7 +56,7 @@ def authorization_code(option: Option, provider: Provider, show: Callable[[str],
         raise LoginError("the answer came from another identity provider; nothing was sent to it; log in again")
     if "code" not in answer:
         raise LoginError(f"the identity provider refused: {failure(answer)}")
-    form = {**_client(option), "grant_type": "authorization_code", "code": answer["code"]}
+    form = {**authenticated(option), "grant_type": "authorization_code", "code": answer["code"]}
     tokens = _tokens(post(provider.token, {**form, "redirect_uri": redirect, "code_verifier": verifier}))
     _check_nonce(tokens, nonce)
     return tokens
@@ -67,7 +67,7 @@ def device(option: Option, provider: Provider, show: Callable[[str, str], None])
 
     Raises `LoginError`.
     """
-    status, started = post(provider.device, {**_client(option), "scope": " ".join(option.scopes)})
+    status, started = post(provider.device, {**authenticated(option), "scope": " ".join(option.scopes)})
     code, user_code = started.get("device_code"), started.get("user_code")
     where = started.get("verification_uri_complete") or started.get("verification_uri")
     if status != 200 or not isinstance(code, str) or not isinstance(user_code, str) or not isinstance(where, str):
@@ -75,7 +75,7 @@ def device(option: Option, provider: Provider, show: Callable[[str, str], None])
     show(where, user_code)
     interval = min(seconds(started.get("interval"), 5.0), 60.0)
     deadline = time.monotonic() + min(seconds(started.get("expires_in"), PATIENCE), 3600)
-    form = {**_client(option), "grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": code}
+    form = {**authenticated(option), "grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": code}
     while time.monotonic() < deadline:
         time.sleep(interval)
         status, answer = post(provider.token, form)
@@ -88,7 +88,7 @@ def device(option: Option, provider: Provider, show: Callable[[str, str], None])
 
 def refresh(option: Option, provider: Provider, refresh_token: str) -> dict[str, Any]:
     """Return the token response for *refresh_token*. Raises `LoginError`."""
-    form = {**_client(option), "grant_type": "refresh_token", "refresh_token": refresh_token}
+    form = {**authenticated(option), "grant_type": "refresh_token", "refresh_token": refresh_token}
     status, answer = post(provider.token, form)
     if status != 200:
         raise LoginError(f"the login has ended ({failure(answer)}); run: weir login")
@@ -115,15 +115,32 @@ def _check_nonce(tokens: dict[str, Any], nonce: str) -> None:
 
 
 def _client(option: Option) -> dict[str, str]:
-    """Return the form fields of the client and its resource. A public client has no secret."""
+    """Return the fields of the client and its resource, for a URL."""
     return {"client_id": option.client_id, **({"resource": option.resource} if option.resource else {})}
+
+
+def authenticated(option: Option) -> dict[str, str]:
+    """Return the form fields of the client and its resource for requests to the provider, with the client's secret."""
+    return {**_client(option), **({"client_secret": option.client_secret} if option.client_secret else {})}
+
+
+def _listener(state: str, port: int | None) -> "_Listener":
+    try:
+        return _Listener(state, port or 0)
+    except OSError as error:
+        raise LoginError(
+            f"the browser must return to port {port} of this machine, which cannot be used ({error.strerror}); end the "
+            "program that uses it (another login?), or log in with --device"
+        ) from None
 
 
 class _Listener(TCPServer):  # HTTPServer would look up its own name in the DNS
     """Accepts one answer on loopback: the one with our state. Refuses any other request and keeps waiting."""
 
-    def __init__(self, state: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    allow_reuse_address = True  # the next login may follow at once
+
+    def __init__(self, state: str, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self._state = state
         self._answer: dict[str, str] | None = None
 

@@ -1,6 +1,6 @@
 """Values of the login commands, and their error. Every command imports this module, so it must import little."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weir.auth.urls import check_url
 
@@ -19,6 +19,8 @@ class Option:
     scopes: tuple[str, ...]
     resource: str | None
     token: str  # the token that goes to the gateway: access_token or id_token
+    client_secret: str | None = field(default=None, repr=False)  # of clients that must have one, although it is public
+    redirect_port: int | None = None  # None: any free port
 
 
 @dataclass(frozen=True, slots=True)

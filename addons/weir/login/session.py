@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from weir.auth.jws import TokenError, read_jws
@@ -31,9 +32,35 @@ def login_from(gateway: str, option: Option, tokens: dict[str, Any], refresh_tok
     token = tokens.get(option.token)
     if not isinstance(token, str):
         raise LoginError(f"the identity provider gave no {option.token}, which the gateway requires")
+    return Login(gateway, option, token, _expires(token, tokens), _newest(tokens, refresh_token))
+
+
+def _newest(tokens: dict[str, Any], refresh_token: str) -> str:
+    """Return the refresh token of a token response, or else the earlier *refresh_token*."""
     refreshed = tokens.get("refresh_token")
-    kept = refreshed if isinstance(refreshed, str) else refresh_token
-    return Login(gateway, option, token, _expires(token, tokens), kept)
+    return refreshed if isinstance(refreshed, str) else refresh_token
+
+
+def _refreshed(login: Login) -> Login:
+    """Refresh *login* and store it. Call this within `store.locked`. Raises `LoginError`.
+
+    The new refresh token is stored even if the answer has no token for the gateway: the old one may be invalid now.
+    """
+    from weir.login import flows, server  # noqa: PLC0415  # an HTTP client, for this function alone
+
+    tokens = flows.refresh(login.option, server.provider(login.option.issuer), login.refresh_token)
+    missing = not isinstance(tokens.get(login.option.token), str)
+    if missing:
+        fresh = replace(login, refresh_token=_newest(tokens, login.refresh_token))
+    else:
+        fresh = login_from(login.gateway, login.option, tokens, login.refresh_token)
+    store.save(fresh)
+    if missing or fresh.expires <= time.time():
+        raise LoginError(
+            f"the identity provider renewed the login without a new {login.option.token}, which the gateway requires; "
+            f"run: weir login {login.gateway}"
+        )
+    return fresh
 
 
 def token(gateway: str) -> str:
@@ -59,13 +86,7 @@ def token(gateway: str) -> str:
             return login.token
         if not login.refresh_token:
             raise LoginError(f"the login at {gateway} has expired; run: weir login {gateway}")
-        from weir.login import flows, server  # noqa: PLC0415  # an HTTP client, for this branch alone
-
-        provider = server.provider(login.option.issuer)
-        tokens = flows.refresh(login.option, provider, login.refresh_token)
-        fresh = login_from(gateway, login.option, tokens, login.refresh_token)
-        store.save(fresh)
-    return fresh.token
+        return _refreshed(login).token
 
 
 def _expires(token: str, tokens: dict[str, Any]) -> float:

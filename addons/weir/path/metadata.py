@@ -31,6 +31,7 @@ def protected_resource(base_url: str, connection: Connection | None, issuers: It
                 "scopes": issuer.login.scopes,
                 "resource": issuer.login.resource,
                 "token": "id_token" if issuer.rules.profile == "id" else "access_token",
+                **issuer.login.model_dump(include={"client_secret", "redirect_port"}, exclude_none=True),
             }
             for issuer in issuers
             if issuer.login is not None
