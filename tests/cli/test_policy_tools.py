@@ -10,7 +10,12 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 from tests import processes
+from tests.auth.test_tokens import JWKS
 from tests.cli import inside
+
+from weir.base.mistakes import path_text
+from weir.config.model import GatewaySettings
+from weir.rehearsal.review import review_listeners
 
 POLICIES = Path(__file__).parents[2] / "policies"
 PROFILES = Path(__file__).parents[2] / "addons/weir/profiles/data"
@@ -427,3 +432,46 @@ def test_someone_is_started_again_whatever_became_of_their_issuer(folder: Path) 
     assert "gone-user" in started(folder, "status")
     assert "started the user gone-user" in started(folder, "start", "--user", "gone-user")
     weir(folder, "start", "--user", "gone-user", "--issuer", "https://gone.example", code=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ("listen: [http://127.0.0.1:8080, 'http://[::1]:8080', http://localhost:8081]", []),
+        ("listen: [http://0.0.0.0:8080]", ["listen[0]"]),
+        ("listen: [http://127.0.0.1:8080, 'http://[::]:8080']", ["listen[1]"]),
+        ("listen: [http://10.0.0.1:8080, http://weir.internal:8080]", ["listen[0]", "listen[1]"]),
+        ("listen: [{url: 'https://0.0.0.0:8443', tls: {certificate: a, key: b}}]", []),
+        ("listen: [http://0.0.0.0:8080]\npublic_url: https://weir.example", []),  # TLS ends before it
+        ("listen: [http://0.0.0.0:8080]\npublic_url: http://weir.example", ["listen[0]"]),
+        ("listen: [{url: 'http://0.0.0.0:3128', mode: explicit}]\npublic_url: https://weir.example", ["listen[0]"]),
+        ("listen: [{url: 'http://0.0.0.0:8082', mode: transparent}]", []),  # callers of a service, not of the gateway
+        ("listen: [http://127.0.0.1:8080]\nadmin: {listen: http://0.0.0.0:8081}", ["admin.listen"]),
+        ("listen: [http://127.0.0.1:8080]\nadmin: {listen: {url: 'http://0.0.0.0:8081'}}", ["admin.listen"]),
+        ("listen: [http://127.0.0.1:8080]\nadmin: {listen: http://0.0.0.0:8081, url: https://desk.example}", []),
+    ],
+)  # fmt: skip
+def test_tokens_that_would_travel_unencrypted(settings: str, warned: list[str]) -> None:
+    document = GatewaySettings.model_validate({"version": 1, **YAML(typ="safe").load(settings)})
+    places: list[str] = []
+
+    def line_of(*location: str | int) -> int:
+        places.append(path_text(location))
+        return 1
+
+    assert all("tokens travel unencrypted" in oddity for oddity in review_listeners(document, line_of))
+    assert places == warned
+
+
+def test_a_plain_listener_is_a_warning_of_check(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "keys.json").write_text(json.dumps(JWKS))
+    (policies / "gateway.yaml").write_text(
+        "version: 1\nlisten: [http://0.0.0.0:8080]\n"
+        "issuers: [{name: acme, issuer: https://idp.example, audience: weir, jwks: keys.json}]\n"
+    )
+    (policies / "c.yaml").write_text(CONNECTION.format(profile="cohere"))
+    said = weir(tmp_path, "check")
+    assert "policies/gateway.yaml:2:1: warning: http://0.0.0.0:8080: tokens travel unencrypted to this listener" in said
+    assert weir(tmp_path, "check", "--strict", code=1)

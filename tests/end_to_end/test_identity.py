@@ -18,7 +18,6 @@ from tests.auth.misbehaving import Behaviour, Provider
 from tests.cli.test_cli import weir
 from tests.end_to_end import gateway as gateways
 from tests.end_to_end.gateway import (
-    CREDENTIAL,
     PATIENCE,
     RANKING,
     Gateway,
@@ -365,11 +364,9 @@ def test_challenges_and_metadata(running: Running, idp: Provider) -> None:
 
 
 def test_login_options_of_a_desktop_client(running: Running, idp: Provider) -> None:
-    gateway = running(
-        acme(idp, ", login: {client_id: app, client_secret: '${env:TEST_UPSTREAM_KEY}', redirect_port: 8765}")
-    )
+    gateway = running(acme(idp, ", login: {client_id: app, client_secret: GOCSPX-public, redirect_port: 8765}"))
     (option,) = gateway.call("/.well-known/oauth-protected-resource", method="GET").json["weir_login"]
-    assert (option["client_id"], option["client_secret"], option["redirect_port"]) == ("app", CREDENTIAL, 8765)
+    assert (option["client_id"], option["client_secret"], option["redirect_port"]) == ("app", "GOCSPX-public", 8765)
 
 
 def test_the_public_url_is_what_clients_are_told(running: Running, idp: Provider) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,11 +31,14 @@ from weir.recorder.evidence import Log, Signer
 from weir.recorder.worker import claim_soon
 from weir.state.store import Store
 from weir.state.watcher import StateUnavailable, Watcher
+from weir.tls.server import ListenerTls
 
 logger = logging.getLogger("weir")
 
 #: The folder below ``log`` that this process writes to.
 WORKER = "admin"
+#: Ciphers of TLS 1.2: with forward secrecy and authenticated encryption only. TLS 1.3 has no others.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 #: Seconds between two checks for expired approvals.
 SWEEP = 2.0
 #: Seconds that finished approvals stay in the shared state. The recordings keep them longer.
@@ -68,17 +72,21 @@ class Admin:
         self._api = Api(lambda: self._policies, self._state, self._desk)
         self._notifier = Notifier(lambda: self._policies, self._state)
         self._refreshing = Refreshing()
+        self._tls: ssl.SSLContext | None = None
 
     async def run(self) -> None:
         """Serve until a signal arrives. Raises `HomeError` or OSError if the start fails."""
         self._state.start(lambda: None, self._changed, self._policies.state)
         await self._catch_up()
         await self._refreshing.begin(self._policies.issuers)
-        listener = self._policies.admin.listener
+        listener, tls = self._policies.admin.listener, self._policies.admin.listener.tls
         config = uvicorn.Config(
             self._api.app(), host=listener.host, port=listener.port, log_level="warning", access_log=False,
             server_header=False, proxy_headers=False, limit_concurrency=500, timeout_graceful_shutdown=2,
+            ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None, ssl_ciphers=_CIPHERS,
         )  # fmt: skip
+        config.load()
+        self._tls = config.ssl
         server = _Server(config)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, server)
@@ -138,16 +146,26 @@ class Admin:
     async def _reload(self, by: str) -> None:
         old = self._policies
         found = await asyncio.to_thread(reload.next_policies, self._folder, old)
-        if isinstance(found, PolicySet) and found.admin.listener != old.admin.listener:
+        if isinstance(found, PolicySet) and found.admin.listener.where != old.admin.listener.where:
             found = reload.Refused(("admin.listen: changes only with a restart",))
         if isinstance(found, reload.Refused):
             alarm("reload_refused", f"the policies were not reloaded, so the old ones stay: {found.mistakes[0]}")
             return
         await self._refreshing.begin(found.issuers)
         self._policies = found
+        self._renew(old.admin.listener.tls, found.admin.listener.tls)
         dropped = [issuer for made_of, issuer in old.issuers.items() if made_of not in found.issuers]
         self._refreshing.keep(found.issuers, dropped)
         logger.info(f"weir: admin: policies {old.version[:12]} -> {found.version[:12]}, reloaded by {by}")
+
+    def _renew(self, old: ListenerTls | None, tls: ListenerTls | None) -> None:
+        """Present the certificate of *tls* to new connections if it differs from the *old* one."""
+        if self._tls is None or tls is None or tls == old:
+            return
+        try:
+            self._tls.load_cert_chain(tls.certificate, tls.key)
+        except OSError as error:  # the files changed again after they were checked
+            alarm("admin_failed", f"the certificate of admin.listen was not renewed: {type(error).__name__}")
 
 
 def _run_out(store: Store) -> list[Approval]:

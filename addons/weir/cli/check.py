@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +13,11 @@ from weir.base.text import inert
 from weir.cli.recorded_headers import dropped_in_recordings
 from weir.config.load import Document, load_folder
 from weir.config.model import ConnectionSettings
+from weir.policyset.connection import Connection
 from weir.policyset.extensions import DETECTORS, PROFILES, SOURCES, Part
 from weir.policyset.load import folder_path, load_without_secrets
-from weir.policyset.model import PolicySet
 from weir.rehearsal.cases import load_cases
-from weir.rehearsal.review import review
+from weir.rehearsal.review import review, review_listeners
 
 
 def check(
@@ -28,9 +28,9 @@ def check(
 ) -> None:
     """Check the policies folder: report every mistake with its place and a suggestion, then warnings.
 
-    Warnings are for rules that never decide, contradict another rule or use a fact that the profile does not have, and
-    for operations that change data and have no rule. Notes name headers in recorded requests that services do not
-    receive. The exit code is 2 if the folder cannot be used.
+    Warnings are for rules that never decide, contradict another rule or use a fact that the profile does not have, for
+    operations that change data and have no rule, and for listeners on which tokens travel unencrypted. Notes name
+    headers in recorded requests that services do not receive. The exit code is 2 if the folder cannot be used.
 
     [bold]Examples[/]
 
@@ -53,7 +53,10 @@ def check(
                 text = f"the environment variable {name} is not set here; the gateway needs it"
                 written = f"${{env:{name}}}"
             warnings.append(Mistake(*_place(path, written), text))
-        files = {d.settings.connection: d for d in load_folder(path).connections}
+        written = load_folder(path)
+        files = {d.settings.connection: d for d in written.connections}
+        plain = review_listeners(written.gateway.settings, written.gateway.line)
+        warnings += [Mistake(written.gateway.file, oddity.line, 1, str(oddity)) for oddity in plain]
         extensions = loaded.extensions
         names = {connection.name for connection in loaded.connections}
         intercepts = any(listener.mode != "reverse" for listener in loaded.listeners)
@@ -70,7 +73,7 @@ def check(
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, files[connection.name].line, says_writes=says_writes)
             warnings += [Mistake(connection.file, oddity.line, 1, str(oddity)) for oddity in found]
-        notes = _dropped_headers(path, loaded, files)
+        notes = _dropped_headers(path, Path(written.gateway.settings.recordings), loaded.connections, files)
     except ConfigError as error:
         mistakes += error.mistakes
     try:
@@ -106,11 +109,12 @@ def check(
         raise typer.Exit(2 if mistakes else 1)
 
 
-def _dropped_headers(path: Path, loaded: PolicySet, files: Mapping[str, Document[ConnectionSettings]]) -> list[Mistake]:
-    """Return a note for each connection with recorded headers that do not reach its service."""
-    folder = Path(load_folder(path).gateway.settings.recordings)
+def _dropped_headers(
+    path: Path, folder: Path, connections: Iterable[Connection], files: Mapping[str, Document[ConnectionSettings]]
+) -> list[Mistake]:
+    """Return a note for each connection with headers recorded in *folder* that do not reach its service."""
     try:
-        found = list(dropped_in_recordings(folder, loaded.connections))
+        found = list(dropped_in_recordings(folder, connections))
     except OSError as error:
         text = f"the headers in {folder} were not compared: the read cannot be recorded ({error.strerror or error})"
         return [Mistake(*_place(path, "recordings:"), text)]

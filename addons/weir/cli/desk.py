@@ -72,7 +72,8 @@ def _of_policies() -> str:
         settings = load_folder(folder_path()).gateway.settings.admin
     except ConfigError:
         return ""
-    url = settings.url or settings.listen
+    listen = settings.listen
+    url = settings.url or (listen if isinstance(listen, str) else listen.url)
     if not is_loopback(urlsplit(url).hostname or ""):
         fail(f"the policies folder says {url}; name it with --admin or WEIR_ADMIN_URL to send your token there", 1)
     return url

@@ -239,13 +239,6 @@ class EmailSettings(Settings):
     password: str | None = None
 
 
-class AdminSettings(Settings):
-    """Where ``weir admin`` listens, and the URL that reviewers use if it differs."""
-
-    listen: str = "http://127.0.0.1:8081"
-    url: str | None = None
-
-
 class HeldSettings(Settings):
     """How much may wait for reviewers in one worker: requests in total and per principal, and megabytes of bodies.
 
@@ -303,6 +296,13 @@ ListenerEntry = Annotated[
     Annotated[ListenerSettings, Tag("settings")] | Annotated[str, Tag("url")],
     Discriminator(lambda value: "url" if isinstance(value, str) else "settings"),
 ]
+
+
+class AdminSettings(Settings):
+    """Where ``weir admin`` listens, and the URL that reviewers use if it differs."""
+
+    listen: ListenerEntry = "http://127.0.0.1:8081"
+    url: str | None = None
 
 
 class PassSettings(Settings):

@@ -22,6 +22,7 @@ from weir.config.model import (
     GatewaySettings,
     IssuerEntry,
     IssuerSettings,
+    ListenerSettings,
     NetworkEntry,
     PublishSettings,
 )
@@ -248,6 +249,17 @@ def compile_directory(folder: Folder, namespaces: Namespaces, mistakes: list[Mis
     return Directory(humans, frozenset((*machines, KEYS_ISSUER)), schedules)
 
 
+def _admin_listener(entry: str | ListenerSettings, folder: Path) -> Listener:
+    """Compile where ``weir admin`` listens. Raises `SettingError`."""
+    listener = compile_listener(entry, folder)
+    if listener.mode != "reverse":
+        raise SettingError("reviewers call `weir admin` itself, not through a proxy; remove `mode`", "mode")
+    if isinstance(entry, ListenerSettings) and entry.tls is not None and entry.tls.client_certificates:
+        message = "reviewers use tokens, and client certificates are not read here; remove it"
+        raise SettingError(message, "tls", "client_certificates")
+    return listener
+
+
 def compile_admin(
     gateway: Document[GatewaySettings],
     folder: Path,
@@ -258,7 +270,7 @@ def compile_admin(
     settings, errors = gateway.settings, list[SettingError]()
     listener, url, hooks = Listener("127.0.0.1", 8081), None, []
     with at(errors, "admin", "listen"):
-        listener = compile_listener(settings.admin.listen, folder)
+        listener = _admin_listener(settings.admin.listen, folder)
         if "local" in settings.issuers and not is_loopback(listener.host):
             raise SettingError("'local' lets everyone with this machine's key decide; listen on loopback, or remove it")
     if settings.admin.url is not None:

@@ -7,8 +7,10 @@ that the profile does not have, and operations that write but are named in no ru
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from weir.base.jsonpath import Path
+from weir.config.model import GatewaySettings
 from weir.masking.masks import Mask
 from weir.policy.compile import WRITES_RULE
 from weir.policy.conditions import Clause, Group, Node
@@ -19,6 +21,7 @@ from weir.profiles.model import WEBSOCKET, WRITES
 from weir.profiles.profile import Operation
 from weir.rehearsal.rehearse import put
 from weir.routing.forwarding import states_identity
+from weir.routing.model import is_loopback
 
 _INFINITE = (-math.inf, math.inf)
 
@@ -74,6 +77,25 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
             f"the profile {connection.profile.name!r} has operations that write, and no rule names them: they need "
             "approval; set `writes: require_approval`, or choose `deny` or `allow`",
             1,
+        )
+
+
+def review_listeners(settings: GatewaySettings, line_of: Callable[..., int]) -> Iterator[Oddity]:
+    """Yield a warning for each listener on which tokens travel unencrypted beyond this machine."""
+    listeners = [(("listen", i), entry, settings.public_url) for i, entry in enumerate(settings.listen)]
+    for location, entry, public in (*listeners, (("admin", "listen"), settings.admin.listen, settings.admin.url)):
+        url, mode = (entry, "reverse") if isinstance(entry, str) else (entry.url, entry.mode)
+        parts = urlsplit(url)
+        if parts.scheme != "http" or mode == "transparent" or is_loopback(parts.hostname or ""):
+            continue
+        if mode == "reverse" and public is not None and public.startswith("https://"):
+            continue  # TLS ends before it
+        setting = "admin: {url: https://…}" if location[0] == "admin" else "public_url: https://…"
+        otherwise = f", or, if TLS ends before it, set `{setting}`" if mode == "reverse" else ""
+        yield Oddity(
+            f"{url}: tokens travel unencrypted to this listener; give it `tls` and an https:// URL, listen on "
+            f"127.0.0.1{otherwise}",
+            line_of(*location),
         )
 
 

@@ -31,6 +31,8 @@ class ListenerTls:
 
     made_of: str
     context: SSL.Context = field(compare=False, repr=False)
+    certificate: Path = field(compare=False)
+    key: Path = field(compare=False)
 
 
 def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: bool, http2: bool) -> ListenerTls:
@@ -38,7 +40,8 @@ def compile_listener_tls(settings: ListenerTlsSettings, folder: Path, *, asks: b
     chain, key, content = read_pair(folder, settings.certificate, settings.key)
     context = server_context(asks=asks or settings.client_certificates, http2=http2)
     present(context, chain, key)
-    return ListenerTls(hashlib.sha256(content).hexdigest(), context)
+    files = folder / settings.certificate, folder / settings.key
+    return ListenerTls(hashlib.sha256(content).hexdigest(), context, *files)
 
 
 class Leaves:
