@@ -91,7 +91,9 @@ class Admin:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, server)
         tasks = [
-            asyncio.create_task(reload.follow(self._folder, self._reload), name="policies"),
+            asyncio.create_task(
+                reload.follow(self._folder, self._reload, lambda: self._policies.files), name="policies"
+            ),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._notifier.run(), name="notify"),
         ]

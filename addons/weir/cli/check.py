@@ -53,10 +53,10 @@ def check(
                 text = f"the environment variable {name} is not set here; the gateway needs it"
                 written = f"${{env:{name}}}"
             warnings.append(Mistake(*_place(path, written), text))
-        written = load_folder(path)
-        files = {d.settings.connection: d for d in written.connections}
-        plain = review_listeners(written.gateway.settings, written.gateway.line)
-        warnings += [Mistake(written.gateway.file, oddity.line, 1, str(oddity)) for oddity in plain]
+        documents = load_folder(path)
+        files = {d.settings.connection: d for d in documents.connections}
+        plain = review_listeners(documents.gateway.settings, documents.gateway.line)
+        warnings += [Mistake(documents.gateway.file, oddity.line, 1, str(oddity)) for oddity in plain]
         extensions = loaded.extensions
         names = {connection.name for connection in loaded.connections}
         intercepts = any(listener.mode != "reverse" for listener in loaded.listeners)
@@ -73,7 +73,7 @@ def check(
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, files[connection.name].line, says_writes=says_writes)
             warnings += [Mistake(connection.file, oddity.line, 1, str(oddity)) for oddity in found]
-        notes = _dropped_headers(path, Path(written.gateway.settings.recordings), loaded.connections, files)
+        notes = _dropped_headers(path, Path(documents.gateway.settings.recordings), loaded.connections, files)
     except ConfigError as error:
         mistakes += error.mistakes
     try:

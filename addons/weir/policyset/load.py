@@ -259,7 +259,7 @@ def _version(
 def _files(folder: Folder, authority: Path | None) -> tuple[Path, ...]:
     """Return the certificate and key files that the settings name, because they can change on their own."""
     named: list[str | None] = []
-    for entry in folder.gateway.settings.listen:
+    for entry in (*folder.gateway.settings.listen, folder.gateway.settings.admin.listen):
         if not isinstance(entry, str) and entry.tls is not None:
             named += [entry.tls.certificate, entry.tls.key]
     if folder.gateway.settings.upstream_proxy is not None:
