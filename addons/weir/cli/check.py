@@ -11,11 +11,13 @@ import typer
 from weir.base.mistakes import ConfigError, Mistake, did_you_mean
 from weir.base.text import inert
 from weir.cli.recorded_headers import dropped_in_recordings
+from weir.cli.recordings import configured
 from weir.config.load import Document, load_folder
 from weir.config.model import ConnectionSettings
 from weir.policyset.connection import Connection
 from weir.policyset.extensions import DETECTORS, PROFILES, SOURCES, Part
 from weir.policyset.load import folder_path, load_without_secrets
+from weir.recorder.folder import Recordings
 from weir.rehearsal.cases import load_cases
 from weir.rehearsal.review import review, review_listeners
 
@@ -73,7 +75,7 @@ def check(
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, files[connection.name].line, says_writes=says_writes)
             warnings += [Mistake(connection.file, oddity.line, 1, str(oddity)) for oddity in found]
-        notes = _dropped_headers(path, Path(documents.gateway.settings.recordings), loaded.connections, files)
+        notes = _dropped_headers(path, configured(documents.gateway.settings), loaded.connections, files)
     except ConfigError as error:
         mistakes += error.mistakes
     try:
@@ -110,13 +112,16 @@ def check(
 
 
 def _dropped_headers(
-    path: Path, folder: Path, connections: Iterable[Connection], files: Mapping[str, Document[ConnectionSettings]]
+    path: Path,
+    recordings: Recordings,
+    connections: Iterable[Connection],
+    files: Mapping[str, Document[ConnectionSettings]],
 ) -> list[Mistake]:
-    """Return a note for each connection with headers recorded in *folder* that do not reach its service."""
+    """Return a note for each connection with headers in *recordings* that do not reach its service."""
     try:
-        found = list(dropped_in_recordings(folder, connections))
+        found = list(dropped_in_recordings(recordings, connections))
     except OSError as error:
-        text = f"the headers in {folder} were not compared: the read cannot be recorded ({error.strerror or error})"
+        text = f"the recorded headers were not compared: the read cannot be recorded ({error.strerror or error})"
         return [Mistake(*_place(path, "recordings:"), text)]
     return [Mistake(c.file, files[c.name].line("forward"), 1, text) for c, text in found]
 

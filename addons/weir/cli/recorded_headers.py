@@ -1,8 +1,8 @@
 """The headers of recorded requests that the current policies drop, for ``weir check``."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import duckdb
 
@@ -10,7 +10,7 @@ from weir.cli.recordings import record_read
 from weir.policyset.connection import Connection
 from weir.recorder.catalog import confine
 from weir.recorder.flows import MissingFlowError, flow_of
-from weir.recorder.folder import FormatError, Recordings, read_format
+from weir.recorder.folder import Recordings, read_format
 
 #: The newest requests of each connection that are read, and the largest recorded flow, in bytes.
 _MOST = 200
@@ -19,18 +19,20 @@ _LARGEST = 1 << 20
 _MOST_NAMES = 10
 
 
-def dropped_in_recordings(folder: Path, connections: Iterable[Connection]) -> Iterator[tuple[Connection, str]]:
+def dropped_in_recordings(
+    recordings: Recordings, connections: Iterable[Connection]
+) -> Iterator[tuple[Connection, str]]:
     """Yield a sentence for each connection with recorded headers that would not reach its service now.
 
     Reads at most 200 requests of each connection, and records this as an event. Yields nothing if there are no
-    recordings that this process may read. Raises OSError if the event cannot be written.
+    recordings, or if they belong to another user: the event must be the gateway's user's file. Raises OSError or
+    `HomeError` if the event cannot be written.
     """
-    recordings = Recordings(folder)
     try:
         read_format(recordings.root)
-        if not recordings.database.is_file():
+        if not recordings.database.is_file() or recordings.root.stat().st_uid != os.getuid():
             return
-    except (FormatError, PermissionError):
+    except OSError:  # `FormatError` is one
         return
     record_read(recordings, "read", "check", "header names")
     try:

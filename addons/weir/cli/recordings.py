@@ -13,6 +13,7 @@ import typer
 from weir.base.home import HomeError, operator_name
 from weir.cli.fail import fail
 from weir.config.load import load_folder
+from weir.config.model import GatewaySettings
 from weir.login import store
 from weir.policyset.load import folder_path
 from weir.recorder import events
@@ -34,12 +35,7 @@ def recordings_of(policies: str, folder: Path | None) -> Recordings:
     if folder is not None:
         found = Recordings(folder)
     else:
-        settings = load_folder(folder_path(policies)).gateway.settings
-        try:
-            readers = group_id(settings.readers) if settings.readers else None
-        except KeyError:
-            readers = None
-        found = Recordings(Path(settings.recordings), readers)
+        found = configured(load_folder(folder_path(policies)).gateway.settings)
     try:
         read_format(found.root)
     except FormatError as error:
@@ -47,6 +43,15 @@ def recordings_of(policies: str, folder: Path | None) -> Recordings:
     if not found.database.is_file():
         fail(f"{found.database} does not exist; start the gateway once, or name the folder with --recordings")
     return found
+
+
+def configured(settings: GatewaySettings) -> Recordings:
+    """Return the recordings folder that gateway.yaml names."""
+    try:
+        readers = group_id(settings.readers) if settings.readers else None
+    except KeyError:
+        readers = None
+    return Recordings(Path(settings.recordings), readers)
 
 
 #: Statements that only read.
