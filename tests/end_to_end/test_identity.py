@@ -3,12 +3,15 @@
 import base64
 import contextlib
 import hashlib
+import http.client
 import json
+import secrets
 import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +173,36 @@ def test_opaque_tokens(running: Running, idp: Provider) -> None:
     assert gateway.call(body=BODY, token="unknown-to-the-provider-1").status == 401
     assert idp.count("/introspect") == before  # the gateway sent no further introspection request
     assert gateway.sql("SELECT token_id FROM flows WHERE status = 200 LIMIT 1") == [("t1",)]
+
+
+def test_a_flood_of_opaque_tokens_does_not_crowd_out_other_addresses(running: Running, idp: Provider) -> None:
+    secret = ", introspection: {client_id: weir, client_secret: '${env:TEST_UPSTREAM_KEY}'}"
+    gateway = running(acme(idp, secret))
+    good = [idp.opaque(f"opaque-token-of-alice-{i:04}") for i in range(13)]
+    over = threading.Event()
+
+    def call(bearer: str, address: str) -> int:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", gateway.port, timeout=PATIENCE, source_address=(address, 0)
+        )
+        headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+        with contextlib.closing(connection):
+            connection.request("POST", "/reranker/v2/rerank", json.dumps(BODY), headers)
+            return connection.getresponse().status
+
+    def flood() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                call(secrets.token_urlsafe(24), "127.0.0.9")
+
+    with idp.behaving("/introspect", Behaviour(delay=1.0)), ThreadPoolExecutor(64 + 13) as pool:
+        for _ in range(64):
+            pool.submit(flood)
+        time.sleep(0.5)
+        try:
+            assert list(pool.map(lambda bearer: call(bearer, "127.0.0.2"), good)) == [200] * 13
+        finally:
+            over.set()
 
 
 def test_a_provider_that_cannot_be_asked_denies_opaque_tokens(running: Running, idp: Provider) -> None:

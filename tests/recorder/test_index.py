@@ -292,3 +292,15 @@ def test_a_torn_segment_is_indexed_after_repair(recordings: Recordings) -> None:
     assert indexer.add(list(sealed_segments(recordings))) == 3
     indexer.close()
     json.dumps(count(recordings))
+
+
+def test_lines_without_the_newest_column_are_indexed_again(recordings: Recordings) -> None:
+    """An index of an earlier version is in another folder; this version reads the journals."""
+    lines = [a_line(n) for n in range(3)]
+    for line in lines:
+        line.version = 3
+    write_lines(recordings.root, lines)
+    shutil.rmtree(recordings.index)
+    (recordings.index.parent / "2").mkdir()
+    catalog.create(recordings)
+    assert count(recordings, "SELECT count(*), min(version), max(len(dropped_headers)) FROM flows") == (3, 3, 0)
