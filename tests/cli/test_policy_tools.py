@@ -15,6 +15,7 @@ from tests.cli import inside
 
 from weir.base.mistakes import path_text
 from weir.config.model import GatewaySettings
+from weir.policyset.load import load
 from weir.rehearsal.review import review_listeners
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -475,3 +476,21 @@ def test_a_plain_listener_is_a_warning_of_check(tmp_path: Path) -> None:
     said = weir(tmp_path, "check")
     assert "policies/gateway.yaml:2:1: warning: http://0.0.0.0:8080: tokens travel unencrypted to this listener" in said
     assert weir(tmp_path, "check", "--strict", code=1)
+
+
+def test_headers_of_a_profile_of_ones_own(folder: Path) -> None:
+    profiles = folder / "policies/profiles"
+    profiles.mkdir()
+    (folder / "policies/c.yaml").write_text(CONNECTION.format(profile="shop"))
+    own = "profile: shop\ntitle: Shop\nextends: openai\nheaders: [Shop-Version, {}]\n"
+    (profiles / "shop.yaml").write_text(own.format("Cookie"))
+    assert "shop.yaml:4:25: headers[1]: 'Cookie' cannot be forwarded: it can carry the caller's credentials" in weir(
+        folder, "check", code=2
+    )
+    (profiles / "shop.yaml").write_text(own.format("X-Shop-User"))
+    assert "c.yaml:3:1: warning: profile: services may take the caller's identity or rights from 'x-shop-user'" in weir(
+        folder, "check"
+    )
+    (profiles / "shop.yaml").write_text(own.format("x-shop"))
+    forwarding = load(folder / "policies", {}).connections[0].forwarding
+    assert {b"shop-version", b"x-shop", b"openai-organization"} <= forwarding.passes

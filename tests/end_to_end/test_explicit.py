@@ -406,6 +406,24 @@ def test_an_upstream_that_cannot_be_verified(site: Site) -> None:
     assert len(site.service.seen) == before
 
 
+def test_headers_that_state_identity_stay_at_the_proxy(site: Site) -> None:
+    """Those of a CONNECT go nowhere, and within a tunnel only named ones reach the service."""
+    good = token("carrier", "search")
+    identity = "X-Consumer-Username: root"
+    head, connection = site.connect("example.com:443", f"Proxy-Authorization: Bearer {good}", identity)
+    connection.close()
+    assert head.startswith(b"HTTP/1.1 403 ")
+    (refused,) = [
+        f for f in site.gateway.flows() if f.request.method == "CONNECT" and b"carrier" in str(f.metadata).encode()
+    ]
+    assert "x-consumer-username" not in refused.request.headers
+    with site.tunnel(good, f"localhost:{site.service.port}", "localhost") as tunnel:
+        host = f"localhost:{site.service.port}"
+        assert request_within(tunnel, host, f"{identity}\r\nX-Client-Name: me\r\n").status == 200
+    seen = site.service.seen[-1].headers
+    assert "x-consumer-username" not in seen and seen["x-client-name"] == "me"
+
+
 def test_what_is_passed_is_not_read(site: Site) -> None:
     """A pinned client sees the service's own certificate, and the gateway only counts bytes."""
     good = token("pinned", "search")

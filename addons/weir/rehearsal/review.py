@@ -49,13 +49,7 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
             "has it is refused (mask-changes-fact); hide it from the record only (hide_from: [record])",
             line_of("masks", connection.masks.number(mask)),
         )
-    for i, name in enumerate(connection.settings.forward):
-        if states_identity(name):
-            yield Oddity(
-                f"forward: services may take the caller's identity or rights from {name!r}, and callers choose its "
-                "value; remove it, unless this service does not trust it",
-                line_of("forward", i),
-            )
+    yield from _stated_identities(connection, line_of)
     for rules in (connection.rules.rules, connection.response_rules.rules):
         for i, rule in enumerate(rules):
             if rule.name != WRITES_RULE:
@@ -78,6 +72,21 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
             "approval; set `writes: require_approval`, or choose `deny` or `allow`",
             1,
         )
+
+
+def _stated_identities(connection: Connection, line_of: Callable[..., int]) -> Iterator[Oddity]:
+    """Yield a warning for each header of callers that passes and in which services may see an identity."""
+    named: list[tuple[str, tuple[str | int, ...]]] = [
+        *((name, ("forward", i)) for i, name in enumerate(connection.settings.forward)),
+        *((name.decode(), ("profile",)) for name in sorted(connection.profile.headers)),
+    ]
+    for name, location in named:
+        if states_identity(name):
+            yield Oddity(
+                f"{location[0]}: services may take the caller's identity or rights from {name!r}, and callers choose "
+                "its value; remove it, unless this service does not trust it",
+                line_of(*location),
+            )
 
 
 def review_listeners(settings: GatewaySettings, line_of: Callable[..., int]) -> Iterator[Oddity]:

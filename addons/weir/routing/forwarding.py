@@ -38,6 +38,7 @@ _OF_CONNECTION = frozenset((
     b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol", b"sec-websocket-extensions",
 ))  # fmt: skip
 _OF_TOKEN = frozenset((b"authorization", b"proxy-authorization", b"dpop"))
+_API_KEYS = frozenset((b"api-key", b"x-api-key", b"x-goog-api-key"))
 _OF_GATEWAY = frozenset((b"x-request-id", b"x-session-id"))
 _OWN_PREFIX = b"x-weir-"
 HANDLED = _OF_CONNECTION | _OF_TOKEN | _OF_GATEWAY
@@ -46,7 +47,7 @@ HANDLED = _OF_CONNECTION | _OF_TOKEN | _OF_GATEWAY
 _REFUSED = {
     **dict.fromkeys(_OF_CONNECTION, "it belongs to one connection or message, and the gateway writes its own"),
     **dict.fromkeys(
-        (*_OF_TOKEN, b"api-key", b"x-api-key", b"x-goog-api-key"), "it can carry the caller's token for the gateway"
+        _OF_TOKEN | _API_KEYS, "it can carry the caller's token for the gateway"
     ),
     **dict.fromkeys(_OF_GATEWAY, "the gateway reads it itself"),
     **dict.fromkeys(
@@ -67,7 +68,7 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,100}")
 #: Parts of header names from which proxies and applications take a caller's identity, address or rights.
 _AUTHORITY = re.compile(
     r"auth|token|secret|passw|api-?key|credential|forward|jwt|oidc|login|principal|identity|claim|consumer|impersonat"
-    r"|middleware|proxy|-ip\b|client-(?:cert|dn)|ssl-|remote-|-?(?:user(?:name|info|id)?|email|groups?|roles?|tenant|org-?id|uid|eppn)\b"
+    r"|middleware|proxy|-ip\b|client-(?:cert|dn)|ssl-|remote-|-?(?:user(?!-agent)(?:name|info|id)?|email|groups?|roles?|tenant|org-?id|uid|eppn)\b"
 )
 
 
@@ -119,7 +120,7 @@ def _refused(name: str) -> str | None:
 def compile_forwarding(named: Iterable[bytes] = (), token_in: Iterable[str] = ()) -> Forwarding:
     """Return the headers of a connection: the *named* ones pass too, and *token_in* lists the places of its token."""
     passes = STANDARD.union(named)
-    handles = HANDLED.union(place.encode() for place in token_in)
+    handles = HANDLED | (_API_KEYS & {place.encode() for place in token_in})
     return Forwarding(passes, handles, (passes | HANDSHAKE) - _NOT_RECORDED)
 
 
