@@ -30,7 +30,7 @@ _TYPES: dict[str, frozenset[str]] = {
 _USES = ("typ", "token_use")
 _ID_TOKEN_USES = frozenset(("id", "id_token"))
 _OTHER_USES = frozenset(("refresh", "refresh_token", "offline", "logout", "registration", "initial", "action"))
-#: Claims whose value lists words with spaces between them (RFC 6749, 3.3): `scp` is Entra's name of `scope`.
+#: Claims that list words with spaces between them (RFC 6749, 3.3): `scp` is Entra's name of `scope`.
 _SCOPES = ("scope", "scp")
 #: Claims that name the client to which a token was issued. `cid`: Okta; `appid`: Entra, version 1.
 _CLIENTS = ("client_id", "azp", "cid", "appid")

@@ -113,7 +113,7 @@ class Verifier:
         """Return the one of several entries for the *same* issuer that a token's audience selects."""
         if not same:
             raise TokenError(_UNKNOWN_ISSUER)
-        if len(same) == 1:  # `read_principal` says what is wrong with its audience
+        if len(same) == 1:  # `read_principal` checks its audience and states the mistake
             return same[0]
         fitting = [issuer for issuer in same if issuer.rules.addresses(claims)]
         if len(fitting) != 1:
