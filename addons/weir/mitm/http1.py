@@ -25,7 +25,7 @@ from mitmproxy.proxy.layers.http._events import (
 from weir.base import bounds
 from weir.base.alarms import counters
 from weir.base.problems import Kind, Problem
-from weir.mitm.answers import NOT_HTTP, closing, own_answer
+from weir.mitm.answers import closing, own_answer
 from weir.mitm.pieces import joined
 from weir.routing import persistence
 
@@ -46,6 +46,15 @@ _MOST_ANSWER_HEAD = 64 << 10
 
 #: Bytes of a chunk's line and of the incomplete chunk after it.
 _MOST_UNREAD = 128 << 10
+
+_MISFRAMED = "invalid framing of the body"
+_CR = 0x0D
+#: Empty lines that are ignored before a request line (RFC 9112, 2.2).
+_MOST_EMPTY = 4
+#: Characters that mitmproxy removes around the values of fields, although they are no white space there (RFC 9110, 5.5).
+_NOT_SPACE = re.compile(rb"[\x0b\x0c\x1c-\x1f]")
+#: They become a character that mitmproxy keeps. Then the head is refused.
+_KEPT = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e\x1f", b"\x01" * 6)
 
 _original_send = _http1.Http1Server.send
 _original_handle_event = _http1.Http1Server._handle_event
@@ -79,7 +88,12 @@ def server_handle_event(self: _http1.Http1Server, event: Any) -> Iterator[Any]:
 
 
 def read_request(self: _http1.Http1Server, event: Any) -> Iterator[Any]:
-    """Read a caller's body as mitmproxy does, but end it with 400 for trailers, tiny chunks and endless chunk lines."""
+    """Read a caller's body as mitmproxy does, but refuse it for bad chunks, trailers, tiny chunks and endless lines.
+
+    mitmproxy would close the connection without an answer.
+    """
+    if isinstance(self.body_reader, ChunkedReader):
+        self.body_reader = _Strict(self.body_reader)  # type: ignore[assignment]
     stream, pieces, size = vars(self).get("weir_pieces", (None, 0, 0))
     if stream != self.stream_id:
         stream, pieces, size = self.stream_id, 0, 0
@@ -93,8 +107,13 @@ def read_request(self: _http1.Http1Server, event: Any) -> Iterator[Any]:
         vars(self)["weir_pieces"] = stream, pieces, size
         if self.state == self.read_body and len(self.buf) > _MOST_UNREAD:
             raise NotImplementedError
-    except NotImplementedError:  # mitmproxy raises it at trailers
-        yield from _misframed(self, commands.SendData(self.conn, closing(NOT_HTTP)))
+    except NotImplementedError:  # mitmproxy raises it at trailers, and `_Strict` at bad chunks
+        if self.stream_id is None:
+            return
+        self.buf = ReceiveBuffer()
+        # An error of this type has mitmproxy call `Stack.error`, then `send`: the exchange is recorded and answered.
+        yield ReceiveHttp(ResponseProtocolError(self.stream_id, _MISFRAMED, ErrorCode.GENERIC_CLIENT_ERROR))
+        self.state = self.done
 
 
 def read_answer(self: _http1.Http1Client, event: Any) -> Iterator[Any]:
@@ -111,6 +130,25 @@ def read_answer(self: _http1.Http1Client, event: Any) -> Iterator[Any]:
         yield from _misframed(self)
 
 
+class _Strict:
+    """Reads a caller's chunked body. Raises NotImplementedError unless its chunks are well-formed (RFC 9112, 7.1)."""
+
+    def __init__(self, reader: ChunkedReader) -> None:
+        self._reader = reader
+        self.read_eof = reader.read_eof
+
+    def __call__(self, buffer: ReceiveBuffer) -> Any:
+        reader = self._reader
+        if reader._reading_trailer or not (reader._bytes_in_chunk or reader._bytes_to_discard):
+            line = buffer._data.find(b"\n")
+            if line == 0 or (line > 0 and buffer._data[line - 1] != _CR):
+                raise NotImplementedError
+        try:
+            return reader(buffer)
+        except h11.ProtocolError:
+            raise NotImplementedError from None
+
+
 class _WithoutTrailers:
     """Reads a service's chunked body without its trailers: no rule has judged them (RFC 9110, 6.5.1)."""
 
@@ -123,14 +161,13 @@ class _WithoutTrailers:
         return h11.EndOfMessage() if isinstance(found, h11.EndOfMessage) else found
 
 
-def _misframed(self: _http1.Http1Connection, *said: commands.Command) -> Iterator[Any]:
+def _misframed(self: _http1.Http1Client) -> Iterator[Any]:
     if self.stream_id is None:
         return
     self.buf = ReceiveBuffer()
-    yield from said
     yield commands.CloseConnection(self.conn)
     failed = self.ReceiveProtocolError
-    yield ReceiveHttp(failed(self.stream_id, "invalid framing of the body", failed.code))
+    yield ReceiveHttp(failed(self.stream_id, _MISFRAMED, failed.code))
     self.state = self.done
 
 
@@ -159,7 +196,17 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
         limit = bounds.current().head
         if isinstance(self, _http1.Http1Client):
             limit = max(limit, _MOST_ANSWER_HEAD)
+        if isinstance(self, _http1.Http1Server):
+            for _ in range(_MOST_EMPTY):
+                if self.buf._data[:2] != b"\r\n":
+                    break
+                self.buf.maybe_extract_at_most(2)
         front = _front(self.buf, limit)
+        if _NOT_SPACE.search(front):
+            head = _HEAD.match(front)
+            size = head.end() if head is not None else len(front)
+            self.buf._data[:size] = front[:size].translate(_KEPT)
+            front = _front(self.buf, limit)
         if isinstance(self, _http1.Http1Client) and self.request is not None:
             passed_over = 0
             while (said := _INFORMATIONAL.match(front)) and passed_over < MOST_INFORMATIONAL:
@@ -214,6 +261,9 @@ def _broken(client: _http1.Http1Connection, why: str) -> Iterator[Any]:
 def _front(buffer: ReceiveBuffer, size: int) -> bytes:
     """Return the first *size* bytes of *buffer*, without a copy of the rest."""
     return bytes(buffer._data[:size])
+
+
+_HEAD = re.compile(rb".*?\n\r?\n", re.DOTALL)
 
 
 def _ends_within(head: bytes) -> bool:

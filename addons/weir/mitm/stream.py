@@ -24,8 +24,24 @@ class Stream(HttpStream):
         self.response_body_buf = Body()  # type: ignore[assignment]
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
-        """Check as mitmproxy does, then drop the stream. mitmproxy keeps it, with its body, with the connection."""
-        return (yield from self._drop(super().check_killed(emit_error_hook)))
+        """Check as mitmproxy does, then drop the stream. mitmproxy keeps it, with its body, with the connection.
+
+        After the head of a refused request that waits for `100 Continue`, answer at once: its body is not needed.
+        """
+        if (yield from self._drop(super().check_killed(emit_error_hook))):
+            return True
+        waits = emit_error_hook and self.client_state == self.state_wait_for_request_headers and self._expects()
+        if waits and hooks.current().refused(self.flow):
+            yield from self._refuse(ErrorCode.GENERIC_CLIENT_ERROR)
+            return True
+        return False
+
+    def _expects(self) -> bool:
+        return self.flow.request.headers.get("expect", "").lower() == "100-continue"
+
+    def _refuse(self, code: ErrorCode) -> layer.CommandGenerator[None]:
+        """End a refused request before anything is sent: its own answer is recorded and delivered."""
+        yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, "refused before it was sent", code))
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Check as mitmproxy does, then drop an invalid stream."""
@@ -60,8 +76,7 @@ class Stream(HttpStream):
         if connected and (yield from self.check_killed(True)):
             return False
         if connected and hooks.current().refused(self.flow):
-            error = ResponseProtocolError(self.stream_id, "refused before it was sent", ErrorCode.GENERIC_SERVER_ERROR)
-            yield from self.handle_protocol_error(error)
+            yield from self._refuse(ErrorCode.GENERIC_SERVER_ERROR)
             return False
         self.sent = connected
         return connected

@@ -737,7 +737,7 @@ ROWS: tuple[Row, ...] = (
         Function("(request, response=None)", "3900ef97"), "mitm.stream.Stream",
         "The size that a head announces."),
     Row("read", "mitmproxy.net.http.status_codes.RESPONSES", Attribute("= 0930ed08"), "path.steps.answer",
-        "The reason of each status; an answer with another status is refused."),
+        "The reason phrase of each status; others have an empty one."),
     Row("called", "mitmproxy.flow.Flow.kill", Function("(self)", "d68998db"), "path.gate.Gate",
         "It ends a flow without an answer."),
     Row("called", "mitmproxy.addons.savehar.SaveHar.make_har", Function("(self, flows)", "69ec0656"), "cli.sessions",

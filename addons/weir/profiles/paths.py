@@ -58,6 +58,17 @@ class Paths[O]:
                 return Found(ends[method], {name: unquote(value) for name, value in variables.items()})
         return None
 
+    def keeps_slashes(self, path: str) -> bool:
+        """True if each escaped slash of *path* is in a variable of one segment, and the unescaped path is unknown.
+
+        Then a server that unescapes the path before it divides it finds no other operation.
+        """
+        escaped = path.lower().count("%2f")
+        unescaped = re.sub("%2f", "/", path, flags=re.IGNORECASE)
+        _, variables = next(self._ends(path), ({}, {}))
+        within = sum(value.lower().count("%2f") for value in variables.values() if "/" not in value)
+        return within == escaped and not any(ends for ends, _ in self._ends(unescaped))
+
     def resembles(self, path: str) -> bool:
         """True if *path*, in lower case and without its last slash, matches a known path with any method."""
         return any(ends for ends, _ in _walk(self._lowered, path.rstrip("/").lower()[1:].split("/"), 0, {}))

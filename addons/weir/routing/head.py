@@ -54,12 +54,16 @@ def check_path(path: bytes) -> None:
         raise HeadError("the path has empty or dot segments")
     if b"%" in path:
         octets = {int(hex_digits, 16) for hex_digits in _ESCAPE.findall(path)}
-        if octets & _UNRESERVED or octets & set(b"/\\%;\x7f") or any(octet < 0x20 for octet in octets):
+        if octets & _UNRESERVED or octets & set(b"\\%;\x7f") or any(octet < 0x20 for octet in octets):
             raise HeadError("the path escapes characters that servers read differently")
+        unescaped = _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), path)
         try:
-            _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), path).decode()
+            unescaped.decode()
         except UnicodeDecodeError:
             raise HeadError("the path is not UTF-8 when unescaped") from None
+        # An escaped slash is allowed within a variable of one segment: `steps.reading.Match` checks this.
+        if 0x2F in octets and (b"//" in unescaped or _DOT_SEGMENT.search(unescaped) or unescaped.endswith(b"/")):
+            raise HeadError("the path has empty or dot segments when unescaped")
 
 
 def check_head(method: bytes, target: bytes, authority: bytes, fields: Fields) -> None:

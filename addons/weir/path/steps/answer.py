@@ -30,6 +30,8 @@ _NOT_DELIVERED = frozenset((
     b"content-length", b"content-encoding", b"set-cookie", b"set-cookie2", b"alt-svc", b"proxy-authenticate",
     b"x-request-id", b"ratelimit", b"ratelimit-policy",
 ))  # fmt: skip
+#: A status from 100 to 599 is passed on, whether or not it has a name (RFC 9110, 15). Others are not valid.
+_LAST_STATUS = 599
 #: Answers with these statuses are never streamed: they have no body, or only a part of a body.
 _WHOLE = (101, 204, 205, 206, 304)
 
@@ -62,7 +64,7 @@ def _checked_head(data: http.ResponseData) -> tuple[dict[bytes, bytes], _Fields,
     head = {name.lower(): value for name, value in data.headers.fields}
     reason = status_codes.RESPONSES.get(data.status_code, "").encode()
     names = [name.lower() for name, _ in data.headers.fields]
-    if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or not reason:
+    if names.count(b"content-encoding") > 1 or names.count(b"content-type") > 1 or data.status_code > _LAST_STATUS:
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service's answer can be read in two ways.")
     if data.status_code == 407:  # a proxy's caller would read it as the gateway's own 407
         raise Refusal(Kind.UPSTREAM_UNREADABLE, "The service answered as a proxy would.")

@@ -63,6 +63,10 @@ class Match:
                 )
             return Matched(None, _NONE, {})
         found = profile.paths.find(arrived.method, routed.path)
+        if found is None and arrived.method == "HEAD":
+            found = profile.paths.find("GET", routed.path)  # the same without a body (RFC 9110, 9.3.2)
+        if "%2f" in routed.path.lower() and not profile.paths.keeps_slashes(routed.path):
+            raise Refusal(Kind.AMBIGUOUS_REQUEST, "Refused because the path escapes a slash that servers may unescape.")
         if found is None and not (connection.allow_unknown and not profile.paths.resembles(routed.path)):
             raise Refusal(
                 Kind.UNKNOWN_OPERATION,

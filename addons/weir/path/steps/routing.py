@@ -43,7 +43,7 @@ class CheckHead:
         if len(data.headers.fields) > limits.fields:
             raise Refusal(Kind.HEAD_TOO_LARGE, f"The request has more than {limits.fields} header fields.")
         try:
-            if data.http_version == b"HTTP/2.0":
+            if data.http_version == b"HTTP/2.0" and (flow.client_conn.alpn == b"h2" or exchange.replay):
                 data.headers.fields, data.authority = with_host(data.authority, data.headers.fields), b""
             elif data.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
                 raise HeadError("the HTTP version is not supported")
