@@ -48,10 +48,11 @@ _MOST_ANSWER_HEAD = 64 << 10
 _MOST_UNREAD = 128 << 10
 
 _MISFRAMED = "invalid framing of the body"
-_CR = 0x0D
+#: Bytes of a chunk's line, with its extensions, that are searched for its end.
+_LONGEST_LINE = 4 << 10
 #: Empty lines that are ignored before a request line (RFC 9112, 2.2).
 _MOST_EMPTY = 4
-#: Characters that mitmproxy removes around the values of fields, although they are no white space there (RFC 9110, 5.5).
+#: Characters that mitmproxy removes around the values of fields, although fields do not allow them (RFC 9110, 5.5).
 _NOT_SPACE = re.compile(rb"[\x0b\x0c\x1c-\x1f]")
 #: They become a character that mitmproxy keeps. Then the head is refused.
 _KEPT = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e\x1f", b"\x01" * 6)
@@ -139,9 +140,11 @@ class _Strict:
 
     def __call__(self, buffer: ReceiveBuffer) -> Any:
         reader = self._reader
-        if reader._reading_trailer or not (reader._bytes_in_chunk or reader._bytes_to_discard):
-            line = buffer._data.find(b"\n")
-            if line == 0 or (line > 0 and buffer._data[line - 1] != _CR):
+        if not reader._bytes_in_chunk:
+            start = len(reader._bytes_to_discard)  # the end of the chunk before
+            line, end, rest = bytes(buffer._data[start : start + _LONGEST_LINE]).partition(b"\n")
+            last = not line.partition(b";")[0].strip(b"0\r\t ")
+            if end and (not line.endswith(b"\r") or (last and rest.startswith(b"\n"))):
                 raise NotImplementedError
         try:
             return reader(buffer)

@@ -30,8 +30,7 @@ class Stream(HttpStream):
         """
         if (yield from self._drop(super().check_killed(emit_error_hook))):
             return True
-        waits = emit_error_hook and self.client_state == self.state_wait_for_request_headers and self._expects()
-        if waits and hooks.current().refused(self.flow):
+        if emit_error_hook and self._expects() and hooks.current().refused(self.flow):
             yield from self._refuse(ErrorCode.GENERIC_CLIENT_ERROR)
             return True
         return False

@@ -125,6 +125,7 @@ class Stack:
         exchange = self._exchanges.get(flow)
         if exchange is None or flow.response is None or not flow.live or exchange.settled:
             return
+        exchange.upstream_status = flow.response.status_code
         ended = await self._walk(flow, exchange, "request", "response_head")
         if isinstance(ended, Stream) and not exchange.left:
             flow.response.stream = ended.transform
