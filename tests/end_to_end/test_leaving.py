@@ -1,6 +1,7 @@
 """Callers that leave or cancel requests in each phase: the gateway stops their work and records the end."""
 
 import contextlib
+import http.client
 import json
 import socket
 import ssl
@@ -29,6 +30,7 @@ from tests.end_to_end.gateway import (
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a", "b"]}
 BODY = json.dumps(REQUEST).encode()
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 GATEWAY = """
 version: 1
@@ -258,12 +260,12 @@ def test_while_the_service_answers(site: Site, how: str, pieces: tuple[bytes, ..
 @pytest.mark.parametrize("how", HOW)
 def test_while_a_stream_comes(site: Site, how: str) -> None:
     """The record has the delivered part and the error."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
     user = f"streaming-{how}"
-    site.old.answer, said = slowly(site, head + b"a\r\ndata: {}\n\n\r\n")
+    site.old.answer, said = slowly(site, STREAM_HEAD + b"a\r\ndata: {}\n\n\r\n")
     site.leave(how, "/chat/v1/chat/completions", token(user), lambda: said.wait(PATIENCE) and time.sleep(0.2), body)
     assert site.recorded(user) == [(200, None, HOW[how])]
+    assert site.gateway.sql(f"SELECT outcome FROM flows WHERE \"user\" = '{user}'") == [("left_by_caller",)]
     eventually(lambda: site.gateway.connections(site.old.port) == 0)
 
 
@@ -276,6 +278,35 @@ def test_while_an_answer_waits_for_approval(site: Site, how: str) -> None:
     )
     assert [row[:2] for row in site.recorded(user)] == [(499, "withdrawn")]
     assert site.gateway.sql(asked) == [("withdrawn",)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", b""), 502),
+        ((b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{", b""), 502),
+        ((STREAM_HEAD, b"9\r\ndata: 1\n\n\r\n", b""), 200),
+        ((b"",), 502),
+    ],
+    ids=["a length", "chunks", "a stream", "nothing"],
+)
+def test_a_service_that_cuts_its_answer(site: Site, pieces: tuple[bytes, ...], status: int) -> None:
+    """The record and the log name the end: a part of a stream is not a complete answer."""
+    user = f"cut-{len(pieces)}-{len(pieces[0])}"
+    path, request = "old/v2/rerank", REQUEST
+    if status == 200:
+        path, request = (
+            "chat/v1/chat/completions",
+            {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]},
+        )
+    site.old.answer = lambda seen: iter(pieces)  # type: ignore[assignment,return-value]
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        site.gateway.call(f"/{path}", request, token=token(user))
+    query = f"SELECT status, outcome FROM flows WHERE \"user\" = '{user}'"
+    eventually(lambda: bool(site.gateway.sql(query)))
+    assert site.gateway.sql(query) == [(status, "cut_by_service" if pieces[0] else "failed")]
+    line = next(line for line in site.gateway.log if repr(user) in line)
+    assert line.rstrip().endswith("cut_by_service" if status == 200 else "upstream-unreachable")
 
 
 def test_a_stream_of_http2_at_the_service(site: Site) -> None:

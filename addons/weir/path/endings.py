@@ -9,6 +9,7 @@ from weir.base.problems import Kind, Problem
 from weir.mitm.messages import TOO_FULL, TOO_SLOW, too_large
 from weir.path.exchange import Arrived, Exchange
 from weir.recorder.copies import ResponseRecord
+from weir.recorder.journal import Outcome
 from weir.routing.dial import FORBIDDEN
 
 logger = logging.getLogger("weir")
@@ -34,6 +35,25 @@ def ended_by(exchange: Exchange, message: str) -> Problem:
     if not exchange.sent:
         return Problem(Kind.MALFORMED_REQUEST, "The request is not valid HTTP.")
     return Problem(Kind.UPSTREAM_UNREACHABLE, "The service behind this gateway cannot be reached. Try again later.")
+
+
+#: Problems because the service or a part of the gateway failed. All others are decisions of the gateway.
+_FAILURES = frozenset((
+    Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_UNREADABLE, Kind.RESPONSE_TOO_LARGE, Kind.GATEWAY_ERROR,
+    Kind.IDENTITY_UNAVAILABLE, Kind.STATE_UNAVAILABLE, Kind.LIMITS_UNAVAILABLE, Kind.RECORDER_UNAVAILABLE,
+))  # fmt: skip
+
+
+def outcome_of(exchange: Exchange) -> Outcome:
+    """Return how the exchange ended, for the record and the log."""
+    problem = exchange.problem
+    if exchange.left and (problem is None or problem.kind is Kind.WITHDRAWN):
+        return "left_by_caller"
+    if problem is None:
+        return "cut_by_service" if exchange.error else "complete"
+    if problem.kind is Kind.UPSTREAM_UNREACHABLE and exchange.upstream_status:
+        return "cut_by_service"  # its answer had begun
+    return "failed" if problem.kind in _FAILURES else "refused"
 
 
 def unreachable(flow: http.HTTPFlow, exchange: Exchange) -> bool:
@@ -71,7 +91,8 @@ def log(exchange: Exchange) -> None:
     status = response.status if response else "-"
     path = record.target.partition(b"?")[0][:_LONGEST_LOGGED].decode("utf-8", "replace") if record else ""
     who = exchange.principal.sub if exchange.principal else "nobody"
-    outcome = exchange.problem.kind.slug if exchange.problem else "left" if exchange.left else "allowed"
+    ended = outcome_of(exchange)
+    outcome = exchange.problem.kind.slug if exchange.problem else "allowed" if ended == "complete" else ended
     name = exchange.connection.name if exchange.connection else "-"
     method = arrived.method if arrived else ""
     logger.info(f"weir: {exchange.request_id} {name} {who!r} {method} {path!r} {status} {outcome}")

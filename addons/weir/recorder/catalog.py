@@ -245,6 +245,9 @@ _FILLED = {
     "masked": "coalesce(masked, [])",
     "results": "coalesce(results, [])",
     "dropped_headers": "coalesce(dropped_headers, [])",
+    # of an earlier version, as far as its columns tell
+    "outcome": "coalesce(outcome, CASE WHEN problem IS NOT NULL THEN 'refused' WHEN error IS NOT NULL THEN 'failed' "
+    "ELSE 'complete' END)",
     "status": "coalesce(status, 0)",
     "request_bytes": "coalesce(request_bytes, 0)",
     "response_bytes": "coalesce(response_bytes, 0)",

@@ -76,6 +76,7 @@ VIEWS: dict[str, tuple[str, dict[str, str]]] = {
             "masked_request": "True if masks changed the recorded request.",
             "masked": "Number of replaced values per mask and per field or kind.",
             "results": "The ranking in order: index, score and keyed digest of each document.",
+            "outcome": "How it ended: complete, cut_by_service, left_by_caller, refused or failed.",
             "dropped_headers": "Names of the caller's headers that the service did not receive, at most 20.",
         },
     ),

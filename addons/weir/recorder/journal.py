@@ -7,6 +7,7 @@ version lacks the newer columns.
 """
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,7 @@ from weir.masking.masks import MaskedField
 from weir.policy.model import TraceLine
 
 #: Version 2 added `intent`, `query_digest`, `request_digest` and `response_digest`, and omits empty columns.
-#: Version 3 added `websocket`, version 4 `dropped_headers`.
+#: Version 3 added `websocket`, version 4 `dropped_headers` and `outcome`.
 SCHEMA_VERSION = 4
 
 
@@ -24,6 +25,10 @@ class RankedResult(msgspec.Struct, frozen=True, omit_defaults=True):
     index: int | None = None
     score: float | None = None
     document: str | None = None
+
+
+#: How a request ended. ``cut_by_service`` and ``left_by_caller`` may have delivered a part of the answer.
+Outcome = Literal["complete", "cut_by_service", "left_by_caller", "refused", "failed"]
 
 
 class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -86,6 +91,7 @@ class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     masked: list[MaskedField] = []
     results: list[RankedResult] = []
     dropped_headers: list[str] = []
+    outcome: Outcome | None = None
 
 
 #: The same columns for DuckDB. Without them, DuckDB would read times as text and empty lists as JSON.
@@ -143,6 +149,7 @@ COLUMNS: dict[str, str] = {
     "masked": "STRUCT(path VARCHAR, strategy VARCHAR, count BIGINT, kind VARCHAR, rule VARCHAR)[]",
     "results": "STRUCT(index BIGINT, score DOUBLE, document VARCHAR)[]",
     "dropped_headers": "VARCHAR[]",
+    "outcome": "VARCHAR",
 }
 
 _encoder = msgspec.json.Encoder()

@@ -14,6 +14,7 @@ from weir.base.identifiers import Uuid7
 from weir.base.problems import Kind, Refusal
 from weir.base.secret import Scrubber, without_keys
 from weir.masking.masks import MaskedField
+from weir.path.endings import outcome_of
 from weir.path.exchange import (
     Arrived,
     Exchange,
@@ -173,7 +174,7 @@ class Records:
 
     async def _intend(self, flow: http.HTTPFlow, exchange: Exchange, request: RequestRecord) -> None:
         line = self._line(flow, exchange, request, None, "", scrubber(exchange))
-        line.intent = True
+        line.intent, line.outcome = True, None
         try:
             await self._write(exchange[Routed].connection.name, line, synced=_options(exchange).synced)
         except RecorderUnavailable:
@@ -391,6 +392,7 @@ class Records:
             query_digest=self._recorder.digests.query(call.query),
             results=self._recorder.digests.results(copies.ranking, call.documents),
             dropped_headers=_dropped(exchange.get(Prepared), scrub),
+            outcome=outcome_of(exchange),
         )
 
 
