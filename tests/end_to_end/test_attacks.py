@@ -164,9 +164,14 @@ def test_members_that_differ_in_case_and_paths_that_resemble_known_ones(shared: 
     assert (
         gateway.call(body={"query": "q", "documents": ["a"], "Model": "x"}, token=token()).problem == "unreadable-body"
     )
-    for method, path in (("POST", "/v2/rerank/"), ("POST", "/V2/Rerank"), ("PUT", "/v2/rerank")):
+    for method, path in (("POST", "/v2/rerank/"), ("POST", "/V2/Rerank")):
         assert gateway.call(f"/reranker{path}", REQUEST, token=token(), method=method).problem == "unknown-operation"
+    wide = {**REQUEST, "documents": ["a"] * 9}
+    for method in ("POST", "PUT", "PATCH"):  # judged alike
+        assert gateway.call("/reranker/v2/rerank", wide, token=token(), method=method).problem == "denied-by-rule"
     assert upstream.connections == reached
+    assert gateway.call("/reranker/v2/rerank", None, token=token(), method="DELETE").problem == ""
+    assert upstream.seen[-1].head.startswith(b"DELETE /v2/rerank ")
     assert gateway.call("/reranker/v2/models", None, token=token(), method="GET").problem in ("", "upstream-unreadable")
 
 
@@ -383,7 +388,7 @@ def test_crumbs_of_chunks_and_endless_chunk_lines_stall_nobody(shared: tuple[Gat
 
     def attack() -> None:
         try:
-            assert gateway.raw(head + body)[:12] in (b"HTTP/1.1 400", b"")
+            assert gateway.raw(head + body)[:12] in (b"HTTP/1.1 401", b"")
         except (ConnectionResetError, BrokenPipeError):
             pass  # refused before it was sent
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from tests.masking.making import everything, masked_bytes, masks, view
 
-from weir.approvals.shelf import Kept
 from weir.base.content import parse
 from weir.base.problems import Kind, Refusal
 from weir.masking.detectors.engine import Detectors
@@ -25,7 +24,7 @@ def masked_answer(*entries: dict[str, Any]) -> tuple[bytes, bytes]:
     routed: Any = SimpleNamespace(connection=SimpleNamespace(masks=masks(*entries)))
     identified: Any = SimpleNamespace(principal=SimpleNamespace(groups=frozenset()))
     exchange: Any = SimpleNamespace(request_id="r", copies=Copies())
-    answered = Answered(200, b"OK", [], "application/json", BODY, parse(BODY), keep=Kept(200, (), BODY))
+    answered = Answered(200, b"OK", [], "application/json", BODY, parse(BODY))
     caller, record, _ = mask_answer(exchange, routed, identified, Matched(None, {}, {}), answered)
     return caller, record
 

@@ -36,7 +36,7 @@ class Stream(HttpStream):
         return False
 
     def _expects(self) -> bool:
-        return self.flow.request.headers.get("expect", "").lower() == "100-continue"
+        return bool(self.flow.request.headers.get("expect", "").lower() == "100-continue")
 
     def _refuse(self, code: ErrorCode) -> layer.CommandGenerator[None]:
         """End a refused request before anything is sent: its own answer is recorded and delivered."""

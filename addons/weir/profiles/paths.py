@@ -69,9 +69,18 @@ class Paths[O]:
         within = sum(value.lower().count("%2f") for value in variables.values() if "/" not in value)
         return within == escaped and not any(ends for ends, _ in self._ends(unescaped))
 
-    def resembles(self, path: str) -> bool:
-        """True if *path*, in lower case and without its last slash, matches a known path with any method."""
-        return any(ends for ends, _ in _walk(self._lowered, path.rstrip("/").lower()[1:].split("/"), 0, {}))
+    def methods(self, path: str) -> list[str]:
+        """Return the methods of the operations at *path*."""
+        return sorted({method for ends, _ in self._ends(path) for method in ends})
+
+    def is_distinct(self, path: str) -> bool:
+        """True if *path* is known with any method, or if a service cannot take it for a known path.
+
+        It could, if *path* matches a known one in lower case and without its last slash.
+        """
+        return bool(self.methods(path)) or not any(
+            ends for ends, _ in _walk(self._lowered, path.rstrip("/").lower()[1:].split("/"), 0, {})
+        )
 
     def _ends(self, path: str) -> Iterator[tuple[dict[str, O], dict[str, str]]]:
         return _walk(self._root, path[1:].split("/"), 0, {})

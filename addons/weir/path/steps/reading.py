@@ -18,10 +18,14 @@ from weir.base.content import (
 from weir.base.jsonpath import descendants
 from weir.base.problems import Kind, Refusal
 from weir.path.exchange import Answered, Arrived, Body, Exchange, Head, Matched, Ranked, Read, Routed
+from weir.policyset.connection import Connection
 from weir.profiles.model import UNKNOWN, WEBSOCKET, Call, Ranking
 from weir.profiles.profile import Operation, Profile
 
 _NONE: dict[str, str] = {}
+_WITH_BODY = ("POST", "PUT", "PATCH")
+#: Maximum length of a path in a refusal.
+_LONGEST_PATH = 200
 
 
 class _Unreadable:
@@ -65,17 +69,27 @@ class Match:
         found = profile.paths.find(arrived.method, routed.path)
         if found is None and arrived.method == "HEAD":
             found = profile.paths.find("GET", routed.path)  # the same without a body (RFC 9110, 9.3.2)
+        if found is None and connection.allow_unknown and arrived.method in _WITH_BODY:
+            # A service may treat these methods alike, so the body is judged as that of the known operation.
+            others = (profile.paths.find(method, routed.path) for method in _WITH_BODY)
+            found = next((other for other in others if other is not None), None)
         if "%2f" in routed.path.lower() and not profile.paths.keeps_slashes(routed.path):
             raise Refusal(Kind.AMBIGUOUS_REQUEST, "Refused because the path escapes a slash that servers may unescape.")
-        if found is None and not (connection.allow_unknown and not profile.paths.resembles(routed.path)):
-            raise Refusal(
-                Kind.UNKNOWN_OPERATION,
-                f"{arrived.method} on this path is not an operation of the profile {profile.name!r}, and this "
-                "connection allows only its operations; `weir profiles show` lists them.",
-            )
+        if found is None and not (connection.allow_unknown and profile.paths.is_distinct(routed.path)):
+            raise Refusal(Kind.UNKNOWN_OPERATION, _unknown(connection, arrived.method, routed.path))
         with _unreadable:
             parameters = read_parameters(profile, routed.query)
         return Matched(found.operation, found.variables, parameters) if found else Matched(None, _NONE, parameters)
+
+
+def _unknown(connection: Connection, method: str, path: str) -> str:
+    methods = connection.profile.paths.methods(path)
+    where = "on this path" if connection.masks else path[:_LONGEST_PATH]  # the record must not show masked values
+    known = f" (the profile knows {', '.join(methods)} there)" if methods else ""
+    instead = "Ask the gateway's operator to allow it, with `unknown_operations: allow` or in the profile."
+    if not methods and connection.allow_unknown:
+        instead = "It resembles a known path, which the service could take it for. Write the path as the service does."
+    return f"{method} {where} is not an operation of the profile {connection.profile.name!r}{known}. {instead}"
 
 
 class Decode:
