@@ -205,9 +205,8 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
                     break
                 self.buf.maybe_extract_at_most(2)
         front = _front(self.buf, limit)
-        if _NOT_SPACE.search(front):
-            head = _HEAD.match(front)
-            size = head.end() if head is not None else len(front)
+        size = _head_size(front)
+        if _NOT_SPACE.search(front, 0, size):
             self.buf._data[:size] = front[:size].translate(_KEPT)
             front = _front(self.buf, limit)
         if isinstance(self, _http1.Http1Client) and self.request is not None:
@@ -266,7 +265,10 @@ def _front(buffer: ReceiveBuffer, size: int) -> bytes:
     return bytes(buffer._data[:size])
 
 
-_HEAD = re.compile(rb".*?\n\r?\n", re.DOTALL)
+def _head_size(front: bytes) -> int:
+    """Return the size of the head at the beginning of *front*; if it is incomplete, the size of *front*."""
+    ends = [end for end in (front.find(b"\n\r\n"), front.find(b"\n\n")) if end >= 0]
+    return min(ends, default=len(front))
 
 
 def _ends_within(head: bytes) -> bool:

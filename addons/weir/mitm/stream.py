@@ -30,7 +30,7 @@ class Stream(HttpStream):
         """
         if (yield from self._drop(super().check_killed(emit_error_hook))):
             return True
-        if emit_error_hook and self._expects() and hooks.current().refused(self.flow):
+        if emit_error_hook and hooks.current().refused(self.flow) and self._expects():
             yield from self._refuse(ErrorCode.GENERIC_CLIENT_ERROR)
             return True
         return False
