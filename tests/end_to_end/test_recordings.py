@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -464,3 +465,29 @@ def test_the_program_in_the_documentation_checks_a_proof(
         assert not checked({**proof, "checkpoint": proof["checkpoint"].replace("time 2", "time 3")})
         assert not checked({**proof, "journal": {**proof["journal"], "index": 0}})
     assert not checked({**sealed, "entry": sealed["entry"].replace('"lines":5', '"lines":6')})
+
+
+def test_a_disk_that_refuses_writes_and_shows_nothing_is_noticed_by_the_first_failure(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    """The kernel refuses every write of the process (RLIMIT_FSIZE), while `stat` and `statvfs` show nothing."""
+    with fleet(launch, tmp_path, upstream, workers=1) as gateways:
+        load = Load(gateways[0])
+        load.wait_for(30)
+        pid = gateways[0].process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+        refused(load)
+        reached = len(upstream.seen)
+        time.sleep(0.5)
+        assert len(upstream.seen) == reached
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        load.wait_for(30)
+        answered = load.stop()
+        recorded = [row[0] for row in gateways[0].sql("SELECT request_id FROM flows")]
+        log = "".join(gateways[0].log)
+    assert answered <= set(recorded) and len(set(recorded)) == len(recorded)
+    sent = gateways[0].sql("SELECT count(*) FROM flows WHERE status = 200 OR error LIKE 'interrupted%'")
+    assert sent == [(len(upstream.seen),)]  # also the requests that were on their way when the disk failed
+    assert (log.count("cannot record"), log.count("recording works again")) == (1, 1)
+    assert verified(tmp_path / "recordings") == []

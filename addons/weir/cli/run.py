@@ -76,9 +76,7 @@ def _check_recordings(policies: PolicySet) -> None:
     root = policies.recordings
     try:
         policies.recorded.identify()
-        probe = root / f".probe.{os.getpid()}"
-        probe.touch(mode=0o600)
-        probe.unlink()
+        policies.recorded.probe(root, 4096)
     except FormatError as error:
         fail(str(error))
     except OSError as error:

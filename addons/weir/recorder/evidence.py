@@ -119,6 +119,9 @@ class Log:
         self.sealed: dict[str, Sealed] = {}
         self.erased: dict[str, set[int]] = {}  # line numbers that tombstones name, by segment or file
         self._unsynced: set[str] = set()
+        self._doubtful: set[str] = set()  # files with a failed sync: the disk may lack lines that a later sync skips
+        self._sizes: dict[str, int] = {}  # bytes of the lines of each file
+        self._torn: set[str] = set()  # files with a failed append, which may have a part of a line
         self.signed = self._last_checkpoint()
         vouched = self.signed if self.signed is not None and self.signed.vouched is not None else None
         if vouched is not None and vouched.vouched is not None and vouched.vouched > self.head.vouched:
@@ -183,7 +186,7 @@ class Log:
             found.append(quarantine.set_aside(self._recordings, path, quarantine.UNKNOWN))
         elif end < len(data):
             found.append(quarantine.set_tail_aside(self._recordings, path, data, end, quarantine.BEYOND))
-        tree = Tree(map(hashed, lines[:count]))
+        tree, self._sizes[name] = Tree(map(hashed, lines[:count])), end
         if name == FILE:
             for line in lines[:count]:
                 self._note(line)
@@ -191,11 +194,11 @@ class Log:
         return tree
 
     def _settle(self, name: str, tree: Tree) -> None:
-        """Sync the file, and set its record in the head to its actual size. Raises OSError."""
-        record = self.head.get(name)
+        """Note the size of the file in the head, and write it anew if the disk may lack a part. Raises OSError."""
+        record, path = self.head.get(name), self.folder / name
         if (tree.size, tree.size) != (record.now.lines, record.synced.lines):
-            if os.path.lexists(self.folder / name):
-                sync_path(self.folder / name)
+            if os.path.lexists(path):
+                self._recordings.replace(path, read_regular(path))
             self.head.put(name, Size(tree.size, tree.root()), synced=True)
 
     def adopt(self) -> None:
@@ -211,7 +214,6 @@ class Log:
         line = msgspec.json.encode(entry)
         with self._lock:
             self._tree = self._grow(FILE, line, self._tree, leaf_hash(line), sync=True)
-            self.head.sync()
             self._note(line)
 
     def write(self, file: str, line: bytes) -> None:
@@ -221,14 +223,29 @@ class Log:
             self._unsynced.add(file)
 
     def _grow(self, file: str, line: bytes, tree: Tree, leaf: bytes, *, sync: bool) -> Tree:
-        fresh = tree.grown([leaf])
-        start = self._recordings.append(self.folder / file, line + b"\n", sync=sync)
+        fresh, path = tree.grown([leaf]), self.folder / file
+        if file in self._torn:
+            self._cut(file)
         try:
+            self._recordings.append(path, line + b"\n", sync=sync)
             self.head.put(file, Size(fresh.size, fresh.root()), synced=sync)
+            if sync:
+                self.head.sync()
         except OSError:
-            os.truncate(self.folder / file, start)
+            self._torn.add(file)
+            with contextlib.suppress(OSError):  # the next append tries again
+                self.head.put(file, Size(tree.size, tree.root()), synced=sync)
+                self._cut(file)
             raise
+        self._sizes[file] = self._sizes.get(file, 0) + len(line) + 1
         return fresh
+
+    def _cut(self, file: str) -> None:
+        """Remove the rest of a failed append. Raises OSError."""
+        path, size = self.folder / file, self._sizes.get(file, 0)
+        if path.exists() and path.stat().st_size > size:
+            os.truncate(path, size)
+        self._torn.discard(file)
 
     def read(self, file: str) -> list[bytes]:
         """Return the lines of an administrative file, checked against its tree. Raises `DamagedLogError`, OSError."""
@@ -244,7 +261,7 @@ class Log:
         """Sign the log and the *live* journals if they differ from the last checkpoint. Raises OSError."""
         with self._lock:
             for file in self._unsynced:
-                sync_path(self.folder / file)
+                self._sync(file)
                 self.head.put(file, self.head.get(file).now, synced=True)
             if self._unsynced:
                 self.head.sync()
@@ -261,6 +278,15 @@ class Log:
             self._recordings.replace(self.folder / CHECKPOINT, note)
             self.head.put_checkpoint(note, _microseconds(fresh.time))
             self.signed = fresh
+
+    def _sync(self, file: str) -> None:
+        """Sync an administrative file; after a failure, write it anew. Raises OSError."""
+        path = self.folder / file
+        if file in self._doubtful:
+            self._recordings.replace(path, b"".join(line + b"\n" for line in self.read(file)))
+        self._doubtful.add(file)
+        sync_path(path)
+        self._doubtful.discard(file)
 
     def close(self) -> None:
         """Close the head. Later writes to the log fail."""

@@ -22,6 +22,8 @@ FORMAT_FILE = "format.json"
 INDEX = "3"
 
 
+#: Bytes that a probe writes at once.
+_BLOCK = 1024 * 1024
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -141,24 +143,28 @@ class Recordings:
             fresh.unlink(missing_ok=True)
             raise
 
-    def append(self, path: Path, data: bytes, *, sync: bool = True) -> int:
-        """Append *data* to *path* and return its size before. *sync* waits for the disk.
-
-        Raises OSError with nothing written.
-        """
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        """Append *data* to *path*. *sync* waits for the disk. Raises OSError; the file may then have a part of it."""
         descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            size = os.fstat(descriptor).st_size
-            try:
-                write_all(descriptor, data)
-                if sync:
-                    datasync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
-            return size
+            write_all(descriptor, data)
+            if sync:
+                datasync(descriptor)
         finally:
             os.close(descriptor)
+
+    def probe(self, folder: Path, size: int) -> None:
+        """Write *size* bytes to a file in *folder*, sync it, and remove it. Raises OSError if the disk refuses."""
+        path = self.make(folder) / f".probe.{os.getpid()}"
+        try:
+            with os.fdopen(self.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb", buffering=0) as file:
+                for start in range(0, size, _BLOCK):  # random bytes: a file system may store zeros without space
+                    write_all(file.fileno(), os.urandom(min(_BLOCK, size - start)))
+                os.fsync(file.fileno())
+            sync_path(folder)
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def settle_modes(self) -> None:
         """Give all files and folders the present modes and group, if the root has others. Raises OSError."""

@@ -81,6 +81,7 @@ class Head:
         except OSError as error:
             os.close(self._file)
             raise HomeError(f"{path}: cannot be used ({error.strerror}); check its owner and WEIR_HOME") from None
+        self._doubtful = False  # after a failed sync: the disk may lack any record
         self._records: dict[str, Record] = {}
         self._free: list[tuple[int, int]] = []  # place and sequence of records that are no longer used
         self._places = -(-len(data) // _RECORD)
@@ -167,11 +168,26 @@ class Head:
                 self._free.append((fresh.place, fresh.sequence))
 
     def sync(self) -> None:
-        """Sync the records to disk. Raises OSError."""
+        """Sync the records to disk. After a failure, write all of them again first. Raises OSError."""
         with self._lock:
             if self._file < 0:
                 raise _closed(self._path)
+            if self._doubtful:
+                self._write_again()
+            self._doubtful = True
             datasync(self._file)
+            self._doubtful = False
+
+    def probe(self) -> None:
+        """Write all records again and sync, which shows that the disk takes data. Raises OSError."""
+        self._doubtful = True
+        self.sync()
+
+    def _write_again(self) -> None:
+        for name, record in self._records.items():
+            self._write(name, record)
+        for place, sequence in self._free:
+            self._write("", Record(place=place, sequence=sequence))
 
     def close(self) -> None:
         """Close the file and release its lock. Later writes raise OSError. A second call does nothing."""

@@ -14,7 +14,9 @@ UNRECORDED = "interrupted: the answer could not be recorded, so it was not deliv
 
 def interrupted(line: JournalLine, why: str) -> tuple[bytes, bytes]:
     """Return the closing flow of the intent *line*, and its line without ``segment``, ``offset`` and ``length``."""
-    line = msgspec.structs.replace(line, intent=False, error=why, segment="", duration_ms=0.0, status=0)
+    line = msgspec.structs.replace(
+        line, intent=False, error=why, segment="", duration_ms=0.0, status=0, response_bytes=0, results=[]
+    )
     text, encoder = encode_line(line), FlowEncoder()
     client = connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"))
     request = RequestRecord(line.method.encode(), b"http", line.connection or "", 80, line.path.encode(), (), b"")

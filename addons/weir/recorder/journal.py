@@ -6,6 +6,8 @@ version of its columns. `decode_line` refuses a line of a newer version, and the
 version lacks the newer columns.
 """
 
+import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -178,6 +180,27 @@ def decode_line(data: bytes | str) -> JournalLine:
     if line.version > SCHEMA_VERSION:
         raise msgspec.ValidationError(f"written by a newer version ({line.version}, this is {SCHEMA_VERSION})")
     return line
+
+
+def decoded(lines: Iterable[bytes]) -> list[JournalLine] | None:
+    """Parse *lines*; None if one is unreadable."""
+    try:
+        return [decode_line(line) for line in lines]
+    except msgspec.MsgspecError:
+        return None
+
+
+def flows_that_fit(read: Iterable[JournalLine], data: bytes) -> int:
+    """Return how many of the first lines *read* have their flows in *data*, without gaps."""
+    end = number = 0
+    for line in read:
+        if line.length:
+            flow = data[line.offset : line.offset + line.length]
+            if line.offset != end or hashlib.sha256(flow).hexdigest() != line.sha256:
+                break
+            end += line.length
+        number += 1
+    return number
 
 
 def timestamp(seconds: float) -> str:

@@ -15,17 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from weir.base.alarms import alarm
 from weir.base.text import inert
 from weir.recorder import heads, live, quarantine
 from weir.recorder.checkpoint import Size
 from weir.recorder.entries import Entry, Lost, Quarantined, Sealed, authentic
 from weir.recorder.evidence import POWER_LOSS, DamagedLogError, Log, Signer, describe
-from weir.recorder.folder import Recordings, read_regular, write_all
+from weir.recorder.folder import Recordings, read_regular
 from weir.recorder.interrupted import CRASHED, interrupted
-from weir.recorder.journal import JournalLine, decode_line, placed, timestamp
+from weir.recorder.journal import JournalLine, decoded, flows_that_fit, placed, timestamp
 from weir.recorder.known import drop_links, known_segments
 from weir.recorder.merkle import leaf_hash, root_of
 from weir.recorder.worker import LOG_NAME, MAX_WORKERS, WorkerLock, log_folders, try_claim
@@ -55,6 +53,7 @@ class _Found:
     lines: list[bytes]
     read: list[JournalLine]
     lost: int = 0
+    unsynced: bool = False  # the disk may lack some of the lines
     begun: dict[str, JournalLine] = field(default_factory=dict)
 
     @property
@@ -172,9 +171,9 @@ def seal(recordings: Recordings, log: Log, found: list[_Found], repairs: Repairs
         noted = list(_trim(recordings, one))
         ends = _ends(one)
         more_flows, more_lines = b"".join(flow for flow, _ in ends), [line for _, line in ends]
-        if ends:
-            _extend(recordings, one.flows, one.flows_end, more_flows)
-            _extend(recordings, one.journal, one.lines_end, b"".join(line + b"\n" for line in more_lines))
+        if ends or one.unsynced:  # whole files: a sync reports data that the disk has lost only once
+            recordings.replace(one.flows, one.flows_data[: one.flows_end].ljust(one.flows_end, b"\0") + more_flows)
+            recordings.replace(one.journal, b"".join(line + b"\n" for line in [*one.lines, *more_lines]))
         if noted or ends:
             repairs.segments += 1
             repairs.interrupted += len(ends)
@@ -223,27 +222,8 @@ def _examine(recordings: Recordings, log: Log, segment: str, repairs: Repairs) -
         else:
             count = whole
     lost = max(0, record.now.lines - count)
-    return _Found(segment, flows, journal_data, flows_data, lines[:count], read[:count], lost)
-
-
-def decoded(lines: list[bytes]) -> list[JournalLine] | None:
-    """Parse *lines*; None if one is unreadable."""
-    try:
-        return [decode_line(line) for line in lines]
-    except msgspec.MsgspecError:
-        return None
-
-
-def flows_that_fit(read: list[JournalLine], data: bytes) -> int:
-    """Return how many of the first lines *read* have their flows in *data*, without gaps."""
-    end = 0
-    for number, line in enumerate(read):
-        if line.length:
-            flow = data[line.offset : line.offset + line.length]
-            if line.offset != end or hashlib.sha256(flow).hexdigest() != line.sha256:
-                return number
-            end += line.length
-    return len(read)
+    unsynced = 0 < count != record.synced.lines and whole >= count
+    return _Found(segment, flows, journal_data, flows_data, lines[:count], read[:count], lost, unsynced)
 
 
 def stands(recordings: Recordings, segment: str) -> _Found:
@@ -314,18 +294,6 @@ def _ends(one: _Found) -> list[tuple[bytes, bytes]]:
         ends.append((flow, placed(text, one.segment, offset, len(flow), hashlib.sha256(flow).hexdigest())))
         offset += len(flow)
     return ends
-
-
-def _extend(recordings: Recordings, path: Path, end: int, data: bytes) -> None:
-    """Append *data* to *path* at byte *end*, and sync. Raises OSError."""
-    descriptor = recordings.open(path, os.O_WRONLY | os.O_CREAT)
-    try:
-        os.ftruncate(descriptor, end)
-        os.lseek(descriptor, 0, os.SEEK_END)
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sealed(one: _Found, lines: list[bytes], length: int) -> Sealed:

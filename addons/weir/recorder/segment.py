@@ -2,17 +2,22 @@
 
 `Segment.append` writes flows, then lines, then the head's record. It writes all three completely, or leaves all three
 unchanged and raises OSError.
+
+After a failed write or sync, nothing more is written to the segment. A later sync proves nothing, because the kernel
+reports lost data only once. So `Segment.settle` writes both files anew before the segment is sealed.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from weir.recorder.checkpoint import Size
-from weir.recorder.entries import Sealed
+from weir.recorder.entries import Sealed, begins
 from weir.recorder.evidence import Log
-from weir.recorder.folder import Recordings, datasync, sync_path, write_all
-from weir.recorder.journal import timestamp
+from weir.recorder.folder import Recordings, datasync, read_regular, sync_path, write_all
+from weir.recorder.journal import decoded, flows_that_fit, timestamp
 from weir.recorder.merkle import EMPTY, Tree, leaf_hash
 
 #: At one of these limits a segment is sealed and a new one begun: bytes of flows, lines, seconds since it was begun.
@@ -44,10 +49,15 @@ class Segment:
             os.close(self._flows)
             self.flow_path.unlink(missing_ok=True)
             raise
-        sync_path(base.parent)
+        try:
+            sync_path(base.parent)
+        except OSError:
+            self.discard()
+            raise
         self.size = 0
         self._journal_size = 0
         self.dirty = False
+        self.failed = False
         self._begun = time.monotonic()
         self._tree = Tree()
         self._times: tuple[str, str] = ("", "")  # earliest and latest time of its lines
@@ -62,8 +72,13 @@ class Segment:
 
     @property
     def full(self) -> bool:
-        """Whether the segment has reached one of its limits."""
-        return self.size >= MAX_SIZE or self._tree.size >= MAX_LINES or time.monotonic() - self._begun >= MAX_AGE
+        """Whether the segment has reached one of its limits, or a write or sync of it has failed."""
+        return (
+            self.failed
+            or self.size >= MAX_SIZE
+            or self._tree.size >= MAX_LINES
+            or time.monotonic() - self._begun >= MAX_AGE
+        )
 
     @property
     def seconds_left(self) -> float:
@@ -75,10 +90,12 @@ class Segment:
         """The number of its lines so far, and their root."""
         return Size(self._tree.size, self._tree.root())
 
-    def append(self, flows: bytes | bytearray, lines: Sequence[bytes], first: str, last: str) -> None:
+    def append(
+        self, flows: bytes | bytearray, lines: Sequence[bytes], first: str, last: str, *, synced: bool = False
+    ) -> None:
         """Write *flows*, then *lines* (without newlines). Their times are between *first* and *last*.
 
-        Raises OSError with nothing written.
+        *synced* waits for the disk. Raises OSError with nothing written.
         """
         journal = b"\n".join([*lines, b""])
         tree = self._tree.grown(map(leaf_hash, lines))
@@ -86,23 +103,60 @@ class Segment:
             write_all(self._flows, flows)
             write_all(self._journal, journal)
             self._log.head.put(self.name, Size(tree.size, tree.root()))
+            if synced:
+                self._to_disk(Size(tree.size, tree.root()))
+                self._log.head.sync()
         except OSError:
-            os.ftruncate(self._flows, self.size)
-            os.ftruncate(self._journal, self._journal_size)
+            self._cut_back()
             raise
         self.size += len(flows)
         self._journal_size += len(journal)
         self._tree = tree
         self._times = (min(self._times[0] or first, first), max(self._times[1], last))
-        self.dirty = True
+        self.dirty = not synced
+
+    def _cut_back(self) -> None:
+        """Remove what a failed `append` wrote, as far as the disk permits; `settle` removes the rest."""
+        self.failed = True
+        with contextlib.suppress(OSError):  # first: lines without a record are quarantined, but none may be missing
+            self._log.head.put(self.name, self.covered)
+        for descriptor, size in ((self._flows, self.size), (self._journal, self._journal_size)):
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
 
     def sync(self) -> None:
         """Sync flows and lines to disk. Raises OSError. `Head.sync` does the same for the record."""
         if self.dirty:
+            self._to_disk(self.covered)
+            self.dirty = False
+
+    def _to_disk(self, size: Size) -> None:
+        try:
             datasync(self._flows)
             datasync(self._journal)
-            self._log.head.put(self.name, self.covered, synced=True)
-            self.dirty = False
+        except OSError:
+            self.failed = True
+            raise
+        self._log.head.put(self.name, size, synced=True)
+
+    def settle(self, recordings: Recordings) -> bool:
+        """Sync a segment that gets no more lines; if a write or sync has failed, write both files anew.
+
+        Return False if the files do not have the written data any more. Raises OSError.
+        """
+        if not self.failed:
+            self.sync()
+            return True
+        flows, journal = _start_of(self.flow_path, self.size), _start_of(self.journal_path, self._journal_size)
+        lines = journal.split(b"\n")[:-1]
+        read = decoded(lines)
+        if read is None or not begins(lines, self.covered, leaf_hash) or flows_that_fit(read, flows) < len(lines):
+            return False
+        recordings.replace(self.flow_path, flows)
+        recordings.replace(self.journal_path, journal)
+        self._log.head.put(self.name, self.covered, synced=True)
+        self.failed = self.dirty = False
+        return True
 
     def sealed(self) -> Sealed:
         """Return the log entry that seals the segment."""
@@ -135,3 +189,10 @@ def _same(descriptor: int, path: os.PathLike[str], size: int) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) and ours.st_size == size
+
+
+def _start_of(path: Path, size: int) -> bytes:
+    try:
+        return read_regular(path)[:size]
+    except FileNotFoundError:
+        return b""

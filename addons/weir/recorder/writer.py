@@ -2,8 +2,9 @@
 
 A caller gets its answer only after `Writer.record` has returned. Then the operating system has the bytes and the head's
 record of them, so no crash of this process can lose them. The disk has them within `SYNC_INTERVAL`, or at once for
-``durability: synced``. If writing fails, the entry and every later one raise `RecorderUnavailable` until writing works
-again.
+``durability: synced``. If writing fails, the entry and every later one raise `RecorderUnavailable`. Only a probe ends
+this state: it writes at least as many bytes as the failed write to the same folder, and waits for the disk. The state
+of the folder proves nothing, because a disk can answer questions and refuse data.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from weir.base.alarms import alarm
 from weir.recorder import live
@@ -38,8 +39,12 @@ MAX_WAITING = 1000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 #: Seconds after which a disk that does not answer counts as not writable.
 PATIENCE = 10.0
-#: Free bytes below which the disk counts as full.
+#: Free bytes below which the disk counts as full, and the minimum size of a probe.
 RESERVE = 1024 * 1024
+#: Size of a probe in the folder of the log, which gets short lines.
+_LOG_PROBE = 64 * 1024
+#: After a probe that failed, the next one waits for this many times as long as it took.
+_PROBE_SHARE = 10
 _BATCH = 64
 #: Waking the thread costs more than writing, so entries are handed over together: once they are one in `GATHER_SHARE`
 #: of the running exchanges, or after `GATHER` seconds. A single exchange never waits.
@@ -115,7 +120,11 @@ class Writer:
         self._vouched = 0.0  # monotonic time of the last success
         self._looked = 0.0  # monotonic time of the last check of the files on disk
         self._broken = ""
-        self._lost: dict[str, None] = {}  # ids of sent requests with an end that could not be recorded
+        self._reasons: set[str] = set()  # reasons of the present outage that an alarm has named
+        self._failed: set[str] = set()  # connections with a failed write or sync in this outage
+        self._needed = RESERVE  # bytes that a probe writes
+        self._next_probe = 0.0  # monotonic time
+        self._lost: dict[str, Entry] = {}  # ends of sent requests that could not be recorded, by request id
         self._next_checkpoint = 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="weir recorder", daemon=True)
@@ -203,7 +212,7 @@ class Writer:
 
     def _idle(self, next_sync: float) -> float:
         """Return the seconds until there is work even if no entry arrives."""
-        if self._unsealed or self._lost or any(segment.dirty for segment in self._segments.values()):
+        if self._broken or self._unsealed or self._lost or any(segment.dirty for segment in self._segments.values()):
             return max(0.0, next_sync - time.monotonic())
         ends = min((segment.seconds_left for segment in self._segments.values()), default=CHECKPOINT_INTERVAL)
         return max(0.0, min(ends, CHECKPOINT_INTERVAL))
@@ -214,11 +223,28 @@ class Writer:
         self._check_root()
         if not self._holds():
             self._begin_anew()
-        for connection in [c for c, segment in self._segments.items() if not segment.in_place()]:
+        for connection in [c for c, s in self._segments.items() if not s.failed and not s.in_place()]:
             path = self._segments[connection].flow_path
             alarm("recording_gone", f"{path} was removed while it was written, or changed by another program")
             self._retire(connection)  # its log entry states the missing lines
         self._looked = time.monotonic()
+
+    def _prove(self) -> None:
+        """Return if the disk has taken a probe at every place where entries go. Raises OSError."""
+        began = time.monotonic()
+        if began < self._next_probe:
+            raise OSError(self._broken)
+        try:
+            self._look()
+            for connection in self._failed or {""}:
+                self._recordings.probe(self._recordings.segments / connection, self._needed)
+            self._recordings.probe(self._recordings.log(self._log.worker), _LOG_PROBE)
+            self._log.head.probe()
+        except OSError:
+            self._next_probe = time.monotonic() + _PROBE_SHARE * (time.monotonic() - began)
+            raise
+        self._failed.clear()
+        self._needed = RESERVE
 
     def _write(self, waiting: list[_Waiting]) -> None:
         by_connection: dict[str, list[_Waiting]] = {}
@@ -230,13 +256,12 @@ class Writer:
             if not items:
                 continue
             try:
-                if time.monotonic() - self._looked > FRESH:
+                if self._broken:
+                    self._prove()
+                elif time.monotonic() - self._looked > FRESH:
                     self._look()
                 segment = self._segment(connection, encoded[0][0].entry.time[:10])
                 self._append(segment, [(item.entry, flow) for item, flow in encoded])
-                if any(item.entry.synced for item in items):
-                    segment.sync()
-                    self._log.head.sync()
             except Exception as error:  # on any error these flows are not recorded
                 self._fail(items, error)
             else:
@@ -251,7 +276,7 @@ class Writer:
                     raise RecorderUnavailable("no caller waits for it any more")
                 encoded.append((item, item.entry.encode() if item.entry.encode is not None else None))
             except Exception as error:
-                self._fail([item], error)
+                self._refuse([item], error)
         return encoded
 
     def _append(self, segment: Segment, entries: list[tuple[Entry, bytes | None]]) -> None:
@@ -264,7 +289,12 @@ class Writer:
             lines.append(placed(entry.line, segment.name, offset, len(flow), hashlib.sha256(flow).hexdigest()))
             flows += flow
         times = [entry.time for entry, _ in entries]
-        segment.append(flows, lines, min(times), max(times))
+        synced = any(entry.synced for entry, _ in entries)
+        try:
+            segment.append(flows, lines, min(times), max(times), synced=synced)
+        except OSError:
+            self._note_failure(segment, len(flows) + sum(map(len, lines)))
+            raise
         for entry, flow in entries:
             if flow is None:
                 segment.open[entry.request_id] = entry.line
@@ -272,19 +302,26 @@ class Writer:
                 segment.open.pop(entry.request_id, None)
                 self._lost.pop(entry.request_id, None)
 
+    def _note_failure(self, segment: Segment, size: int = 0) -> None:
+        """Note where a probe must succeed before anything is written again, and with how many bytes."""
+        self._failed.add(segment.name.partition("/")[0])
+        self._needed = max(self._needed, size)
+
     def _end_lost(self) -> None:
         """Close requests that were sent but could not be recorded at their end. Raises OSError."""
-        for connection, segment in list(self._segments.items()):
-            ended = [line for request_id, line in segment.open.items() if request_id in self._lost]
-            if ended:
-                self._interrupt(self._segment(connection, self._dates[connection]), ended)
+        by_connection: dict[str, list[Entry]] = {}
+        for entry in self._lost.values():
+            by_connection.setdefault(entry.connection, []).append(entry)
+        for connection, ended in by_connection.items():
+            segment = self._segment(connection, max(entry.time for entry in ended)[:10])
+            self._interrupt(segment, connection, (entry.line for entry in ended))
 
-    def _interrupt(self, segment: Segment, lines: list[bytes]) -> None:
+    def _interrupt(self, segment: Segment, connection: str, lines: Iterable[bytes]) -> None:
         entries: list[tuple[Entry, bytes | None]] = []
         for line in lines:
             read = decode_line(line)
             flow, text = interrupted(read, UNRECORDED)
-            entries.append((Entry(read.connection or "", read.request_id, read.time, text), flow))
+            entries.append((Entry(connection, read.request_id, read.time, text), flow))
         self._append(segment, entries)
 
     def _segment(self, connection: str, date: str) -> Segment:
@@ -317,9 +354,13 @@ class Writer:
         """Create a segment and link it for readers. *moved* has the open intents of the segment before it."""
         live.prepare(self._recordings)
         for segment in self._segments.values():
-            segment.sync()
+            self._sync_segment(segment)
         self._log.checkpoint(self._covered())  # before the files exist, because `verify` reports files without one
-        fresh = Segment(self._recordings, name, self._log)
+        try:
+            fresh = Segment(self._recordings, name, self._log)
+        except OSError:
+            self._announced.pop(name.partition("/")[0])  # its files may exist, so the next try takes another name
+            raise
         try:
             if moved:  # repeat the intents, because repair reads only unsealed segments after a crash
                 now = timestamp(time.time())
@@ -340,7 +381,8 @@ class Writer:
         while self._unsealed:
             segment = self._unsealed[0]
             try:
-                segment.sync()
+                if not segment.settle(self._recordings):
+                    alarm("recording_gone", f"{segment.flow_path} lacks data that was written; see: weir verify")
                 self._log.append(segment.sealed())
             except OSError as error:
                 if not self._stuck:
@@ -355,18 +397,30 @@ class Writer:
             self._next_checkpoint = 0.0
             self._on_sealed()
 
+    def _sync_segment(self, segment: Segment) -> None:
+        """Sync an open segment. Skip one that has failed: `Segment.settle` mends it. Raises OSError."""
+        if segment.dirty and not segment.failed:
+            try:
+                segment.sync()
+            except OSError:
+                self._note_failure(segment)
+                raise
+
     def _sync(self) -> None:
+        if self._broken:
+            self._check([])
+            if self._broken:
+                return
         try:
             dirty = [segment for segment in self._segments.values() if segment.dirty]
             for segment in dirty:
-                segment.sync()
+                self._sync_segment(segment)
             if dirty:
                 self._log.head.sync()
-        except OSError as error:
+            self._end_lost()
+        except Exception as error:
             self._fail([], error)
-        if self._lost and not self._broken:
-            with contextlib.suppress(OSError):  # the next sync tries again
-                self._end_lost()
+            return
         for connection in [c for c, segment in self._segments.items() if segment.full and not segment.open]:
             self._retire(connection)
         self._seal()
@@ -387,10 +441,13 @@ class Writer:
         return {s.name: s.covered for s in open_ if not s.dirty and s.covered.lines}
 
     def _end(self) -> None:
+        with contextlib.suppress(OSError):  # without intents, these requests are then not on record
+            self._end_lost()
         for connection, segment in list(self._segments.items()):
             try:
                 if segment.open:
-                    self._interrupt(segment, list(segment.open.values()))
+                    now = self._segment(connection, self._dates[connection])
+                    self._interrupt(now, connection, list(now.open.values()))
             except OSError:
                 self._segments.pop(connection).close()  # the next start closes the open requests and seals the segment
             else:
@@ -407,7 +464,7 @@ class Writer:
         if not os.access(root, os.W_OK | os.X_OK):
             raise OSError(f"{root} is not writable; check its owner and whether it is mounted read-only")
         disk = os.statvfs(root)
-        if disk.f_bavail * disk.f_frsize < RESERVE:
+        if disk.f_bavail * disk.f_frsize < self._needed:
             raise OSError(self._full())
 
     def _full(self) -> str:
@@ -415,7 +472,10 @@ class Writer:
 
     def _check(self, checks: list[_Check]) -> None:
         try:
-            self._look()
+            if self._broken:
+                self._prove()
+            else:
+                self._look()
         except Exception as error:  # any error fails the requests that asked
             self._fail(checks, error)
         else:
@@ -423,22 +483,41 @@ class Writer:
 
     def _succeed(self, items: "list[_Waiting] | list[_Check]") -> None:
         self._vouched = time.monotonic()
+        self._reasons.clear()
         if self._broken:
             self._broken = ""
             alarm("recorder_recovered", "recording works again")
         self._answer(items, None)
 
     def _fail(self, items: "list[_Waiting] | list[_Check]", error: Exception) -> None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = self._full() if full else str(error) or type(error).__name__
+        """Refuse *items* because of *error*, and record nothing until a probe succeeds."""
+        self._broken = self._refuse(items, error)
+
+    def _refuse(self, items: "list[_Waiting] | list[_Check]", error: Exception) -> str:
+        """Refuse *items* because of *error*. Return the reason; an alarm names it once per outage."""
+        reason = self._reason(error)
         ends = [item.entry for item in items if isinstance(item, _Waiting) and item.entry.encode is not None]
-        self._lost |= {e.request_id: None for e in ends if any(e.request_id in s.open for s in self._segments.values())}
+        self._lost |= {e.request_id: replace(e, encode=None, size=0) for e in ends if self._was_sent(e)}
         if isinstance(error, RecorderUnavailable):
-            return  # `_give_up` has answered already
-        if reason != self._broken:
-            self._broken = reason
+            return reason  # `_give_up` has answered already
+        if reason not in self._reasons:
+            self._reasons.add(reason)
             alarm("recorder_unavailable", f"cannot record, so requests are refused: {reason}")
         self._answer(items, reason)
+        return reason
+
+    def _was_sent(self, end: Entry) -> bool:
+        """Return whether the request of *end* may have reached its service."""
+        if any(end.request_id in segment.open for segment in self._segments.values()):
+            return True
+        return decode_line(end.line).upstream_ms is not None
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return self._full()
+        if isinstance(error, OSError) and error.strerror:  # without the file's name, which differs each time
+            return f"{self._recordings.root} cannot be written ({error.strerror}); check its disk"
+        return str(error) or type(error).__name__
 
     def _answer(self, items: "list[_Waiting] | list[_Check]", reason: str | None) -> None:
         def answer() -> None:
