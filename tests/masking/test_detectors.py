@@ -141,6 +141,15 @@ def test_a_prefilter_that_gives_up_is_an_error() -> None:
         "4111 - " * 40_000,
         "4111 1111\n1111 111x\n" * 8_000,
         "4\u20091\u200b" * 40_000,
+        "token: " + "a" * 500 + "!1 " + "secret = " + "ab" * 250 + "! ",
+        "token" + " " * 80 + ", a: b," + " " * 80 + "value" * 20_000,
+        "token,\n" * 20_000,
+        "<token>\n" * 20_000,
+        "token[] = x_token: string " * 8_000,
+        "curl -u a:" * 20_000,
+        "call me at home on 5403926876 or at 9747 6578 " * 4_000,
+        "ghp_" + "aB" * 100_000,
+        "ZXlK" + "A" * 200_000,
     ],
 )
 def test_hostile_texts_take_linear_time(hostile: str) -> None:

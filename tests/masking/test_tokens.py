@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from tests.masking.making import everything
 from tests.masking.quality import DETECTORS
 
 from weir.masking.detectors.engine import GROUPS
+from weir.masking.masker import mask_text
+from weir.masking.streams import PlainMasker
+from weir.masking.walk import Report
 
 ALPHABETS = {
     "a": string.ascii_letters + string.digits, "l": string.ascii_lowercase + string.digits, "u": string.ascii_uppercase + string.digits,
@@ -78,3 +82,22 @@ def test_places_in_which_a_secret_stands(text: str) -> None:
 def test_a_token_that_is_encoded_twice() -> None:
     text = "ZXlKaGJHY2lPaUpJVXpJMU5pSXNJblI1Y0NJNklrcFhWQ0o5LmV5SnpkV0lpT2lJeE1qTTBOVFkzT0Rrd0luMC5hYmNkZWY="
     assert secrets_in(f"cookie {text} end") == [text]
+
+
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl -u ci:hunter!two https://x y",
+        "<xPassword>\n    hunter!two\n</xPassword> tail",
+        "- name: X_PASSWORD\n  value: hunter!two\nmore words",
+        "token glpat-q7Xk2mZr9Tb4Wv8Lp3Ndabcdefg.01.0a1b2c3d4 and more",
+        "Desk: 9747 6578 now",
+        "Text the word HELP to 9747 6578 please",
+    ],
+)
+def test_pieces_of_a_stream_are_masked_like_the_whole(text: str, size: int) -> None:
+    masker = PlainMasker(everything(), Report())
+    pieces = [text[i : i + size].encode() for i in range(0, len(text), size)]
+    out = b"".join([*(p for piece in pieces for p in masker.feed(piece)), *masker.end()]).decode()
+    assert out == mask_text(everything(), text, Report()) != text

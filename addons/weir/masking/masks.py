@@ -41,8 +41,9 @@ _UNRECOGNISED = (
 )
 #: Kinds that other tools have and that need a model of language.
 _NAMES = frozenset({
-    "person", "persons", "people", "name", "names", "full_name", "first_name", "last_name", "per", "location", "locations", "loc", "gpe", "address",
-    "addresses", "city", "country", "organization", "organizations", "organisation", "organisations", "org", "company", "companies", "nrp",
+    "person", "persons", "people", "name", "names", "full_name", "first_name", "last_name", "per", "location",
+    "locations", "loc", "gpe", "address", "addresses", "city", "country", "organization", "organizations",
+    "organisation", "organisations", "org", "company", "companies", "nrp",
 })  # fmt: skip
 
 

@@ -75,7 +75,7 @@ _VALUE = r"(?:value|val|string|secret)"
 #: What stands between a name and its value where no sentence does. RE2 reads these too.
 _BETWEEN = "|".join([
     r"[\"'] ?(?:value|val)=[\"']",  # <add key="NAME" value="…"/>
-    r"[\"']?>\s{0,2}\n\s{0,80}",  # <name>, and the value on the next line
+    r"[\"']?>\s{0,2}\n[ \t]{1,80}",  # <name>, and the value on the next line, indented; <token> alone is a placeholder
     rf"</[\w:.-]{{1,40}}>\s{{0,80}}<{_VALUE}>\s{{0,80}}",  # <key>NAME</key><string>…
     r"[\"'`]\s?,\s{0,4}[\"'`]",  # setProperty("NAME", "…")
     r"[\"'`)\]]{0,2}\s?[:?.+|!=]{1,3}=\s{0,2}[\"'`]?",  # ::= ?= .= +=
@@ -178,23 +178,18 @@ def _trimmed(c: Candidate) -> tuple[int, int]:
     return start, end
 
 
-def _between(c: Candidate, end: int) -> bool:
-    """True if the text around the value, which ends at *end*, shows that it belongs to the word."""
-    gap = c.text[c.start : c.match.start(1)]
-    if "," in gap and gap.rstrip()[-1] in _QUOTES and gap.count('"') + gap.count("'") == 2:
-        return _CALLED.search(c.before()) is not None  # not a list of names
-    return _NEXT_LINE.search(gap) is None or _CLOSED.match(c.text, end) is not None
+def _is_listed(c: Candidate, gap: str) -> bool:
+    """True if the word is a member of a list of names, and not the first argument of a call or the name of a pair."""
+    return _COMMA.fullmatch(gap[-8:]) is not None and _CALLED.search(c.before()) is None
 
 
-#: An element and its value on the next line; `<token>` without its end is a placeholder.
-_NEXT_LINE = re.compile(r">\s{0,2}\n")
-_CLOSED = re.compile(r"\s{0,80}</")
+_COMMA = re.compile(r".*[\"'`]\s?,\s{0,4}[\"'`]", re.DOTALL)
 
 
 def _password(c: Candidate) -> tuple[int, int] | None:
     start, end = _trimmed(c)
     gap = c.text[c.start : c.match.start(1)]
-    if not _between(c, end):
+    if _is_listed(c, gap):
         return None
     if gap.endswith(" ") and gap[:-1].isalpha() and _IDENTIFIER.fullmatch(c.text, start, end):
         return None
@@ -208,7 +203,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z]+(?:_\w+|=.*)")
 
 def _key(c: Candidate) -> tuple[int, int] | None:
     start, end = _trimmed(c)
-    if _OPEN_NAME.search(c.before(20)) or _CUT.match(c.text, end) or not _between(c, end):
+    if _OPEN_NAME.search(c.before(20)) or _CUT.match(c.text, end) or _is_listed(c, c.text[c.start : c.match.start(1)]):
         return None
     return (start, end) if _is_key(c.text[start:end]) else None
 

@@ -60,7 +60,7 @@ _PUBLISHED = frozenset((
 #: Text in the examples of manuals: an alphabet, a row of digits, a word.
 _EXAMPLE = re.compile(r"(?i)abcdefghijklmnopq|0123456789012|123456789012345|example|x{8}")
 #: Words that are joined as in names of programs, with at most a few digits.
-_NAME = re.compile(r"[A-Za-z]?[a-z]{2,}(?:[-_.]?[A-Z]?[a-z]{2,})+\d{0,4}")
+_NAME = re.compile(r"[A-Za-z]?[a-z]{2,}(?:[-_.][A-Z]?[a-z]{2,}|[A-Z][a-z]{2,})*\d{0,4}")
 
 
 def is_name(text: str) -> bool:
