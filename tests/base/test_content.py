@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.base.content import ContentError, decode, encode, is_json, parse
+from weir.base.content import ContentError, decode, encode, is_json, parse, parse_lines
 
 
 @pytest.mark.smoke
@@ -27,6 +27,28 @@ from weir.base.content import ContentError, decode, encode, is_json, parse
 def test_ambiguous_json_is_refused(body: bytes) -> None:
     with pytest.raises(ContentError):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
+        ('{"a": 1}'.encode("utf-16"), "is UTF-16"),
+        ('{"a": 1}'.encode("utf-16-le"), "is UTF-16"),
+        (b'{"a": NaN}', "NaN and Infinity at line 1 column 7 are not JSON"),
+        (b'{"a": [1,\n -Infinity]}', "NaN and Infinity at line 2 column 3 are not JSON"),
+        (b'{"NaN": nope}', "expected"),
+    ],
+)
+def test_the_reason_names_the_mistake(body: bytes, reason: str) -> None:
+    with pytest.raises(ContentError, match=reason):
+        parse(body)
+
+
+def test_lines_may_be_more_than_the_parts_of_one_document() -> None:
+    assert len(parse_lines(b'{"a":1}\n' * 220_000)) == 220_000
+    with pytest.raises(ContentError, match="more than 250000 lists and objects"):
+        parse_lines(b"{}\n" * 250_001)
 
 
 def test_large_integers_survive() -> None:

@@ -57,6 +57,7 @@ def test_forms(text: str, value: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "1.2.3.4-beta", "upgrade to 1.2.3.4-rc1", "10.0.0.1+build5", "rows[::2]", "characters[-2::-1]", "zip(sparse[::2], sparse[1::2])",
         "550e8400-e29b-41d4-a716-446655440000", "d41d8cd98f00b204e9800998ecf8427e", "2025-03-04T10:20:30.123456Z",
         "0.8444218515250481, -0.7579544029403025", "version 10.0.19041.1", "order 303-4809599-2077102", "ISBN 978-3-16-148410-0",
         "1700000000000", "4111111111111112", "DE89370400440532013001", "12:34:56", "@pytest.mark.skip", "a@b", "logo@2x.png",
@@ -140,6 +141,15 @@ def test_a_prefilter_that_gives_up_is_an_error() -> None:
         "4111 - " * 40_000,
         "4111 1111\n1111 111x\n" * 8_000,
         "4\u20091\u200b" * 40_000,
+        "token: " + "a" * 500 + "!1 " + "secret = " + "ab" * 250 + "! ",
+        "token" + " " * 80 + ", a: b," + " " * 80 + "value" * 20_000,
+        "token,\n" * 20_000,
+        "<token>\n" * 20_000,
+        "token[] = x_token: string " * 8_000,
+        "curl -u a:" * 20_000,
+        "call me at home on 5403926876 or at 9747 6578 " * 4_000,
+        "ghp_" + "aB" * 100_000,
+        "ZXlK" + "A" * 200_000,
     ],
 )
 def test_hostile_texts_take_linear_time(hostile: str) -> None:

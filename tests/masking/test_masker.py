@@ -191,13 +191,33 @@ def test_tokens_are_those_of_the_document(document: Any, indent: int | None) -> 
         ("application/x-www-form-urlencoded", "q=bob%40example.com&n=a+b", "q=%5BEMAIL%5D&n=a+b"),
         ("text/plain", '{"a": "bob\\u0040example.com"}', '{"a": "[EMAIL]"}'),
         ("text/event-stream", 'data: {"a":"bob@example.com"}\n\n', 'data: {"a":"[EMAIL]"}\n\n'),
+        ("application/csv", "name;mail\nAl;bob@example.com\n", "name;mail\nAl;[EMAIL]\n"),
+        ("text/plain; charset=iso-8859-15", "€ bob@example.com", "€ [EMAIL]"),
+        ("text/plain; charset=utf-16", "ä bob@example.com", "ä [EMAIL]"),
+        ("text/xml; charset=shift_jis", "<a>電話 bob@example.com</a>", "<a>電話 [EMAIL]</a>"),
+        (
+            "application/json-seq",
+            '\x1e{"a":"bob@example.com"}\n\x1e{"a":1.0}\n',
+            '\x1e{"a":"[EMAIL]"}\n\x1e{"a":1.0}\n',
+        ),
         ("application/problem+json", '{"detail":"no bob@example.com"}', '{"detail":"no [EMAIL]"}'),
     ],
 )
 def test_forms(content_type: str, body: str, masked: str) -> None:
-    masked_by, data = everything(), body.encode()
+    charset = content_type.partition("charset=")[2] or "utf-8"
+    masked_by, data = everything(), body.encode(charset)
     form = form_of(masked_by, data, content_type, parse(data) if "problem+json" in content_type else None)
-    assert mask_body(masked_by, form, data, Report()).decode() == masked
+    assert mask_body(masked_by, form, data, Report()).decode(charset) == masked
+
+
+def test_a_clean_sequence_keeps_its_bytes() -> None:
+    body = b'\x1e{"a": 1}\n\x1e{"b":\t2}\n'
+    assert mask_body(everything(), form_of(everything(), body, "application/json-seq", None), body, Report()) is body
+
+
+def test_the_reason_why_a_body_is_not_json_is_given() -> None:
+    with pytest.raises(UnknownForm, match="byte order mark"):
+        form_of(everything(), b"\xef\xbb\xbf{}", "application/json", None)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +228,10 @@ def test_forms(content_type: str, body: str, masked: str) -> None:
         ("application/json", b'{"a":1,"a":2}', []),
         ("application/json", b'{"a":', []),
         ("text/plain; charset=utf-7", b"x", []),
+        ("text/plain; charset=iso-2022-jp", b"x", []),
+        ("application/json-seq", b'\x1e{"a":\n1}\n', []),
+        ("application/json-seq", b'{"a":1}\n', []),
+        ("application/json-seq", b'\x1e{"a":1}\x1e{"b":1}\n', []),
         ("text/plain", b"no fields here", ["$.a"]),
         ("application/x-ndjson", b"{}\n{]\n", ["$.a"]),
         ("text/plain", b'"only a text"', ["$.a"]),

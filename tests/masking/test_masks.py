@@ -128,3 +128,9 @@ def test_no_selected_text_is_left(document: Any, value: str) -> None:
 def test_mistakes(entry: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         masks(entry)
+
+
+@pytest.mark.parametrize("name", ["person", "PERSON", "names", "address", "organization"])
+def test_kinds_of_other_tools_are_explained(name: str) -> None:
+    with pytest.raises(SettingError, match="names of persons, companies and places are not recognised"):
+        masks({"detect": [name], "with": "redact"})

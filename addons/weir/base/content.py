@@ -24,6 +24,8 @@ FREE = 1024 * 1024
 MAX_VALUES = 1_000_000
 #: Maximum lists and objects in one document: every walk takes about a microsecond for each.
 MAX_CONTAINERS = 100_000
+#: The same for all lines of NDJSON together, because each line is a small document of its own.
+MAX_LINE_CONTAINERS = 250_000
 
 _CHUNK = 1 << 20
 _QUOTED = re.compile(r'".*"', re.DOTALL)
@@ -154,14 +156,14 @@ def parse_lines(body: bytes) -> list[Any]:
     lines = body.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    values, left = [], MAX_CONTAINERS
+    values, left = [], MAX_LINE_CONTAINERS
     for number, line in enumerate(lines, 1):
         text = line[:-1] if line.endswith(b"\r") else line
         if not text.strip(b" \t") or b"\r" in text:
             raise ContentError(f"line {number} of the NDJSON body is blank or contains a carriage return")
         try:
             value = _value(text)
-            left = _refuse_infinity([[value]], left)
+            left = _refuse_infinity([[value]], left, MAX_LINE_CONTAINERS)
         except ContentError as error:
             raise ContentError(f"line {number}: {error}") from None
         values.append(value)
@@ -175,7 +177,26 @@ def _value(body: bytes) -> Any:
         return jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, partial_mode=False)
     except ValueError as error:
         said = _QUOTED.sub("…", str(error))[:120]  # without the data that it quotes
-        raise ContentError(f"the body is not unambiguous JSON: {said}") from None
+        raise ContentError(f"the body is not unambiguous JSON: {_explained(body, said)}") from None
+
+
+_PLACE = re.compile(r" at line (\d+) column (\d+)$")
+_NOT_A_NUMBER = re.compile(rb"[-+]?(?:NaN|Infinity)\b")
+
+
+def _explained(body: bytes, said: str) -> str:
+    """Return what the parser *said*, or a clearer sentence for the most frequent mistakes."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        return "it begins with a byte order mark; send UTF-8 without it (in Python, encoding='utf-8', not 'utf-8-sig')"
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:4]:
+        return "it is UTF-16 or UTF-32; send UTF-8"
+    place = _PLACE.search(said)
+    if place is not None:
+        line = body.split(b"\n", int(place[1]))[int(place[1]) - 1]
+        at = int(place[2])
+        if any(_NOT_A_NUMBER.match(line, max(0, at - back)) for back in (1, 2, 3)):
+            return f"NaN and Infinity{place[0]} are not JSON; send null or a string"
+    return said
 
 
 def leaf_texts(value: Any) -> list[str]:
@@ -210,8 +231,10 @@ def parse_parameters(query: str) -> dict[str, list[str]]:
     return found
 
 
-def _refuse_infinity(nodes: list[Any], most: int) -> int:
-    """Raise `ContentError` for infinite numbers or more than *most* containers below *nodes*. Return how many remain.
+def _refuse_infinity(nodes: list[Any], left: int, most: int = MAX_CONTAINERS) -> int:
+    """Raise `ContentError` for infinite numbers or more than *left* containers below *nodes*. Return how many remain.
+
+    The error names *most*, the limit of the whole body.
 
     Walks level by level, which is fastest.
     """
@@ -222,10 +245,10 @@ def _refuse_infinity(nodes: list[Any], most: int) -> int:
         if [v for v in values if type(v) is float and v - v != 0]:
             raise ContentError("a number in the body is out of range")
         nodes = [v for v in values if type(v) is dict or type(v) is list]
-        most -= len(nodes)
-        if most < 0:
-            raise ContentError(f"the body contains more than {MAX_CONTAINERS} lists and objects")
-    return most
+        left -= len(nodes)
+        if left < 0:
+            raise ContentError(f"the body contains more than {most} lists and objects")
+    return left
 
 
 def encode(value: Any) -> bytes:

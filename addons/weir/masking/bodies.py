@@ -13,13 +13,21 @@ from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 
 #: Text media types that are searched for values.
 _TEXT = re.compile(
-    r"text/[a-z0-9.+-]+|application/(?:[a-z0-9.+-]+\+)?(?:xml|javascript|yaml|x-yaml|graphql|toml|sql|problem\+xml)|image/svg\+xml"
+    r"text/[a-z0-9.+-]+|application/(?:[a-z0-9.+-]+\+)?(?:csv|xml|javascript|yaml|x-yaml|graphql|toml|sql|problem\+xml)|image/svg\+xml"
 )
 _LINES = ("application/x-jsonlines", "application/jsonl", "application/jsonlines")
 _CHARSETS = {
     "": "utf-8", "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "ascii": "ascii", "iso-8859-1": "latin-1",
-    "latin1": "latin-1", "windows-1252": "cp1252",
+    "latin1": "latin-1", **{f"iso-8859-{n}": f"iso-8859-{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)},
+    **{f"windows-{n}": f"cp{n}" for n in range(1250, 1259)}, "koi8-r": "koi8-r", "koi8-u": "koi8-u",
+    "gbk": "gbk", "gb2312": "gbk", "gb18030": "gb18030", "big5": "big5",
+    "euc-jp": "euc-jp", "euc-kr": "euc-kr", "shift_jis": "shift_jis",
+    "utf-16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "utf-32": "utf-32",
 }  # fmt: skip
+#: Charsets with a mark at their start or wide units: their texts are masked whole.
+_WHOLE = ("utf-16", "utf-32")
+#: The start of each record of a JSON text sequence (RFC 7464).
+_RECORD = b"\x1e"
 
 
 class UnknownForm(Exception):
@@ -30,7 +38,7 @@ class UnknownForm(Exception):
 class Form:
     """The form of a body, with its parsed *document* (``json``, ``lines``) or its *charset* (``text``, ``form``)."""
 
-    name: Literal["json", "lines", "events", "text", "form"]
+    name: Literal["json", "lines", "sequence", "events", "text", "form"]
     document: Any = None
     charset: str = "utf-8"
 
@@ -62,13 +70,15 @@ def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
             return Form("lines", parse_lines(body))
         except ContentError as error:
             raise UnknownForm(str(error)) from None
+    if media == "application/json-seq" or media.endswith("+json-seq"):
+        return _sequence(body)
     if body.lstrip()[:1] in (b"{", b"[", b'"'):
         try:
             return _of_json(view, parse_answer(body))
         except ContentError:
             pass
     if media == "application/json" or media.endswith("+json"):
-        raise UnknownForm("it is not unambiguous JSON")
+        raise UnknownForm(_reason(body))
     if view.named:
         raise UnknownForm("masks name fields, but it is not JSON")
     if media == "application/x-www-form-urlencoded":
@@ -76,6 +86,26 @@ def form_of(view: View, body: bytes, content_type: str, document: Any) -> Form:
     if _TEXT.fullmatch(media):
         return Form("text", charset=charset)
     raise UnknownForm(f"{media[:60] or 'it has no content type'} is not text")
+
+
+def _reason(body: bytes) -> str:
+    """Return why *body* is not JSON."""
+    try:
+        parse_answer(body)
+    except ContentError as error:
+        return str(error)
+    return "its Content-Type names a charset other than UTF-8"
+
+
+def _sequence(body: bytes) -> Form:
+    """Return the form of a JSON text sequence with one record a line. Raises `UnknownForm`."""
+    lines = body.splitlines(keepends=True)
+    if not all(line.startswith(_RECORD) and line.count(_RECORD) == 1 for line in lines):
+        raise UnknownForm("a record of the JSON text sequence is not on a line of its own")
+    try:
+        return Form("sequence", parse_lines(body.replace(_RECORD, b"")))
+    except ContentError as error:
+        raise UnknownForm(str(error)) from None
 
 
 def _of_json(view: View, document: Any) -> Form:
@@ -93,6 +123,10 @@ def mask_body(view: View, form: Form, body: bytes, report: Report, framing: Fram
         return body
     if form.name == "json":
         return mask_json(view, body, form.document, report)
+    if form.name == "sequence":
+        plain = body.replace(_RECORD, b"")
+        masked = mask_body(view, Form("lines", form.document), plain, report, framing)
+        return body if masked is plain else b"".join(_RECORD + line for line in masked.splitlines(keepends=True))
     if form.name == "lines" and framing.mode == "records" and not framing.texts:
         return mask_lines(view, body, form.document, report)
     if form.name in ("lines", "events"):
@@ -117,7 +151,7 @@ def piece_masker(view: View, content_type: str, report: Report, framing: Framing
         return EventMasker(view, report, framing) if view else Unmasked()
     if is_lines(content_type, media):
         return LineMasker(view, report, framing) if view else Unmasked()
-    if media == "text/plain" and not view.named:
+    if media == "text/plain" and not view.named and not charset.startswith(_WHOLE):
         return PlainMasker(view, report, charset, framing) if view else Unmasked()
     return None
 

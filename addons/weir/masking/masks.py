@@ -35,6 +35,18 @@ class MaskedField(msgspec.Struct, frozen=True):
     rule: str = ""
 
 
+_UNRECOGNISED = (
+    ": names of persons, companies and places are not recognised in texts; name their fields (fields: [$..name]), "
+    "or list them as terms of a detector of your own"
+)
+#: Kinds that other tools have and that need a model of language.
+_NAMES = frozenset({
+    "person", "persons", "people", "name", "names", "full_name", "first_name", "last_name", "per", "location",
+    "locations", "loc", "gpe", "address", "addresses", "city", "country", "organization", "organizations",
+    "organisation", "organisations", "org", "company", "companies", "nrp",
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Mask:
     """One entry of ``masks:``: what it hides, how, from which readers, and in which direction.
@@ -213,7 +225,7 @@ def _mask(
         members = GROUPS.get(name) or ((name,) if name in detectors else None)
         if members is None:
             known = sorted({*GROUPS, *detectors})
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            hint = _hint(name, known)
             raise SettingError(f"there is no detector {name!r}{hint}", number, "detect", i)
         kinds += [kind for kind in (list(detectors) if name == "all" else members) if kind not in kinds]
     revealed: list[str] = []
@@ -234,6 +246,13 @@ def _mask(
         directions=frozenset(entry.in_),
         revealed_to=frozenset(revealed),
     )
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """Return the end of the message for a detector *name* that does not exist."""
+    if name.lower() in _NAMES:
+        return _UNRECOGNISED
+    return did_you_mean(name, known) or f"; there are {', '.join(known)}"
 
 
 def _strategy(number: int, entry: MaskSettings, tokens: Tokens) -> Strategy:

@@ -7,18 +7,18 @@ hides a value.
 
 import bisect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import re2
 
 from weir.base.content import encode
 from weir.base.normal import is_relevant, is_special, normal, readings, relevant_parts, somewhere
-from weir.masking.detectors import contact, finance, identity, network, secrets
+from weir.masking.detectors import contact, finance, identity, network, secrets, tokens
 from weir.masking.detectors.model import Candidate, Detector, Pattern, Span
 
 BUILT_IN: tuple[Detector, ...] = (
-    *contact.DETECTORS, *finance.DETECTORS, *identity.DETECTORS, *network.DETECTORS, *secrets.DETECTORS,
+    *contact.DETECTORS, *finance.DETECTORS, *identity.DETECTORS, *network.DETECTORS, *tokens.DETECTORS, *secrets.DETECTORS,
 )  # fmt: skip
 KINDS: tuple[str, ...] = tuple(dict.fromkeys(d.kind for d in BUILT_IN))
 #: Names for several kinds together.
@@ -31,8 +31,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 #: Maximum candidates in one text. More of them are an attack, not text.
 MOST_CANDIDATES = 200_000
 _PREFILTER_MEMORY = 256 << 20
-#: Number of prefilters that are searched together to find out which of them match.
-_GROUP = 8
+#: Number of branches in which prefilters are searched to find out which of them match.
+_BRANCHES = 6
 #: Maximum levels of JSON within strings of JSON that are decoded.
 _DEEPEST = 3
 #: A value must begin within this many bytes after its word; and the maximum bytes that a prefilter matches.
@@ -77,12 +77,34 @@ def _options() -> Any:
     return options
 
 
+class _Any:
+    """Patterns that may match by chance, searched as one. If that matches, its branches tell which of them match."""
+
+    __slots__ = ("_branches", "_pattern", "_whole")
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._whole = _bytes("|".join(f"(?:{pattern})" for pattern in patterns))
+        self._pattern = patterns[0]
+        size = -(-len(patterns) // _BRANCHES)
+        parts = [patterns[i : i + size] for i in range(0, len(patterns), size)]
+        self._branches = [_Any(part) for part in parts] if len(patterns) > 1 else []
+
+    def found(self, text: bytes) -> Iterator[str]:
+        """Yield the patterns that match in *text*."""
+        if self._whole.search(text) is None:
+            return
+        if not self._branches:
+            yield self._pattern
+        for branch in self._branches:
+            yield from branch.found(text)
+
+
 class Detectors:
     """The detectors of some kinds, compiled."""
 
     __slots__ = (
-        "_any", "_detectors", "_first_literal", "_groups", "_literals", "_near", "_prefilter", "_prefilters", "_words",
-        "kinds", "width",
+        "_alone", "_any", "_detectors", "_first_literal", "_literals", "_near", "_prefilter", "_prefilters", "_worded",
+        "_words", "kinds", "width",
     )  # fmt: skip
 
     def __init__(self, detectors: Iterable[Detector], literals: Iterable[str] = ()) -> None:
@@ -90,20 +112,17 @@ class Detectors:
         self._detectors = tuple(detectors)
         self._literals = tuple(dict.fromkeys(literals))
         self.kinds = tuple(dict.fromkeys(d.kind for d in self._detectors))
-        alone = list(dict.fromkeys(d.prefilter for d in self._detectors if not d.words))
+        numbered = list(enumerate(self._detectors))
+        self._worded = [(n, d) for n, d in numbered if d.words]
+        self._alone: dict[str, list[int]] = {}
+        for n, d in numbered:
+            if not d.words:
+                self._alone.setdefault(d.prefilter, []).append(n)
         words = list(dict.fromkeys(d.words for d in self._detectors if d.words))
         compiled = {pattern: _bytes(pattern) for d in self._detectors for pattern in (d.prefilter, d.words) if pattern}
         self._prefilters = {d: compiled[d.prefilter] for d in self._detectors}
         self._words = {d: compiled[d.words] for d in self._detectors if d.words}
-        #: Prefilters without words: all as one, then in groups, then each.
-        self._any = _bytes("|".join(f"(?:{prefilter})" for prefilter in alone)) if alone else None
-        self._groups = [
-            (
-                _bytes("|".join(f"(?:{prefilter})" for prefilter in group)),
-                {prefilter: compiled[prefilter] for prefilter in group},
-            )
-            for group in (alone[i : i + _GROUP] for i in range(0, len(alone), _GROUP))
-        ]
+        self._any = _Any(list(self._alone)) if self._alone else None
         self._near = {d: words.index(d.words) for d in self._detectors if d.words}
         self._prefilter = Prefilter([*words, somewhere(), *(re2.escape(text) for text in self._literals)])
         self._first_literal = len(words) + 1
@@ -126,26 +145,9 @@ class Detectors:
 
     def _passed(self, text: bytes, found: set[int]) -> tuple[Detector, ...]:
         """Return the detectors that may find something in *text*; *found* are the numbers of the words in it."""
-        prefilters = self._found_alone(text)
-        if not prefilters and not found:
-            return ()
-        return tuple(
-            d
-            for d in self._detectors
-            if (self._near[d] in found and self._follows(d, text) if d.words else d.prefilter in prefilters)
-        )
-
-    def _found_alone(self, text: bytes) -> set[str]:
-        """Return the prefilters without words that match in *text*."""
-        if self._any is None or self._any.search(text) is None:
-            return set()
-        return {
-            prefilter
-            for group, prefilters in self._groups
-            if group.search(text) is not None
-            for prefilter, pattern in prefilters.items()
-            if pattern.search(text) is not None
-        }
+        passed = [n for prefilter in self._any.found(text) for n in self._alone[prefilter]] if self._any else []
+        passed += [n for n, d in self._worded if self._near[d] in found and self._follows(d, text)] if found else []
+        return tuple(self._detectors[n] for n in sorted(passed))
 
     def _follows(self, detector: Detector, text: bytes) -> bool:
         """True if its prefilter matches near after one of its words."""

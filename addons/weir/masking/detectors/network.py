@@ -8,11 +8,16 @@ from weir.masking.detectors.model import Candidate, Detector, whole, word_prefil
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"(?<![\w.-])(?<![A-Za-z]/){_OCTET}(?:\.{_OCTET}){{3}}(?![\w]|\.\d|-\d)", re.ASCII)
 _VERSIONS = words(
-    "v", "ver", "rv", "versions?", "release[ds]?", "build", "builds", "firmware", "driver", "sdk", "assembly", "section", "sec", "chapter", "clause", "kapitel",
+    "v", "ver", "rv", "versions?", "release[ds]?", "sections", "build", "builds", "firmware", "driver", "sdk", "assembly", "section", "sec", "chapter", "clause", "kapitel",
     "abschnitt", "versio", "versjon", "versi[óo]n", "versie", "wersj[aię]", "vers[ãa]o", "versione", "versionen", "utgave", "punkt", "पृ?ष्ठ", "版本", "버전", "バージョン", "संस्करण", "revision", "rev", "patch", "upgrade[d]?", "runtime", "fileversion", "productversion", "oid", "para", "paragraph",
 )  # fmt: skip
 _WORD_OF_ADDRESS = words("ip", "ips", "address", "addr", "host", "server", "client", "from", "subnet", "ipv4")
 
+#: The rest of a version: a pre-release or a build (1.2.3.4-beta, 1.2.3.4+build).
+_RELEASE = re.compile(
+    r"[-+_~](?:alpha|beta|rc|dev|pre|preview|snapshot|final|ga|build|post|nightly|canary|release|hotfix|patch|r|b|a|p|m|sp)[.-]?\d*(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _THOUSANDS = re.compile(r"\d,$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
 
@@ -21,6 +26,8 @@ def _ipv4(c: Candidate) -> tuple[int, int] | None:
     if c.before(2).endswith("§") or c.nearer(_VERSIONS, _WORD_OF_ADDRESS, 24):
         return None
     if _THOUSANDS.search(c.before(2)) and not _WORD_OF_ADDRESS.search(_CAMEL.sub(" ", c.column())):
+        return None
+    if _RELEASE.match(c.text, c.end):
         return None
     if c.after(1) == "." and c.after(2)[1:].isdigit():
         return None
@@ -33,8 +40,14 @@ _IPV6 = re.compile(
 )
 
 
+#: The start of a slice in code, up to its first colon: `rows[` and `rows[-`.
+_SLICE = re.compile(r"[\w)\]\"']\[[^\[\]\s]{0,30}$")
+
+
 def _ipv6(c: Candidate) -> tuple[int, int] | None:
     value = c.value.partition("%")[0]
+    if value.replace(":", "").isdigit() and _SLICE.search(c.before(34)):
+        return None
     if not re.search(r"\d", value) or len(value) < 3:
         return None
     if "::" not in value and value.count(":") != 7 and "." not in value:

@@ -1,7 +1,4 @@
-"""Secrets: cloud keys, vendor tokens, private keys, JWTs, and values after a word for password.
-
-The formats are those that vendors document or public secret scanners list.
-"""
+"""Secrets that words around them identify: cloud keys, private keys, JWTs, and values after a word for password."""
 
 import base64
 import math
@@ -9,42 +6,7 @@ import re
 from collections import Counter
 
 from weir.masking.detectors.model import Candidate, Detector, checked, whole, word_prefilter, words
-
-_EDGE = r"(?<![A-Za-z0-9_])"
-_END = r"(?![A-Za-z0-9_])"
-
-
-def _varied(c: Candidate) -> tuple[int, int] | None:
-    """Accept the candidate, unless few characters repeat, as in the examples of manuals."""
-    return (c.start, c.end) if len(set(c.value[-16:])) > 4 else None
-
-
-def _token(kind: str, form: str) -> Detector:
-    """Return the detector of a token with the given *form*, between other characters."""
-    return Detector(kind, f"(?:^|[^A-Za-z0-9_])(?:{form})", re.compile(f"{_EDGE}(?:{form}){_END}"), _varied, 92)
-
-
-_VENDORS = (
-    r"gh[pousr]_[A-Za-z0-9]{36,255}", r"github_pat_[A-Za-z0-9_]{22,255}",
-    r"glpat-[A-Za-z0-9_-]{20,64}", r"gl(?:ptt|dt|rt|cbt|ft|soat|imt)-[A-Za-z0-9_-]{20,64}",
-    r"xox[abeoprs]-[A-Za-z0-9-]{10,255}", r"xapp-\d-[A-Z0-9]+-\d+-[a-f0-9]{20,128}",
-    r"[srp]k_(?:live|test)_[A-Za-z0-9]{10,255}", r"whsec_[A-Za-z0-9+/=]{24,128}",
-    r"sk-ant-[A-Za-z0-9_-]{20,255}", r"sk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,255}", r"sk-[A-Za-z0-9]{20,64}",
-    r"hf_[A-Za-z0-9]{30,64}", r"npm_[A-Za-z0-9]{36}", r"pypi-[A-Za-z0-9_-]{50,512}",
-    r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}", r"(?:SK|AC)[0-9a-f]{32}", r"key-[0-9a-f]{32}",
-    r"\d{8,10}:[A-Za-z0-9_-]{35}", r"do[orp]_v1_[a-f0-9]{64}", r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}",
-    r"dapi[a-f0-9]{32}(?:-\d)?", r"hv[sb]\.[A-Za-z0-9_-]{24,255}", r"dp\.pt\.[A-Za-z0-9]{40,64}",
-    r"lin_api_[A-Za-z0-9]{40}", r"(?:ntn|secret)_[A-Za-z0-9]{43,50}", r"ATATT3[A-Za-z0-9_=-]{100,255}",
-    r"gsk_[A-Za-z0-9]{40,64}", r"r8_[A-Za-z0-9]{37}", r"pplx-[A-Za-z0-9]{40,64}", r"nvapi-[A-Za-z0-9_-]{60,80}", r"xai-[A-Za-z0-9]{60,100}",
-    r"tvly-[A-Za-z0-9-]{20,64}", r"pcsk_[A-Za-z0-9_]{40,100}", r"pa-[A-Za-z0-9_-]{43}", r"jina_[A-Za-z0-9_-]{50,80}",
-    r"eyJrIjoi[A-Za-z0-9=]{40,200}", r"glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}", r"sq0(?:atp|csp|idp)-[A-Za-z0-9_-]{22,43}",
-    r"EAA[A-Za-z0-9]{80,255}", r"ya29\.[A-Za-z0-9_-]{20,255}", r"1//0[A-Za-z0-9_-]{30,120}", r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}",
-    r"rubygems_[a-f0-9]{48}", r"dckr_pat_[A-Za-z0-9_-]{27}", r"cio[A-Za-z0-9]{32}", r"sntr[yu]s?_[A-Za-z0-9_=+/]{40,255}", r"phc_[A-Za-z0-9]{40,50}",
-    r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/+]{40,100}", r"[MNO][A-Za-z\d_-]{23,25}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,40}",
-)  # fmt: skip
-_CLOUDS = (
-    r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}", r"AIza[A-Za-z0-9_-]{35}", r"GOCSPX-[A-Za-z0-9_-]{28}", r"LTAI[A-Za-z0-9]{12,24}",
-)  # fmt: skip
+from weir.masking.detectors.tokens import is_example, is_name
 
 _AWS_STEMS = ("aws", "secret[ _-]?access[ _-]?key", "secret[ _-]?key", "amazon")
 _AWS = words(*_AWS_STEMS)
@@ -70,12 +32,27 @@ _JWT = re.compile(
 )
 
 
-def _is_jwt(text: str) -> bool:
-    head = text.partition(".")[0]
+#: A token that is encoded once more.
+_JWT_AGAIN = re.compile(r"(?<![A-Za-z0-9+/_-])ZXlK[A-Za-z0-9+/_-]{60,16384}={0,2}")
+
+
+def _again(c: Candidate) -> tuple[int, int] | None:
+    head = c.value.rstrip("=")[:4096].replace("-", "+").replace("_", "/")
+    inner = base64.b64decode(head[: len(head) // 4 * 4]).decode("latin-1")
+    first, dot, _ = inner.partition(".")
+    return (c.start, c.end) if dot and _decoded(first).startswith(b'{"') else None
+
+
+def _decoded(head: str) -> bytes:
+    """Return the decoded header of a token; empty if it is not base 64."""
     try:
-        decoded = base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
+        return base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
     except ValueError:
-        return False
+        return b""
+
+
+def _is_jwt(text: str) -> bool:
+    decoded = _decoded(text.partition(".")[0])
     return decoded.startswith(b"{") and (b'"alg"' in decoded or b'"typ"' in decoded or b'"enc"' in decoded)
 
 
@@ -87,13 +64,26 @@ _PASSWORD_STEMS = (
 )  # fmt: skip
 _KEY_STEMS = (
     "secret", "client[ _-]?secret", "api[ _-]?key", "apikey", "api[ _-]?token", "api[ _-]?secret", "access[ _-]?key", "access[ _-]?token", "auth[ _-]?token", "refresh[ _-]?token", "secret[ _-]?key(?:[ _-]?base)?",
-    "private[ _-]?key", "bearer", "token", "credentials?", "signing[ _-]?key", "encryption[ _-]?key", "master[ _-]?key", "webhook[ _-]?secret", "session[ _-]?key", "schlüssel", "clé(?: api)?",
+    "private[ _-]?key", "bearer", "token", "credentials?", "creds", "user[ _-]?auth", "signing[ _-]?key", "encryption[ _-]?key", "master[ _-]?key", "webhook[ _-]?secret", "session[ _-]?key", "schlüssel", "clé(?: api)?",
     "clave(?: api)?", "chave(?: api)?", "chiave(?: api)?", "app[ _-]?secret", "consumer[ _-]?secret", "shared[ _-]?secret", "密钥", "キー", "키", "authorization",
 )  # fmt: skip
 _JOINER = r"(?: mitt| ditt| din| mein| new| nueva| nuevo| nova| nouveau)?(?:[\"'`*)\]]{0,4}\s{0,2}(?:(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to)(?![A-Za-zÀ-ɏ0-9])|:=|=>|->|[:=：＝]|は|은|는|是|为|改为|बदलकर|है)\s{0,2}){1,2}[\"'`*(\[]{0,3}"
 
-#: The value is the content of an XML element, or the value of an attribute.
-_ELEMENT = r"(?:[\"']?>(?=[^<>\s]{4,512}</)|[\"'] (?:value|val)=[\"'])"
+#: The value is the content of an XML element on the line of its name.
+_ELEMENT = r"[\"']?>(?=[^<>\s]{4,512}</)"
+_VALUE = r"(?:value|val|string|secret)"
+#: What stands between a name and its value where no sentence does. RE2 reads these too.
+_BETWEEN = "|".join([
+    r"[\"'] ?(?:value|val)=[\"']",  # <add key="NAME" value="…"/>
+    r"[\"']?>\s{0,2}\n[ \t]{1,80}",  # <name>, and the value on the next line, indented; <token> alone is a placeholder
+    rf"</[\w:.-]{{1,40}}>\s{{0,80}}<{_VALUE}>\s{{0,80}}",  # <key>NAME</key><string>…
+    r"[\"'`]\s?,\s{0,4}[\"'`]",  # setProperty("NAME", "…")
+    r"[\"'`)\]]{0,2}\s?[:?.+|!=]{1,3}=\s{0,2}[\"'`]?",  # ::= ?= .= +=
+    r"\[\w{0,8}\]\s?=\s{0,2}[\"'`]",  # char NAME[] = "…"
+    r"(?:\s?:)?\s{1,2}[&*]?[A-Za-z_][\w.<>\[\]]{0,24}\??\s?=\s{0,2}[\"'`]",  # NAME string = "…"
+    r"[\"']?:\s?[|>][+-]?\d?\s{0,2}\n\s{1,40}",  # a block of YAML
+    rf"[\"']?\s{{0,2}}[,;]?\s{{0,80}}(?:[\"']?\w{{1,20}}[\"']?\s?[:=]\s?[\"']?\w{{1,20}}[\"']?\s?,\s{{0,80}})?[\"']?{_VALUE}[\"']?\s?[:=]\s{{0,2}}[\"'`]?",  # "name": "NAME", "value": "…"
+])  # fmt: skip
 
 
 def _prefilter(stems: tuple[str, ...]) -> str:
@@ -108,17 +98,17 @@ def _stems(stems: tuple[str, ...]) -> str:
     """Return a pattern for any of *stems* at the start of a word; in scripts without spaces, anywhere."""
     spaced = "|".join(w for w in stems if ord(w[0]) < 0x900)
     joined = "|".join(w for w in stems if ord(w[0]) >= 0x900)
-    return rf"(?:(?<![A-Za-zÀ-ɏ])(?:{spaced})|(?-i:[A-Z]{{1,12}}(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY))|(?-i:(?<=[a-z0-9])(?:Password|Passwd|Passphrase|Pwd|Secret|SecretKey|AccessKey|ApiKey|Token))|(?:{joined}))"
+    return rf"(?:(?<![A-Za-zÀ-ɏ])(?:{spaced})|(?-i:[A-Z]{{1,12}}(?:PASSWORD|PASSWD|SECRET|TOKEN|KEY))|(?-i:(?<=[A-Za-z0-9])(?:Password|Passwd|Passphrase|Pwd|Secret|SecretKey|AccessKey|ApiKey|Token))|(?:{joined}))"
 
 
 #: Text between a word and its secret, for a prefilter.
-_GAP = r"(?:[ ](?:below|immediately|now|again|today|instead)|[ ](?:for|of|to)(?:[ ][\w'-]{1,20}){1,4}|[\"'] (?:value|val)=)?[^a-z0-9]{0,8}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|は|은|는|是|为|改为|बदलकर|है)?[^a-z0-9]{0,6}"
+_GAP = rf"(?:[ ](?:below|immediately|now|again|today|instead)|[ ](?:for|of|to)(?:[ ][\w'-]{{1,20}}){{1,4}})?(?:[^a-z0-9]{{0,8}}(?:is now|is|was|ist|lautet|est|es|é|è|on|är|er|to|は|은|는|是|为|改为|बदलकर|है)?[^a-z0-9]{{0,6}}|{_BETWEEN})"
 _AFTER_PASSWORD = re.compile(
-    rf"{_stems(_PASSWORD_STEMS)}(?:(?: (?:below|immediately|now|again|today|instead))?{_JOINER}|{_ELEMENT}|\s[\"'`](?=[^\s\"'`]{{6,64}}[\"'`])|[\s\"'`*(]{{1,3}}(?=[!-~]{{0,64}}\d))([!#-&(-+\--;=?-_a-~]{{4,128}})",
+    rf"{_stems(_PASSWORD_STEMS)}(?:(?: (?:below|immediately|now|again|today|instead))?{_JOINER}|{_ELEMENT}|{_BETWEEN}|\s[\"'`](?=[^\s\"'`]{{6,64}}[\"'`])|[\s\"'`*(]{{1,3}}(?=[!-~]{{0,64}}\d))([!#-&(-+\--;=?-_a-~]{{4,128}})",
     re.IGNORECASE,
 )
 _AFTER_KEY = re.compile(
-    rf"{_stems(_KEY_STEMS)}(?:(?: (?:for|of|to)(?: [\w'-]{{1,20}}){{1,4}})?{_JOINER}|{_ELEMENT}|\s(?=[A-Za-z0-9_-]{{20}}))(?:bearer |basic )?([A-Za-z0-9_+/=.~:!@#$%^&*-]{{12,512}})",
+    rf"{_stems(_KEY_STEMS)}(?:(?: (?:for|of|to)(?: [\w'-]{{1,20}}){{1,4}})?{_JOINER}|{_ELEMENT}|{_BETWEEN}|\s(?=[A-Za-z0-9_-]{{20}}))(?:bearer |basic |token |apikey )?([A-Za-z0-9_+/=.~:!@#$%^&*-]{{12,512}})",
     re.IGNORECASE,
 )
 _SOLE = re.compile(r"\A\s{0,8}(?:[Bb]earer |[Bb]asic )?(\S{4,512})\s{0,8}\Z")
@@ -127,7 +117,7 @@ _KEY_NAMES = words(*_KEY_STEMS)
 _NOT_NAMES = words("count", "counts", "type", "types", "limit", "max", "min", "next", "page", "continuation", "prompt", "completion", "total", "usage", "url", "uri", "name",
                    "hint", "policy", "expir(?:y|es|ed|ation|ing)", "public", "length", "strength", "id", "ids", "cursor", "reset", "field", "at", "tokens")  # fmt: skip
 _PLACEHOLDER = re.compile(
-    r"\*{3,}|•{3,}|x{4,}|\.{3,}|…|^[<\[{(]|^\$[A-Z_]+$|^%[A-Z_]+%$|^\$\(|\$\{|\{\{|\[[A-Z_ ]+\]|hash:|your|example|placeholder|change[_-]?me|redacted|masked|hidden|insert|dummy|sample"
+    r"\*{3,}|•{3,}|x{4,}|\.{3,}|…|^[<\[{(]|^\$[A-Z_]+$|^%[A-Z_]+%$|^\$\(|\$\{|\{\{|\[[A-Z_ ]+\]|hash:|^ENC\[|your|example|placeholder|change[_-]?me|redacted|masked|hidden|insert|dummy|sample"
     r"|^(?:none|null|true|false|undefined|required|optional|string|secret|password|token|todo|tbd|n/?a|unknown|invalid|missing|expired|process\.env.*|os\.environ.*|env\..*|self\..*|config\..*|get.*\(.*)$",
     re.IGNORECASE,
 )  # fmt: skip
@@ -135,6 +125,15 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: Orders of letters that no word has: upper case after lower case, twice.
 _JUMBLED = re.compile(r"[a-z][A-Z].*[A-Z]{2}|[A-Z]{2}.*[a-z][A-Z]|[a-z][A-Z][a-z]?[A-Z].*[a-z]")
+#: Code in place of a value: an attribute, an argument, an index, a format, the name of the next setting.
+_CODE = re.compile(
+    r"(?:[A-Za-z_]+\d{0,2}(?:\.[A-Za-z_]+(?:\d\d[A-Za-z_]+)?)+|[A-Za-z_]+=[A-Za-z_.]*\)?|(?:[A-Za-z_]+\.)*[A-Za-z_]+=|\w+\[[\w:.-]*\]?|%[sdr].*|[\w.]{2,60}\([^)]{0,40}\)?)$"
+)
+#: Names of tokens that are no secrets, directly before the word; and a value that its writer has cut short.
+_OPEN_NAME = re.compile(
+    r"(?i)(?:public|csrf|xsrf|authenticity|publishable|continuation|next|page|request|trace|correlation|idempotency|cursor|sync)[ _-]?$"
+)
+_CUT = re.compile(r"\.{2}|…|\.?\[|#{3}")
 _QUOTES = ('"', "'", "`")
 _TRAILING = ".,;:!?)]}\"'`"
 
@@ -152,7 +151,7 @@ def _is_password(value: str) -> bool:
     """True if *value* looks like a password: letters with digits or signs, and not a word of a sentence."""
     if len(value) < 5 or _PLACEHOLDER.search(value) or "://" in value:
         return False
-    if value.isdigit():
+    if value.isdigit() or _CODE.match(value):
         return False
     if _JUMBLED.search(value) and len(value) >= 7 and value.isalpha():
         return True
@@ -163,9 +162,11 @@ def _is_password(value: str) -> bool:
 
 
 def _is_key(value: str) -> bool:
-    if len(value) < 12 or _PLACEHOLDER.search(value[:64]) or _UUID.fullmatch(value) or "://" in value:
+    if len(value) < 12 or _PLACEHOLDER.search(value[:64]) or "://" in value or _CODE.match(value):
         return False
-    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value) and entropy(value[:128]) > 3.0
+    if is_example(value) or is_name(value.partition(":")[2] or value):
+        return False
+    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value) and entropy(value[:128]) > 2.9
 
 
 def _trimmed(c: Candidate) -> tuple[int, int]:
@@ -177,14 +178,50 @@ def _trimmed(c: Candidate) -> tuple[int, int]:
     return start, end
 
 
+def _is_listed(c: Candidate, gap: str) -> bool:
+    """True if the word is a member of a list of names, and not the first argument of a call or the name of a pair."""
+    return _COMMA.fullmatch(gap[-8:]) is not None and _CALLED.search(c.before()) is None
+
+
+_COMMA = re.compile(r".*[\"'`]\s?,\s{0,4}[\"'`]", re.DOTALL)
+
+
 def _password(c: Candidate) -> tuple[int, int] | None:
     start, end = _trimmed(c)
+    gap = c.text[c.start : c.match.start(1)]
+    if _is_listed(c, gap):
+        return None
+    if gap.endswith(" ") and gap[:-1].isalpha() and _IDENTIFIER.fullmatch(c.text, start, end):
+        return None
     return (start, end) if _is_password(c.text[start:end]) else None
+
+
+#: The start of a call or a pair, up to the name: `set("DB_`.
+_CALLED = re.compile(r"[(\[{]\s?[\"'`][\w.:-]{0,40}$")
+_IDENTIFIER = re.compile(r"[A-Za-z]+(?:_\w+|=.*)")
 
 
 def _key(c: Candidate) -> tuple[int, int] | None:
     start, end = _trimmed(c)
+    if _OPEN_NAME.search(c.before(20)) or _CUT.match(c.text, end) or _is_listed(c, c.text[c.start : c.match.start(1)]):
+        return None
     return (start, end) if _is_key(c.text[start:end]) else None
+
+
+#: The user and password of a command: `curl -u user:secret`.
+_COMMAND = re.compile(
+    r"(?<!\S)(?:-u|-U|-a|--user|--proxy-user|--auth)[ =]{0,2}[\"']?([^\s\"':]{0,64})([\"']?:[\"']?)([^\s\"']{0,128})"
+)
+_ANYONE = re.compile(r"(?i)(?:pass(?:word|wd)?|test|token|x+|y+|[*.]+)$|.*[<$%{\[]{2}|[<$%\[]")
+_CLIENTS = re.compile(r"\b(?:curl|wget|https?|xh|httpie)\b[^\n]")
+
+
+def _command(c: Candidate) -> tuple[int, int] | None:
+    """Accept the credentials of a program that speaks HTTP; other programs have `-u` for other purposes."""
+    user, secret = c.match[1], c.match[3] or c.match[1]
+    if not _CLIENTS.search(c.before(600)) or _ANYONE.match(secret) or _ANYONE.match(user) or len(secret) < 3:
+        return None
+    return c.match.start(1), c.match.end(3)
 
 
 def _named(c: Candidate) -> tuple[int, int] | None:
@@ -208,7 +245,7 @@ _CELL = re.compile(r"(?<=[\t|;,])[ ]?([^\s|;,]{6,128})(?=[ ]?(?:[\t|;,\n]|\Z))")
 def _celled(c: Candidate) -> tuple[int, int] | None:
     """Accept a cell of a table if its column's name means a secret."""
     name = c.column()
-    if not name or _NOT_NAMES.search(name):
+    if not name or _NOT_NAMES.search(name) or (c.match[1][0] in _QUOTES and c.match[1][-1] in ")]"):
         return None
     if _PASSWORD_NAMES.search(name):
         return c.match.span(1) if _is_password(c.match[1]) else None
@@ -216,12 +253,12 @@ def _celled(c: Candidate) -> tuple[int, int] | None:
 
 
 DETECTORS = (
-    *(_token("vendor_token", form) for form in _VENDORS),
-    *(_token("cloud_key", form) for form in _CLOUDS),
     Detector("cloud_key", r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{40}", _AWS_SECRET, _aws_secret, 91, words=word_prefilter(*_AWS_STEMS)),
     Detector("cloud_key", r"(?:AccountKey|SharedAccessKey|SharedSecret)=", _AZURE, _group, 91),
     Detector("cloud_key", r"[?&;]sig=[A-Za-z0-9%+/=]{40}", _AZURE_SAS, _group, 91),
     Detector("private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", _PRIVATE_KEY, whole, 99),
+    Detector("password", r"(?:^|\s)(?:-[uUa]|--(?:proxy-)?user|--auth)[ =]{0,2}[\"']?[^\s\"':]{0,64}[\"']?:", _COMMAND, _command, 86),
+    Detector("jwt", r"(?:^|[^A-Za-z0-9+/_-])ZXlK[A-Za-z0-9+/_-]{60}", _JWT_AGAIN, _again, 96),
     Detector("jwt", r"(?:^|[^A-Za-z0-9_-])(?:ey[A-Za-z0-9_-]{8,200}\.|ey[A-Za-z0-9_-]{200})", _JWT, checked(_is_jwt), 96),
     Detector("password", f"(?i)(?:{_prefilter(_PASSWORD_STEMS)}){_GAP}[^\\s\"]{{4}}", _AFTER_PASSWORD, _password, 85),
     Detector("password", f"(?i)(?:{'|'.join(_KEY_STEMS)}){_GAP}[^\\s\"]{{12}}", _AFTER_KEY, _key, 84),
