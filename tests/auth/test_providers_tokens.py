@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 from tests.auth.test_tokens import CLAIMS, JWKS, NOW, changed, sign
+from tests.corpora import corpus
 
 from weir.auth.issuer import compile_issuer
 from weir.auth.jws import TokenError
 from weir.auth.verifier import Verifier
 from weir.config.model import IssuerSettings
 
-CORPUS: list[dict[str, Any]] = YAML(typ="safe").load((Path(__file__).parents[1] / "corpus" / "tokens.yaml").read_text())
+CORPUS: list[dict[str, Any]] = corpus("tokens")
 BARE = {name: value for name, value in CLAIMS.items() if name not in ("aud", "groups")}
 
 

@@ -10,7 +10,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
-from ruamel.yaml import YAML
+from tests.corpora import corpus
 
 from weir.auth.claims import ClaimRules, TokenProfile
 from weir.auth.issuer import Issuer
@@ -77,7 +76,7 @@ def test_algorithms_that_real_providers_use(key: Any, algorithm: str, kid: str) 
     assert verifier().verify(token, NOW).sub == "alice"
 
 
-CORPUS = YAML(typ="safe").load((Path(__file__).parents[1] / "corpus" / "hostile_tokens.yaml").read_text())
+CORPUS = corpus("hostile_tokens")
 
 
 def text(data: bytes) -> str:

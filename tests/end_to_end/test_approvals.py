@@ -291,13 +291,13 @@ def test_what_nobody_decided_in_time_is_over(site: Site, user: str, caller: str,
 
 
 @pytest.mark.parametrize(
-    ("prefer", "status", "longest"),  # the rule holds requests for 45 s
-    [("wait=1", 403, 30), ("respond-async", 202, 30), ("respond-async, wait=1", 202, 30)],
+    ("prefer", "status"),
+    [("wait=1", 403), ("respond-async", 202), ("respond-async, wait=1", 202)],
 )
-def test_prefer(site: Site, user: str, caller: str, carol: str, prefer: str, status: int, longest: float) -> None:
+def test_prefer(site: Site, user: str, caller: str, carol: str, prefer: str, status: int) -> None:
     began = time.monotonic()
     answer = site.gateway.call(body=body(user), token=caller, headers={"Prefer": prefer})
-    assert answer.status == status and time.monotonic() - began < longest
+    assert answer.status == status and time.monotonic() - began < 30  # the rule holds requests for 45 s
     assert answer.headers["location"] == answer.json["status_url"]
     site.admin.decide(answer.json["approval_id"], carol)
     assert site.gateway.call(body=body(user), token=caller, headers={"Prefer": prefer}).status == 200

@@ -5,11 +5,12 @@ import json
 import pytest
 
 from tests.cli import inside
+from tests.corpora import corpus
 from tests.end_to_end.gateway import CREDENTIAL, Gateway, Upstream, token
-from tests.routing.test_forwarding import CORPUS
 
 REQUEST = {"model": "m", "query": "q", "documents": ["a"]}
 ENVIRONMENT = {"TEST_UPSTREAM_KEY": CREDENTIAL}
+CORPUS = corpus("headers")
 DROPPED = {name.lower() for names in CORPUS["dropped"] for name in names}
 NOTED = "SELECT dropped_headers FROM flows ORDER BY time DESC LIMIT 1"
 

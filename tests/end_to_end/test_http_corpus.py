@@ -4,12 +4,11 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
+from tests.corpora import corpus
 from tests.end_to_end.gateway import (
     CONNECTION,
     PATIENCE,
@@ -21,7 +20,7 @@ from tests.end_to_end.gateway import (
     write_policies,
 )
 
-CORPUS = YAML(typ="safe").load(Path(__file__).parents[1] / "corpus" / "http.yaml")
+CORPUS = corpus("http")
 BODY = json.dumps({"model": "m", "query": "q", "documents": ["a", "b"]}).encode()
 
 

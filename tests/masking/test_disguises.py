@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
+from tests.corpora import corpus
 from tests.masking.corpus import samples
 from tests.masking.making import everything, view
 from tests.masking.quality import DETECTORS, leaves
@@ -24,7 +24,7 @@ from weir.masking.walk import Report
 
 ALL, HASHED = everything(), everything("hash")
 IGNORED = {chr(p) for first, last in IGNORABLE for p in range(first, last + 1)}
-TABLE: dict[str, Any] = YAML(typ="safe").load((Path(__file__).parents[1] / "corpus" / "disguises.yaml").read_text())
+TABLE: dict[str, Any] = corpus("disguises")
 VALUES: dict[str, str] = TABLE["values"]
 CASES = [(d, kind) for d in TABLE["disguises"] for kind in d.get("kinds") or VALUES]
 NAMES = [f"{d['name']}, {kind}" for d, kind in CASES]

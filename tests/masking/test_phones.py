@@ -3,15 +3,14 @@
 import random
 import re
 import string
-from pathlib import Path
 from typing import Any
 
 import pytest
 from faker import Faker
-from ruamel.yaml import YAML
+from tests.corpora import corpus
 from tests.masking.quality import DETECTORS
 
-GROUPS: dict[str, dict[str, list[str]]] = YAML(typ="safe").load(Path(__file__).parents[1] / "corpus" / "phones.yaml")
+GROUPS: dict[str, dict[str, list[str]]] = corpus("phones")
 LOCALES = ("en_US", "en_US", "en_GB", "en_AU", "en_NZ", "en_IN", "en_CA", "en_IE", "de_DE", "fr_FR")
 ROUNDS = 20
 

@@ -3,10 +3,9 @@
 import random
 import re
 import string
-from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from tests.corpora import corpus
 from tests.masking.making import everything
 from tests.masking.quality import DETECTORS
 
@@ -20,7 +19,7 @@ ALPHABETS = {
     "h": "0123456789abcdef", "w": string.ascii_letters + string.digits + "_-", "d": string.digits, "b": string.ascii_letters + string.digits + "+/",
     "e": string.ascii_letters, "x": "023456789ACDEFGHJKLMNPQRSTUVWXYZ",
 }  # fmt: skip
-FORMS: list[str] = YAML(typ="safe").load(Path(__file__).parents[1] / "corpus" / "vendor_tokens.yaml")
+FORMS: list[str] = corpus("vendor_tokens")
 
 
 def made(form: str, chance: random.Random) -> str:

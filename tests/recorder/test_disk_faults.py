@@ -31,6 +31,12 @@ class Disk:
         for module, name in ((segment, "datasync"), (folder, "datasync"), (heads, "datasync"), (os, "fsync")):
             monkeypatch.setattr(module, name, self._patched(getattr(module, name)))
 
+    async def has_failed(self) -> None:
+        """Wait until a sync has failed."""
+        async with asyncio.timeout(10):
+            while not self.failed:
+                await asyncio.sleep(0.01)
+
     def _patched(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def sync(descriptor: int) -> None:
             path = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -154,9 +160,7 @@ def test_after_a_failed_sync_the_segment_is_written_anew(
         writer = a_writer(tmp_path)
         await writer.record(entry(a_line(0)))
         disk.fails = lambda path: path.endswith(suffix)
-        async with asyncio.timeout(10):
-            while not disk.failed:
-                await asyncio.sleep(0.01)
+        await disk.has_failed()
         before = _inode(tmp_path)
         disk.fails = lambda path: False
         await recovery(writer)
@@ -202,9 +206,7 @@ def test_data_that_the_disk_lost_is_found_by_verification(tmp_path: Path, disk: 
         writer = a_writer(tmp_path)
         await writer.record(entry(a_line(0)))
         disk.fails = lambda path: path.endswith(".mitm")
-        async with asyncio.timeout(10):
-            while not disk.failed:
-                await asyncio.sleep(0.01)
+        await disk.has_failed()
         (flows,) = (tmp_path / "segments").glob("*/*/*.mitm")
         flows.write_bytes(bytes(flows.stat().st_size))
         disk.fails = lambda path: False
@@ -224,9 +226,7 @@ def test_an_intent_moves_out_of_a_failed_segment(tmp_path: Path, disk: Disk) -> 
         stream.intent = True
         await writer.record(Entry("c", stream.request_id, stream.time, encode_line(stream)))
         disk.fails = lambda path: path.endswith(".jsonl")
-        async with asyncio.timeout(10):
-            while not disk.failed:
-                await asyncio.sleep(0.01)
+        await disk.has_failed()
         disk.fails = lambda path: False
         await recovery(writer)
         await writer.record(entry(a_line(1)))
@@ -259,9 +259,7 @@ def test_a_restart_after_a_failed_sync_writes_the_segment_anew(tmp_path: Path, d
         writer = a_writer(tmp_path)
         await writer.record(entry(a_line(0)))
         disk.fails = lambda path: path.endswith(".jsonl")
-        async with asyncio.timeout(10):
-            while not disk.failed:
-                await asyncio.sleep(0.01)
+        await disk.has_failed()
         writer._end = lambda: None  # type: ignore[method-assign]
         await asyncio.to_thread(writer.close)
 

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from tests.corpora import corpus
 
 from weir.base.mistakes import SettingError
 from weir.profiles.profile import load_profile, names
 from weir.routing.forwarding import HANDSHAKE, STANDARD, Forwarding, compile_forwarding, header_name, states_identity
 
-CORPUS = YAML(typ="safe").load((Path(__file__).parents[1] / "corpus" / "headers.yaml").read_text())
+CORPUS = corpus("headers")
 PROFILES = {name: compile_forwarding(load_profile(name).headers) for name in names()}
 
 

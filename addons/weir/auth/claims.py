@@ -32,7 +32,7 @@ _ID_TOKEN_USES = frozenset(("id", "id_token"))
 _OTHER_USES = frozenset(("refresh", "refresh_token", "offline", "logout", "registration", "initial", "action"))
 #: Claims that list words with spaces between them (RFC 6749, 3.3): `scp` is Entra's name of `scope`.
 _SCOPES = ("scope", "scp")
-#: Claims that name the client to which a token was issued. `cid`: Okta; `appid`: Entra, version 1.
+#: Claims that name the client of a token. `cid`: Okta; `appid`: Entra, version 1.
 _CLIENTS = ("client_id", "azp", "cid", "appid")
 #: Marks of tokens that a client got for itself: of Entra, Auth0 and Keycloak.
 _ENTRA_APP, _AUTH0_GRANT, _KEYCLOAK_USER = ("idtyp", "app"), ("gty", "client-credentials"), "service-account-"
@@ -102,7 +102,7 @@ class ClaimRules:
     subjects: tuple[re.Pattern[str], ...] = ()  # none: any subject
     require: tuple[Requirement, ...] = ()
     add_groups: tuple[str, ...] = ()
-    clients: frozenset[str] = frozenset()  # for tokens without audience: the clients to which they are issued
+    clients: frozenset[str] = frozenset()  # for tokens without audience: their clients
     machines: Machines = Machines()
 
     def addresses(self, claims: dict[str, Any]) -> bool:
@@ -268,7 +268,7 @@ def _only_referenced(claims: dict[str, Any], path: Path) -> bool:
 
 
 def _values(path: Path, claims: dict[str, Any]) -> list[Any]:
-    """Return the values at *path*: those of a claim, the items of a list, the words of a scope, or an object's keys.
+    """Return the values at *path*: a claim's values, a list's items, a scope's words, or an object's keys.
 
     Zitadel writes roles as the keys of an object, with an object for each. Other objects are one value.
     """

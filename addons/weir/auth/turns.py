@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address
 class Turns:
     """At most *most* turns are taken at once, and at most *share* of them by one address.
 
-    A free turn goes to the waiting address that has the fewest, and there to the one that has waited longest.
+    A free turn goes to the waiting address with the fewest turns, and to its oldest request.
     """
 
     def __init__(self, most: int, share: int) -> None:

@@ -80,7 +80,7 @@ class LoginSettings(Settings):
 
 
 class ClientAudienceSettings(Settings):
-    """For access tokens without ``aud``, as of Cognito: the clients (``client_id``) to which they are issued."""
+    """For access tokens without ``aud``, such as Cognito's: the clients (``client_id``) that may have them."""
 
     client_id: Annotated[Strings, Field(min_length=1)]
 

@@ -205,7 +205,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
                     break
                 self.buf.maybe_extract_at_most(2)
         front = _front(self.buf, limit)
-        size = _head_size(front)
+        size = _head_size(front) or len(front)
         if _NOT_SPACE.search(front, 0, size):
             self.buf._data[:size] = front[:size].translate(_KEPT)
             front = _front(self.buf, limit)
@@ -217,7 +217,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
                         break
                     yield from _broken(self, "the service changes protocols")
                     return
-                if not _ends_within(front):
+                if not _head_size(front):
                     break
                 self.buf.maybe_extract_lines()
                 passed_over += 1
@@ -225,7 +225,7 @@ def _bounded(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
             if passed_over == MOST_INFORMATIONAL:
                 yield from _broken(self, "the service sends too many informational responses")
                 return
-        if len(self.buf) <= limit or _ends_within(front):
+        if len(self.buf) <= limit or _head_size(front):
             for command in original(self, event):
                 if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders):
                     data = command.event.response.data
@@ -266,10 +266,5 @@ def _front(buffer: ReceiveBuffer, size: int) -> bytes:
 
 
 def _head_size(front: bytes) -> int:
-    """Return the size of the head at the beginning of *front*; if it is incomplete, the size of *front*."""
-    ends = [end for end in (front.find(b"\n\r\n"), front.find(b"\n\n")) if end >= 0]
-    return min(ends, default=len(front))
-
-
-def _ends_within(head: bytes) -> bool:
-    return b"\n\r\n" in head or b"\n\n" in head
+    """Return the size of the head at the beginning of *front*, without its empty line; 0 if it is incomplete."""
+    return min((end for end in (front.find(b"\n\r\n"), front.find(b"\n\n")) if end >= 0), default=-1) + 1

@@ -1,4 +1,4 @@
-"""Cuts answers under way: a stream that cannot be masked, and exchanges that are revoked or stopped.
+"""Cuts answers under way: unmaskable streams, revoked or stopped exchanges, and those left when the gateway stops.
 
 The connection to the service is closed; mitmproxy then calls `Stack.error`, which answers if nothing was delivered.
 Gate withholds the end of a stream that is not on record, so no caller takes a cut answer for a whole one. Open

@@ -2,6 +2,7 @@
 
 The gateway accepts requests when the policies are valid and the recorder works. A reload replaces all policies, or
 keeps all old ones. A stopping gateway refuses new requests, waits for the requests under way, and writes all records.
+After `DRAIN` seconds, `cutting.py` ends those that are left.
 """
 
 import asyncio

@@ -95,10 +95,9 @@ class Outcomes:
             alarm("room_failed", f"{type(error).__name__} in end at {place(error)}; request {exchange.request_id}")
 
     def conclude(self, exchange: Exchange) -> None:
-        """Set the record's copy of an answer that ends early: what was delivered of a stream, or else the refusal."""
+        """Set the record's copy of an answer that ends early: the delivered part of a stream, or else the refusal."""
         if copy_stream(exchange) is None and exchange.problem is not None:
-            exchange.answer = exchange.own_answer()
-            exchange.copies.response = refusal_record(exchange.answer)
+            self._make_own(exchange)
 
     def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, problem: Problem) -> None:
         if exchange.stream is None:
@@ -106,8 +105,12 @@ class Outcomes:
             self._give(flow, exchange)
 
     def _give(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        exchange.answer = flow.response = exchange.own_answer()
-        exchange.copies.response = refusal_record(exchange.answer)
+        flow.response = self._make_own(exchange)
+
+    def _make_own(self, exchange: Exchange) -> http.Response:
+        answer = exchange.answer = exchange.own_answer()
+        exchange.copies.response = refusal_record(answer)
+        return answer
 
 
 def forget_undelivered(exchange: Exchange) -> None:

@@ -72,7 +72,7 @@ _JOINER = r"(?: mitt| ditt| din| mein| new| nueva| nuevo| nova| nouveau)?(?:[\"'
 #: The value is the content of an XML element on the line of its name.
 _ELEMENT = r"[\"']?>(?=[^<>\s]{4,512}</)"
 _VALUE = r"(?:value|val|string|secret)"
-#: What stands between a name and its value where no sentence does. RE2 reads these too.
+#: Text between a name and its value in code and files. RE2 reads these too.
 _BETWEEN = "|".join([
     r"[\"'] ?(?:value|val)=[\"']",  # <add key="NAME" value="…"/>
     r"[\"']?>\s{0,2}\n[ \t]{1,80}",  # <name>, and the value on the next line, indented; <token> alone is a placeholder

@@ -18,9 +18,7 @@ from weir.mitm.handlers import bounded
 from weir.path.exchange import (
     Answered,
     Arrived,
-    Body,
     Exchange,
-    Head,
     Hold,
     Judged,
     JudgedAnswer,
@@ -33,7 +31,7 @@ from weir.path.holds import Approvals
 from weir.path.step import Again
 from weir.path.steps import masking
 from weir.path.steps.credential import scrubber
-from weir.path.steps.reading import ranking_of, read_call
+from weir.path.steps.reading import ranking_of, read_again
 from weir.path.steps.rules import judged_facts
 
 
@@ -92,8 +90,7 @@ class ApproveRequest:
             with bounded(flow.client_conn):
                 await self._approvals.wait(flow.client_conn, exchange, lambda: _shown_request(exchange))
         except Refusal:
-            head, routed, body = exchange[Head], exchange[Routed], exchange[Body]
-            exchange.put(read_call(head, routed, exchange[Matched], body.decoded))  # the record needs it
+            read_again(exchange)  # the record needs it
             exchange.put(judged_facts(exchange))
             raise
 

@@ -18,7 +18,7 @@ NOT_READY = Problem(
     headers=(("Retry-After", "1"),),
 )
 
-#: The address of a replay's caller, the operator on this host. The flow file also has an address, but anybody wrote it.
+#: The address of a replay's caller, the operator on this host. Anyone can change the address in a flow file.
 _OPERATOR = "127.0.0.1"
 
 

@@ -137,6 +137,13 @@ def read_call(head: Head, routed: Routed, matched: Matched, body: bytes) -> Read
     return Read(document, bool(body), body, call)
 
 
+def read_again(exchange: Exchange) -> Read:
+    """Read the call of a request from its decoded body again, and replace the earlier result. Raises `Refusal`."""
+    read = read_call(exchange[Head], exchange[Routed], exchange[Matched], exchange[Body].decoded)
+    exchange.put(read)
+    return read
+
+
 def _sent_type(head: Head) -> str:
     """Return the caller's Content-Type without parameters such as charset: the body is sent in UTF-8."""
     media, _, parameters = head.fields.get(b"content-type", b"").decode("ascii", "replace").partition(";")

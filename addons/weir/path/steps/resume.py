@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 
 from weir.base.problems import Kind, Refusal
-from weir.path.exchange import Answered, Arrived, Body, Exchange, Head, Hold, Identified, Matched, Routed
+from weir.path.exchange import Answered, Arrived, Exchange, Hold, Identified, Routed
 from weir.path.step import Skip
 from weir.path.steps.arrive import NOT_READY
 from weir.path.steps.identity import Identity
-from weir.path.steps.reading import read_call
+from weir.path.steps.reading import read_again
 from weir.path.steps.rules import Access, JudgeRequest
 from weir.policyset.model import PolicySet
 
@@ -40,18 +40,17 @@ class Resume:
         return self._resume(exchange, arrived, routed, identified)
 
     async def _resume(self, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified) -> None:
-        policies, before, changed = self._policies(), routed.connection, False
+        policies, before = self._policies(), routed.connection
         if policies is None:
             raise Refusal.of(NOT_READY)
-        if policies is not arrived.policies:
+        changed = policies is not arrived.policies
+        if changed:
             now = next((c for c in policies.connections if c.name == before.name and c.match == before.match), None)
             if now is None:
                 detail = "The connection changed while the request waited. Send the request again."
                 raise Refusal(Kind.UNKNOWN_CONNECTION, detail)
-            arrived.policies, routed.connection, changed = policies, now, True
+            arrived.policies, routed.connection = policies, now
         await self._identity.again(exchange)
         self._access(exchange, arrived, routed, identified)
         if changed and Answered in exchange:  # a waiting request is judged by the next steps, but this one was sent
-            read = read_call(exchange[Head], routed, exchange[Matched], exchange[Body].decoded)
-            exchange.put(read)
-            exchange.put(self._judge(exchange, routed, identified, read))
+            self._judge(exchange, routed, identified, read_again(exchange))
