@@ -73,13 +73,15 @@ def recorded(root: Path) -> dict[str, str | None]:
     catalog.create(recordings)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
         found = rows(connection, Filters())
+        failed = connection.execute("SELECT request_id FROM flows WHERE outcome = 'failed'").fetchall()
+    assert {request_id for (request_id,) in failed} == {row["request_id"] for row in found if row["error"]}
     assert len({row["request_id"] for row in found}) == len(found)
     return {row["request_id"]: row["error"] for row in found}
 
 
 async def refused(writer: Writer, number: int, *, synced: bool = False) -> None:
     line = a_line(number)
-    line.upstream_ms = 1.0
+    line.upstream_ms, line.outcome = 1.0, "complete"
     item = entry(line)
     item.synced = synced
     with pytest.raises(RecorderUnavailable):

@@ -15,7 +15,15 @@ UNRECORDED = "interrupted: the answer could not be recorded, so it was not deliv
 def interrupted(line: JournalLine, why: str) -> tuple[bytes, bytes]:
     """Return the closing flow of the intent *line*, and its line without ``segment``, ``offset`` and ``length``."""
     line = msgspec.structs.replace(
-        line, intent=False, error=why, segment="", duration_ms=0.0, status=0, response_bytes=0, results=[]
+        line,
+        intent=False,
+        error=why,
+        segment="",
+        duration_ms=0.0,
+        status=0,
+        response_bytes=0,
+        results=[],
+        outcome="failed",
     )
     text, encoder = encode_line(line), FlowEncoder()
     client = connection.Client(peername=("", 0), sockname=("", 0), proxy_mode=ProxyMode.parse("regular"))
