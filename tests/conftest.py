@@ -5,6 +5,7 @@ Each fixture imports its modules itself: many folders need no gateway, and mitmp
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import zlib
@@ -57,6 +58,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "smoke" or not collection_path.name.startswith("test_"):
         return None
     return "pytest.mark.smoke" not in collection_path.read_text() or None
+
+
+def pytest_configure() -> None:
+    """Collect no garbage while tests are imported: the objects stay, and each collection would look at all of them."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but leave out what exists now."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

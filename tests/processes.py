@@ -266,12 +266,11 @@ def _become(
     program = BIN / wanted["program"]
     sys.argv = [str(program), *wanted["arguments"]]
     sys.path[0] = str(BIN)
-    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
     for fd, name in ((1, "stdout"), (2, "stderr")):
-        raw = open(fd, "wb", 0 if at_once else -1, closefd=False)  # noqa: SIM115
+        raw = open(fd, "wb", closefd=False)  # noqa: SIM115
         text = io.TextIOWrapper(
             raw, encoding="utf-8", errors="strict" if fd == 1 else "backslashreplace",
-            line_buffering=fd == 2, write_through=at_once,
+            line_buffering=fd == 2,
         )  # fmt: skip
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)

@@ -369,7 +369,8 @@ def start(
 
     With *program* ``weir`` start that command with the arguments; with *command* execute it instead of forking.
     """
-    env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, "PYTHONUNBUFFERED": "1", **(environment or {})}
+    # Weir itself writes each line of the log at once and whole.
+    env = {**os.environ, "TEST_UPSTREAM_KEY": CREDENTIAL, "PYTHONUNBUFFERED": "", **(environment or {})}
     process: processes.Process
     if command:
         process = subprocess.Popen(

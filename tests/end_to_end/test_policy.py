@@ -649,7 +649,7 @@ def test_a_stop_and_a_reload_reach_every_worker(
     wait(lambda: statuses() == {403})
     assert gateway.sql("SELECT DISTINCT worker FROM events WHERE kind = 'reload' ORDER BY worker") == [("w0",), ("w1",)]
     gateway.process.send_signal(signal.SIGHUP)
-    wait(lambda: sum("reloaded by SIGHUP" in line for line in gateway.log) == 2)
+    wait(lambda: sum("reloaded by SIGHUP" in line for line in gateway.log) == 2)  # their lines do not mix
     assert gateway.stop() == 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from ruamel.yaml import YAML
+from tests.corpora import corpus, profiles
 
 from weir.approvals.binding import demands
 from weir.policyset.load import load
@@ -17,8 +17,7 @@ from weir.policyset.model import PolicySet
 from weir.profiles.profile import names
 from weir.rehearsal.rehearse import Given, Outcome, rehearse
 
-CORPUS = Path(__file__).parents[1] / "corpus"
-CARRIERS = YAML(typ="safe").load((CORPUS / "carriers.yaml").read_text())
+CARRIERS = corpus("carriers")
 #: Names of members and values of enumerations that every API has.
 ORDINARY = [
     "role", "user", "system", "assistant", "developer", "tool", "content", "type", "function", "object", "string",
@@ -136,15 +135,14 @@ def test_a_term_is_seen_wherever_it_stands(animals: Loaded, case: dict[str, Any]
 
 
 def golden() -> Iterator[Any]:
-    for path in sorted((CORPUS / "profiles").glob("*.yaml")):
-        corpus = YAML(typ="safe").load(path.read_text())
-        for case in corpus["cases"]:
+    for profile, table in profiles().items():
+        for case in table["cases"]:
             if "refused" not in case:
-                yield pytest.param(path.stem, case["request"], id=f"{path.stem}: {case['name']}")
-        for line in corpus.get("operations") or {}:
+                yield pytest.param(profile, case["request"], id=f"{profile}: {case['name']}")
+        for line in table.get("operations") or {}:
             method, _, target = line.partition(" ")
             target, _, query = target.partition("?")
-            yield pytest.param(path.stem, {"method": method, "path": target, "query": query}, id=f"{path.stem}: {line}")
+            yield pytest.param(profile, {"method": method, "path": target, "query": query}, id=f"{profile}: {line}")
     for case in CARRIERS:
         request = {name: case[name] for name in ("path", "body", "lines") if name in case}
         yield pytest.param(

@@ -1,11 +1,10 @@
 """Every profile reads the requests and responses of its API; a missing required part is refused."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from ruamel.yaml import YAML
+from tests.corpora import profiles
 
 from weir.base.content import ContentError
 from weir.path.steps.reading import read_body, read_parameters
@@ -13,17 +12,14 @@ from weir.profiles.model import Call
 from weir.profiles.paths import Paths
 from weir.profiles.profile import Operation, load_profile, names
 
-CORPUS = {
-    path.stem: YAML(typ="safe").load(path.read_text())
-    for path in sorted((Path(__file__).parents[1] / "corpus/profiles").glob("*.yaml"))
-}
+CORPUS = profiles()
 
 
 def of(kind: str) -> list[Any]:
     return [
         pytest.param(profile, entry, id=f"{profile}: {entry['name'] if isinstance(entry, dict) else entry}")
-        for profile, corpus in CORPUS.items()
-        for entry in corpus.get(kind) or ()
+        for profile, table in CORPUS.items()
+        for entry in table.get(kind) or ()
     ]
 
 
@@ -111,9 +107,9 @@ def test_every_path_of_every_profile_is_in_the_corpus(profile: str) -> None:
         for template in entry.paths:
             for method in entry.methods:
                 templates.add(method, template, template)
-    corpus = CORPUS[profile]
-    lines = [f"{c['request']['method']} {c['request']['path']}" for c in corpus["cases"]]
-    lines += [line.partition("?")[0] for line in corpus.get("operations") or {}]
+    table = CORPUS[profile]
+    lines = [f"{c['request']['method']} {c['request']['path']}" for c in table["cases"]]
+    lines += [line.partition("?")[0] for line in table.get("operations") or {}]
     found = [templates.find(*line.split(" ")) for line in lines]
     assert named - {f.operation for f in found if f} == set()
 

@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,27 @@ def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weir.recorder.verify_index._AGAIN", 0.0)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make recordings as `recordings` describes, and their WEIR_HOME. Return the folder that each test begins with."""
+    folder = tmp_path_factory.mktemp("forgery") / "now"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("WEIR_HOME", str(folder / "home"))
+        make(folder / "recordings")
+        folder.rename(folder.with_name("made"))
+        yield folder
+
+
 @pytest.fixture
-def recordings(tmp_path: Path) -> Recordings:
-    """Make four sealed requests, three in the journal of a killed worker, two events and two approvals."""
-    root = tmp_path / "recordings"
+def recordings(made: Path) -> Recordings:
+    """Four sealed requests, three in the journal of a killed worker, two events and two approvals."""
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(made.with_name("made"), made, symlinks=True)
+    return Recordings(made / "recordings")
+
+
+def make(root: Path) -> None:
     root.mkdir()
     write_lines(root, [a_line(n) for n in range(4)])
     found = Recordings(root)
@@ -83,7 +100,6 @@ def recordings(tmp_path: Path) -> Recordings:
     log.close()
     write_lines(root, [a_line(n) for n in range(4, 7)], boot="c", seal=False)
     catalog.create(found)
-    return found
 
 
 def checked(recordings: Recordings) -> Report:

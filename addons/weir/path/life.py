@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import io
 import logging
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -107,6 +109,9 @@ class Life:
         self._body_limited = ctx.options.body_size_limit is not None  # set by the operator
         hardening.set_options()
         hardening.raise_descriptors()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # mitmproxy's log goes there
+            # A pipe or file gets each line at once and whole, so lines of several workers do not mix.
+            sys.stdout.reconfigure(line_buffering=True, write_through=False)
 
     async def running(self) -> None:
         """Read the policies and start the recorder. Then become ready and listen."""

@@ -96,24 +96,33 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
     target = recordings.database
     fresh = target.with_name(f".index.{os.getpid()}.duckdb")
     fresh.unlink(missing_ok=True)
-    with duckdb.connect() as connection:
+    with connect() as connection:
         seed(connection, recordings)
-    write_database(fresh, recordings)
+        write_database(connection, fresh, recordings)
     recordings.share(fresh, 0o440)
     fresh.chmod(0o400 if recordings.readers is None else 0o440)
     os.replace(fresh, target)
 
 
-def write_database(path: Path, recordings: Recordings) -> None:
+def connect() -> duckdb.DuckDBPyConnection:
+    """Connect to an empty database in memory, with one thread: this work is done before further threads have begun."""
+    return duckdb.connect(config={"threads": 1})
+
+
+def write_database(connection: duckdb.DuckDBPyConnection, path: Path, recordings: Recordings) -> None:
     """Make the database *path* with the views over *recordings*. Raises duckdb.Error."""
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH {quoted(str(path))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
-        connection.execute("USE fresh; BEGIN")
-        for name, query in views(recordings).items():
-            connection.execute(f"CREATE VIEW {name} AS {query}")
-        _describe(connection)
-        connection.execute("COMMIT; USE memory")
-        connection.execute("DETACH fresh")
+    connection.execute(f"ATTACH {quoted(str(path))} AS fresh (STORAGE_VERSION '{_STORAGE}')")
+    connection.execute("USE fresh; BEGIN")
+    # DuckDB opens the files when it creates a view over them. The views over `flows` would open them again, so they are
+    # created over an empty view with its columns.
+    made = views(recordings)
+    shown = {name: kind for name, kind in COLUMNS.items() if name != "intent"}
+    for name, query in {**made, "flows": _no_rows(shown)}.items():
+        connection.execute(f"CREATE VIEW {name} AS {query}")
+    connection.execute(f"CREATE OR REPLACE VIEW flows AS {made['flows']}")
+    _describe(connection)
+    connection.execute("COMMIT; USE memory")
+    connection.execute("DETACH fresh")
 
 
 def views(recordings: Recordings) -> dict[str, str]:
@@ -135,8 +144,7 @@ def views_over(recordings: Recordings, segments: Iterable[str]) -> dict[str, str
     paths = [str(path) for s in segments if (path := recordings.segments / f"{s}.jsonl").exists()]
     names = ", ".join(f'"{name}"' for name in COLUMNS if name != "intent")
     files = "[" + ", ".join(map(quoted, paths)) + "]"
-    none = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in COLUMNS.items())
-    rows = f"SELECT * FROM ({journal_rows(files)})" if paths else f"SELECT {none} LIMIT 0"
+    rows = f"SELECT * FROM ({journal_rows(files)})" if paths else _no_rows(COLUMNS)
     return {**views(recordings), "flows": f"SELECT {names} FROM ({rows}) WHERE NOT intent"}
 
 
@@ -158,8 +166,12 @@ def _read_journals_again(recordings: Recordings) -> None:
 
 def seed(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> None:
     """Write the empty Parquet file anew. It has every column of this version; older files may lack some."""
-    columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in (COLUMNS | MARKS).items())
-    write_parquet(connection, recordings, f"SELECT {columns} LIMIT 0", SEED, part=".seed")
+    write_parquet(connection, recordings, _no_rows(COLUMNS | MARKS), SEED, part=".seed")
+
+
+def _no_rows(columns: Mapping[str, str]) -> str:
+    """Return a query with these columns (types by name) and without rows."""
+    return f"""SELECT {", ".join(f'NULL::{kind} AS "{name}"' for name, kind in columns.items())} LIMIT 0"""
 
 
 def write_parquet(

@@ -51,7 +51,8 @@ def _views(recordings: Recordings) -> list[Finding]:
     where = recordings.database.name
     with tempfile.TemporaryDirectory(prefix="weir-") as folder:
         path = Path(folder) / where  # through a file, because DuckDB stores a view's text in a changed form
-        catalog.write_database(path, recordings)
+        with catalog.connect() as connection:
+            catalog.write_database(connection, path, recordings)
         with duckdb.connect(str(path), read_only=True) as connection:
             expected = _definitions(connection)
     with duckdb.connect(str(recordings.database), read_only=True) as connection:
