@@ -121,8 +121,9 @@ def no_secret_anywhere(weir_home: Path) -> Iterator[list[Gateway]]:
     for gateway in started:
         haystacks = ["".join(gateway.log).encode()]
         haystacks += [p.read_bytes() for p in gateway.recordings.rglob("*") if p.is_file()]
-        for flow in recorded_flows(gateway.recordings):
-            haystacks += [m.content for m in (flow.request, flow.response) if m is not None and m.content]
+        if any(b"content-encoding" in haystack.lower() for haystack in haystacks):  # else the files have bodies as sent
+            for flow in recorded_flows(gateway.recordings):
+                haystacks += [m.content for m in (flow.request, flow.response) if m is not None and m.content]
         for haystack in haystacks:
             places |= dict.fromkeys(leaks.words(haystack, needles), gateway.folder)
     assert leaks.find(needles, places) == [], "a secret of the tests is in a log or recording of these folders"

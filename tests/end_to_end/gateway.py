@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -91,6 +92,7 @@ class Upstream:
         self.connections = 0
         self.answer: Callable[[Seen], bytes | Iterator[bytes]] = lambda seen: json_answer(RANKING)
         self.tls = tls
+        self.resets = False  # True: where an answer is cut off, reset the connection
         self.stays = False  # True: after a failed handshake, keep the connection open
         self._socket = socket.create_server((host, port))
         self.port = int(self._socket.getsockname()[1])
@@ -135,6 +137,8 @@ class Upstream:
                     return
                 for piece in (answer,) if isinstance(answer, bytes) else answer:
                     if not piece:  # an empty piece cuts the answer off
+                        if self.resets:
+                            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
                     try:
                         connection.sendall(piece)
@@ -282,7 +286,11 @@ class Gateway:
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            return Answer(
+                response.status,
+                {name.lower(): str(response.getheader(name)) for name in response.headers},
+                response.read(),
+            )
         finally:
             connection.close()
 

@@ -116,6 +116,7 @@ def test_readers_see_no_error_and_no_count_go_back(recordings: Recordings, monke
         for view in VIEWS:
             long_lived.execute(f"SELECT count(*) FROM {view}").fetchall()
         looks += 1
+        time.sleep(0.02)  # the writers and the keeper are busy, too
     for writer in writing:
         writer.stop()
     stopping.set()

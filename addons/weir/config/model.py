@@ -410,6 +410,19 @@ class CredentialSettings(Settings):
     value: str
 
 
+class CorsSettings(Settings):
+    """Web pages that may call the connection, by origin: ``https://app.example.com``, or ``*`` for every page.
+
+    The gateway answers their browsers' preflights, which have no token, and removes the service's own
+    ``Access-Control-`` headers. ``credentials`` allows cookies and client certificates; ``max_age`` is how long a
+    browser keeps the answer to a preflight.
+    """
+
+    origins: Annotated[Strings, Field(min_length=1)]
+    credentials: bool = False
+    max_age: Duration = "10m"
+
+
 class ReviewersSettings(Settings):
     """Who may decide: members of groups, users, and the person on call by the schedule with that name.
 
@@ -587,6 +600,7 @@ class ConnectionSettings(Settings):
             "the profile. All other headers of callers are dropped."
         ),
     ] = []
+    cors: CorsSettings | None = None
     access: AccessSettings = AccessSettings()
     unknown_operations: Literal["refuse", "allow"] = "refuse"
     websocket: Strings = []

@@ -191,6 +191,11 @@ class OperationSettings(StreamSettings):
     """Methods and paths, and the meaning of a request to them. ``{name}`` is one segment, ``{name...}`` all remaining.
 
     ``framing``, ``texts`` and ``records`` state how the documents of its answer belong together, if it is a stream.
+
+    ``repeatable``: whether a request may be sent once more, on a new connection, if the service closed the first one
+    without an answer. The default is true for rerank, score, search, embed and read, and for GET and HEAD. State
+    ``false`` where a second request has another answer, as with a cursor. It cannot be true for chat, which costs
+    money and may run tools, and for write and admin.
     """
 
     methods: Annotated[Strings, Field(min_length=1)] = ["POST"]
@@ -199,6 +204,13 @@ class OperationSettings(StreamSettings):
     request: RequestSettings = RequestSettings()
     response: ResponseSettings | None = None
     stored: StoredSettings | None = None
+    repeatable: bool | None = None
+
+    @model_validator(mode="after")
+    def _repeats(self) -> "OperationSettings":
+        if self.repeatable and self.operation in ("chat", "write", "admin"):
+            raise ValueError(f"`repeatable: true` is not possible for {self.operation}: the service might do it twice")
+        return self
 
 
 #: The name of an environment variable.

@@ -16,6 +16,10 @@ def _nothing_left(flow: HTTPFlow, why: str) -> None:
     return None
 
 
+def _nothing_repeated(flow: HTTPFlow) -> bool:
+    return False
+
+
 def _no_transport(client: Client) -> asyncio.Transport | None:
     return None
 
@@ -32,6 +36,9 @@ class Hooks:
     refused: Callable[[HTTPFlow], bool] = _nothing_refused
     #: Called at once, with mitmproxy's reason, when a caller leaves or resets a request, also while a hook of it runs.
     left: Callable[[HTTPFlow, str], None] = _nothing_left
+    #: True if the request may be sent once more, on a new connection, because its service closed the first one without
+    #: an answer. It is sent then.
+    repeated: Callable[[HTTPFlow], bool] = _nothing_repeated
     #: The transport of a client connection; None once it is closed.
     transport: Callable[[Client], asyncio.Transport | None] = _no_transport
     #: The gateway's own answer to a request that ended with an error; None if it has none.

@@ -11,6 +11,12 @@ TOO_SLOW = "the body did not come in time"
 #: The error of a request if there is no room for its body (`Bounds.bodies`). The answer is 503.
 TOO_FULL = "the bodies in memory exceed the limit"
 
+#: How mitmproxy's errors begin if a service closes its connection, or refuses a stream, instead of answering. It closes
+#: the connection after HTTP/2's GOAWAY. (mitmproxy says "by client" of a service, too.)
+_UNANSWERED = (
+    "server closed connection", "peer closed connection", "HTTP/2 connection closed",
+    "stream reset by client (REFUSED_STREAM)",
+)  # fmt: skip
 #: The part of mitmproxy's error that says that a body exceeds the limit, and how it begins for a request's body.
 BODY_LIMIT = "body_size_limit"
 _OF_REQUEST = "Request"
@@ -25,6 +31,11 @@ def too_large(message: str) -> Literal["request", "response"] | None:
     if BODY_LIMIT not in message:
         return None
     return "request" if message.startswith(_OF_REQUEST) else "response"
+
+
+def unanswered(message: str) -> bool:
+    """True if mitmproxy's error *message* of a service means that it has ended the connection without an answer."""
+    return message.startswith(_UNANSWERED)
 
 
 def unquoted(message: str) -> str:

@@ -1,22 +1,32 @@
 """One HTTP request and its response: mitmproxy's stream, with bounds, and without work for callers that have left."""
 
+import time
 from typing import Any
 
 from mitmproxy.http import HTTPFlow
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import layer
-from mitmproxy.proxy.layers.http import DropStream, HttpLayer, HttpStream
-from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+from mitmproxy.proxy.layers.http import DropStream, HttpLayer, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
 
 from weir.base import bounds
 from weir.mitm import hooks
 from weir.mitm.bodies import Body
+from weir.mitm.messages import unanswered
 
 
 class Stream(HttpStream):
     """A stream that is dropped once it has failed, and that sends nothing if its caller has left."""
 
     sent = False  # True once the request is about to be sent to its service
+    _pooled = False  # the request was sent on a connection that was open before
 
     def __init__(self, context: Any, stream_id: int) -> None:
         super().__init__(context, stream_id)
@@ -71,6 +81,7 @@ class Stream(HttpStream):
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         """Connect as mitmproxy does, but fail if the caller left or was refused meanwhile. mitmproxy would send on."""
+        began = time.time()
         connected = yield from super().make_server_connection()
         if connected and (yield from self.check_killed(True)):
             return False
@@ -78,7 +89,34 @@ class Stream(HttpStream):
             yield from self._refuse(ErrorCode.GENERIC_SERVER_ERROR)
             return False
         self.sent = connected
+        self._pooled = connected and (self.flow.server_conn.timestamp_start or began) < began
         return connected
+
+    def handle_protocol_error(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> layer.CommandGenerator[None]:
+        """Send the request once more if its service closed a connection of earlier requests instead of answering.
+
+        A service closes idle connections, and may do so while a request is on its way (RFC 9112, 9.3.1).
+        """
+        closed = isinstance(event, ResponseProtocolError) and unanswered(event.message)
+        if closed and self._pooled and self.server_state == self.state_wait_for_response_headers:
+            self._pooled = False
+            if self.client_state == self.state_done and hooks.current().repeated(self.flow):
+                yield from self._send_again()
+                return
+        yield from super().handle_protocol_error(event)
+
+    def _send_again(self) -> layer.CommandGenerator[None]:
+        """Send the whole request on another connection."""
+        if not (yield from self.make_server_connection()):
+            return
+        self._pooled = False  # not a third time
+        request, service, content = self.flow.request, self.context.server, self.flow.request.raw_content
+        yield SendHttp(RequestHeaders(self.stream_id, request, not content), service)
+        if content:
+            yield SendHttp(RequestData(self.stream_id, content), service)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), service)
 
 
 def flow_of(stream: Any) -> HTTPFlow | None:

@@ -97,6 +97,13 @@ class OwnPath(State):
 
 
 @dataclass(slots=True, eq=False)
+class Preflight(State):
+    """A browser asks whether a page may send its request, and the connection allows the page's origin."""
+
+    fields: list[tuple[str, str]]  # of the gateway's answer
+
+
+@dataclass(slots=True, eq=False)
 class Claimed(State):
     """The caller has presented a credential, which is not verified yet."""
 
@@ -287,15 +294,18 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One of the gateway's own documents: a JSON answer that is not a refusal."""
+    """One of the gateway's own documents: an answer that is not a refusal. Its body is JSON or empty."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...]
+    status: int = 200
 
     def response(self, request_id: str, decision_id: str = "") -> http.Response:
         """Return the document as a mitmproxy response."""
-        fields = [("Content-Type", "application/json"), *self.headers, ("X-Request-Id", request_id)]
-        return http.Response.make(200, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
+        fields = [*self.headers, ("X-Request-Id", request_id)]
+        if self.body:
+            fields = [("Content-Type", "application/json"), *fields]
+        return http.Response.make(self.status, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
 
 
 @dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
@@ -316,6 +326,7 @@ class Exchange(Journey):
     answer: http.Response | None = None  # the response made from `problem` or `document`, as set in the flow
     error: str = ""
     sent: float = 0.0  # perf_counter when the request was released to its service; 0 if it was not
+    repeated: bool = False  # sent once more, because the service closed the first connection without an answer
     upstream_status: int = 0
     received_bytes: int = 0  # size of the decoded response body
     tokens: int | None = None  # as reported by the response

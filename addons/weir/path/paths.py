@@ -21,6 +21,7 @@ from weir.path.steps import (
     answer,
     approval,
     arrive,
+    cors,
     credential,
     documents,
     identity,
@@ -82,11 +83,13 @@ def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
         arrives,
         routing.CheckHead(),
         routing.Route(),
+        cors.AllowOrigin(),
         *routed,
     ]
     request: list[Step] = [
         reading.CheckWhole(),
         record.Recordable(rooms.recorder),
+        cors.AnswerPreflight(),
         identity.Authenticate(rooms.identity),
         documents.OwnDocuments(rooms.state, rooms.approvals),
         rules.AccessAgain(rooms.access),

@@ -30,7 +30,7 @@ from weir.mitm.tls import Tls
 from weir.mitm.wire import Wire
 from weir.path.cutting import cut_revoked, cut_stream, cut_unfinished
 from weir.path.endings import ended_by
-from weir.path.exchange import Exchange, Identified
+from weir.path.exchange import Exchange, Identified, Matched
 from weir.path.gate import Gate
 from weir.path.life import Life
 from weir.path.outcomes import Outcomes
@@ -65,7 +65,7 @@ class Stack:
 
     def load(self, loader: Loader) -> None:
         """Replace mitmproxy's functions by Weir's (`weir.mitm.patches`)."""
-        hooks = Hooks(self._refused, self._left, self.connections.watch.transport, self._answer_of)
+        hooks = Hooks(self._refused, self._left, self._repeated, self.connections.watch.transport, self._answer_of)
         patches.install(hooks, loader.master)
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
@@ -234,6 +234,14 @@ class Stack:
     def _refused(self, flow: http.HTTPFlow) -> bool:
         exchange = self._exchanges.get(flow)
         return exchange is not None and exchange.problem is not None
+
+    def _repeated(self, flow: http.HTTPFlow) -> bool:
+        exchange = self._exchanges.get(flow)
+        matched = exchange.get(Matched) if exchange is not None and not exchange.settled else None
+        if exchange is None or matched is None or matched.operation is None or not matched.operation.repeatable:
+            return False
+        exchange.repeated = True
+        return True
 
     def _answer_of(self, flow: http.HTTPFlow) -> http.Response | None:
         exchange = self._exchanges.get(flow)

@@ -26,6 +26,7 @@ from weir.policyset.connection import Connection
 from weir.policyset.model import Namespaces
 from weir.profiles.profile import Profile, load_profile
 from weir.recorder.settings import Recording, compile_record
+from weir.routing.cors import compile_cors
 from weir.routing.dial import Dial
 from weir.routing.forwarding import compile_forwarding, header_name
 from weir.routing.head import HeadError, check_path
@@ -67,6 +68,7 @@ def compile_connection(
     for i, name in enumerate(settings.forward):
         with at(errors, "forward", i):
             forward.append(header_name(name))
+    cors = compile_cors(settings.cors, errors)
     for i, group in enumerate(settings.access.groups):
         with at(errors, "access", "groups", i):
             access.append(issuers.resolve(group))
@@ -95,6 +97,7 @@ def compile_connection(
         match=match,
         credential=credential,
         forwarding=compile_forwarding((*profile.headers, *forward), token_in),
+        cors=cors,
         access=frozenset(access),
         allow_unknown=settings.unknown_operations == "allow",
         websocket=websocket,

@@ -11,6 +11,7 @@ from weir.policy.limits import Concurrency, Limit
 from weir.policy.rules import Rules
 from weir.profiles.profile import Profile
 from weir.recorder.settings import Recording
+from weir.routing.cors import Cors
 from weir.routing.dial import Dial
 from weir.routing.forwarding import Forwarding
 from weir.routing.model import Match, Upstream
@@ -28,6 +29,7 @@ class Connection:
     match: Match
     credential: Credential | None
     forwarding: Forwarding  # which of the caller's headers the service receives
+    cors: Cors | None
     access: frozenset[str]  # namespaced groups
     on_request: OnRequest | None
     allow_unknown: bool

@@ -53,6 +53,9 @@ _NEEDS_DOCUMENTS = frozenset(("rerank", "score", "embed"))
 #: Operations that send texts to a model, which may join parts of a text, and accept tokens.
 _OF_MODELS = frozenset(("chat", "rerank", "score", "embed"))
 
+#: Operations that change nothing and cost little, so that a request may be sent once more.
+_REPEATABLE = frozenset(("rerank", "score", "search", "embed", "read"))
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -91,6 +94,7 @@ class Operation:
     reading: "Reading"
     stored: Stored | None = None
     framing: Framing = UNKNOWN_FRAMING
+    repeatable: bool = False  # a request may be sent once more, if the service closed the connection without an answer
 
     @property
     def writes(self) -> bool:
@@ -461,7 +465,15 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
         reading=_reading(settings, common),
         stored=_stored(settings.stored),
         framing=compile_framing(settings, common.framing),
+        repeatable=_is_repeatable(settings),
     )
+
+
+def _is_repeatable(settings: OperationSettings) -> bool:
+    if settings.repeatable is not None:
+        return settings.repeatable
+    methods = set(settings.methods)
+    return methods <= {"GET", "HEAD"} or (settings.operation in _REPEATABLE and methods <= {"GET", "HEAD", "POST"})
 
 
 def _reading(settings: OperationSettings, common: _Common) -> Reading:

@@ -257,6 +257,7 @@ _FILLED = {
     "masked": "coalesce(masked, [])",
     "results": "coalesce(results, [])",
     "dropped_headers": "coalesce(dropped_headers, [])",
+    "repeated": "coalesce(repeated, false)",
     # of an earlier version, as far as its columns tell
     "outcome": "coalesce(outcome, CASE WHEN problem IS NOT NULL THEN 'refused' WHEN error IS NOT NULL THEN 'failed' "
     "ELSE 'complete' END)",

@@ -77,6 +77,7 @@ VIEWS: dict[str, tuple[str, dict[str, str]]] = {
             "masked": "Number of replaced values per mask and per field or kind.",
             "results": "The ranking in order: index, score and keyed digest of each document.",
             "outcome": "How it ended: complete, cut_by_service, left_by_caller, refused or failed.",
+            "repeated": "True if it was sent twice: the service had closed the first connection without an answer.",
             "dropped_headers": "Names of the caller's headers that the service did not receive, at most 20.",
         },
     ),

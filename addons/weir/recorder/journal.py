@@ -17,7 +17,7 @@ from weir.masking.masks import MaskedField
 from weir.policy.model import TraceLine
 
 #: Version 2 added `intent`, `query_digest`, `request_digest` and `response_digest`, and omits empty columns.
-#: Version 3 added `websocket`, version 4 `dropped_headers` and `outcome`.
+#: Version 3 added `websocket`, version 4 `dropped_headers`, `outcome` and `repeated`.
 SCHEMA_VERSION = 4
 
 
@@ -94,6 +94,7 @@ class JournalLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     results: list[RankedResult] = []
     dropped_headers: list[str] = []
     outcome: Outcome | None = None
+    repeated: bool = False
 
 
 #: The same columns for DuckDB. Without them, DuckDB would read times as text and empty lists as JSON.
@@ -152,6 +153,7 @@ COLUMNS: dict[str, str] = {
     "results": "STRUCT(index BIGINT, score DOUBLE, document VARCHAR)[]",
     "dropped_headers": "VARCHAR[]",
     "outcome": "VARCHAR",
+    "repeated": "BOOLEAN",
 }
 
 _encoder = msgspec.json.Encoder()

@@ -19,7 +19,7 @@ from weir.path.steps.credential import reflected, scrubbed, scrubber
 from weir.path.steps.masking import mask_answer_fields, piece_maskers
 from weir.path.steps.reading import parsed_answer
 from weir.recorder.copies import ResponseRecord
-from weir.routing import handshake
+from weir.routing import cors, handshake
 
 _Fields = list[tuple[bytes, bytes]]
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -49,8 +49,10 @@ def delivered(exchange: Exchange, fields: Iterable[tuple[bytes, bytes]]) -> tupl
     duration = (time.perf_counter() - exchange.started) * 1000
     own = [(name.encode(), value.encode()) for name, value in exchange.own_headers.items()]
     if own:
-        names = {name.lower() for name, _ in own}
+        names = {name.lower() for name, _ in own} - {b"vary"}  # each such header adds to the others
         fields = [field for field in fields if field[0].lower() not in names]
+    if (connection := exchange.connection) is not None and connection.cors is not None:
+        fields = [field for field in fields if not field[0].lower().startswith(cors.PREFIX)]
     return (
         *fields,
         *own,

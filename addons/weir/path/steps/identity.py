@@ -21,7 +21,7 @@ from weir.base.problems import Kind, Problem, Refusal
 from weir.base.secret import Secret
 from weir.base.well_known import PROTECTED_RESOURCE
 from weir.path.challenges import challenges, trusted_base_url
-from weir.path.exchange import Arrived, Claimed, Exchange, Head, Identified, OwnPath, Rehearsed, Routed
+from weir.path.exchange import Arrived, Claimed, Exchange, Head, Identified, OwnPath, Preflight, Rehearsed, Routed
 from weir.path.step import Skip
 from weir.state.database import KEY_PREFIX
 from weir.state.proofs import Proofs
@@ -192,10 +192,15 @@ class Present:
     stand_in = Skip("present")
 
     def __call__(
-        self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, own: OwnPath | None
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        arrived: Arrived,
+        own: OwnPath | None,
+        preflight: Preflight | None,
     ) -> Claimed | None:
-        if own is not None and own.path.startswith(PROTECTED_RESOURCE):
-            return None  # metadata is for callers without a token
+        if preflight is not None or (own is not None and own.path.startswith(PROTECTED_RESOURCE)):
+            return None  # callers without a token may ask for these
         certificates = arrived.arrival.certificates or tuple(
             certificate.to_cryptography() for certificate in flow.client_conn.certificate_list
         )

@@ -393,6 +393,7 @@ class Records:
             results=self._recorder.digests.results(copies.ranking, call.documents),
             dropped_headers=_dropped(exchange.get(Prepared), scrub),
             outcome=outcome_of(exchange),
+            repeated=exchange.repeated,
         )
 
 
