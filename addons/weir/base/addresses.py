@@ -90,6 +90,13 @@ class Addresses:
         return kind in self.kinds or bool(named)
 
 
+def plain_network(network: Network) -> Network:
+    """Return the IPv4 network that *network* embeds (mapped, NAT64), or *network* itself. `permits` compares IPv4."""
+    if network.version == 6 and network.prefixlen >= 96 and plain(network[0]).version == 4:
+        return ip_network((plain(network[0]), network.prefixlen - 96))
+    return network
+
+
 def literal(host: str) -> Address | None:
     """Return *host* as an address, or None if it is not one in its usual form."""
     try:
@@ -104,7 +111,7 @@ def compile_addresses(words: Iterable[str] | None, host: str) -> Addresses:
     Default: the address itself if *host* is an address, loopback for ``localhost``, public addresses for other names.
     """
     address = literal(host)
-    own = (ip_network(address),) if address is not None else ()
+    own = (ip_network(plain(address)),) if address is not None else ()
     if words is None:
         if own:
             return Addresses(frozenset(), own)
@@ -115,7 +122,7 @@ def compile_addresses(words: Iterable[str] | None, host: str) -> Addresses:
             kinds.add(Kind(word))
             continue
         try:
-            networks.append(ip_network(word))
+            networks.append(plain_network(ip_network(word)))
         except ValueError:
             raise SettingError(
                 f"{word!r} is neither {', '.join(WORDS)} nor a network like 10.0.0.0/8{did_you_mean(word, WORDS)}", i

@@ -17,8 +17,10 @@ from weir.config.model import ConnectionSettings
 from weir.policyset.connection import Connection
 from weir.policyset.extensions import DETECTORS, PROFILES, SOURCES, Part
 from weir.policyset.load import folder_path, load_without_secrets
+from weir.policyset.model import PolicySet
 from weir.recorder.folder import Recordings
 from weir.rehearsal.cases import load_cases
+from weir.rehearsal.reach import advice, look_up
 from weir.rehearsal.review import review, review_listeners
 
 
@@ -26,13 +28,15 @@ def check(
     folder: Annotated[str, typer.Argument(help="The policies folder, instead of --policies.")] = "",
     policies: Annotated[str, typer.Option(help="The policies folder (default: WEIR_POLICIES, or policies).")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not resolve the names of services.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
 ) -> None:
     """Check the policies folder: report every mistake with its place and a suggestion, then warnings.
 
     Warnings are for rules that never decide, contradict another rule or use a fact that the profile does not have, for
-    operations that change data and have no rule, and for listeners on which tokens travel unencrypted. Notes name
-    headers in recorded requests that services do not receive. The exit code is 2 if the folder cannot be used.
+    operations that change data and have no rule, for listeners on which tokens travel unencrypted, and for names of
+    services that resolve to addresses which the gateway may not dial. Notes name headers in recorded requests that
+    services do not receive. The exit code is 2 if the folder cannot be used.
 
     [bold]Examples[/]
 
@@ -71,6 +75,8 @@ def check(
         if loaded.leaves is None and intercepts:
             text = "a listener intercepts TLS, and there is no CA here; run: weir ca create"
             warnings.append(Mistake(*_place(path, "mode: "), text))
+        if not offline:
+            warnings += _unreachable(path, loaded, files)
         for connection in loaded.connections:
             says_writes = "writes" in files[connection.name].settings.model_fields_set
             found = review(connection, files[connection.name].line, says_writes=says_writes)
@@ -109,6 +115,21 @@ def check(
             print(f"{path}: {connections}, {len(warnings)} warnings; policies {loaded.version[:12]}", file=sys.stderr)
     if mistakes or (strict and warnings):
         raise typer.Exit(2 if mistakes else 1)
+
+
+def _unreachable(path: Path, loaded: PolicySet, files: Mapping[str, Document[ConnectionSettings]]) -> list[Mistake]:
+    """Return a warning for each upstream and each host in `pass` that the gateway would refuse to dial."""
+    proxy, passes = loaded.upstream_proxy, [p for p in loaded.destinations.passes if p.host and "*" not in p.host]
+    direct = [c for c in loaded.connections if proxy is None or not proxy.serves(c.upstream.origin.host)]
+    known = look_up([*(c.upstream.origin.host for c in direct), *(p.host for p in passes)])
+    found = []
+    for connection in direct:
+        host = connection.upstream.origin.host
+        if text := advice(host, connection.dial.addresses, known.get(host)):
+            line = files[connection.name].line("upstream")
+            found.append(Mistake(connection.file, line, 1, f"upstream: {text}"))
+    texts = {entry.host: advice(entry.host, entry.dial.addresses, known.get(entry.host)) for entry in passes}
+    return found + [Mistake(*_place(path, host), f"pass: {text}") for host, text in texts.items() if text]
 
 
 def _dropped_headers(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from weir.base.addresses import Address, Addresses, Network, compile_addresses, literal
+from weir.base.addresses import Address, Addresses, Network, compile_addresses, literal, plain_network
 from weir.base.mistakes import SettingError
 from weir.config.model import PassSettings
 from weir.routing.dial import Dial
@@ -90,7 +90,7 @@ def compile_pass(settings: PassSettings) -> Pass:
             network = ip_network(host)
         except ValueError as error:
             raise SettingError(f"{host!r} is not a network: {error}", "to") from None
-        return Pass("", network, port, Dial(f"pass {settings.to}", Addresses(frozenset(), (network,))))
+        return Pass("", network, port, Dial(f"pass {settings.to}", Addresses(frozenset(), (plain_network(network),))))
     if "*" in host.removeprefix("*.") or not host:
         raise SettingError(f"{settings.to!r}: a star may replace the first labels only, as in *.example.com:443", "to")
     addresses = compile_addresses(settings.addresses, host)
