@@ -270,7 +270,7 @@ def _become(
         raw = open(fd, "wb", closefd=False)  # noqa: SIM115
         text = io.TextIOWrapper(
             raw, encoding="utf-8", errors="strict" if fd == 1 else "backslashreplace",
-            line_buffering=fd == 2,
+            line_buffering=fd == 2 or bool(os.environ.get("PYTHONUNBUFFERED")),
         )  # fmt: skip
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)

@@ -164,7 +164,7 @@ def test_stock_mitmdump_serves_back_what_was_not_masked(
     gateway = launch(
         tmp_path, port, "--mode", f"reverse:http://127.0.0.1:{upstream.port}@127.0.0.1:{port}", "-S", str(recording),
         "--set", "keepserving=true", "--set", "connection_strategy=lazy", "--set", "server_replay_extra=404",
-        scripts=(), wait="listening at",
+        scripts=(), wait="listening at", environment={"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     answer = gateway.call("/v2/rerank", PLAIN)
     assert answer.status == 200 and answer.json["results"][0]["index"] == 1

@@ -6,12 +6,13 @@ until an addon is registered or removed. As in `mitmproxy.addonmanager`, each to
 `AddonHalt` ends an event, and hooks may be awaited. A test compares the two.
 """
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import exceptions, hooks
+from mitmproxy import exceptions, flow, hooks
 from mitmproxy.addonmanager import AddonManager, safecall, traverse
 
 #: The hooks of one top-level addon and of the addons in it. If one raises, the rest of its group is skipped.
@@ -38,13 +39,22 @@ def install(manager: AddonManager) -> None:
         arguments = event.args()
         for group in plan:
             try:
-                with safecall():
-                    for hook in group:
-                        result = hook(*arguments)
-                        if result is not None and inspect.isawaitable(result):
-                            await result
+                for hook in group:
+                    result = hook(*arguments)
+                    if result is not None and inspect.isawaitable(result):
+                        await result
             except exceptions.AddonHalt:
                 return
+            except Exception:
+                with safecall():  # logs it as mitmproxy does
+                    raise
+
+    async def handle_lifecycle(event: hooks.Hook) -> None:
+        await trigger_event(event)
+        if plans.get("update", True):  # empty if no addon has the hook
+            subject = event.args()[0]
+            if isinstance(subject, flow.Flow):
+                await trigger_event(hooks.UpdateHook([subject]))
 
     def forgetting(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -57,11 +67,22 @@ def install(manager: AddonManager) -> None:
     # Only this manager is changed. Scripts are registered and removed while the gateway runs.
     for name, replacement in {
         "trigger_event": trigger_event,
+        "handle_lifecycle": handle_lifecycle,
         "register": forgetting(manager.register),
         "remove": forgetting(manager.remove),
         "clear": forgetting(manager.clear),
     }.items():
         setattr(manager, name, replacement)
+
+
+@functools.cache
+def _fields(kind: type[hooks.Hook]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+
+
+def arguments_of(self: hooks.Hook) -> list[Any]:
+    """Return the arguments of a hook. mitmproxy looks up the fields of its class each time."""
+    return [getattr(self, name) for name in _fields(type(self))]
 
 
 def put_before(manager: AddonManager, addon: Any, other: str) -> None:

@@ -5,7 +5,7 @@ import pkgutil
 from mitmproxy import master
 
 # The originals are looked up when these modules are imported, so before anything is replaced.
-from weir.mitm import answers, dispatch, hooks, http1, http2, relay, resolving, table, tls_closing  # noqa: F401
+from weir.mitm import answers, dispatch, hooks, http1, http2, relay, resolving, table, tls_closing, typechecks  # noqa: F401
 from weir.mitm.hooks import Hooks
 
 
