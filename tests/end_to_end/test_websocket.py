@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -383,6 +384,22 @@ def test_what_cannot_be_masked_closes(site: Site) -> None:
         assert site.recorded(opened, "message") == []
     errors = site.gateway.sql("SELECT error FROM flows WHERE operation = 'close' AND error IS NOT NULL")
     assert len(errors) == 3
+
+
+def test_a_caller_that_reads_late_learns_that_its_message_is_too_big(site: Site) -> None:
+    """It sends all of its message before it reads: the rest must not make the gateway reset the connection."""
+    with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=PATIENCE) as caller:
+        caller.sendall(websocket_handshake(PATH, token()))
+        with caller.makefile("rb") as received:
+            assert b" 101 " in received.readline()
+            while received.readline() != b"\r\n":
+                pass
+            caller.sendall(b"\x81\xff" + struct.pack(">Q", 40 << 20) + b"\0\0\0\0")
+            for _ in range(40):
+                caller.sendall(b" " * (1 << 20))
+            assert received.read(4) == b"\x88\x18" + struct.pack(">H", 1009)
+            caller.sendall(b"\x88\x82\0\0\0\0" + struct.pack(">H", 1009))
+            assert received.read() == b"the message is too big"  # and a regular end
 
 
 def test_bounds(site: Site) -> None:

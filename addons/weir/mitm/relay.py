@@ -31,6 +31,9 @@ from weir.mitm.messages import TOO_FULL
 
 #: Unanswered pings of one side that are kept; older ones are forgotten.
 MOST_PINGS = 16
+#: Seconds for which the rest of a message that is too big is read and dropped, and the maximum bytes of it. If the
+#: connection were closed at once, its reset could overtake the close frame, and the caller would not learn the reason.
+REST_TIME, REST = 5.0, 256 << 20
 #: Bytes from which a part of a message is not counted as a frame that carries little.
 _CRUMB = 64
 
@@ -53,6 +56,7 @@ class Relay(websocket.WebsocketLayer):
     def __init__(self, context: Context, flow: HTTPFlow) -> None:
         super().__init__(context, flow)
         self._sides: dict[bool, _Side] = {}  # True: the caller, False: the service
+        self._rest = REST
         self.idle = asyncio.Event()  # set while no received data is being handled
         self.idle.set()
 
@@ -102,6 +106,20 @@ class Relay(websocket.WebsocketLayer):
         """Ignore all events after the end."""
         yield from ()
 
+    def _drop(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Drop the rest of a message that is too big, until its caller has closed the WebSocket."""
+        if isinstance(event, events.DataReceived) and event.connection == self.context.client:
+            self._rest -= len(event.data)
+            self.client_ws.receive_data(event.data)
+            ended = any(isinstance(said, CloseConnection) for said in self.client_ws.events()) or self._rest < 0
+        else:
+            ended = isinstance(event, events.Wakeup) or (
+                isinstance(event, events.ConnectionClosed) and event.connection == self.context.client
+            )
+        if ended:
+            self._handle_event = self.done  # type: ignore[method-assign]
+            yield commands.CloseConnection(self.context.client)
+
     def _said(self, said: Any, by_caller: bool) -> layer.CommandGenerator[None]:
         side, other = self._sides[by_caller], self._sides[not by_caller]
         if _is_crumb(said, by_caller) and not side.crumbs.takes(1):
@@ -131,6 +149,7 @@ class Relay(websocket.WebsocketLayer):
         side.parts += said.data.encode() if isinstance(said.data, str) else said.data
         limits = bounds.current()
         if len(side.parts) > (limits.body if by_caller else limits.answer):
+            side.parts = bytearray()
             yield from self._close(CloseReason.MESSAGE_TOO_BIG, "the message is too big", by_caller=None)
             return
         if not said.message_finished:
@@ -177,7 +196,11 @@ class Relay(websocket.WebsocketLayer):
         for ws in (self.server_ws, self.client_ws):
             if ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
                 yield ws.send2(CloseConnection(code, found.close_reason or None))
-            yield commands.CloseConnection(ws.conn)
+            if ws is self.client_ws and code == CloseReason.MESSAGE_TOO_BIG and ws.conn.connected:
+                self._handle_event = self._drop  # type: ignore[method-assign]
+                yield commands.RequestWakeup(REST_TIME)
+            else:
+                yield commands.CloseConnection(ws.conn)
         self.flow.live = False
 
 
