@@ -45,6 +45,25 @@ def test_every_spelling_is_scrubbed(prefix: bytes, suffix: bytes) -> None:
     assert scrub(inside) != inside
 
 
+_SECRET = "abab-abc"
+_NEAR = st.text("ab-c616bYW&#x", max_size=12).map(str.encode)
+
+
+@given(before=_NEAR, after=_NEAR, number=st.integers(0, 100), size=st.integers(1, 9))
+def test_no_cut_splits_a_spelling(before: bytes, after: bytes, number: int, size: int) -> None:
+    """The text consists of parts of the secret, so that many cuts are near ones."""
+    found = spellings(Secret(_SECRET))
+    scrub, text = Scrubber(found), before + found[number % len(found)] + after
+    rest = out = b""
+    for start in range(0, len(text), size):
+        rest += text[start : start + size]
+        end = scrub.settled(rest)
+        assert len(rest) - end < scrub.longest
+        out, rest = out + scrub(rest[:end]), rest[end:]
+    out += scrub(rest)
+    assert not any(spelling in out for spelling in found)
+
+
 def test_what_has_no_secret_is_the_same_object() -> None:
     data = b"nothing here"
     assert Scrubber(spellings(Secret("sk-0123456789")))(data) is data

@@ -1,7 +1,9 @@
 """HTTP/1 of callers and services, as `tests/corpus/http.yaml` lists it: what is sent, answered and recorded."""
 
+import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,7 +32,9 @@ def site(
 ) -> Iterator[tuple[Gateway, Upstream]]:
     folder, upstream, port = tmp_path_factory.mktemp("http"), Upstream(), free_port()
     es = CONNECTION.format(upstream=upstream.port).replace("reranker", "es").replace("cohere", "elasticsearch")
-    write_policies(folder, port, upstream.port, es=es)
+    masked = CONNECTION.format(upstream=upstream.port).replace("reranker", "masked")
+    masked += "masks: [{detect: [email], with: redact}]\n"
+    write_policies(folder, port, upstream.port, es=es, masked=masked)
     gateway = launch(folder, port, "-n", "--set", "weir_listen=true")
     yield gateway, upstream
     gateway.stop()
@@ -107,3 +111,32 @@ def test_answers(site: tuple[Gateway, Upstream], case: dict[str, Any]) -> None:
     if case["delivered"] == case["status"]:
         assert answer.body == b'{"error": ""}' and answer.headers["retry-after"] == "7"
     assert gateway.call(body=json.loads(BODY), token=token()).status == case["delivered"]  # the connections still agree
+
+
+@pytest.mark.parametrize("case", CORPUS["streams"], ids=lambda case: case["name"])
+def test_streams(site: tuple[Gateway, Upstream], case: dict[str, Any]) -> None:
+    """Each piece is delivered before the next one is sent; trailers are dropped, and the record has everything."""
+    gateway, upstream = site
+    received, took = b"", threading.Semaphore(0)
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {case['type']}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+    def pieces() -> Iterator[bytes]:
+        yield head
+        for piece in case["pieces"]:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece.encode())
+            assert took.acquire(timeout=PATIENCE)
+        yield b"0\r\nX-Trailer: 1\r\n\r\n"
+
+    upstream.answer = lambda seen: pieces()
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    path = "/masked/v2/rerank" if case.get("masked") else "/reranker/v2/rerank"
+    connection.request("POST", path, BODY, {"Authorization": f"Bearer {token()}", "Content-Type": "application/json"})
+    answer = connection.getresponse()
+    for piece in case.get("received", case["pieces"]):
+        received += answer.read(len(piece))
+        assert received.endswith(piece.encode())
+        took.release()
+    assert answer.read() == b"" and answer.status == 200
+    connection.close()
+    row = gateway.sql("SELECT outcome, response_bytes FROM flows ORDER BY request_id DESC LIMIT 1")
+    assert row == [("complete", len(received))]

@@ -51,7 +51,7 @@ def searched_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Detectors, "find", find)
-        patched.setattr(Detectors, "fired_and_present", lambda self, text: fired_and_present(self, text))
+        patched.setattr(Detectors, "fired_and_present", fired_and_present)
         yield
 
 

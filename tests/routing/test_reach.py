@@ -62,8 +62,7 @@ def test_check_names_the_line(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     policies.mkdir()
     (policies / "gateway.yaml").write_text(
-        "version: 1\nissuers: [local]\nlisten: [http://127.0.0.1:8080]\n"
-        "pass: ['elsewhere:443']\n"
+        "version: 1\nissuers: [local]\nlisten: [http://127.0.0.1:8080]\npass: ['elsewhere:443']\n"
     )
     (policies / "search.yaml").write_text(
         "version: 1\nconnection: search\nprofile: cohere\nupstream: http://search:9200\nmatch: {path: /search}\n"

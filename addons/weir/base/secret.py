@@ -110,6 +110,17 @@ class Scrubber:
                 end = place
         return end
 
+    def settled(self, data: bytes) -> int:
+        """Return the last place where *data* can be cut, if more follows, without splitting a spelling."""
+        end = len(data)
+        for spelling in self._spellings:
+            first, start = spelling[:1], max(0, len(data) - len(spelling) + 1)
+            while 0 <= (start := data.find(first, start)) < end:
+                if spelling.startswith(data[start:]):
+                    end = start
+                start += 1
+        return end
+
     def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Scrub the values of header fields. Return the same list if nothing was found."""
         joined = b"\n".join([value for _, value in fields])

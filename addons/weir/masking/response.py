@@ -111,14 +111,18 @@ class ResponseStream:
         return clean
 
     def _scrubbed(self, data: bytes) -> bytes:
-        """Return the complete lines without reflected credentials; at the end, everything."""
+        """Return the complete lines without reflected credentials; at the end, everything.
+
+        An unfinished line may end within a credential or an escape. Only what certainly does not is returned of it.
+        """
         self._rest += data
         if data:
             end = max(self._rest.rfind(b"\n"), self._rest.rfind(b"\r", 0, -1)) + 1
             held = self._scrub.longest * 6  # the longest credential, written with \uXXXX escapes
-            if not end and len(self._rest) > held * 2:
-                end = len(self._rest) - held
-                end = self._scrub.unbroken(self._rest, end)
+            if b"\\" not in self._rest[end:]:
+                end = end if end == len(self._rest) else self._scrub.settled(self._rest)
+            elif not end and len(self._rest) > held * 2:
+                end = self._scrub.unbroken(self._rest, len(self._rest) - held)
         else:
             end = len(self._rest)
         lines, self._rest = self._rest[:end], self._rest[end:]
