@@ -104,10 +104,13 @@ class Scrubber:
 
     def unbroken(self, data: bytes, end: int) -> int:
         """Return the last place up to *end* where *data* can be cut without splitting a spelling."""
-        for spelling in self._spellings:
-            place = data.find(spelling, max(0, end - len(spelling) + 1), end + len(spelling) - 1)
-            if 0 <= place < end:
-                end = place
+        before = -1
+        while end != before:  # a place before one spelling may be within another
+            before = end
+            for spelling in self._spellings:
+                place = data.find(spelling, max(0, end - len(spelling) + 1), end + len(spelling) - 1)
+                if 0 <= place < end:
+                    end = place
         return end
 
     def settled(self, data: bytes) -> int:
@@ -119,7 +122,7 @@ class Scrubber:
                 if spelling.startswith(data[start:]):
                     end = start
                 start += 1
-        return end
+        return self.unbroken(data, end)
 
     def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Scrub the values of header fields. Return the same list if nothing was found."""

@@ -76,8 +76,8 @@ def install(manager: AddonManager) -> None:
 
 
 @functools.cache
-def _fields(kind: type[hooks.Hook]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def arguments_of(self: hooks.Hook) -> list[Any]:
