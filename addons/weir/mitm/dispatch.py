@@ -80,7 +80,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-def arguments_of(self: hooks.Hook) -> list[Any]:
+def arguments_of(self: Any) -> list[Any]:
     """Return the arguments of a hook. mitmproxy looks up the fields of its class each time."""
     return [getattr(self, name) for name in _fields(type(self))]
 
