@@ -75,14 +75,15 @@ def install(manager: AddonManager) -> None:
         setattr(manager, name, replacement)
 
 
-@functools.cache
-def _fields(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+_fields: dict[type, tuple[str, ...]] = {}  # of each class of hooks
 
 
 def arguments_of(self: Any) -> list[Any]:
     """Return the arguments of a hook. mitmproxy looks up the fields of its class each time."""
-    return [getattr(self, name) for name in _fields(type(self))]
+    names = _fields.get(type(self))
+    if names is None:
+        names = _fields[type(self)] = tuple(field.name for field in dataclasses.fields(self))
+    return [getattr(self, name) for name in names]
 
 
 def put_before(manager: AddonManager, addon: Any, other: str) -> None:
