@@ -31,8 +31,8 @@ from weir.mitm.messages import TOO_FULL
 
 #: Unanswered pings of one side that are kept; older ones are forgotten.
 MOST_PINGS = 16
-#: Seconds for which the rest of a message that is too big is read and dropped, and the maximum bytes of it. If the
-#: connection were closed at once, its reset could overtake the close frame, and the caller would not learn the reason.
+#: The rest of a message that is too big is read and dropped, for at most these seconds and bytes. If the connection
+#: were closed at once, its reset could arrive before the close frame, and the caller would not learn the reason.
 REST_TIME, REST = 5.0, 256 << 20
 #: Bytes from which a part of a message is not counted as a frame that carries little.
 _CRUMB = 64

@@ -16,7 +16,7 @@ _check = typecheck.check_option_type
 
 @functools.cache
 def _exact(annotation: Any) -> frozenset[type]:
-    """Return the classes whose own instances *annotation* certainly allows."""
+    """Return the classes that *annotation* certainly allows, without their subclasses."""
     if isinstance(annotation, types.UnionType):
         return frozenset(kind for kind in typing.get_args(annotation) if isinstance(kind, type))
     return frozenset((annotation,)) if isinstance(annotation, type) else frozenset()

@@ -27,7 +27,7 @@ class Cors:
 
     origins: frozenset[str]  # "*" allows every origin
     credentials: bool  # whether pages may send cookies and client certificates
-    max_age: int  # seconds for which a browser keeps the answer to a preflight
+    max_age: int  # how long a browser keeps the answer to a preflight, in seconds
 
     def allowed(self, fields: Mapping[bytes, bytes]) -> str:
         """Return the value of Access-Control-Allow-Origin for a caller; empty if its origin is not allowed."""
@@ -37,7 +37,7 @@ class Cors:
         return origin if origin in self.origins else ""
 
     def answer(self, allowed: str) -> list[tuple[str, str]]:
-        """Return the headers of each answer to a caller whose origin is *allowed*, or empty for no allowed origin."""
+        """Return the headers of each answer. *allowed* is the value that `allowed` has returned."""
         fields = [] if "*" in self.origins else [("Vary", "Origin")]
         if allowed:
             fields.append(("Access-Control-Allow-Origin", allowed))
@@ -47,7 +47,7 @@ class Cors:
         return fields
 
     def preflight(self, fields: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
-        """Return the further headers of the answer to a preflight: it may send what it asks for, and then is judged."""
+        """Return the further headers of the answer to a preflight. They allow what it asks for: policy judges the request."""
         found = [("Access-Control-Max-Age", str(self.max_age))]
         for name in ("Method", "Headers"):
             asked = fields.get(f"access-control-request-{name}".lower().encode(), b"").decode("ascii", "replace")
