@@ -47,7 +47,7 @@ class Cors:
         return fields
 
     def preflight(self, fields: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
-        """Return the further headers of the answer to a preflight. They allow what it asks for: policy judges the request."""
+        """Return the further headers of the answer to a preflight: all that it asks for. Policy judges the request."""
         found = [("Access-Control-Max-Age", str(self.max_age))]
         for name in ("Method", "Headers"):
             asked = fields.get(f"access-control-request-{name}".lower().encode(), b"").decode("ascii", "replace")
