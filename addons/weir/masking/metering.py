@@ -1,0 +1,135 @@
+"""Measure answers while they pass: the number of tokens that they report, and the size of their texts.
+
+Neither needs more than one document of a stream at a time. What cannot be read is measured as text.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from weir.base.content import ContentError, leaf_texts, parse_answer
+from weir.base.jsonpath import Path
+from weir.masking.bodies import is_lines
+from weir.profiles.usage import Usage, total
+
+#: The end of a server-sent event (WHATWG HTML, 9.2): a line end and an empty line.
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n|\Z))")
+_LINE_END = re.compile(rb"\n")
+_LINES = re.compile(rb"\r\n|\n|\r")
+
+
+class Documents:
+    """Cuts a stream of any chunks into its events or lines, each with its end."""
+
+    def __init__(self, content_type: str) -> None:
+        media = content_type.partition(";")[0].strip().lower()
+        self.events = media == "text/event-stream"
+        self.cuts = self.events or is_lines(content_type, media)  # otherwise the stream is one text
+        self._ends = _EVENT_END if self.events else _LINE_END
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take *data* and yield the complete documents."""
+        seen = max(0, len(self._rest) - 3)  # an end has up to four bytes
+        self._rest += data
+        begin = 0
+        for end in self._ends.finditer(self._rest, seen):
+            yield bytes(self._rest[begin : end.end()])
+            begin = end.end()
+        del self._rest[:begin]
+
+    def end(self) -> bytes:
+        """Return what is left."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
+
+    def content(self, document: bytes) -> bytes:
+        """Return the data of an event, or a line itself."""
+        if not self.events:
+            return document.strip()
+        data = [line[5:].removeprefix(b" ") for line in _LINES.split(document) if line.startswith(b"data:")]
+        return b"\n".join(data)
+
+
+class Meter:
+    """Measures one answer. ``tokens`` is the number that it reports, or None; ``text`` the bytes of its texts.
+
+    *records* are paths to members of the documents that are not texts, or repeat them.
+    """
+
+    def __init__(self, content_type: str, usage: Usage, records: Iterable[Path], *, sizes: bool) -> None:
+        self.text = 0
+        self._documents = Documents(content_type)
+        self._usage = usage
+        self._names = usage.names
+        self._records = tuple(records)
+        self._sizes = sizes
+        self._reported: dict[int, Any] = {}  # the last value of each of the usage's paths
+
+    @property
+    def tokens(self) -> int | None:
+        """The reported number of tokens so far; None if there is no report."""
+        return total(self._reported.values())
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the answer."""
+        if not self._documents.cuts:
+            self.text += len(data)
+            return
+        for document in self._documents.feed(data):
+            self._measure(document)
+
+    def end(self) -> None:
+        """Measure what is left."""
+        self._measure(self._documents.end())
+
+    def _measure(self, document: bytes) -> None:
+        if not self._sizes and not any(name in document for name in self._names):
+            return
+        content = self._documents.content(document)
+        if content in (b"", b"[DONE]"):
+            return
+        try:
+            value = parse_answer(content)
+        except ContentError:
+            self.text += len(content)
+            return
+        for i, path in enumerate(self._usage.tokens):
+            if (found := path.first(value)) is not None:
+                self._reported[i] = found
+        if self._sizes:
+            self.text += max(0, size(value) - sum(size(path.find(value)) for path in self._records))
+
+
+class UsageFilter:
+    """Removes from a stream the document that only reports its usage."""
+
+    def __init__(self, content_type: str, usage: Usage) -> None:
+        self._documents = Documents(content_type)
+        self._usage = usage
+        self._names = usage.names
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take *data* and return the complete documents to deliver."""
+        if not self._documents.cuts:
+            return [data]
+        return [document for document in self._documents.feed(data) if not self._removes(document)]
+
+    def end(self) -> list[bytes]:
+        """Return what is left to deliver."""
+        rest = self._documents.end()
+        return [] if not rest or self._removes(rest) else [rest]
+
+    def _removes(self, document: bytes) -> bool:
+        if not any(name in document for name in self._names):
+            return False
+        try:
+            return self._usage.reports_only(parse_answer(self._documents.content(document)))
+        except ContentError:
+            return False
+
+
+def size(value: Any) -> int:
+    """Return the size of all texts in the parsed *value*, in bytes of UTF-8."""
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in leaf_texts(value))

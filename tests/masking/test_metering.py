@@ -1,0 +1,108 @@
+"""Streams are measured: reported tokens, the size of texts, and which documents only report usage."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.corpora import corpus
+
+from weir.base.content import parse
+from weir.masking.metering import Documents, Meter, UsageFilter
+from weir.profiles.profile import Operation, load_profile, names
+from weir.profiles.usage import NO_USAGE
+
+CORPUS = corpus("usage")
+EVENTS = "text/event-stream; charset=utf-8"
+LINE_ENDS = [b"\n", b"\r\n", b"\r"]
+
+
+def operation_of(case: dict[str, Any]) -> Operation:
+    found = load_profile(case.get("profile", "openai")).paths.find("POST", case["path"])
+    assert found is not None
+    return found.operation
+
+
+def data_of(event: Any) -> bytes:
+    return event.encode() if isinstance(event, str) else msgspec.json.encode(event)
+
+
+def chunks(body: bytes, size: int) -> list[bytes]:
+    return [body[i : i + size] for i in range(0, len(body), size)]
+
+
+def streams() -> list[Any]:
+    return [pytest.param(case, id=case["name"]) for case in CORPUS["streams"]]
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("line_end", LINE_ENDS)
+@pytest.mark.parametrize("case", streams())
+def test_a_stream_is_measured(case: dict[str, Any], line_end: bytes, size: int) -> None:
+    operation = operation_of(case)
+    events = [b"event: x" + line_end + b"data: " + data_of(e) + line_end * 2 for e in case["events"]]
+    meter = Meter(EVENTS, operation.usage, operation.framing.records, sizes=True)
+    reports = Meter(EVENTS, operation.usage, operation.framing.records, sizes=False)
+    for chunk in chunks(b"".join(events), size):
+        meter.feed(chunk)
+        reports.feed(chunk)
+    meter.end()
+    reports.end()
+    assert (meter.tokens, meter.text) == (case["tokens"], case["text"])
+    assert reports.tokens == case["tokens"]
+    unasked = UsageFilter(EVENTS, operation.usage)
+    received = [document for chunk in chunks(b"".join(events), size) for document in unasked.feed(chunk)]
+    left = [event for i, event in enumerate(events) if i not in case.get("unasked", ())]
+    if operation.usage.option:
+        assert b"".join([*received, *unasked.end()]) == b"".join(left)
+
+
+@pytest.mark.parametrize("case", CORPUS["requests"], ids=lambda case: case["name"])
+def test_the_option_that_asks_for_usage(case: dict[str, Any]) -> None:
+    operation, content = operation_of(case), case["body"].encode()
+    body = parse(content)
+    if case["sent"] == "same":
+        assert not operation.asks_usage(body)
+        return
+    assert operation.asks_usage(body)
+    sent = operation.usage.ask(body, content)
+    assert sent.decode() == case["sent"]
+    assert list(parse(sent).items()) == list(body.items()), "what is judged is what is sent"
+
+
+def test_an_event_whose_data_has_several_lines_and_one_without_an_end() -> None:
+    usage = operation_of({"path": "/v1/chat/completions"}).usage
+    meter = Meter(EVENTS, usage, (), sizes=False)
+    meter.feed(b'data: {"choices":[],\ndata:  "usage":{"total_tokens":\n')
+    meter.feed(b"data:7}}\n")
+    assert meter.tokens is None
+    meter.end()
+    assert meter.tokens == 7
+
+
+def test_lines_and_plain_text() -> None:
+    lines = Meter("application/x-ndjson", NO_USAGE, (), sizes=True)
+    lines.feed(b'{"a":"xy","b":1}\r\n{"a":')
+    lines.feed(b'"z"}')
+    lines.end()
+    assert (lines.tokens, lines.text) == (None, 3)
+    plain = Meter("text/plain", NO_USAGE, (), sizes=True)
+    plain.feed(b"Hello there")
+    plain.end()
+    assert plain.text == 11
+
+
+def test_a_long_event_in_small_chunks_is_searched_once() -> None:
+    documents = Documents(EVENTS)
+    for _ in range(200_000):
+        assert list(documents.feed(b"data: 12\n")) == []
+    assert len(documents.end()) == 1_800_000
+
+
+def test_every_operation_that_can_stream_says_where_its_stream_reports_usage() -> None:
+    silent = {
+        "/".join(entry.paths)
+        for name in names()
+        for entry in load_profile(name).settings.operations
+        if (entry.texts or entry.request.stream) and entry.usage is None
+    }
+    assert silent == set()
