@@ -5,9 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 from tests.corpora import corpus
+from tests.masking.making import everything
+from tests.masking.shapes import SHAPES, StreamShape
+from tests.masking.test_stream_shapes import framing
 
 from weir.base.content import parse
 from weir.masking.metering import Documents, Meter, UsageFilter
+from weir.masking.streams import EventMasker
+from weir.masking.walk import Report
 from weir.profiles.profile import Operation, load_profile, names
 from weir.profiles.usage import NO_USAGE
 
@@ -50,7 +55,11 @@ def test_a_stream_is_measured(case: dict[str, Any], line_end: bytes, size: int) 
     assert (meter.tokens, meter.text) == (case["tokens"], case["text"])
     assert reports.tokens == case["tokens"]
     unasked = UsageFilter(EVENTS, operation.usage)
-    received = [document for chunk in chunks(b"".join(events), size) for document in unasked.feed(chunk)]
+    received = []
+    for chunk in chunks(b"".join(events), size):
+        unasked.see(chunk)
+        received += unasked.feed(chunk)
+    unasked.see_end()
     left = [event for i, event in enumerate(events) if i not in case.get("unasked", ())]
     if operation.usage.option:
         assert b"".join([*received, *unasked.end()]) == b"".join(left)
@@ -106,3 +115,14 @@ def test_every_operation_that_can_stream_says_where_its_stream_reports_usage() -
         if (entry.texts or entry.request.stream) and entry.usage is None
     }
     assert silent == set()
+
+
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s.form == "events"], ids=lambda shape: shape.name)
+def test_masks_keep_the_number_of_documents(shape: StreamShape) -> None:
+    """The report of usage is removed by its number, since masks may hide it."""
+    body = b"".join(shape.told(["Write to alice@exam", "ple.com or", " call +44 20 7946 0958 tod", "ay."]))
+    masker = EventMasker(everything(), Report(), framing(shape))
+    received, shown = Documents(EVENTS), Documents(EVENTS)
+    masked = b"".join([*masker.feed(body), *masker.end()])
+    counts = [(len(list(d.feed(data))), bool(d.end())) for d, data in ((received, body), (shown, masked))]
+    assert counts[0] == counts[1]

@@ -103,31 +103,53 @@ class Meter:
 
 
 class UsageFilter:
-    """Removes from a stream the document that only reports its usage."""
+    """Removes from a stream the document that only reports its usage.
+
+    Masks may hide the report, so it is found in the service's stream, and removed from the caller's by its number.
+    """
 
     def __init__(self, content_type: str, usage: Usage) -> None:
-        self._documents = Documents(content_type)
+        self._received, self._shown = Documents(content_type), Documents(content_type)
         self._usage = usage
         self._names = usage.names
+        self._seen = self._passed = 0  # numbers of documents
+        self._reports: set[int] = set()  # the numbers of those that only report usage
+
+    def see(self, data: bytes) -> None:
+        """Take *data* as the service sent it, before `feed` takes the same bytes as the caller may see them."""
+        for document in self._received.feed(data) if self._received.cuts else ():
+            self._note(document)
+
+    def see_end(self) -> None:
+        """Take the end of what the service sent."""
+        self._note(self._received.end())
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take *data* and return the complete documents to deliver."""
-        if not self._documents.cuts:
+        if not self._shown.cuts:
             return [data]
-        return [document for document in self._documents.feed(data) if not self._removes(document)]
+        return [document for document in self._shown.feed(data) if self._passes(document)]
 
     def end(self) -> list[bytes]:
         """Return what is left to deliver."""
-        rest = self._documents.end()
-        return [] if not rest or self._removes(rest) else [rest]
+        rest = self._shown.end()
+        return [rest] if rest and self._passes(rest) else []
 
-    def _removes(self, document: bytes) -> bool:
-        if not any(name in document for name in self._names):
-            return False
+    def _note(self, document: bytes) -> None:
+        if any(name in document for name in self._names) and self._usage.reports_only(self._value(document)):
+            self._reports.add(self._seen)
+        self._seen += 1
+
+    def _passes(self, document: bytes) -> bool:
+        number = self._passed
+        self._passed += 1
+        return number not in self._reports or self._usage.has_results(self._value(document))
+
+    def _value(self, document: bytes) -> Any:
         try:
-            return self._usage.reports_only(parse_answer(self._documents.content(document)))
+            return parse_answer(self._shown.content(document))
         except ContentError:
-            return False
+            return None
 
 
 def size(value: Any) -> int:

@@ -54,9 +54,11 @@ class Usage:
 
     def reports_only(self, document: Any) -> bool:
         """True if *document* reports a number of tokens and has no results."""
-        if not any(path.first(document) is not None for path in self.tokens):
-            return False
-        return not any(value for path in self.results for value in path.find(document))
+        return any(path.first(document) is not None for path in self.tokens) and not self.has_results(document)
+
+    def has_results(self, document: Any) -> bool:
+        """True if *document* has results."""
+        return any(value for path in self.results for value in path.find(document))
 
 
 #: The usage of operations that report none.

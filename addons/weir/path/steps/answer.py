@@ -247,6 +247,8 @@ class WriteAnswer:
         data = _response_data(flow)
         caller, record = masked.caller, masked.record
         if (unasked := usage_filter(matched, body, answered.content_type)) is not None:
+            unasked.see(answered.body)
+            unasked.see_end()
             caller = b"".join([*unasked.feed(caller), *unasked.end()])
         fields, recorded = masked.caller_fields, masked.record_fields
         if arrived.method == "HEAD" or answered.status in (204, 304):
