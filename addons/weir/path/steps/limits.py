@@ -297,20 +297,26 @@ def _used(exchange: Exchange, limit: Limit, results: int) -> int:
 
 
 def _guess(exchange: Exchange) -> int:
-    """Return about how many tokens the texts of the request and of its answer have. Their framing does not count."""
-    matched, asked = exchange[Matched], exchange[Body].decoded
-    return math.ceil((size(document_of(matched.operation, asked)) + _answer_size(exchange, matched)) / _BYTES_A_TOKEN)
+    """Return about how many tokens an exchange used that reports none: as many as its texts have, without framing.
+
+    If the answer cannot be read, all bytes count.
+    """
+    answer, asked = _answer_size(exchange), exchange[Body].decoded
+    if answer is None:
+        return math.ceil((len(asked) + exchange.received_bytes) / _BYTES_A_TOKEN)
+    return math.ceil((size(document_of(exchange[Matched].operation, asked)) + answer) / _BYTES_A_TOKEN)
 
 
-def _answer_size(exchange: Exchange, matched: Matched) -> int:
-    answered = exchange.get(Answered)
+def _answer_size(exchange: Exchange) -> int | None:
+    """Return the bytes of the answer's texts; None if it cannot be read."""
     if exchange.stream is not None:
         return exchange.stream.meter.text
+    answered = exchange.get(Answered)
     if answered is None:
-        return exchange.received_bytes
+        return None
     if answered.document is not None:
         return size(answered.document)
-    return metered(answered, matched.operation).text
+    return metered(answered, exchange[Matched].operation).text
 
 
 def _limit_message(standing: Standing) -> str:
