@@ -47,19 +47,15 @@ def test_a_stream_is_measured(case: dict[str, Any], line_end: bytes, size: int) 
     events = [b"event: x" + line_end + b"data: " + data_of(e) + line_end * 2 for e in case["events"]]
     meter = Meter(EVENTS, operation.usage, operation.framing.records, sizes=True)
     reports = Meter(EVENTS, operation.usage, operation.framing.records, sizes=False)
+    unasked, received = UsageFilter(EVENTS, operation.usage, reports.reports), []
     for chunk in chunks(b"".join(events), size):
         meter.feed(chunk)
         reports.feed(chunk)
+        received += unasked.feed(chunk)
     meter.end()
     reports.end()
     assert (meter.tokens, meter.text) == (case["tokens"], case["text"])
-    assert reports.tokens == case["tokens"]
-    unasked = UsageFilter(EVENTS, operation.usage)
-    received = []
-    for chunk in chunks(b"".join(events), size):
-        unasked.see(chunk)
-        received += unasked.feed(chunk)
-    unasked.see_end()
+    assert (reports.tokens, reports.reports) == (case["tokens"], meter.reports)
     left = [event for i, event in enumerate(events) if i not in case.get("unasked", ())]
     if operation.usage.option:
         assert b"".join([*received, *unasked.end()]) == b"".join(left)

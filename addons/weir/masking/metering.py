@@ -4,7 +4,7 @@ Neither needs more than one document of a stream at a time. What cannot be read 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from weir.base.content import ContentError, leaf_texts, parse_answer
@@ -55,11 +55,14 @@ class Documents:
 class Meter:
     """Measures one answer. ``tokens`` is the number that it reports, or None; ``text`` the bytes of its texts.
 
+    ``reports`` are the numbers of the documents that only report usage.
     *records* are paths to members of the documents that are not texts, or repeat them.
     """
 
     def __init__(self, content_type: str, usage: Usage, records: Iterable[Path], *, sizes: bool) -> None:
         self.text = 0
+        self.reports: set[int] = set()
+        self._number = 0  # of the next document
         self._documents = Documents(content_type)
         self._usage = usage
         self._names = usage.names
@@ -85,6 +88,8 @@ class Meter:
         self._measure(self._documents.end())
 
     def _measure(self, document: bytes) -> None:
+        number = self._number
+        self._number += 1
         if not self._sizes and not any(name in document for name in self._names):
             return
         content = self._documents.content(document)
@@ -95,63 +100,49 @@ class Meter:
         except ContentError:
             self.text += len(content)
             return
-        for i, path in enumerate(self._usage.tokens):
-            if (found := path.first(value)) is not None:
-                self._reported[i] = found
+        found = {i: tokens for i, path in enumerate(self._usage.tokens) if (tokens := path.first(value)) is not None}
+        if found and not self._usage.has_results(value):
+            self.reports.add(number)
+        self._reported |= found
         if self._sizes:
             self.text += max(0, size(value) - sum(size(path.find(value)) for path in self._records))
 
 
 class UsageFilter:
-    """Removes from a stream the document that only reports its usage.
+    """Removes from a stream the documents that only report its usage, by their numbers.
 
-    Masks may hide the report, so it is found in the service's stream, and removed from the caller's by its number.
+    Masks may hide the report, so the *reports* are those of a `Meter`, which sees the service's stream.
     """
 
-    def __init__(self, content_type: str, usage: Usage) -> None:
-        self._received, self._shown = Documents(content_type), Documents(content_type)
+    def __init__(self, content_type: str, usage: Usage, reports: Container[int]) -> None:
+        self._documents = Documents(content_type)
         self._usage = usage
-        self._names = usage.names
-        self._seen = self._passed = 0  # numbers of documents
-        self._reports: set[int] = set()  # the numbers of those that only report usage
-
-    def see(self, data: bytes) -> None:
-        """Take *data* as the service sent it, before `feed` takes the same bytes as the caller may see them."""
-        for document in self._received.feed(data) if self._received.cuts else ():
-            self._note(document)
-
-    def see_end(self) -> None:
-        """Take the end of what the service sent."""
-        self._note(self._received.end())
+        self._reports = reports
+        self._number = 0  # of the next document
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take *data* and return the complete documents to deliver."""
-        if not self._shown.cuts:
+        if not self._documents.cuts:
             return [data]
-        return [document for document in self._shown.feed(data) if self._passes(document)]
+        return [document for document in self._documents.feed(data) if self._passes(document)]
 
     def end(self) -> list[bytes]:
         """Return what is left to deliver."""
-        rest = self._shown.end()
+        rest = self._documents.end()
         return [rest] if rest and self._passes(rest) else []
 
-    def _note(self, document: bytes) -> None:
-        if any(name in document for name in self._names) and self._usage.reports_only(self._value(document)):
-            self._reports.add(self._seen)
-        self._seen += 1
-
     def _passes(self, document: bytes) -> bool:
-        number = self._passed
-        self._passed += 1
-        return number not in self._reports or self._usage.has_results(self._value(document))
-
-    def _value(self, document: bytes) -> Any:
+        number = self._number
+        self._number += 1
+        if number not in self._reports:
+            return True
         try:
-            return parse_answer(self._shown.content(document))
+            return self._usage.has_results(parse_answer(self._documents.content(document)))
         except ContentError:
-            return None
+            return False
 
 
 def size(value: Any) -> int:
     """Return the size of all texts in the parsed *value*, in bytes of UTF-8."""
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in leaf_texts(value))
+    texts = "".join(leaf_texts(value))
+    return len(texts) if texts.isascii() else len(texts.encode("utf-8", "surrogatepass"))

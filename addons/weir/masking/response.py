@@ -92,9 +92,10 @@ class ResponseStream:
         if self.received > current().answer:
             raise MaskingError("the stream is longer than the limit for a response")
         whole = self._scrubbed(data)
-        self._measured(whole, last=not data)
+        self.meter.feed(whole)
         out = self._caller.feed(whole) if whole else []
         if not data:
+            self.meter.end()
             out += self._caller.end()
         record = out
         if self._record is not None:
@@ -103,15 +104,6 @@ class ResponseStream:
                 record += self._record.end()
         shown = self._noted(out, record)
         return shown if data or self._unasked is None else [*shown, *self._unasked.end()]
-
-    def _measured(self, whole: bytes, *, last: bool) -> None:
-        self.meter.feed(whole)
-        if self._unasked is not None:
-            self._unasked.see(whole)
-        if last:
-            self.meter.end()
-            if self._unasked is not None:
-                self._unasked.see_end()
 
     def _noted(self, out: list[bytes], record: list[bytes]) -> list[bytes]:
         """Add *record* to the record's body, then return *out*, as far as the caller receives it."""

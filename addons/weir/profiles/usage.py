@@ -52,10 +52,6 @@ class Usage:
         node[last] = True
         return _with_option(content, self.option)
 
-    def reports_only(self, document: Any) -> bool:
-        """True if *document* reports a number of tokens and has no results."""
-        return any(path.first(document) is not None for path in self.tokens) and not self.has_results(document)
-
     def has_results(self, document: Any) -> bool:
         """True if *document* has results."""
         return any(value for path in self.results for value in path.find(document))

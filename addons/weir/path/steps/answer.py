@@ -30,7 +30,7 @@ from weir.path.exchange import (
 from weir.path.step import Stream
 from weir.path.steps.credential import reflected, scrubbed, scrubber
 from weir.path.steps.masking import mask_answer_fields, piece_maskers
-from weir.path.steps.reading import meter_of, parsed_answer
+from weir.path.steps.reading import meter_of, metered, parsed_answer
 from weir.recorder.copies import ResponseRecord
 from weir.routing import cors, handshake
 
@@ -138,7 +138,7 @@ class StreamAnswer:
         _, fields = scrubbed(exchange, b"", fields, None)
         fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
         meter = meter_of(matched.operation, content_type, sizes=charged is not None and charged.counts_tokens)
-        unasked = usage_filter(matched, body, content_type)
+        unasked = usage_filter(matched, body, content_type, meter)
         stream = self._stream(flow, exchange, content_type, maskers, recorded, meter, unasked)
         # HTTP/1.0 callers read until the connection is closed. To cut a stream, it is reset (`weir.mitm.resets`).
         chunked = [(b"Transfer-Encoding", b"chunked")] if arrived.chunked else []
@@ -229,10 +229,18 @@ def copy_stream(exchange: Exchange) -> ResponseRecord | None:
     return exchange.copies.response
 
 
-def usage_filter(matched: Matched, body: Body, content_type: str) -> UsageFilter | None:
+def usage_filter(matched: Matched, body: Body, content_type: str, meter: Meter) -> UsageFilter | None:
     """Return the filter for the report of usage that only the gateway asked for; None if it asked for none."""
     operation = matched.operation
-    return UsageFilter(content_type, operation.usage) if operation is not None and body.asks_usage else None
+    if operation is None or not body.asks_usage:
+        return None
+    return UsageFilter(content_type, operation.usage, meter.reports)
+
+
+def _without_report(caller: bytes, matched: Matched, body: Body, answered: Answered) -> bytes:
+    meter = metered(answered, matched.operation)
+    unasked = usage_filter(matched, body, answered.content_type, meter)
+    return caller if unasked is None else b"".join([*unasked.feed(caller), *unasked.end()])
 
 
 class WriteAnswer:
@@ -246,10 +254,8 @@ class WriteAnswer:
     ) -> None:  # fmt: skip
         data = _response_data(flow)
         caller, record = masked.caller, masked.record
-        if (unasked := usage_filter(matched, body, answered.content_type)) is not None:
-            unasked.see(answered.body)
-            unasked.see_end()
-            caller = b"".join([*unasked.feed(caller), *unasked.end()])
+        if body.asks_usage:
+            caller = _without_report(caller, matched, body, answered)
         fields, recorded = masked.caller_fields, masked.record_fields
         if arrived.method == "HEAD" or answered.status in (204, 304):
             caller = record = b""  # answers to these have no body: more bytes would be read as another answer
