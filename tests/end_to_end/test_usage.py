@@ -34,6 +34,9 @@ rules:
   - name: at-most-1000
     when: {{max_output_tokens: {{gt: 1000}}}}
     effect: deny
+  - name: options-are-judged
+    when: {{model: judged, body: {{"$.stream_options.include_usage": true}}}}
+    effect: deny
 {more}
 """
 MASKS = "masks: [{detect: [email], with: redact}]"
@@ -224,3 +227,12 @@ def test_completions_multiply_the_tokens_that_a_rule_caps(site: Gateway, service
     assert site.call("/plain/v1/completions", prompts, token=token("many")).problem == "denied-by-rule"
     assert len(service.seen) == before
     assert site.call(f"/plain{PATH}", {**CHAT, "max_tokens": 900, "n": 1}, token=token("many")).status == 200
+
+
+def test_rules_judge_the_option_that_is_sent(site: Gateway, service: Upstream) -> None:
+    before = len(service.seen)
+    assert site.call(f"/plain{PATH}", {**CHAT, "model": "judged"}, token=token()).json["rule"] == "options-are-judged"
+    assert len(service.seen) == before
+    assert site.call(f"/strict{PATH}", {**CHAT, "model": "judged"}, token=token()).status == 200
+    spelled = {**CHAT, "Stream_Options": {"include_usage": False}}
+    assert site.call(f"/plain{PATH}", spelled, token=token()).problem == "unreadable-body"
