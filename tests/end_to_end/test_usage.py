@@ -149,7 +149,7 @@ def read_chat(url: str, key: str, **more: Any) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["plain", "masked", "hidden", "strict"])
 @pytest.mark.parametrize("asks", [False, True])
-def test_the_sdk_reads_what_it_would_read_without_the_gateway(
+def test_the_sdk_reads_the_same_stream_as_without_the_gateway(
     name: str, asks: bool, site: Gateway, service: Upstream
 ) -> None:
     if reason := needs.client("openai"):
@@ -164,7 +164,7 @@ def test_the_sdk_reads_what_it_would_read_without_the_gateway(
     assert (b'"include_usage"' in service.seen[-1].body) is reports
     tokens, request, response = recorded(site)
     assert tokens == (27 if reports else None)
-    assert json.loads(request) == json.loads(service.seen[-1].body), "the record has what was sent"
+    assert json.loads(request) == json.loads(service.seen[-1].body), "the record has the request as it was sent"
     assert ('"usage"' in response) is reports, "the record keeps the report"
 
 

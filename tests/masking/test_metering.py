@@ -71,13 +71,19 @@ def test_the_option_that_asks_for_usage(case: dict[str, Any]) -> None:
     assert operation.asks_usage(body)
     sent = operation.usage.ask(body, content)
     assert sent.decode() == case["sent"]
-    assert list(parse(sent).items()) == list(body.items()), "what is judged is what is sent"
+    assert list(parse(sent).items()) == list(body.items()), "the judged document is the sent one"
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 1])
+def test_a_body_that_is_no_object_has_no_option(body: Any) -> None:
+    usage = operation_of({"path": "/v1/chat/completions"}).usage
+    assert usage.option == ("stream_options", "include_usage") and not usage.is_unasked(body)
 
 
 def test_an_event_whose_data_has_several_lines_and_one_without_an_end() -> None:
     usage = operation_of({"path": "/v1/chat/completions"}).usage
     meter = Meter(EVENTS, usage, (), sizes=False)
-    meter.feed(b'data: {"choices":[],\ndata:  "usage":{"total_tokens":\n')
+    meter.feed(b'\xef\xbb\xbfdata: {"choices":[],\ndata:  "usage":{"total_tokens":\n')
     meter.feed(b"data:7}}\n")
     assert meter.tokens is None
     meter.end()

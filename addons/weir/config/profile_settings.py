@@ -117,7 +117,7 @@ class RequestSettings(Settings):
     documents: Annotated[DocumentsSettings, _named("path", DocumentsSettings)] | None = None
     top_n: Annotated[NumberSettings, _named("path", NumberSettings)] | None = None
     breadth: Strings = []  # paths to whole numbers; the largest one counts
-    max_tokens: Strings = []  # of each completion
+    max_tokens: Strings = []  # for each completion
     completions: Annotated[CompletionsSettings, _named("paths", CompletionsSettings)] | None = None
     model: Strings = []
     index: Annotated[IndexSettings, _named("paths", IndexSettings)] | None = None

@@ -3,6 +3,7 @@
 Neither needs more than one document of a stream at a time. What cannot be read is measured as text.
 """
 
+import codecs
 import re
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
@@ -48,14 +49,15 @@ class Documents:
         """Return the data of an event, or a line itself."""
         if not self.events:
             return document.strip()
-        data = [line[5:].removeprefix(b" ") for line in _LINES.split(document) if line.startswith(b"data:")]
-        return b"\n".join(data)
+        lines = _LINES.split(document.removeprefix(codecs.BOM_UTF8))
+        return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
 
 
 class Meter:
     """Measures one answer. ``tokens`` is the number that it reports, or None; ``text`` the bytes of its texts.
 
     ``reports`` are the numbers of the documents that only report usage.
+
     *records* are paths to members of the documents that are not texts, or repeat them.
     """
 

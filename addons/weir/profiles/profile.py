@@ -145,8 +145,7 @@ class Operation:
 
     def asks_usage(self, body: Any) -> bool:
         """True if the parsed *body* asks for a stream, and not for the usage that the service reports if asked."""
-        streams = self.stream is None or self.stream.first(body) is True
-        return streams and self.usage.is_unasked(body)
+        return self.usage.is_unasked(body) and (self.stream is None or self.stream.first(body) is True)
 
     def texts(self, body: Any, documents: list[Any] | None) -> list[str]:
         """Return the texts of *documents*, which were read from *body*."""

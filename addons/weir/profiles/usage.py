@@ -30,14 +30,16 @@ class Usage:
 
     def is_unasked(self, body: Any) -> bool:
         """True if the request with the parsed *body* can have the option, and does not set it."""
-        value = body
+        if not self.option or type(body) is not dict:
+            return False
+        value: Any = body
         for name in self.option:
             if value is None:
                 return True
             if type(value) is not dict:
-                return False  # the service refuses it, or it is the caller's own way to ask
+                return False  # the service refuses it
             value = value.get(name)
-        return bool(self.option) and (value is None or value is False)
+        return value is None or value is False
 
     def ask(self, body: Any, content: bytes) -> bytes:
         """Set the option in the parsed *body*, and return its bytes, *content*, with it.
@@ -47,7 +49,8 @@ class Usage:
         *around, last = self.option
         node = body
         for name in around:
-            node[name] = node.get(name) or {}
+            if node.get(name) is None:
+                node[name] = {}
             node = node[name]
         node[last] = True
         return _with_option(content, self.option)
