@@ -10,10 +10,12 @@ from tests.masking.shapes import SHAPES, StreamShape
 from tests.masking.test_stream_shapes import framing
 
 from weir.base.content import parse
+from weir.base.mistakes import SettingError
+from weir.config.profile_settings import ProfileSettings
 from weir.masking.metering import Documents, Meter, UsageFilter
 from weir.masking.streams import EventMasker
 from weir.masking.walk import Report
-from weir.profiles.profile import Operation, load_profile, names
+from weir.profiles.profile import Operation, compile_profile, load_profile, names
 from weir.profiles.usage import NO_USAGE
 
 CORPUS = corpus("usage")
@@ -25,6 +27,12 @@ def operation_of(case: dict[str, Any]) -> Operation:
     found = load_profile(case.get("profile", "openai")).paths.find("POST", case["path"])
     assert found is not None
     return found.operation
+
+
+def own_profile(operation: dict[str, Any]) -> tuple[Operation, ...]:
+    operations = [{"paths": "/ask", "operation": "chat", **operation}]
+    settings = ProfileSettings.model_validate({"profile": "own", "title": "Own", "operations": operations})
+    return compile_profile(settings, {}).operations
 
 
 def data_of(event: Any) -> bytes:
@@ -59,6 +67,32 @@ def test_a_stream_is_measured(case: dict[str, Any], line_end: bytes, size: int) 
     left = [event for i, event in enumerate(events) if i not in case.get("unasked", ())]
     if operation.usage.option:
         assert b"".join([*received, *unasked.end()]) == b"".join(left)
+
+
+@pytest.mark.parametrize("case", CORPUS["own"], ids=lambda case: case["name"])
+def test_a_stream_of_an_own_profile_is_measured(case: dict[str, Any]) -> None:
+    response = {"results": "$.results", "tokens": "$.meta.tokens"}
+    (operation,) = own_profile({"response": response, **({"usage": case["usage"]} if "usage" in case else {})})
+    lines = case.get("lines", False)
+    meter = Meter("application/x-ndjson" if lines else EVENTS, operation.usage, (), sizes=False)
+    for event in case["events"]:
+        meter.feed(data_of(event) + b"\n" if lines else b"data: " + data_of(event) + b"\n\n")
+    meter.end()
+    assert meter.tokens == case["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        ({"usage": {"tokens": "$.u", "option": "$.o[*]"}, "response": {"results": "$.r"}}, "'$.o[*]' is not a plain path"),
+        ({"usage": {"tokens": "$.u", "option": "$.o"}}, "`option` needs the paths of `results`"),
+        ({"usage": {"tokens": "$.u", "option": "$.o"}, "request": {"body": "ndjson"}, "response": {"results": "$.r"}}, "'$.o' is not a plain path to a member of a JSON request"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_usage(operation: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SettingError) as found:
+        own_profile(operation)
+    assert expected in str(found.value)
 
 
 @pytest.mark.parametrize("case", CORPUS["requests"], ids=lambda case: case["name"])

@@ -540,6 +540,10 @@ def _usage(settings: OperationSettings, *, asks: bool) -> Usage:
     option = compile_path(settings.usage.option).names if settings.usage.option is not None and asks else ()
     if option is None or (option and settings.request.body != "json"):
         raise SettingError(f"{settings.usage.option!r} is not a plain path to a member of a JSON request", "usage")
+    if option and not results:  # a document with a report and results would be taken for one without
+        raise SettingError(
+            "`option` needs the paths of `results` in `response`, which the report does not have", "usage"
+        )
     return Usage(paths(settings.usage.tokens), option, results)
 
 
