@@ -114,7 +114,7 @@ def test_a_body_that_is_no_object_has_no_option(body: Any) -> None:
     assert usage.option == ("stream_options", "include_usage") and not usage.is_unasked(body)
 
 
-def test_an_event_whose_data_has_several_lines_and_one_without_an_end() -> None:
+def test_an_event_with_several_lines_of_data_and_one_without_an_end() -> None:
     usage = operation_of({"path": "/v1/chat/completions"}).usage
     meter = Meter(EVENTS, usage, (), sizes=False)
     meter.feed(b'\xef\xbb\xbfdata: {"choices":[],\ndata:  "usage":{"total_tokens":\n')

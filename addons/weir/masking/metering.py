@@ -1,6 +1,6 @@
 """Measure answers while they pass: the number of tokens that they report, and the size of their texts.
 
-Neither needs more than one document of a stream at a time. What cannot be read is measured as text.
+Neither needs more than one document of a stream at a time. Unreadable documents count as text.
 """
 
 import codecs
@@ -40,7 +40,7 @@ class Documents:
         del self._rest[:begin]
 
     def end(self) -> bytes:
-        """Return what is left."""
+        """Return the unfinished document."""
         rest = bytes(self._rest)
         self._rest.clear()
         return rest
@@ -86,7 +86,7 @@ class Meter:
             self._measure(document)
 
     def end(self) -> None:
-        """Measure what is left."""
+        """Measure the unfinished document."""
         self._measure(self._documents.end())
 
     def _measure(self, document: bytes) -> None:
@@ -129,7 +129,7 @@ class UsageFilter:
         return [document for document in self._documents.feed(data) if self._passes(document)]
 
     def end(self) -> list[bytes]:
-        """Return what is left to deliver."""
+        """Return the unfinished document, if it is delivered."""
         rest = self._documents.end()
         return [rest] if rest and self._passes(rest) else []
 

@@ -45,7 +45,7 @@ class ResponseStream:
         self.error: Exception | None = None
         self._caller = caller
         self._record = record  # None: the record has the same view as the caller
-        self._unasked = unasked  # removes from the caller's view what only the gateway asked for
+        self._unasked = unasked  # removes the report that only the gateway asked for
         self._scrub = scrub
         self._reflected = reflected
         self._failed = failed

@@ -25,7 +25,7 @@ class Usage:
 
     @property
     def names(self) -> tuple[bytes, ...]:
-        """Texts of which a document with a report contains at least one; the empty text if they are unknown."""
+        """A document with a report contains one of these texts. The empty text stands for an unknown name."""
         return tuple((path.last_member or "").encode() for path in self.tokens)
 
     def is_unasked(self, body: Any) -> bool:
