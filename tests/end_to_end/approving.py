@@ -77,7 +77,9 @@ match: {{path: /talk}}
 access: {{groups: [search]}}
 websocket: [/x]
 approval: {{reviewers: [leads], hold: 20s}}
-rules: [{{name: talks, when: {{operation: websocket}}, effect: require_approval}}]
+rules:
+  - {{name: talks, when: {{operation: websocket}}, effect: require_approval}}
+  - {{name: streams, when: {{operation: chat, stream: true}}, effect: require_approval}}
 masks: [{{fields: ["$.secret"], with: redact}}]
 """
 

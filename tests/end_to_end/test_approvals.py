@@ -82,6 +82,19 @@ def passes(
 # Holding and deciding.
 
 
+def test_a_stream_is_approved_with_the_option_that_the_gateway_sets(
+    site: Site, service: Upstream, user: str, caller: str, carol: str
+) -> None:
+    request = {"model": "m", "stream": True, "messages": [{"role": "user", "content": user}]}
+    waiting = Waiting(site.gateway, "/talk/v1/chat/completions", request, token=caller)
+    asked = site.admin.of(user, carol)
+    assert "include_usage" in json.dumps(asked["shown"]), "reviewers see the request as it is sent"
+    assert site.admin.decide(asked["id"], carol).json()["state"] == "approved"
+    assert waiting.result().status == 200
+    sent = [json.loads(seen.body) for seen in service.seen if user.encode() in seen.body]
+    assert sent == [{**request, "stream_options": {"include_usage": True}}]
+
+
 def test_a_request_waits_and_is_released(site: Site, user: str, caller: str, carol: str) -> None:
     request = body(user)
     waiting = Waiting(site.gateway, body=request, token=caller)

@@ -282,7 +282,7 @@ def read(client: Client, pieces: list[str], site: Gateway, service: Upstream) ->
 
     def answer(seen: Seen) -> Iterator[bytes]:
         yield f"HTTP/1.1 200 OK\r\nContent-Type: {FORMS[shape.form]}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        for unit in units:
+        for unit in _asked(units, seen):
             yield b"%x\r\n%s\r\n" % (len(unit), unit)
         yield b"0\r\n\r\n"
 
@@ -291,6 +291,12 @@ def read(client: Client, pieces: list[str], site: Gateway, service: Upstream) ->
     urls = f"http://127.0.0.1:{service.port}", f"http://127.0.0.1:{site.port}/{connection}"
     direct, through = ([blank(found) for found in client.read(url, token())] for url in urls)
     return direct, through
+
+
+def _asked(units: list[bytes], seen: Seen) -> list[bytes]:
+    """Return the *units* of a service that reports the usage of a chat in a document of its own, if it is asked."""
+    asked = b'"include_usage":true' in seen.body.replace(b" ", b"") or b"/chat/completions" not in seen.head
+    return [unit for unit in units if asked or b'"choices":[],' not in unit or b'"usage":{' not in unit]
 
 
 def differences(one: Any, other: Any, path: str = "") -> set[str]:

@@ -101,7 +101,7 @@ def test_one_mistake(tmp_path: Path, change: tuple[str, str], expected: list[str
     ("more", "expected"),
     [
         ("limits: [{rate: 60/min}]", "reranker.yaml:8:11: limits[0].rate: '60/min' is not a rate; write e.g. 60/minute (second, minute, hour or day)"),
-        ("limits: [{rate: 60/minute, per: person}]", "reranker.yaml:8:28: limits[0].per: 'person' is not a key that a limit can count by; use one of user, group, connection, issuer, client_ip, method, path, hour, weekday, bytes, operation, index, model, documents, top_n, breadth, max_tokens, return_documents, stream"),
+        ("limits: [{rate: 60/minute, per: person}]", "reranker.yaml:8:28: limits[0].per: 'person' is not a key that a limit can count by; use one of user, group, connection, issuer, client_ip, method, path, hour, weekday, bytes, operation, index, model, documents, top_n, breadth, max_tokens, completions, max_output_tokens, return_documents, stream"),
         ("rules: [{name: a, when: {documents: {gt: 1}}, effect: denied}]", "reranker.yaml:8:47: rules[0].effect: 'denied' is not one of 'deny' or 'require_approval'. Did you mean 'deny'?"),
         ("rules: [{name: a, when: {documents: {gt: x}}, effect: deny}]", "reranker.yaml:8:38: rules[0].when.documents.gt: 'x' is not a number"),
         ("rules: [{name: a, when: {docs: 1}, effect: deny}]", "reranker.yaml:8:26: rules[0].when.docs: there is no fact 'docs'. Did you mean 'documents'?"),

@@ -54,6 +54,16 @@ class NumberSettings(Settings):
     zero: Literal["all", "none"] = "none"
 
 
+class CompletionsSettings(Settings):
+    """How many texts a model writes for one request: the largest whole number at ``paths``, or 1.
+
+    ``each``: paths that select prompts. If they select several, the number is multiplied by their count.
+    """
+
+    paths: Annotated[Strings, Field(min_length=1)]
+    each: Strings = []
+
+
 class IndexSettings(Settings):
     """Names of the indexes that a request searches or changes: texts, comma lists, and lists of both.
 
@@ -107,7 +117,8 @@ class RequestSettings(Settings):
     documents: Annotated[DocumentsSettings, _named("path", DocumentsSettings)] | None = None
     top_n: Annotated[NumberSettings, _named("path", NumberSettings)] | None = None
     breadth: Strings = []  # paths to whole numbers; the largest one counts
-    max_tokens: Strings = []
+    max_tokens: Strings = []  # for each completion
+    completions: Annotated[CompletionsSettings, _named("paths", CompletionsSettings)] | None = None
     model: Strings = []
     index: Annotated[IndexSettings, _named("paths", IndexSettings)] | None = None
     return_documents: Annotated[FlagSettings, _named("path", FlagSettings)] | None = None
@@ -173,6 +184,20 @@ class StreamSettings(Settings):
     records: Strings = []
 
 
+class UsageSettings(Settings):
+    """Where the documents of a stream report the number of used tokens.
+
+    ``tokens`` are paths within one document. The last value at each path counts; the values at several paths are added.
+
+    ``option`` is the path of a boolean in the request, if the service reports its usage only where this option is true.
+    The gateway sets the option in streamed requests. The document that the service then sends in addition has a number
+    at ``tokens`` and no results: the record keeps it, and callers that did not set the option do not receive it.
+    """
+
+    tokens: Annotated[Strings, Field(min_length=1)]
+    option: str | None = None
+
+
 class StoredSettings(Settings):
     """Where an operation that changes one document finds the stored document, so that reviewers can see the change.
 
@@ -191,6 +216,7 @@ class OperationSettings(StreamSettings):
     """Methods and paths, and the meaning of a request to them. ``{name}`` is one segment, ``{name...}`` all remaining.
 
     ``framing``, ``texts`` and ``records`` state how the documents of its answer belong together, if it is a stream.
+    ``usage`` states where they report the number of tokens; without it, they report it where the plain answer does.
 
     ``repeatable``: whether a request may be sent once more, on a new connection, if the service closed the first one
     without an answer. The default is true for rerank, score, search, embed and read, and for GET and HEAD. State
@@ -203,6 +229,7 @@ class OperationSettings(StreamSettings):
     operation: OperationName
     request: RequestSettings = RequestSettings()
     response: ResponseSettings | None = None
+    usage: Annotated[UsageSettings, _named("tokens", UsageSettings)] | None = None
     stored: StoredSettings | None = None
     repeatable: bool | None = None
 
@@ -280,6 +307,13 @@ class ProfileSettings(Settings):
     parameters: dict[str, list[str] | str | None] = {}  # the API's query parameters, each with the kind of its value
     framing: FramingMode | None = None
     websocket: StreamSettings | None = None
+    usage_option: Annotated[
+        bool | None,
+        Field(
+            description="Whether the gateway may set the `option` of `usage` in requests. Set `false` in a profile "
+            "that extends another one, if the service refuses the option. Default: true."
+        ),
+    ] = None
     index_expressions: bool | None = None  # names are comma lists with wildcards; an empty one means every index
     operations: list[OperationSettings] = []
     # Anchors that operations share (YAML's way to avoid repetition).

@@ -1,4 +1,4 @@
-"""A streamed response: each chunk is cleared of credentials, masked, passed on and kept for the record.
+"""A streamed response: each chunk is cleared of credentials, measured, masked, passed on and kept for the record.
 
 mitmproxy calls it with every chunk. After any failure nothing more is passed on, and the caller's connection is cut
 without a regular end, so that the caller does not take the partial response for a complete one.
@@ -10,6 +10,7 @@ from typing import Any
 from weir.base.bounds import current
 from weir.base.secret import Scrubber
 from weir.masking.detectors.engine import without_escapes
+from weir.masking.metering import Meter, UsageFilter
 from weir.masking.silence import Silence
 from weir.masking.streams import PieceMasker
 from weir.masking.walk import MaskingError, Report
@@ -28,6 +29,8 @@ class ResponseStream:
         record: PieceMasker | None,
         report: Report,
         fields: tuple[tuple[bytes, bytes], ...],
+        meter: Meter,
+        unasked: UsageFilter | None,
         scrub: Scrubber,
         reflected: Callable[[], None],
         failed: Callable[[Exception], None],
@@ -36,11 +39,13 @@ class ResponseStream:
         self.content_type = content_type
         self.report = report
         self.fields = fields  # response headers, masked for the record
+        self.meter = meter
         self.body = bytearray()
         self.received = 0
         self.error: Exception | None = None
         self._caller = caller
         self._record = record  # None: the record has the same view as the caller
+        self._unasked = unasked  # removes the report that only the gateway asked for
         self._scrub = scrub
         self._reflected = reflected
         self._failed = failed
@@ -87,21 +92,25 @@ class ResponseStream:
         if self.received > current().answer:
             raise MaskingError("the stream is longer than the limit for a response")
         whole = self._scrubbed(data)
+        self.meter.feed(whole)
         out = self._caller.feed(whole) if whole else []
         if not data:
+            self.meter.end()
             out += self._caller.end()
         record = out
         if self._record is not None:
             record = self._record.feed(whole) if whole else []
             if not data:
                 record += self._record.end()
-        return self._noted(out, record)
+        shown = self._noted(out, record)
+        return shown if data or self._unasked is None else [*shown, *self._unasked.end()]
 
     def _noted(self, out: list[bytes], record: list[bytes]) -> list[bytes]:
-        """Add *record* to the record's body, then return *out*."""
+        """Add *record* to the record's body, then return *out*, as far as the caller receives it."""
         for piece in record:
             self.body += self._clean(piece)
-        return [self._clean(piece) for piece in out if piece]
+        shown = [self._clean(piece) for piece in out if piece]
+        return shown if self._unasked is None else self._unasked.feed(b"".join(shown))
 
     def _clean(self, piece: bytes) -> bytes:
         """Remove a credential that came in several pieces and was joined by masking."""

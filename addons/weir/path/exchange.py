@@ -142,6 +142,12 @@ class Body(State):
     survives: ClassVar[bool] = True
     raw: bytes  # as the caller sent it
     decoded: bytes
+    asks_usage: bool = False  # the gateway set the option in `decoded` that asks for the stream's usage
+
+    @property
+    def bound(self) -> bytes:
+        """The bytes to which approvals are bound: they determine the bytes that are sent."""
+        return self.decoded if self.asks_usage else self.raw
 
 
 @dataclass(slots=True, eq=False)
@@ -171,6 +177,11 @@ class Charged(State):
     store: Store
     settles: tuple[Charge, ...] = ()  # to charge after the response
     leases: tuple[Lease, ...] = ()
+
+    @property
+    def counts_tokens(self) -> bool:
+        """True if a limit counts the tokens of the answer."""
+        return any(charge.limit.count == "tokens" for charge in self.settles)
 
 
 @dataclass(slots=True, eq=False)

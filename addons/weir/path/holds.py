@@ -170,9 +170,9 @@ class Approvals:
         connection, principal = exchange[Routed].connection, exchange[Identified].principal
         arguments = (
             self._key, principal, connection.name, connection.upstream, arrived.method, arrived.target,
-            fields.get(b"content-type", b""), fields.get(b"content-encoding", b""), body.raw,
+            fields.get(b"content-type", b""), fields.get(b"content-encoding", b""), body.bound,
         )  # fmt: skip
-        if len(body.raw) > 1 << 20:  # a large body takes long: other requests run meanwhile
+        if len(body.bound) > 1 << 20:  # a large body takes long: other requests run meanwhile
             hold.binding = await asyncio.to_thread(request_binding, *arguments)
         else:
             hold.binding = request_binding(*arguments)

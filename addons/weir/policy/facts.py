@@ -34,7 +34,7 @@ OF_CALLER: dict[str, Kind] = {
 OF_CALL: dict[str, Kind] = {
     "operation": "text", "index": "list", "model": "text", "query": "texts", "documents": "number",
     "document_text": "texts", "text": "texts", "top_n": "number", "breadth": "number", "max_tokens": "number",
-    "return_documents": "boolean", "stream": "boolean",
+    "completions": "number", "max_output_tokens": "number", "return_documents": "boolean", "stream": "boolean",
 }  # fmt: skip
 #: Facts that a profile reads from a response.
 OF_RESPONSE: dict[str, Kind] = {
@@ -85,6 +85,8 @@ def of_call(call: Call) -> Facts:
         "top_n": _present(call.top_n),
         "breadth": _present(call.breadth),
         "max_tokens": _present(call.max_tokens),
+        "completions": _present(call.completions),
+        "max_output_tokens": _present(call.max_output_tokens),
         "return_documents": _present(call.return_documents),
         "stream": _present(call.stream),
     }

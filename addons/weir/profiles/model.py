@@ -16,7 +16,8 @@ class Call:
     ``query`` holds every query text (a search over several indexes has several), ``documents`` the documents as sent
     (texts or objects). ``top_n`` is the number of results that will be returned (all documents if the request does not
     set it), ``breadth`` the number of documents that the service examines before it cuts to ``top_n``. ``indexes`` are
-    the names and patterns as written: aliases and wildcards are not resolved.
+    the names and patterns as written: aliases and wildcards are not resolved. ``max_tokens`` is the limit of each of
+    the ``completions`` that the model writes.
     """
 
     operation: str
@@ -25,10 +26,16 @@ class Call:
     top_n: int | None = None
     breadth: int | None = None
     max_tokens: int | None = None
+    completions: int | None = None
     model: str | None = None
     indexes: tuple[str, ...] = ()
     return_documents: bool | None = None
     stream: bool | None = None
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The limit of all completions together; None if a completion has no limit."""
+        return None if self.max_tokens is None else self.max_tokens * (self.completions or 1)
 
 
 class Result(msgspec.Struct, frozen=True):

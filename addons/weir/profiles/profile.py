@@ -32,6 +32,7 @@ from weir.profiles.model import WRITES, Call, Ranking, Result
 from weir.profiles.paths import Paths
 from weir.profiles.readers import (
     LARGEST,
+    CompletionsReader,
     DocumentsReader,
     FlagReader,
     IndexReader,
@@ -45,6 +46,7 @@ from weir.profiles.readers import (
 )
 from weir.profiles.shapes import GRAMMARS, Grammar, Shape, Shapes, mark
 from weir.profiles.texts import DOCUMENTS, OTHER, QUERY, RESULTS, Texts, TextWalk
+from weir.profiles.usage import NO_USAGE, Usage, total
 from weir.routing.forwarding import header_name
 
 #: Maximum lists and objects of a body that is searched by paths with `..`.
@@ -83,6 +85,7 @@ class Operation:
     top_n: NumberReader | None
     breadth: tuple[Path, ...]
     max_tokens: tuple[Path, ...]
+    completions: CompletionsReader | None
     model: TextReader
     index: IndexReader
     return_documents: FlagReader | None
@@ -94,6 +97,7 @@ class Operation:
     reading: "Reading"
     stored: Stored | None = None
     framing: Framing = UNKNOWN_FRAMING
+    usage: Usage = NO_USAGE
     repeatable: bool = False  # a request may be sent once more, if the service closed the connection without an answer
 
     @property
@@ -132,11 +136,16 @@ class Operation:
             top_n=top_n,
             breadth=max(filter(None, (breadth, top_n)), default=None) if documents is None else len(documents),
             max_tokens=largest("max_tokens", self.max_tokens, body),
+            completions=self.completions.read(body) if self.completions else None,
             model=variables.get("model") or self.model.read(body),
             indexes=indexes,
             return_documents=self.return_documents.read(body) if self.return_documents else None,
             stream=self._stream(body),
         )
+
+    def asks_usage(self, body: Any) -> bool:
+        """True if the parsed *body* asks for a stream, and not for the usage that the service reports if asked."""
+        return self.usage.is_unasked(body) and (self.stream is None or self.stream.first(body) is True)
 
     def texts(self, body: Any, documents: list[Any] | None) -> list[str]:
         """Return the texts of *documents*, which were read from *body*."""
@@ -254,10 +263,7 @@ class Answer:
 
     def read_tokens(self, body: Any) -> int | None:
         """Return the number of used tokens that the response reports; None if it reports none."""
-        found = [value for path in self.tokens if (value := path.first(body)) is not None]
-        if not found or not all(type(v) in (int, float) and math.isfinite(v) and 0 <= v <= LARGEST for v in found):
-            return None
-        return int(sum(found))
+        return total(value for path in self.tokens if (value := path.first(body)) is not None)
 
     def _positions(self, documents: list[Any] | None) -> dict[Any, int]:
         if self.document_id is None:
@@ -358,6 +364,7 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
     index_parameter = next((s.index_parameter for s in chain if s.index_parameter), None)
     expressions = next((s.index_expressions for s in chain if s.index_expressions is not None), False)
     ignores_case = any(s.ignores_case for s in chain)
+    usage_option = next((s.usage_option for s in chain if s.usage_option is not None), True)
     parameters = _parameters({name: kind for part in reversed(chain) for name, kind in part.parameters.items()})
     tree: Paths[Operation] = Paths()
     operations = []
@@ -369,7 +376,7 @@ def compile_profile(settings: ProfileSettings, own: Mapping[str, ProfileSettings
         # An operation uses the shapes of its own profile and of those below it; extensions cannot change them.
         shapes = {name: tree for below in reversed(chain[level:]) for name, tree in below.shapes.items()}
         framing = next((s.framing for s in chain[level:] if s.framing is not None), None)
-        common = _Common(index_parameter, expressions, ignores_case, shapes, parameters, framing)
+        common = _Common(index_parameter, expressions, ignores_case, shapes, parameters, framing, usage_option)
         for i, entry in enumerate(part.operations):
             location: tuple[str | int, ...] = ("operations", i) if level == 0 else ("extends",)
             with placed(*location):
@@ -423,6 +430,7 @@ class _Common:
     shapes: Mapping[str, Any]
     parameters: Mapping[str, Grammar | None]
     framing: FramingMode | None
+    usage_option: bool
 
 
 def _parameters(settings: Mapping[str, list[str] | str | None]) -> dict[str, Grammar | None]:
@@ -436,7 +444,8 @@ def _parameters(settings: Mapping[str, list[str] | str | None]) -> dict[str, Gra
 
 def _compile(settings: OperationSettings, common: _Common) -> Operation:
     request = settings.request
-    members = tuple(dict.fromkeys(_plain_members(request)))
+    usage = _usage(settings, asks=common.usage_option)
+    members = tuple(dict.fromkeys([*_plain_members(request), *([usage.option] if usage.option else [])]))
     index = IndexReader(request.index or IndexSettings(), common.index_parameter, expressions=common.expressions)
     breadth = paths(request.breadth)
     return Operation(
@@ -454,6 +463,7 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
         top_n=NumberReader("top_n", request.top_n) if request.top_n else None,
         breadth=breadth,
         max_tokens=paths(request.max_tokens),
+        completions=CompletionsReader(request.completions) if request.completions else None,
         model=TextReader("model", paths(request.model)),
         index=index,
         return_documents=FlagReader("return_documents", request.return_documents) if request.return_documents else None,
@@ -465,6 +475,7 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
         reading=_reading(settings, common),
         stored=_stored(settings.stored),
         framing=compile_framing(settings, common.framing),
+        usage=usage,
         repeatable=_is_repeatable(settings),
     )
 
@@ -482,7 +493,8 @@ def _reading(settings: OperationSettings, common: _Common) -> Reading:
     with placed("request", "members"):
         shape = Shapes(common.shapes).compile(request.members)
     documents, query, index = request.documents, request.query, request.index
-    plain = [*request.breadth, *request.max_tokens, *([request.stream] if request.stream else [])]
+    completions = request.completions.paths if request.completions else []
+    plain = [*request.breadth, *request.max_tokens, *completions, *([request.stream] if request.stream else [])]
     parts = [part for part in (request.top_n, request.return_documents) if part]
     each = request.top_n.each if request.top_n and request.top_n.each else None
     plain += [text for part in parts if (text := part.path) and each is None]
@@ -518,6 +530,21 @@ def _reading(settings: OperationSettings, common: _Common) -> Reading:
         encoded=paths(request.encoded),
         unreadable=paths(request.unreadable),
     )
+
+
+def _usage(settings: OperationSettings, *, asks: bool) -> Usage:
+    response = settings.response
+    results = paths(response.results) if response else ()
+    if settings.usage is None:
+        return Usage(paths(response.tokens) if response else (), (), results)
+    option = compile_path(settings.usage.option).names if settings.usage.option is not None and asks else ()
+    if option is None or (option and settings.request.body != "json"):
+        raise SettingError(f"{settings.usage.option!r} is not a plain path to a member of a JSON request", "usage")
+    if option and not results:  # a document with a report and results would be taken for one without
+        raise SettingError(
+            "`option` needs the paths of `results` in `response`, which the report does not have", "usage"
+        )
+    return Usage(paths(settings.usage.tokens), option, results)
 
 
 def _stored(settings: StoredSettings | None) -> Stored | None:
@@ -571,6 +598,7 @@ def _all_members(request: RequestSettings) -> dict[str, str]:
 
 def _plain_members(request: RequestSettings) -> Iterable[tuple[str, ...]]:
     texts = [*(request.query.paths if request.query else ()), *request.breadth, *request.max_tokens, *request.model]
+    texts += request.completions.paths if request.completions else []
     texts += [part.path for part in (request.documents, request.top_n, request.return_documents) if part and part.path]
     texts += request.index.paths if request.index else []
     texts += [text for text in (request.stream, request.esql) if text]

@@ -10,6 +10,7 @@ from typing import Any
 from weir.base.content import ContentError, leaf_texts
 from weir.base.jsonpath import Path, compile_path
 from weir.config.profile_settings import (
+    CompletionsSettings,
     DocumentsSettings,
     FlagSettings,
     IndexSettings,
@@ -140,6 +141,19 @@ class NumberReader:
                 return None if documents is None else len(documents)
             return self._absent
         return value
+
+
+class CompletionsReader:
+    """Reads how many texts a model writes."""
+
+    def __init__(self, settings: CompletionsSettings) -> None:
+        self.paths = paths(settings.paths)
+        self._each = paths(settings.each)
+
+    def read(self, body: Any) -> int:
+        """Return the number, at least 1."""
+        prompts = sum(len(path.find(body)) for path in self._each)
+        return max(1, largest("completions", self.paths, body) or 1) * max(1, prompts)
 
 
 #: Maximum characters of all index names in a request, and of one name.

@@ -56,6 +56,7 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
                 yield from _never(connection, rule)
                 if not rule.shadow:
                     yield from _overruled(rule, rules, i)
+    yield from _multiplied(connection)
     for rule in connection.response_rules.rules:
         if rule.effect == "require_approval" and _reaches_writes(connection, rule):
             yield Oddity(
@@ -72,6 +73,22 @@ def review(connection: Connection, line_of: Callable[..., int], *, says_writes: 
             "approval; set `writes: require_approval`, or choose `deny` or `allow`",
             1,
         )
+
+
+def _multiplied(connection: Connection) -> Iterator[Oddity]:
+    """Yield a warning for each rule with a maximum of `max_tokens`, if no rule limits the number of completions."""
+    tested = [(rule, clause) for rule in connection.rules.rules for clause in clauses(rule.condition)]
+    if any(clause.fact in ("completions", "max_output_tokens") for _, clause in tested):
+        return
+    if all(operation.completions is None for operation in connection.profile.operations):
+        return
+    for rule, clause in tested:
+        if clause.fact == "max_tokens" and isinstance(clause.matcher, dict) and clause.matcher.keys() & {"gt", "ge"}:
+            yield Oddity(
+                f"the rule {rule.name!r} limits the tokens of one completion, but a request may ask for several (n, "
+                "best_of, a list of prompts); use max_output_tokens, the limit of all together",
+                rule.line,
+            )
 
 
 def _stated_identities(connection: Connection, line_of: Callable[..., int]) -> Iterator[Oddity]:
@@ -129,6 +146,7 @@ def _fact_paths(operation: Operation) -> Iterator[tuple[str, Path]]:
         ("top_n", (operation.top_n.path if operation.top_n else None,)),
         ("breadth", operation.breadth),
         ("max_tokens", operation.max_tokens),
+        ("completions", operation.completions.paths if operation.completions else ()),
         ("index", operation.index.paths),
         ("return_documents", (operation.return_documents.path if operation.return_documents else None,)),
         ("stream", (operation.stream,)),
@@ -219,6 +237,8 @@ def yields(operation: Operation) -> set[str]:
         "top_n": operation.top_n is not None or operation.esql is not None or documents is not None,
         "breadth": documents is not None or bool(operation.breadth or operation.top_n or operation.esql),
         "max_tokens": bool(operation.max_tokens),
+        "completions": operation.completions is not None,
+        "max_output_tokens": bool(operation.max_tokens),
         "return_documents": operation.return_documents is not None,
         "stream": operation.stream is not None,
         "status": True,

@@ -9,15 +9,28 @@ from mitmproxy.net.http import status_codes
 
 from weir.base.content import ContentError, decode
 from weir.base.problems import Kind, Refusal
+from weir.masking.metering import Meter, UsageFilter
 from weir.masking.response import ResponseStream
 from weir.masking.streams import PieceMasker
 from weir.masking.walk import Report
 from weir.mitm.handlers import report_silence
-from weir.path.exchange import Answered, Arrived, Exchange, Head, Identified, Masked, Matched, Routed, Streams
+from weir.path.exchange import (
+    Answered,
+    Arrived,
+    Body,
+    Charged,
+    Exchange,
+    Head,
+    Identified,
+    Masked,
+    Matched,
+    Routed,
+    Streams,
+)
 from weir.path.step import Stream
 from weir.path.steps.credential import reflected, scrubbed, scrubber
 from weir.path.steps.masking import mask_answer_fields, piece_maskers
-from weir.path.steps.reading import parsed_answer
+from weir.path.steps.reading import meter_of, metered, parsed_answer
 from weir.recorder.copies import ResponseRecord
 from weir.routing import cors, handshake
 
@@ -106,7 +119,7 @@ class StreamAnswer:
 
     def __call__(
         self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, routed: Routed, identified: Identified,
-        matched: Matched,
+        matched: Matched, body: Body, charged: Charged | None,
     ) -> Streams | None:  # fmt: skip
         data = _response_data(flow)
         status = data.status_code
@@ -124,7 +137,9 @@ class StreamAnswer:
         data.http_version = b"HTTP/1.1"
         _, fields = scrubbed(exchange, b"", fields, None)
         fields, recorded = mask_answer_fields(exchange, routed, identified, fields)
-        stream = self._stream(flow, exchange, content_type, maskers, recorded)
+        meter = meter_of(matched.operation, content_type, sizes=charged is not None and charged.counts_tokens)
+        unasked = usage_filter(matched, body, content_type, meter)
+        stream = self._stream(flow, exchange, content_type, maskers, recorded, meter, unasked)
         # HTTP/1.0 callers read until the connection is closed. To cut a stream, it is reset (`weir.mitm.resets`).
         chunked = [(b"Transfer-Encoding", b"chunked")] if arrived.chunked else []
         data.headers.fields = delivered(exchange, (*fields, *chunked))
@@ -138,6 +153,8 @@ class StreamAnswer:
         content_type: str,
         maskers: tuple[PieceMasker, PieceMasker | None, Report],
         recorded: _Fields,
+        meter: Meter,
+        unasked: UsageFilter | None,
     ) -> ResponseStream:
         caller, record, report = maskers
         return ResponseStream(
@@ -146,6 +163,8 @@ class StreamAnswer:
             record,
             report,
             tuple(recorded),
+            meter,
+            unasked,
             scrubber(exchange),
             lambda: reflected(exchange),
             lambda error: self._failed(flow, exchange, error),
@@ -201,6 +220,7 @@ def copy_stream(exchange: Exchange) -> ResponseRecord | None:
     if stream is None:
         return None
     exchange.received_bytes = stream.received
+    exchange.tokens = stream.meter.tokens
     exchange.copies.masked += stream.report.fields()
     status, body = exchange.upstream_status, bytes(stream.body)
     reason = status_codes.RESPONSES.get(status, "").encode()
@@ -209,16 +229,33 @@ def copy_stream(exchange: Exchange) -> ResponseRecord | None:
     return exchange.copies.response
 
 
+def usage_filter(matched: Matched, body: Body, content_type: str, meter: Meter) -> UsageFilter | None:
+    """Return the filter for the report of usage that only the gateway asked for; None if it asked for none."""
+    operation = matched.operation
+    if operation is None or not body.asks_usage:
+        return None
+    return UsageFilter(content_type, operation.usage, meter.reports)
+
+
+def _without_report(caller: bytes, matched: Matched, body: Body, answered: Answered) -> bytes:
+    meter = metered(answered, matched.operation)
+    unasked = usage_filter(matched, body, answered.content_type, meter)
+    return caller if unasked is None else b"".join([*unasked.feed(caller), *unasked.end()])
+
+
 class WriteAnswer:
     """Write the caller's answer and the record's copy."""
 
     name = "write_answer"
 
     def __call__(
-        self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, answered: Answered, masked: Masked
-    ) -> None:
+        self, flow: http.HTTPFlow, exchange: Exchange, arrived: Arrived, matched: Matched, body: Body,
+        answered: Answered, masked: Masked,
+    ) -> None:  # fmt: skip
         data = _response_data(flow)
         caller, record = masked.caller, masked.record
+        if body.asks_usage:
+            caller = _without_report(caller, matched, body, answered)
         fields, recorded = masked.caller_fields, masked.record_fields
         if arrived.method == "HEAD" or answered.status in (204, 304):
             caller = record = b""  # answers to these have no body: more bytes would be read as another answer

@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Sequence
 from weir.base.alarms import alarm
 from weir.base.principal import Principal
 from weir.base.problems import Kind, Refusal
+from weir.masking.metering import size
 from weir.path.exchange import (
+    Answered,
     Body,
     Charged,
     Entered,
@@ -18,10 +20,12 @@ from weir.path.exchange import (
     Hold,
     Identified,
     Judged,
+    Matched,
     Ranked,
     Read,
     Routed,
 )
+from weir.path.steps.reading import document_of, metered
 from weir.path.steps.rules import decide
 from weir.policy.breaker import Breaker
 from weir.policy.facts import ABSENT
@@ -43,7 +47,7 @@ from weir.policyset.model import PolicySet
 LEAVING = 60.0
 #: Maximum length of one part of a limit's key, in characters.
 _LONGEST_KEY = 64
-#: Bytes per token, for responses that do not report their number of tokens.
+#: Bytes of text per token, for responses that do not report their number of tokens.
 _BYTES_A_TOKEN = 4
 
 
@@ -96,13 +100,8 @@ class Limits:
         hold = exchange.get(Hold)
         if hold is not None and hold.kept is not None:
             return  # charged when the answer arrived
-        guess = math.ceil((len(exchange[Body].decoded) + exchange.received_bytes) / _BYTES_A_TOKEN)
-        cost = {
-            "results": results,
-            "bytes": exchange.received_bytes,
-            "tokens": guess if exchange.tokens is None else exchange.tokens,
-        }
-        await _settle(charged.store, [Charge(c.limit, c.key, cost[c.limit.count]) for c in settles], ())
+        charges = [Charge(c.limit, c.key, _used(exchange, c.limit, results)) for c in settles]
+        await _settle(charged.store, charges, ())
 
     def answered(self, exchange: Exchange) -> None:
         """Report the request's result to the circuit breaker, once and early: the answer may wait long for approval."""
@@ -286,6 +285,38 @@ def _cost(limit: Limit, body: Body, read: Read) -> tuple[int, int]:
     if limit.count == "documents":
         return len(read.call.documents or ()), 0
     return (len(body.decoded), 1) if limit.count == "bytes" else (0, 1)
+
+
+def _used(exchange: Exchange, limit: Limit, results: int) -> int:
+    """Return what the limit counts of the answer."""
+    if limit.count == "results":
+        return results
+    if limit.count == "bytes":
+        return exchange.received_bytes
+    return _guess(exchange) if exchange.tokens is None else exchange.tokens
+
+
+def _guess(exchange: Exchange) -> int:
+    """Return about how many tokens an exchange used that reports none: as many as its texts have, without framing.
+
+    If the answer cannot be read, all bytes count.
+    """
+    answer, asked = _answer_size(exchange), exchange[Body].decoded
+    if answer is None:
+        return math.ceil((len(asked) + exchange.received_bytes) / _BYTES_A_TOKEN)
+    return math.ceil((size(document_of(exchange[Matched].operation, asked)) + answer) / _BYTES_A_TOKEN)
+
+
+def _answer_size(exchange: Exchange) -> int | None:
+    """Return the bytes of the answer's texts; None if it cannot be read."""
+    if exchange.stream is not None:
+        return exchange.stream.meter.text
+    answered = exchange.get(Answered)
+    if answered is None:
+        return None
+    if answered.document is not None:
+        return size(answered.document)
+    return metered(answered, exchange[Matched].operation).text
 
 
 def _limit_message(standing: Standing) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from mitmproxy import http
 
 from weir.base.alarms import alarm, place
-from weir.base.content import ContentError, parse, parse_answer, parse_lines
+from weir.base.content import ContentError, parse_answer
 from weir.base.problems import Kind, Refusal
 from weir.masking.bodies import Form, UnknownForm, form_of, mask_body, piece_masker
 from weir.masking.masker import mask_document, mask_headers, mask_target
@@ -27,7 +27,7 @@ from weir.path.exchange import (
     Read,
     Routed,
 )
-from weir.path.steps.reading import ranking_of, read_parameters
+from weir.path.steps.reading import document_of, ranking_of, read_parameters
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing
 from weir.profiles.model import Call
 from weir.profiles.profile import Operation
@@ -39,7 +39,8 @@ _Fields = list[tuple[bytes, bytes]]
 _REQUEST = Framing("records")
 #: The facts of a call that masks must not change, by their names in policies. Texts may differ: masks replace them.
 _JUDGED = (
-    "operation", "documents", "top_n", "breadth", "max_tokens", "model", "index", "return_documents", "stream",
+    "operation", "documents", "top_n", "breadth", "max_tokens", "completions", "model", "index", "return_documents",
+    "stream",
 )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def _sent(view: View, routed: Routed, matched: Matched, read: Read, report: Repo
     if read.parsed:
         body = _masked_body(view, matched.operation, read, report)
         if body is not read.sent:
-            document = _read(matched.operation, body)
+            document = document_of(matched.operation, body)
     return _Sent(body, document, query, parameters)
 
 
@@ -127,8 +128,8 @@ def _conflict(view: View, routed: Routed, matched: Matched, read: Read, fact: st
 def _counted(call: Call) -> tuple[object, ...]:
     documents = None if call.documents is None else len(call.documents)
     return (
-        call.operation, documents, call.top_n, call.breadth, call.max_tokens, call.model, call.indexes,
-        call.return_documents, call.stream,
+        call.operation, documents, call.top_n, call.breadth, call.max_tokens, call.completions, call.model,
+        call.indexes, call.return_documents, call.stream,
     )  # fmt: skip
 
 
@@ -148,7 +149,7 @@ def record_body(exchange: Exchange) -> bytes:
     matched, report = exchange[Matched], Report()
     body = _masked_body(view, matched.operation, read, report) if view else read.sent
     if body is not read.sent:
-        read.document = _read(matched.operation, body)
+        read.document = document_of(matched.operation, body)
         copies.request_masked = True
     call = _call_of(matched, read.call, read.document) if report else read.call
     copies.model, copies.indexes = call.model, call.indexes
@@ -191,7 +192,7 @@ def shown_request(exchange: Exchange) -> tuple[Call, Any, str]:
     body = _masked_body(view, matched.operation, read, Report())
     if body is read.sent:
         return read.call, read.document, query
-    shown = _read(matched.operation, body)
+    shown = document_of(matched.operation, body)
     return _call_of(matched, read.call, shown), shown, query
 
 
@@ -308,10 +309,6 @@ def _framing(matched: Matched) -> Framing:
 def _masked_body(view: View, operation: Operation | None, read: Read, report: Report) -> bytes:
     ndjson = operation is not None and operation.ndjson
     return mask_body(view, Form("lines" if ndjson else "json", read.document), read.sent, report, _REQUEST)
-
-
-def _read(operation: Operation | None, body: bytes) -> Any:
-    return parse_lines(body) if operation is not None and operation.ndjson else parse(body)
 
 
 def _call_of(matched: Matched, call: Call, body: Any) -> Call:

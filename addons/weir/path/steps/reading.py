@@ -1,6 +1,5 @@
 """Reading: decode and parse the request's body once, and read it as a call. Read the answer as a ranking."""
 
-import contextlib
 from typing import Any
 
 from mitmproxy import http
@@ -17,10 +16,13 @@ from weir.base.content import (
 )
 from weir.base.jsonpath import descendants
 from weir.base.problems import Kind, Refusal
+from weir.masking.metering import Meter
 from weir.path.exchange import Answered, Arrived, Body, Exchange, Head, Matched, Ranked, Read, Routed
 from weir.policyset.connection import Connection
+from weir.profiles.framing import UNKNOWN_FRAMING
 from weir.profiles.model import UNKNOWN, WEBSOCKET, Call, Ranking
 from weir.profiles.profile import Operation, Profile
+from weir.profiles.usage import NO_USAGE
 
 _NONE: dict[str, str] = {}
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -113,7 +115,7 @@ class ReadCall:
     name = "read_call"
 
     def __call__(self, flow: http.HTTPFlow, head: Head, routed: Routed, matched: Matched, body: Body) -> Read:
-        read = read_call(head, routed, matched, body.decoded)
+        read = read_call(head, routed, matched, body)
         data = flow.request.data
         data.content = body.decoded
         fields = [f for f in data.headers.fields if f[0].lower() not in (b"content-encoding", b"content-type")]
@@ -123,23 +125,28 @@ class ReadCall:
         return read
 
 
-def read_call(head: Head, routed: Routed, matched: Matched, body: bytes) -> Read:
-    """Parse the decoded *body* and read its call. Raises `Refusal`."""
+def read_call(head: Head, routed: Routed, matched: Matched, body: Body) -> Read:
+    """Parse the decoded *body* and read its call. Raises `Refusal`.
+
+    If a stream reports its usage only on request, *body* is changed to ask for it, before anything is read from it.
+    """
     if head.handshake is not None:
         return Read(None, False, b"", Call(WEBSOCKET, model=_websocket_model(routed.query)))
     operation = matched.operation
     with _unreadable:
         document = None
-        if body:
+        if body.decoded:
             content_type = head.fields.get(b"content-type", b"").decode("ascii", "replace")
-            document = read_body(body, content_type, operation)
+            document = read_body(body.decoded, content_type, operation)
+        if operation is not None and operation.asks_usage(document):
+            body.decoded, body.asks_usage = operation.usage.ask(document, body.decoded), True
         call = operation.read_call(document, matched.parameters, matched.variables) if operation else UNKNOWN
-    return Read(document, bool(body), body, call)
+    return Read(document, bool(body.decoded), body.decoded, call)
 
 
 def read_again(exchange: Exchange) -> Read:
     """Read the call of a request from its decoded body again, and replace the earlier result. Raises `Refusal`."""
-    read = read_call(exchange[Head], exchange[Routed], exchange[Matched], exchange[Body].decoded)
+    read = read_call(exchange[Head], exchange[Routed], exchange[Matched], exchange[Body])
     exchange.put(read)
     return read
 
@@ -182,6 +189,13 @@ def read_body(body: bytes, content_type: str, operation: Operation | None) -> An
     value = parse_lines(body) if ndjson else parse(body)
     _refuse_lookalikes(value, operation)
     return value
+
+
+def document_of(operation: Operation | None, body: bytes) -> Any:
+    """Parse the *body* of a request that was read before, and may be masked since. None if it is empty."""
+    if not body:
+        return None
+    return parse_lines(body) if operation is not None and operation.ndjson else parse(body)
 
 
 def _refuse_lookalikes(body: Any, operation: Operation | None) -> None:
@@ -238,8 +252,8 @@ class ReadRanking:
         if operation is not None and 200 <= answered.status < 300:
             if answered.document is not None:
                 exchange.tokens = operation.answer.read_tokens(answered.document)
-            elif answered.content_type.lower().startswith("text/event-stream"):
-                exchange.tokens = _streamed_tokens(answered.body, operation)
+            elif exchange.stream is None:
+                exchange.tokens = metered(answered, operation).tokens
         exchange.copies.ranking = ranking
         return Ranked(ranking)
 
@@ -254,12 +268,16 @@ def ranking_of(exchange: Exchange, matched: Matched, read: Read, document: objec
     return operation.answer.read_ranking(document, read.call.documents)
 
 
-def _streamed_tokens(body: bytes, operation: Operation) -> int | None:
-    """Return the number of tokens from the last event that reports it."""
-    tokens = None
-    for line in body.splitlines():
-        if line.startswith(b"data:") and b"usage" in line:
-            with contextlib.suppress(ContentError):
-                said = operation.answer.read_tokens(parse(line[5:].strip()))
-                tokens = tokens if said is None else said
-    return tokens
+def metered(answered: Answered, operation: Operation | None) -> Meter:
+    """Return the measures of a whole answer that is not a JSON document."""
+    meter = meter_of(operation, answered.content_type)
+    meter.feed(answered.body)
+    meter.end()
+    return meter
+
+
+def meter_of(operation: Operation | None, content_type: str, *, sizes: bool = True) -> Meter:
+    """Return the meter of an answer to *operation*. With *sizes*, it measures texts too."""
+    if operation is None:
+        return Meter(content_type, NO_USAGE, UNKNOWN_FRAMING.records, sizes=sizes)
+    return Meter(content_type, operation.usage, operation.framing.records, sizes=sizes)
