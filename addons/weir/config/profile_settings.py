@@ -187,6 +187,20 @@ class StoredSettings(Settings):
     partial: bool = False
 
 
+class DiscoverySettings(Settings):
+    """Where an answer names the addresses of a service's nodes, at which clients continue without the gateway.
+
+    ``addresses`` are paths to URLs, ``host:port`` or hosts, which are replaced with the gateway's address in the same
+    form. ``hosts`` are paths to bare names, which are replaced with the gateway's host. An answer in another form than
+    JSON is refused. Below a path prefix (``match: {path: …}``) the request is refused, because clients drop the prefix
+    when they follow such an address. ``advice`` is the end of that refusal: it names the client's option to switch off.
+    """
+
+    addresses: Annotated[Strings, Field(min_length=1)]
+    hosts: Strings = []
+    advice: str
+
+
 class OperationSettings(StreamSettings):
     """Methods and paths, and the meaning of a request to them. ``{name}`` is one segment, ``{name...}`` all remaining.
 
@@ -205,6 +219,7 @@ class OperationSettings(StreamSettings):
     response: ResponseSettings | None = None
     stored: StoredSettings | None = None
     repeatable: bool | None = None
+    discovery: DiscoverySettings | None = None
 
     @model_validator(mode="after")
     def _repeats(self) -> "OperationSettings":

@@ -17,6 +17,7 @@ from weir.base.content import ContentError, leaf_texts
 from weir.base.jsonpath import Path, PathError, compile_path, descendants
 from weir.base.mistakes import SettingError, did_you_mean, placed
 from weir.config.profile_settings import (
+    DiscoverySettings,
     EnvironmentSettings,
     FramingMode,
     IndexSettings,
@@ -26,6 +27,7 @@ from weir.config.profile_settings import (
     ResponseSettings,
     StoredSettings,
 )
+from weir.profiles.discovery import Discovery
 from weir.profiles.esql import read_esql
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, compile_framing
 from weir.profiles.model import WRITES, Call, Ranking, Result
@@ -94,6 +96,7 @@ class Operation:
     reading: "Reading"
     stored: Stored | None = None
     framing: Framing = UNKNOWN_FRAMING
+    discovery: Discovery | None = None
     repeatable: bool = False  # a request may be sent once more, if the service closed the connection without an answer
 
     @property
@@ -465,6 +468,7 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
         reading=_reading(settings, common),
         stored=_stored(settings.stored),
         framing=compile_framing(settings, common.framing),
+        discovery=_discovery(settings.discovery),
         repeatable=_is_repeatable(settings),
     )
 
@@ -525,6 +529,16 @@ def _stored(settings: StoredSettings | None) -> Stored | None:
         return None
     new = compile_path(settings.new) if settings.new else None
     return Stored(settings.path, compile_path(settings.found), new, settings.partial)
+
+
+def _discovery(settings: DiscoverySettings | None) -> Discovery | None:
+    if settings is None:
+        return None
+    with placed("discovery"):
+        found = Discovery(paths(settings.addresses), paths(settings.hosts), settings.advice)
+        if any(path.selects_document for path in (*found.addresses, *found.hosts)):
+            raise SettingError("name the members that are addresses; '$' is the whole answer")
+    return found
 
 
 def _answer(settings: OperationSettings, common: _Common) -> Answer:
