@@ -28,12 +28,14 @@ class QuerySettings(Settings):
 class DocumentsSettings(Settings):
     """``path`` selects the list of documents; with ``single``, a single text or object there is one document.
 
-    A path with wildcards selects the documents themselves. ``id`` and ``source`` are paths within one document: the id
-    that a response may use for it, and its origin. ``text`` selects its texts, if they are outside of the counted
-    documents.
+    A path with wildcards selects the documents themselves. ``also`` are paths to further lists, which count together
+    with the first one: an API that takes texts or images needs only one of them. ``id`` and ``source`` are paths within
+    one document: the id that a response may use for it, and its origin. ``text`` selects its texts, if they are outside
+    of the counted documents.
     """
 
     path: str
+    also: Strings = []
     single: bool = False
     text: Strings = []
     id: str | None = None
@@ -122,12 +124,14 @@ class RequestSettings(Settings):
 class ResponseSettings(Settings):
     """Where a response contains its results. All paths except ``results`` and ``tokens`` are read within one result.
 
-    ``id`` identifies the request's document instead of ``index``; without both, results have no positions.
+    ``id`` identifies the request's document instead of ``index``. With ``in_order``, the results have the order of the
+    documents. Without all of these, results have no positions.
     """
 
     results: Annotated[Strings, Field(min_length=1)]
     index: str | None = None
     id: str | None = None
+    in_order: bool = False
     score: str | None = None
     text: Strings = []
     source: str | None = None

@@ -107,7 +107,7 @@ class Operation:
     @property
     def shown_members(self) -> frozenset[str]:
         """The members of a body that contain only its documents, or only a query text."""
-        found = [*(self.query.paths if self.query else ()), *((self.documents.path,) if self.documents else ())]
+        found = [*(self.query.paths if self.query else ()), *(self.documents.paths if self.documents else ())]
         return frozenset(path.names[0] for path in found if path.names is not None and len(path.names) == 1)
 
     def read_call(self, body: Any, parameters: Parameters = {}, variables: Mapping[str, str] = {}) -> Call:  # noqa: B006
@@ -200,6 +200,7 @@ class Answer:
     results: tuple[Path, ...] = ()
     index: Path | None = None
     id: Path | None = None
+    in_order: bool = False  # the results have the order of the documents
     score: Path | None = None
     text: tuple[Path, ...] = ()
     source: Path | None = None
@@ -231,10 +232,13 @@ class Answer:
         positions = self._positions(documents) if self.id is not None else {}
         results: list[Result] = []
         sources: list[str | None] = [None] * len(entries)
-        score_of, missing = self.score.first if self.score else None, self.score is None or self.index is None
+        score_of, missing = (
+            self.score.first if self.score else None,
+            self.score is None or (self.index is None and not self.in_order),
+        )
         sourced = self.source is not None or self.document_source is not None
         for place, entry in enumerate(entries):
-            index = self._index(entry, positions)
+            index = place if self.in_order else self._index(entry, positions)
             score = score_of(entry) if score_of is not None else None
             finite = type(score) is float and math.isfinite(score)  # nearly always
             if index is _UNREADABLE or not (finite or _is_score(score, missing=missing)):
@@ -500,7 +504,7 @@ def _reading(settings: OperationSettings, common: _Common) -> Reading:
     if query is not None:
         mark(shape, query.paths, bucket=QUERY)
     if documents is not None:
-        mark(shape, [documents.path], bucket=None if documents.text else DOCUMENTS, apart=True)
+        mark(shape, [documents.path, *documents.also], bucket=None if documents.text else DOCUMENTS, apart=True)
         mark(shape, documents.text, bucket=DOCUMENTS, apart=True)
         inner = [part for part in (documents.id, documents.source) if part]
         mark(shape, [documents.path + part[1:] for part in inner], kind="name")
@@ -552,6 +556,7 @@ def _answer(settings: OperationSettings, common: _Common) -> Answer:
         results=paths(response.results),
         index=compile_path(response.index) if response.index else None,
         id=compile_path(response.id) if response.id else None,
+        in_order=response.in_order,
         score=compile_path(response.score) if response.score else None,
         text=paths(response.text),
         source=compile_path(response.source) if response.source else None,
@@ -586,6 +591,7 @@ def _all_members(request: RequestSettings) -> dict[str, str]:
 def _plain_members(request: RequestSettings) -> Iterable[tuple[str, ...]]:
     texts = [*(request.query.paths if request.query else ()), *request.breadth, *request.max_tokens, *request.model]
     texts += [part.path for part in (request.documents, request.top_n, request.return_documents) if part and part.path]
+    texts += request.documents.also if request.documents else []
     texts += request.index.paths if request.index else []
     texts += [text for text in (request.stream, request.esql) if text]
     for text in texts:
