@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -83,6 +84,20 @@ def test_a_client_of_a_host_continues_at_that_host(site: Site, host: str, path: 
 
 def test_a_host_without_a_port_means_the_default_port(site: Site) -> None:
     assert site.at("search.test").json() == nodes("search.test:80")
+
+
+def test_the_scheme_of_the_public_url_decides_the_default_port(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
+    port = free_port()
+    settings = GATEWAY.format(explicit=free_port()) + "public_url: https://weir.example\n"
+    search = CONNECTION.format(name="search", upstream=upstream.port, base="", match="{host: search.test}")
+    write_policies(tmp_path, port, upstream.port, gateway=settings, search=search)
+    upstream.answer = lambda seen: json_answer(nodes("10.0.0.5:9200"))
+    gateway = launch(tmp_path, port, "-n", "--set", "weir_listen=true")
+    answer = gateway.call(SNIFF, token=token(), headers={"Host": "search.test"}, method="GET")
+    assert answer.json == nodes("search.test:443")
+    gateway.stop()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "both.test"])

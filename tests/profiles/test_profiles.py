@@ -8,11 +8,13 @@ import pytest
 from tests.corpora import profiles
 
 from weir.base.content import ContentError
+from weir.base.mistakes import SettingError
+from weir.config.profile_settings import ProfileSettings
 from weir.path.steps.reading import read_body, read_parameters
 from weir.profiles.discovery import address_like
 from weir.profiles.model import Call
 from weir.profiles.paths import Paths
-from weir.profiles.profile import Operation, load_profile, names
+from weir.profiles.profile import Operation, compile_profile, load_profile, names
 from weir.routing.model import Origin
 
 CORPUS = profiles()
@@ -135,6 +137,21 @@ def test_what_is_no_discovery(profile: str, line: str) -> None:
 def test_an_address_keeps_its_form(written: str, at_default_port: str, at_another: str) -> None:
     assert address_like(written, Origin("https", "gw.example", 443)) == at_default_port
     assert address_like(written, Origin("http", "fd00::1", 8080)) == at_another
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        ({"discovery": {"addresses": "$", "advice": "a"}}, "name the members that are addresses"),
+        ({"discovery": {"addresses": "nodes", "advice": "a"}}, "it must start with '\\$'"),
+        ({"request": {"documents": {"path": "$.a", "also": "$.b[*]"}}}, "`also` is for plain paths to lists"),
+        ({"request": {"documents": {"path": "$.a[*]", "also": "$.b"}}}, "`also` is for plain paths to lists"),
+    ],
+)
+def test_mistakes_in_a_profile(settings: dict[str, Any], mistake: str) -> None:
+    profile = {"profile": "own", "title": "Own", "operations": [{"paths": "/x", "operation": "read", **settings}]}
+    with pytest.raises(SettingError, match=mistake):
+        compile_profile(ProfileSettings.model_validate(profile), {})
 
 
 @pytest.mark.parametrize("profile", names())

@@ -232,10 +232,8 @@ class Answer:
         positions = self._positions(documents) if self.id is not None else {}
         results: list[Result] = []
         sources: list[str | None] = [None] * len(entries)
-        score_of, missing = (
-            self.score.first if self.score else None,
-            self.score is None or (self.index is None and not self.in_order),
-        )
+        score_of = self.score.first if self.score else None
+        missing = self.score is None or (self.index is None and not self.in_order)
         sourced = self.source is not None or self.document_source is not None
         for place, entry in enumerate(entries):
             index = place if self.in_order else self._index(entry, positions)

@@ -9,6 +9,7 @@ from typing import Any
 
 from weir.base.content import ContentError, leaf_texts
 from weir.base.jsonpath import Path, compile_path
+from weir.base.mistakes import SettingError
 from weir.config.profile_settings import (
     DocumentsSettings,
     FlagSettings,
@@ -72,6 +73,8 @@ class DocumentsReader:
         self.path = compile_path(settings.path)
         self.paths = (self.path, *paths(settings.also))
         self._many = self.path.names is None  # the path selects the documents instead of their list
+        if settings.also and any(path.names is None for path in self.paths):
+            raise SettingError("`also` is for plain paths to lists, like $.images", "request", "documents", "also")
         self._single = settings.single
         self._required = required
         self._texts = paths(settings.text)

@@ -29,14 +29,16 @@ class Origin:
     @property
     def authority(self) -> str:
         """The Host header for this origin."""
-        full = self.with_port
-        return full.rpartition(":")[0] if self.port == DEFAULT_PORTS[self.scheme] else full
+        return self._written if self.port == DEFAULT_PORTS[self.scheme] else self.with_port
 
     @property
     def with_port(self) -> str:
         """Host and port, also if it is the default port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{self._written}:{self.port}"
+
+    @property
+    def _written(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)

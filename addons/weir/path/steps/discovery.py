@@ -3,8 +3,6 @@
 The profile declares the operations whose answers name addresses, and the places of these addresses.
 """
 
-from urllib.parse import urlsplit
-
 from weir.base.content import encode
 from weir.base.problems import Kind, Refusal
 from weir.path.exchange import Answered, Arrived, Exchange, Head, Matched, Routed
@@ -53,6 +51,6 @@ def _gateway(arrived: Arrived, head: Head) -> Origin:
     """Return the origin that the caller addresses: for a proxy's caller, the service's own."""
     if head.origin is not None:
         return head.origin
-    public = arrived.policies.public_url  # its scheme counts: TLS may end before the gateway
-    scheme = urlsplit(public).scheme if public is not None else head.scheme
+    public = arrived.policies.public_url or ""  # TLS may end before the gateway
+    scheme = "https" if public.startswith("https:") else head.scheme
     return Origin(scheme, head.host, head.port or DEFAULT_PORTS[scheme])
