@@ -1,5 +1,6 @@
 """Every profile reads the requests and responses of its API; a missing required part is refused."""
 
+import copy
 from typing import Any
 
 import msgspec
@@ -7,12 +8,18 @@ import pytest
 from tests.corpora import profiles
 
 from weir.base.content import ContentError
+from weir.base.mistakes import SettingError
+from weir.config.profile_settings import ProfileSettings
 from weir.path.steps.reading import read_body, read_parameters
+from weir.profiles.discovery import address_like
 from weir.profiles.model import Call
 from weir.profiles.paths import Paths
-from weir.profiles.profile import Operation, load_profile, names
+from weir.profiles.profile import Operation, compile_profile, load_profile, names
+from weir.routing.model import Origin
 
 CORPUS = profiles()
+#: The address of the gateway in the corpus of discovery.
+GATEWAY = Origin("https", "gateway.example", 8443)
 
 
 def of(kind: str) -> list[Any]:
@@ -97,6 +104,54 @@ def test_operations(profile: str, line: str, expected: str) -> None:
 @pytest.mark.parametrize(("profile", "line"), of("unknown"))
 def test_what_is_unknown(profile: str, line: str) -> None:
     assert load_profile(profile).paths.find(*line.split(" ")) is None
+
+
+@pytest.mark.parametrize(("profile", "case"), of("discovery"))
+def test_discovery(profile: str, case: dict[str, Any]) -> None:
+    discovery = operation_of(profile, *case["request"].split(" "))[0].discovery
+    assert discovery is not None
+    document = copy.deepcopy(case.get("answer"))
+    replaced = discovery.readdress(document, GATEWAY)
+    assert document == case.get("delivered")
+    assert replaced == (document != case.get("answer"))
+
+
+@pytest.mark.parametrize(("profile", "line"), of("no_discovery"))
+def test_what_is_no_discovery(profile: str, line: str) -> None:
+    assert operation_of(profile, *line.split(" "))[0].discovery is None
+
+
+@pytest.mark.parametrize(
+    ("written", "at_default_port", "at_another"),
+    [
+        ("http://10.0.0.5:6335/", "https://gw.example", "http://[fd00::1]:8080"),
+        ("10.0.0.5:9200", "gw.example:443", "[fd00::1]:8080"),
+        ("es-1/10.0.0.5:9200", "gw.example:443", "[fd00::1]:8080"),
+        ("[::1]:9200", "gw.example:443", "[fd00::1]:8080"),
+        ("inet[/10.0.0.5:9200]", "gw.example", "[fd00::1]:8080"),
+        ("books.svc.example", "gw.example", "[fd00::1]:8080"),
+        ("fd00::5", "gw.example", "[fd00::1]:8080"),
+        ("", "gw.example", "[fd00::1]:8080"),
+    ],
+)
+def test_an_address_keeps_its_form(written: str, at_default_port: str, at_another: str) -> None:
+    assert address_like(written, Origin("https", "gw.example", 443)) == at_default_port
+    assert address_like(written, Origin("http", "fd00::1", 8080)) == at_another
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        ({"discovery": {"addresses": "$", "advice": "a"}}, "name the members that are addresses"),
+        ({"discovery": {"addresses": "nodes", "advice": "a"}}, "it must start with '\\$'"),
+        ({"request": {"documents": {"path": "$.a", "also": "$.b[*]"}}}, "`also` is for plain paths to lists"),
+        ({"request": {"documents": {"path": "$.a[*]", "also": "$.b"}}}, "`also` is for plain paths to lists"),
+    ],
+)
+def test_mistakes_in_a_profile(settings: dict[str, Any], mistake: str) -> None:
+    profile = {"profile": "own", "title": "Own", "operations": [{"paths": "/x", "operation": "read", **settings}]}
+    with pytest.raises(SettingError, match=mistake):
+        compile_profile(ProfileSettings.model_validate(profile), {})
 
 
 @pytest.mark.parametrize("profile", names())

@@ -28,6 +28,7 @@ class Kind(Enum):
     APPROVAL_PENDING = (403, "Approval pending")
     APPROVAL_DENIED = (403, "Approval denied")
     UNKNOWN_OPERATION = (403, "Unknown operation")
+    DISCOVERY_REFUSED = (403, "Discovery refused")
     REPLAY_REFUSED = (403, "Replay refused")
     UNKNOWN_DESTINATION = (403, "Unknown destination")
     DESTINATION_FORBIDDEN = (403, "Destination forbidden")

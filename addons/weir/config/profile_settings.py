@@ -28,12 +28,14 @@ class QuerySettings(Settings):
 class DocumentsSettings(Settings):
     """``path`` selects the list of documents; with ``single``, a single text or object there is one document.
 
-    A path with wildcards selects the documents themselves. ``id`` and ``source`` are paths within one document: the id
-    that a response may use for it, and its origin. ``text`` selects its texts, if they are outside of the counted
-    documents.
+    A path with wildcards selects the documents themselves. ``also`` are paths to further lists, which count together
+    with the first one: an API that takes texts or images needs only one of them. ``id`` and ``source`` are paths within
+    one document: the id that a response may use for it, and its origin. ``text`` selects its texts, if they are outside
+    of the counted documents.
     """
 
     path: str
+    also: Strings = []
     single: bool = False
     text: Strings = []
     id: str | None = None
@@ -133,12 +135,14 @@ class RequestSettings(Settings):
 class ResponseSettings(Settings):
     """Where a response contains its results. All paths except ``results`` and ``tokens`` are read within one result.
 
-    ``id`` identifies the request's document instead of ``index``; without both, results have no positions.
+    ``id`` identifies the request's document instead of ``index``. With ``in_order``, the results have the order of the
+    documents. Without all of these, results have no positions.
     """
 
     results: Annotated[Strings, Field(min_length=1)]
     index: str | None = None
     id: str | None = None
+    in_order: bool = False
     score: str | None = None
     text: Strings = []
     source: str | None = None
@@ -212,6 +216,20 @@ class StoredSettings(Settings):
     partial: bool = False
 
 
+class DiscoverySettings(Settings):
+    """Where an answer names the addresses of a service's nodes, at which clients continue without the gateway.
+
+    ``addresses`` are paths to URLs, ``host:port`` or hosts, which are replaced with the gateway's address in the same
+    form. ``hosts`` are paths to bare names, which are replaced with the gateway's host. An answer in another form than
+    JSON is refused. Below a path prefix (``match: {path: …}``) the request is refused, because clients drop the prefix
+    when they follow such an address. ``advice`` is the end of that refusal: it names the client's option to switch off.
+    """
+
+    addresses: Annotated[Strings, Field(min_length=1)]
+    hosts: Strings = []
+    advice: str
+
+
 class OperationSettings(StreamSettings):
     """Methods and paths, and the meaning of a request to them. ``{name}`` is one segment, ``{name...}`` all remaining.
 
@@ -232,6 +250,7 @@ class OperationSettings(StreamSettings):
     usage: Annotated[UsageSettings, _named("tokens", UsageSettings)] | None = None
     stored: StoredSettings | None = None
     repeatable: bool | None = None
+    discovery: DiscoverySettings | None = None
 
     @model_validator(mode="after")
     def _repeats(self) -> "OperationSettings":

@@ -23,6 +23,7 @@ from weir.path.steps import (
     arrive,
     cors,
     credential,
+    discovery,
     documents,
     identity,
     kept,
@@ -95,6 +96,7 @@ def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
         rules.AccessAgain(rooms.access),
         resumes,
         reading.Match(),
+        discovery.RefuseDiscovery(),
         reading.Decode(),
         reading.ReadCall(),
         judges,
@@ -119,6 +121,7 @@ def paths(rooms: Rooms, gateway: Gateway, permitted: messages.Permit) -> Paths:
     response: list[Step] = [
         answer.ReadAnswer(),
         credential.ScrubAnswer(),
+        discovery.ReplaceAddresses(),
         resumes,
         reading.ReadRanking(),
         limits.SettleLimits(rooms.limits),

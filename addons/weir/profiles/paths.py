@@ -2,7 +2,8 @@
 
 ``{name}`` matches one segment, ``{name}:rank`` one segment with that end, ``{name...}`` all following segments. A
 literal segment precedes a variable one. ``{index}`` does not match a segment that begins with ``_`` (except ``_all``),
-because such segments are names of operations.
+because such segments are names of operations. ``{model...}`` does not match a path with an empty segment: a service
+could ignore it, so that one model had several names.
 """
 
 import re
@@ -136,4 +137,6 @@ def _walk[O](
             continue
         yield from _walk(child, segments, at + 1, {**variables, name: value})
     for name, child in node.rests:
+        if name == "model" and "" in segments[at:]:
+            continue
         yield child.ends, {**variables, name: "/".join(segments[at:])}

@@ -17,6 +17,7 @@ from weir.base.content import ContentError, leaf_texts
 from weir.base.jsonpath import Path, PathError, compile_path, descendants
 from weir.base.mistakes import SettingError, did_you_mean, placed
 from weir.config.profile_settings import (
+    DiscoverySettings,
     EnvironmentSettings,
     FramingMode,
     IndexSettings,
@@ -26,6 +27,7 @@ from weir.config.profile_settings import (
     ResponseSettings,
     StoredSettings,
 )
+from weir.profiles.discovery import Discovery
 from weir.profiles.esql import read_esql
 from weir.profiles.framing import UNKNOWN_FRAMING, Framing, compile_framing
 from weir.profiles.model import WRITES, Call, Ranking, Result
@@ -98,6 +100,7 @@ class Operation:
     stored: Stored | None = None
     framing: Framing = UNKNOWN_FRAMING
     usage: Usage = NO_USAGE
+    discovery: Discovery | None = None
     repeatable: bool = False  # a request may be sent once more, if the service closed the connection without an answer
 
     @property
@@ -108,7 +111,7 @@ class Operation:
     @property
     def shown_members(self) -> frozenset[str]:
         """The members of a body that contain only its documents, or only a query text."""
-        found = [*(self.query.paths if self.query else ()), *((self.documents.path,) if self.documents else ())]
+        found = [*(self.query.paths if self.query else ()), *(self.documents.paths if self.documents else ())]
         return frozenset(path.names[0] for path in found if path.names is not None and len(path.names) == 1)
 
     def read_call(self, body: Any, parameters: Parameters = {}, variables: Mapping[str, str] = {}) -> Call:  # noqa: B006
@@ -206,6 +209,7 @@ class Answer:
     results: tuple[Path, ...] = ()
     index: Path | None = None
     id: Path | None = None
+    in_order: bool = False  # the results have the order of the documents
     score: Path | None = None
     text: tuple[Path, ...] = ()
     source: Path | None = None
@@ -237,10 +241,11 @@ class Answer:
         positions = self._positions(documents) if self.id is not None else {}
         results: list[Result] = []
         sources: list[str | None] = [None] * len(entries)
-        score_of, missing = self.score.first if self.score else None, self.score is None or self.index is None
+        score_of = self.score.first if self.score else None
+        missing = self.score is None or (self.index is None and not self.in_order)
         sourced = self.source is not None or self.document_source is not None
         for place, entry in enumerate(entries):
-            index = self._index(entry, positions)
+            index = place if self.in_order else self._index(entry, positions)
             score = score_of(entry) if score_of is not None else None
             finite = type(score) is float and math.isfinite(score)  # nearly always
             if index is _UNREADABLE or not (finite or _is_score(score, missing=missing)):
@@ -476,6 +481,7 @@ def _compile(settings: OperationSettings, common: _Common) -> Operation:
         stored=_stored(settings.stored),
         framing=compile_framing(settings, common.framing),
         usage=usage,
+        discovery=_discovery(settings.discovery),
         repeatable=_is_repeatable(settings),
     )
 
@@ -508,7 +514,7 @@ def _reading(settings: OperationSettings, common: _Common) -> Reading:
     if query is not None:
         mark(shape, query.paths, bucket=QUERY)
     if documents is not None:
-        mark(shape, [documents.path], bucket=None if documents.text else DOCUMENTS, apart=True)
+        mark(shape, [documents.path, *documents.also], bucket=None if documents.text else DOCUMENTS, apart=True)
         mark(shape, documents.text, bucket=DOCUMENTS, apart=True)
         inner = [part for part in (documents.id, documents.source) if part]
         mark(shape, [documents.path + part[1:] for part in inner], kind="name")
@@ -554,6 +560,16 @@ def _stored(settings: StoredSettings | None) -> Stored | None:
     return Stored(settings.path, compile_path(settings.found), new, settings.partial)
 
 
+def _discovery(settings: DiscoverySettings | None) -> Discovery | None:
+    if settings is None:
+        return None
+    with placed("discovery"):
+        found = Discovery(paths(settings.addresses), paths(settings.hosts), settings.advice)
+        if any(path.selects_document for path in (*found.addresses, *found.hosts)):
+            raise SettingError("name the members that are addresses; '$' is the whole answer")
+    return found
+
+
 def _answer(settings: OperationSettings, common: _Common) -> Answer:
     response, of_model = settings.response, settings.operation in _OF_MODELS
     if response is None:
@@ -565,6 +581,7 @@ def _answer(settings: OperationSettings, common: _Common) -> Answer:
         results=paths(response.results),
         index=compile_path(response.index) if response.index else None,
         id=compile_path(response.id) if response.id else None,
+        in_order=response.in_order,
         score=compile_path(response.score) if response.score else None,
         text=paths(response.text),
         source=compile_path(response.source) if response.source else None,
@@ -600,6 +617,7 @@ def _plain_members(request: RequestSettings) -> Iterable[tuple[str, ...]]:
     texts = [*(request.query.paths if request.query else ()), *request.breadth, *request.max_tokens, *request.model]
     texts += request.completions.paths if request.completions else []
     texts += [part.path for part in (request.documents, request.top_n, request.return_documents) if part and part.path]
+    texts += request.documents.also if request.documents else []
     texts += request.index.paths if request.index else []
     texts += [text for text in (request.stream, request.esql) if text]
     for text in texts:

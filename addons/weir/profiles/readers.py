@@ -9,6 +9,7 @@ from typing import Any
 
 from weir.base.content import ContentError, leaf_texts
 from weir.base.jsonpath import Path, compile_path
+from weir.base.mistakes import SettingError
 from weir.config.profile_settings import (
     CompletionsSettings,
     DocumentsSettings,
@@ -20,7 +21,6 @@ from weir.config.profile_settings import (
 
 #: Larger whole numbers are refused: no index could hold them, and no request needs them.
 LARGEST = 2**31 - 1
-_MISSING: Any = object()
 
 #: Query parameters by name, each with its values.
 Parameters = Mapping[str, Sequence[str]]
@@ -72,7 +72,10 @@ class DocumentsReader:
 
     def __init__(self, settings: DocumentsSettings, *, required: bool) -> None:
         self.path = compile_path(settings.path)
+        self.paths = (self.path, *paths(settings.also))
         self._many = self.path.names is None  # the path selects the documents instead of their list
+        if settings.also and any(path.names is None for path in self.paths):
+            raise SettingError("`also` is for plain paths to lists, like $.images", "request", "documents", "also")
         self._single = settings.single
         self._required = required
         self._texts = paths(settings.text)
@@ -83,17 +86,23 @@ class DocumentsReader:
         """Return the documents; None if the request has none and needs none."""
         if self._many:
             return self.path.find(body)
-        found = self.path.first(body, _MISSING)
+        lists = [found for path in self.paths if (found := self._list(path, body)) is not None]
+        if len(lists) > 1:
+            return [document for found in lists for document in found]
+        if not lists and self._required:
+            raise ContentError(f"'documents' is missing ({' or '.join(path.text for path in self.paths)})")
+        return lists[0] if lists else None
+
+    def _list(self, path: Path, body: Any) -> list[Any] | None:
+        found = path.first(body)
         if type(found) is list:
             if self._single and found and all(type(item) is int for item in found):
                 return [found]  # one text, as tokens
             return found
-        if found is _MISSING or found is None:
-            if self._required:
-                raise ContentError(f"'documents' is missing ({self.path.text})")
+        if found is None:
             return None
         if not self._single or isinstance(found, bool | int | float):
-            raise ContentError(f"'documents' ({self.path.text}) is not a list")
+            raise ContentError(f"'documents' ({path.text}) is not a list")
         return [found]
 
     def texts(self, body: Any, documents: list[Any]) -> list[str]:

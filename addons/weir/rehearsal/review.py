@@ -142,7 +142,7 @@ def _fact_paths(operation: Operation) -> Iterator[tuple[str, Path]]:
     """Yield the facts of a request's body, with their paths."""
     found: list[tuple[str, Sequence[Path | None]]] = [
         ("model", operation.model.paths),
-        ("documents", (operation.documents.path if operation.documents else None,)),
+        ("documents", operation.documents.paths if operation.documents else ()),
         ("top_n", (operation.top_n.path if operation.top_n else None,)),
         ("breadth", operation.breadth),
         ("max_tokens", operation.max_tokens),

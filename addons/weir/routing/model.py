@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from weir.base.mistakes import SettingError
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: The port of a URL that names none, by scheme.
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_loopback(host: str) -> bool:
@@ -28,8 +29,16 @@ class Origin:
     @property
     def authority(self) -> str:
         """The Host header for this origin."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return self._written if self.port == DEFAULT_PORTS[self.scheme] else self.with_port
+
+    @property
+    def with_port(self) -> str:
+        """Host and port, also if it is the default port."""
+        return f"{self._written}:{self.port}"
+
+    @property
+    def _written(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +65,11 @@ def parse_upstream(url: str) -> Upstream:
         port = parts.port
     except ValueError as error:
         raise SettingError(f"{url!r} is not a URL ({error})") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise SettingError(f"{url!r} must be http://host or https://host")
     if parts.username is not None or parts.password is not None:
         raise SettingError("the upstream's URL must not contain a credential; use `credential`")
     if parts.query or parts.fragment:
         raise SettingError(f"{url!r} must not have a query or fragment")
-    origin = Origin(parts.scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[parts.scheme])
+    origin = Origin(parts.scheme, parts.hostname.lower(), port or DEFAULT_PORTS[parts.scheme])
     return Upstream(origin, parts.path.rstrip("/"))

@@ -109,7 +109,7 @@ class RefuseInformational:
 
 
 class StreamAnswer:
-    """Decide whether to stream the answer. Do not stream it if rules or masks need the whole answer."""
+    """Decide whether to stream the answer. Do not stream it if rules, masks or discovery need the whole answer."""
 
     name = "stream_answer"
 
@@ -123,8 +123,8 @@ class StreamAnswer:
     ) -> Streams | None:  # fmt: skip
         data = _response_data(flow)
         status = data.status_code
-        whole = arrived.method == "HEAD" or status in _WHOLE or routed.connection.response_rules.rules
-        if whole or flow.is_replay == "response":
+        needed = routed.connection.response_rules.rules or (matched.operation and matched.operation.discovery)
+        if needed or arrived.method == "HEAD" or status in _WHOLE or flow.is_replay == "response":
             return None
         head, fields, reason = _checked_head(data)
         if head.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
