@@ -44,6 +44,8 @@ def plain(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address embeds (mapped, 6to4, NAT64), or *address* itself."""
     if isinstance(address, IPv4Address):
         return address
+    if address.scope_id is not None:  # the interface to use; it does not change what the address is
+        address = IPv6Address(address.packed)
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:
@@ -91,10 +93,16 @@ class Addresses:
 
 
 def plain_network(network: Network) -> Network:
-    """Return the IPv4 network that *network* embeds (mapped, NAT64), or *network* itself. `permits` compares IPv4."""
-    if network.version == 6 and network.prefixlen >= 96 and plain(network[0]).version == 4:
-        return ip_network((plain(network[0]), network.prefixlen - 96))
-    return network
+    """Return the IPv4 network that *network* embeds (mapped, NAT64), or *network* itself. `permits` compares IPv4.
+
+    Raises ValueError if it embeds all of IPv4, so that nobody permits this machine without naming it.
+    """
+    first = network[0]
+    if not isinstance(first, IPv6Address) or not (first.ipv4_mapped is not None or first in _NAT64):
+        return network
+    if network.prefixlen <= 96:
+        raise ValueError
+    return ip_network((plain(first), network.prefixlen - 96))
 
 
 def literal(host: str) -> Address | None:

@@ -102,7 +102,7 @@ class Scrubber:
         """Length in bytes of the longest spelling."""
         return max(map(len, self._spellings), default=0)
 
-    def unbroken(self, data: bytes, end: int) -> int:
+    def _unbroken(self, data: bytes, end: int) -> int:
         """Return the last place up to *end* where *data* can be cut without splitting a spelling."""
         before = -1
         while end != before:  # a place before one spelling may be within another
@@ -122,7 +122,7 @@ class Scrubber:
                 if spelling.startswith(data[start:]):
                     end = start
                 start += 1
-        return self.unbroken(data, end)
+        return self._unbroken(data, end)
 
     def fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Scrub the values of header fields. Return the same list if nothing was found."""

@@ -49,7 +49,8 @@ class ResponseStream:
         self._scrub = scrub
         self._reflected = reflected
         self._failed = failed
-        self._rest = b""
+        self._rest = bytearray()
+        self._escaped = False  # the unfinished line has a backslash
         self._silence = Silence(*SILENCE, self._holds, silent)
 
     def __call__(self, data: bytes) -> list[bytes]:
@@ -120,21 +121,16 @@ class ResponseStream:
         return clean
 
     def _scrubbed(self, data: bytes) -> bytes:
-        """Return the complete lines without reflected credentials; at the end, everything.
+        """Return what may be passed on now, without reflected credentials; at the end, everything.
 
-        An unfinished line may end within a credential or an escape. Only what certainly does not is returned of it.
+        An unfinished line may end within a credential. If it has escapes, which may spell a credential in many ways, it
+        is returned when it is complete, and otherwise as far as it certainly does not end so.
         """
+        begin = len(self._rest)
         self._rest += data
-        if data:
-            end = max(self._rest.rfind(b"\n"), self._rest.rfind(b"\r", 0, -1)) + 1
-            held = self._scrub.longest * 6  # the longest credential, written with \uXXXX escapes
-            if b"\\" not in self._rest[end:]:
-                end = end if end == len(self._rest) else self._scrub.settled(self._rest)
-            elif not end and len(self._rest) > held * 2:
-                end = self._scrub.unbroken(self._rest, len(self._rest) - held)
-        else:
-            end = len(self._rest)
-        lines, self._rest = self._rest[:end], self._rest[end:]
+        end = self._end(begin) if data else len(self._rest)
+        lines = bytes(self._rest[:end])
+        del self._rest[:end]
         clean = self._scrub(lines)
         if clean is not lines:
             self._reflected()
@@ -144,3 +140,10 @@ class ResponseStream:
                 self._reflected()
                 raise MaskingError("the service returned a credential, written with escapes")
         return clean
+
+    def _end(self, begin: int) -> int:
+        """Return the end of what may be passed on. New data begins at *begin*."""
+        rest = self._rest
+        line = max(rest.rfind(b"\n", begin), rest.rfind(b"\r", max(0, begin - 1), -1)) + 1
+        self._escaped = b"\\" in rest[max(line, begin) :] or (self._escaped and not line)
+        return line if self._escaped or line == len(rest) else self._scrub.settled(bytes(rest))

@@ -32,8 +32,10 @@ def _no_answer(flow: HTTPFlow) -> Response | None:
 class Hooks:
     """The functions. The defaults are for tests of a layer without a gateway."""
 
-    #: True if a request is refused already, by its head: its body is not needed.
+    #: True if a request is refused already, by its head.
     refused: Callable[[HTTPFlow], bool] = _nothing_refused
+    #: True if the body of a request is not needed, because its head refuses or answers it.
+    unneeded: Callable[[HTTPFlow], bool] = _nothing_refused
     #: Called at once, with mitmproxy's reason, when a caller leaves or resets a request, also while a hook of it runs.
     left: Callable[[HTTPFlow, str], None] = _nothing_left
     #: True if the request may be sent once more, on a new connection, because its service closed the first one without

@@ -138,7 +138,7 @@ class Http(HttpLayer):
         if isinstance(child, HttpStream):
             if isinstance(event, RequestData | ResponseData):
                 if child.child_layer is None:
-                    if isinstance(event, RequestData) and hooks.current().refused(child.flow):
+                    if isinstance(event, RequestData) and hooks.current().unneeded(child.flow):
                         return
                     if not Bodies.takes(len(event.data)):
                         event = ResponseProtocolError(event.stream_id, TOO_FULL, ErrorCode.GENERIC_SERVER_ERROR)

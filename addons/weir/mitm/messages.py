@@ -11,12 +11,8 @@ TOO_SLOW = "the body did not come in time"
 #: The error of a request if there is no room for its body (`Bounds.bodies`). The answer is 503.
 TOO_FULL = "the bodies in memory exceed the limit"
 
-#: How mitmproxy's errors begin if a service closes its connection, or refuses a stream, instead of answering. It closes
-#: the connection after HTTP/2's GOAWAY. (mitmproxy says "by client" of a service, too.)
-_UNANSWERED = (
-    "server closed connection", "peer closed connection", "HTTP/2 connection closed",
-    "stream reset by client (REFUSED_STREAM)",
-)  # fmt: skip
+#: How mitmproxy's errors begin if a service closes its connection instead of answering, also after HTTP/2's GOAWAY.
+_UNANSWERED = ("server closed connection", "peer closed connection", "HTTP/2 connection closed")
 #: The part of mitmproxy's error that says that a body exceeds the limit, and how it begins for a request's body.
 BODY_LIMIT = "body_size_limit"
 _OF_REQUEST = "Request"

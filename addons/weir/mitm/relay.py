@@ -31,9 +31,11 @@ from weir.mitm.messages import TOO_FULL
 
 #: Unanswered pings of one side that are kept; older ones are forgotten.
 MOST_PINGS = 16
-#: The rest of a message that is too big is read and dropped, for at most these seconds and bytes. If the connection
-#: were closed at once, its reset could arrive before the close frame, and the caller would not learn the reason.
+#: The rest of a message that is too big is read and dropped, for at most these seconds and bytes, until its caller is
+#: silent for `SILENT` seconds. If the connection were closed at once, its reset could arrive before the close frame,
+#: and the caller would not learn the reason.
 REST_TIME, REST = 5.0, 256 << 20
+SILENT = 0.25
 #: Bytes from which a part of a message is not counted as a frame that carries little.
 _CRUMB = 64
 
@@ -56,7 +58,7 @@ class Relay(websocket.WebsocketLayer):
     def __init__(self, context: Context, flow: HTTPFlow) -> None:
         super().__init__(context, flow)
         self._sides: dict[bool, _Side] = {}  # True: the caller, False: the service
-        self._rest = REST
+        self._rest, self._looks, self._came = REST, REST_TIME / SILENT, False
         self.idle = asyncio.Event()  # set while no received data is being handled
         self.idle.set()
 
@@ -99,7 +101,7 @@ class Relay(websocket.WebsocketLayer):
             side.ws.receive_data(data)
             for said in side.ws.events():
                 yield from self._said(said, by_caller)
-                if self._handle_event == self.done:
+                if self._handle_event != self.relay_messages:  # it is closed
                     return
 
     def done(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -107,15 +109,18 @@ class Relay(websocket.WebsocketLayer):
         yield from ()
 
     def _drop(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Drop the rest of a message that is too big, until its caller has closed the WebSocket."""
-        if isinstance(event, events.DataReceived) and event.connection == self.context.client:
-            self._rest -= len(event.data)
-            self.client_ws.receive_data(event.data)
-            ended = any(isinstance(said, CloseConnection) for said in self.client_ws.events()) or self._rest < 0
-        else:
-            ended = isinstance(event, events.Wakeup) or (
-                isinstance(event, events.ConnectionClosed) and event.connection == self.context.client
-            )
+        """Drop the rest of a message that is too big, unread: handling its frames would cost time."""
+        of_caller = getattr(event, "connection", None) == self.context.client
+        ended = of_caller and isinstance(event, events.ConnectionClosed)
+        if of_caller and isinstance(event, events.DataReceived):
+            self._rest, self._came = self._rest - len(event.data), True
+            ended = self._rest < 0
+        elif isinstance(event, events.Wakeup):
+            self._looks -= 1
+            ended = not self._came or self._looks <= 0
+            self._came = False
+            if not ended:
+                yield commands.RequestWakeup(SILENT)
         if ended:
             self._handle_event = self.done  # type: ignore[method-assign]
             yield commands.CloseConnection(self.context.client)
@@ -198,7 +203,7 @@ class Relay(websocket.WebsocketLayer):
                 yield ws.send2(CloseConnection(code, found.close_reason or None))
             if ws is self.client_ws and code == CloseReason.MESSAGE_TOO_BIG and ws.conn.connected:
                 self._handle_event = self._drop  # type: ignore[method-assign]
-                yield commands.RequestWakeup(REST_TIME)
+                yield commands.RequestWakeup(SILENT)
             else:
                 yield commands.CloseConnection(ws.conn)
         self.flow.live = False

@@ -102,7 +102,9 @@ class Stream(HttpStream):
         closed = isinstance(event, ResponseProtocolError) and unanswered(event.message)
         if closed and self._pooled and self.server_state == self.state_wait_for_response_headers:
             self._pooled = False
-            if self.client_state == self.state_done and hooks.current().repeated(self.flow):
+            # While a connection is open, HTTP/2 accepts no second request under the number of this stream.
+            ended = not self.flow.server_conn.connected
+            if ended and self.client_state == self.state_done and hooks.current().repeated(self.flow):
                 yield from self._send_again()
                 return
         yield from super().handle_protocol_error(event)

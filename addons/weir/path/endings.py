@@ -1,7 +1,6 @@
 """How exchanges end: the problem if mitmproxy ended the exchange, the record of a refusal, and the log line."""
 
 import logging
-from collections.abc import Iterable
 
 from mitmproxy import http
 
@@ -68,19 +67,6 @@ def refusal_record(answer: http.Response) -> ResponseRecord:
     """Return the record's copy of one of the gateway's own answers."""
     data = answer.data
     return ResponseRecord(data.status_code, data.reason, tuple(data.headers.fields), data.content or b"")
-
-
-def not_in(headers: Iterable[tuple[str, str]], problem: Problem) -> list[tuple[str, str]]:
-    """Return the *headers* that *problem* does not set itself.
-
-    Retry-After stays only for a rate limit: a retry does not change other refusals.
-    """
-    own = {name for name, _ in problem.headers}
-    return [
-        (name, value)
-        for name, value in headers
-        if name not in own and (name != "Retry-After" or problem.kind is Kind.RATE_LIMITED)
-    ]
 
 
 def log(exchange: Exchange) -> None:

@@ -18,7 +18,7 @@ from weir.approvals.shelf import Kept
 from weir.auth.dpop import Proof
 from weir.auth.presented import Presented
 from weir.base.principal import Principal
-from weir.base.problems import Problem
+from weir.base.problems import Kind, Problem
 from weir.base.secret import Scrubber, Secret
 from weir.masking.masks import MaskedField
 from weir.masking.response import ResponseStream
@@ -316,7 +316,10 @@ class Document:
         fields = [*self.headers, ("X-Request-Id", request_id)]
         if self.body:
             fields = [("Content-Type", "application/json"), *fields]
-        return http.Response.make(self.status, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
+        made = http.Response.make(self.status, self.body, http.Headers([(n.encode(), v.encode()) for n, v in fields]))
+        if not self.body:
+            del made.headers["Content-Length"]  # RFC 9110, 8.6: not with 204
+        return made
 
 
 @dataclass(slots=True, eq=False, repr=False, weakref_slot=True)
@@ -384,7 +387,22 @@ class Exchange(Journey):
 
     def own_answer(self) -> http.Response:
         """Return the response made from the problem, or else from the document. Raises RuntimeError without both."""
+        if self.problem is not None:
+            self.problem = self.problem.with_headers(*_missing(self.own_headers, self.problem))
         own = self.problem or self.document
         if own is None:
             raise RuntimeError("the exchange has neither a problem nor a document")
         return own.response(self.request_id, self.decision_id)
+
+
+def _missing(headers: Mapping[str, str], problem: Problem) -> list[tuple[str, str]]:
+    """Return the *headers* that *problem* does not have itself.
+
+    Retry-After stays only for a rate limit: a retry does not change other refusals.
+    """
+    own = {name for name, _ in problem.headers}
+    return [
+        (name, value)
+        for name, value in headers.items()
+        if name not in own and (name != "Retry-After" or problem.kind is Kind.RATE_LIMITED)
+    ]

@@ -13,7 +13,7 @@ from weir.base.problems import Kind, Problem, gateway_error
 from weir.mitm.http import Http
 from weir.mitm.messages import unquoted
 from weir.path.conversations import WebSockets
-from weir.path.endings import log, not_in, refusal_record, unreachable
+from weir.path.endings import log, refusal_record, unreachable
 from weir.path.exchange import Arrived, Exchange, Head, Routed
 from weir.path.rooms import Rooms
 from weir.path.steps.answer import copy_stream, opens
@@ -43,8 +43,6 @@ class Outcomes:
         except Exception as error:
             exchange.at = "record"
             self._failed(exchange, error)
-        if exchange.problem is not None:
-            exchange.problem = exchange.problem.with_headers(*not_in(exchange.own_headers.items(), exchange.problem))
         self._give(flow, exchange)
 
     def copy_unsent(self, flow: http.HTTPFlow, exchange: Exchange) -> None:

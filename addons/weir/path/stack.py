@@ -30,7 +30,7 @@ from weir.mitm.tls import Tls
 from weir.mitm.wire import Wire
 from weir.path.cutting import cut_revoked, cut_stream, cut_unfinished
 from weir.path.endings import ended_by
-from weir.path.exchange import Exchange, Identified, Matched
+from weir.path.exchange import Exchange, Identified, Matched, OwnPath, Preflight
 from weir.path.gate import Gate
 from weir.path.life import Life
 from weir.path.outcomes import Outcomes
@@ -65,7 +65,9 @@ class Stack:
 
     def load(self, loader: Loader) -> None:
         """Replace mitmproxy's functions by Weir's (`weir.mitm.patches`)."""
-        hooks = Hooks(self._refused, self._left, self._repeated, self.connections.watch.transport, self._answer_of)
+        hooks = Hooks(
+            self._refused, self._unneeded, self._left, self._repeated, self.connections.watch.transport, self._answer_of
+        )
         patches.install(hooks, loader.master)
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
@@ -234,6 +236,10 @@ class Stack:
     def _refused(self, flow: http.HTTPFlow) -> bool:
         exchange = self._exchanges.get(flow)
         return exchange is not None and exchange.problem is not None
+
+    def _unneeded(self, flow: http.HTTPFlow) -> bool:
+        exchange = self._exchanges.get(flow)
+        return exchange is not None and (exchange.problem is not None or Preflight in exchange or OwnPath in exchange)
 
     def _repeated(self, flow: http.HTTPFlow) -> bool:
         exchange = self._exchanges.get(flow)

@@ -33,7 +33,7 @@ class Cors:
         """Return the value of Access-Control-Allow-Origin for a caller; empty if its origin is not allowed."""
         origin = fields.get(b"origin", b"").decode("ascii", "replace")
         if "*" in self.origins:
-            return "*" if origin else ""
+            return "*"
         return origin if origin in self.origins else ""
 
     def answer(self, allowed: str) -> list[tuple[str, str]]:

@@ -5,6 +5,8 @@ from weir.path.exchange import Arrived, Document, Exchange, Head, Preflight, Rou
 from weir.path.step import Answer
 from weir.routing.cors import is_preflight
 
+_OF_BODIES = frozenset((b"content-length", b"transfer-encoding", b"expect"))
+
 
 class AllowOrigin:
     """Add the headers with which the caller's browser lets its page read the answer. Recognise a preflight."""
@@ -20,6 +22,8 @@ class AllowOrigin:
             exchange.add_header(name, value)
         if not is_preflight(arrived.method, head.fields):
             return None
+        if head.fields.keys() & _OF_BODIES and head.fields.get(b"content-length") != b"0":
+            raise Refusal(Kind.MALFORMED_REQUEST, "A preflight has no body.")  # nobody is known who could send one
         if not allowed:
             raise Refusal(
                 Kind.ACCESS_DENIED,
