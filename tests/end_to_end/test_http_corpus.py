@@ -1,26 +1,38 @@
 """HTTP/1 of callers and services, as `tests/corpus/http.yaml` lists it: what is sent, answered and recorded."""
 
+import contextlib
+import functools
+import gzip
 import http.client
+import itertools
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mitmproxy.http import HTTPFlow
+from mitmproxy.net.http.http1.assemble import assemble_request
+from typer.testing import CliRunner
 
 from tests.corpora import corpus
 from tests.end_to_end.gateway import (
     CONNECTION,
     PATIENCE,
     Gateway,
+    Seen,
     Upstream,
     free_port,
     json_answer,
     token,
     write_policies,
 )
+from weir.cli.main import app
 
 CORPUS = corpus("http")
 BODY = json.dumps({"model": "m", "query": "q", "documents": ["a", "b"]}).encode()
@@ -30,15 +42,23 @@ BODY = json.dumps({"model": "m", "query": "q", "documents": ["a", "b"]}).encode(
 def site(
     tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]
 ) -> Iterator[tuple[Gateway, Upstream]]:
-    folder, upstream, port = tmp_path_factory.mktemp("http"), Upstream(), free_port()
-    es = CONNECTION.format(upstream=upstream.port).replace("reranker", "es").replace("cohere", "elasticsearch")
-    masked = CONNECTION.format(upstream=upstream.port).replace("reranker", "masked")
-    masked += "masks: [{detect: [email], with: redact}]\n"
-    write_policies(folder, port, upstream.port, es=es, masked=masked)
-    gateway = launch(folder, port, "-n", "--set", "weir_listen=true")
+    upstream = Upstream()
+    gateway = start(tmp_path_factory.mktemp("http"), upstream, launch)
     yield gateway, upstream
     gateway.stop()
     upstream.stop()
+
+
+def start(folder: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> Gateway:
+    """Start a gateway with four connections to *upstream*."""
+    port, connection = free_port(), CONNECTION.format(upstream=upstream.port)
+    write_policies(
+        folder, port, upstream.port,
+        es=connection.replace("reranker", "es").replace("cohere", "elasticsearch"),
+        masked=connection.replace("reranker", "masked") + "masks: [{detect: [email], with: redact}]\n",
+        bare=connection.replace("reranker", "bare") + "record: {bodies: digest}\n",
+    )  # fmt: skip
+    return launch(folder, port, "-n", "--set", "weir_listen=true")
 
 
 def exchanged(port: int, data: bytes, *, head_only: bool) -> bytes:
@@ -140,3 +160,82 @@ def test_streams(site: tuple[Gateway, Upstream], case: dict[str, Any]) -> None:
     connection.close()
     row = gateway.sql("SELECT outcome, response_bytes FROM flows ORDER BY request_id DESC LIMIT 1")
     assert row == [("complete", len(received))]
+
+
+@dataclass
+class Recorded:
+    """An exchange as a flow file has it, as a HAR has it, and its answer as stock mitmproxy serves it."""
+
+    flow: HTTPFlow
+    har: dict[str, Any]
+    served: bytes
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Gateway]) -> dict[str, Recorded]:
+    """Record the exchanges of the section `lengths`; return each by the name of its case."""
+    upstream = Upstream()
+    gateway = start(tmp_path_factory.mktemp("lengths"), upstream, launch)
+    for case in CORPUS["lengths"]:
+        upstream.answer = functools.partial(answer_of, case)
+        call(gateway, case)
+    gateway.stop()
+    upstream.stop()
+    files = [("-S", str(file)) for file in (gateway.recordings / "segments").glob("*/*/*.mitm")]
+    stock = launch(
+        gateway.folder, gateway.port, *itertools.chain(*files), "--mode",
+        f"reverse:http://127.0.0.1:{upstream.port}@127.0.0.1:{gateway.port}", "--set", "server_replay_extra=404",
+        "--set", "server_replay_ignore_host=true", "--set", "server_replay_ignore_port=true",
+        "--set", "connection_strategy=lazy", scripts=(), wait="listening at", environment={"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    exported = ("sessions", "export", "--sql", "true", "--as", "har", "--recordings", str(gateway.recordings))
+    entries = json.loads(CliRunner().invoke(app, exported).stdout)["log"]["entries"]
+    found = {}
+    for case, flow, entry in zip(CORPUS["lengths"], gateway.flows(), entries, strict=True):
+        head_only = flow.request.method == "HEAD"
+        served = exchanged(stock.port, assemble_request(flow.request), head_only=head_only)
+        found[case["name"]] = Recorded(flow, entry, served)
+    stock.stop()
+    return found
+
+
+def answer_of(case: dict[str, Any], seen: Seen) -> Iterator[bytes]:
+    """Yield the answer of a case of `lengths`."""
+    head, _, body = case.get("answer", "200 OK\r\nContent-Length: SIZE\r\n\r\n{}").encode().partition(b"\r\n\r\n")
+    body = body.replace(b"GZIP", gzip.compress(b"{}"))
+    yield b"HTTP/1.1 " + head.replace(b"SIZE", b"%d" % len(body)) + b"\r\n\r\n" + body
+    if case.get("cut"):
+        yield b""
+
+
+def call(gateway: Gateway, case: dict[str, Any]) -> None:
+    """Send the request of a case of `lengths`."""
+    connection, bearer = case.get("connection", "reranker"), token()
+    path, body = f"/{connection}/v2/rerank", {**json.loads(BODY), "query": case["name"]}
+    if "document" in case:
+        body["documents"] = [case["document"].replace("TOKEN", bearer)]
+    if connection == "es":
+        path, body = "/es/_cat/indices", None
+    with contextlib.suppress(http.client.IncompleteRead):  # a stream that is cut
+        gateway.call(path, body, token=bearer if case.get("token", True) else None, method=case.get("method", "POST"))
+
+
+@pytest.mark.parametrize("case", CORPUS["lengths"], ids=lambda case: case["name"])
+def test_lengths(recorded: dict[str, Recorded], case: dict[str, Any]) -> None:
+    one = recorded[case["name"]]
+    request, response = one.flow.request, one.flow.response
+    assert response is not None and response.status_code == case.get("status", 200)
+    body = response.raw_content or b""
+    assert body == case["recorded"].encode() if "recorded" in case else body or True
+    sent = len(request.raw_content or b"")
+    assert request.headers.get_all("content-length") == [str(sent)] or (
+        sent == 0 and "content-length" not in request.headers
+    )
+    lengths = [str(len(body))] if case.get("length", True) else []
+    assert response.headers.get_all("content-length") == lengths
+    fields = one.har["response"]["headers"]
+    assert [field["value"] for field in fields if field["name"].lower() == "content-length"] == lengths
+    assert one.har["response"]["bodySize"] == len(body)
+    head, _, served = one.served.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == response.status_code and served == body
+    assert re.findall(rb"(?im)^content-length: (\d+)\r?$", head) == [length.encode() for length in lengths]

@@ -345,6 +345,7 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     sessions = json.loads(weir(tmp_path, "sessions", "list", "--user", "alice", "--json"))
     assert [(s["requests"], s["refused"]) for s in sessions] == [(2, 1)]
     assert len(json.loads(weir(tmp_path, "sessions", "list", "--text", "MERGER", "--json"))) == 1
+    assert len(json.loads(weir(tmp_path, "sessions", "list", "--text", "relevance_score", "--json"))) == 2  # of answers
     assert json.loads(weir(tmp_path, "sessions", "list", "--decision", "deny", "--status", "403", "--json")) == sessions
     shown = weir(tmp_path, "sessions", "show", sessions[0]["session"])
     assert "merger papers" in shown and "small" in shown and "2 exchanges" in shown and "0.9000" in shown

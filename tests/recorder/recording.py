@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from weir.recorder import live
 from weir.recorder.adoption import adopt
 from weir.recorder.copies import RequestRecord, ResponseRecord
 from weir.recorder.evidence import Log, Signer
-from weir.recorder.flowfile import FlowEncoder
+from weir.recorder.flowfile import NO_WEBSOCKET, FlowEncoder
 from weir.recorder.folder import Recordings
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, RankedResult, encode_line, timestamp
 from weir.recorder.repair import Repairs
@@ -72,13 +73,21 @@ def a_line(number: int, worker: str = "w0", *, at: float = START, user: str = "a
     )  # fmt: skip
 
 
-def a_flow(line: JournalLine, body: bytes = b"x" * 500) -> bytes:
-    """Return an encoded flow for *line*."""
+def a_flow(
+    line: JournalLine,
+    body: bytes = b"x" * 500,
+    *,
+    request: RequestRecord | None = None,
+    response: ResponseRecord | None = None,
+    websocket: bytes = NO_WEBSOCKET,
+) -> bytes:
+    """Return an encoded flow for *line*. *body* is that of the default response."""
     encoder, template = FlowEncoder(), tflow.tflow()
     return encoder.flow(
         flow_id=line.request_id, client=encoder.connection(template.client_conn), server=encoder.connection(template.server_conn),
-        request=RequestRecord(b"POST", b"http", "h", 80, b"/", (), b"{}"), response=ResponseRecord(200, b"OK", (), body),
-        error="", replay="", marked="", comment="", metadata=encode_line(line), times=(1.0, 2.0, 3.0, 4.0),
+        request=request or RequestRecord(b"POST", b"http", "h", 80, b"/", (), b"{}"),
+        response=response or ResponseRecord(200, b"OK", (), body),
+        error="", replay="", marked="", comment="", metadata=encode_line(line), times=(1.0, 2.0, 3.0, 4.0), websocket=websocket,
     )  # fmt: skip
 
 
@@ -90,13 +99,14 @@ def write_lines(
     *,
     seal: bool = True,
     recordings: Recordings | None = None,
+    flow: Callable[[JournalLine], bytes] = a_flow,
 ) -> None:
     """Write *lines* with their flows in order. Without *seal*, leave them like a killed process."""
 
     async def run() -> None:
         writer = a_writer(root, worker, boot, recordings)
         for line in lines:
-            await writer.record(entry(line))
+            await writer.record(entry(line, functools.partial(flow, line)))
         if not seal:
             writer._end = lambda: None  # type: ignore[method-assign]
         await asyncio.to_thread(writer.close)

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from weir.cli.fail import fail
+from weir.cli.progress import progress_bar
 from weir.cli.recordings import WAIT, PoliciesOption, RecordingsOption, leave_row, recordings_of
 from weir.recorder import catalog
 from weir.recorder.catalog import quoted
@@ -90,4 +91,4 @@ def export(
 
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, transient=True, disable=not sys.stderr.isatty())
+    return progress_bar(*columns)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import duckdb
 import typer
-from rich.progress import Progress
 
 from weir.base.duration import seconds
 from weir.base.mistakes import did_you_mean
 from weir.cli.fail import fail
+from weir.cli.progress import progress_bar
 from weir.cli.table import moment, print_list
 from weir.config.load import load_folder
 from weir.masking import coverage
@@ -103,7 +103,7 @@ def scan(
     view = coverage.every_detector(own, secrets)
     paths = [path for path in coverage.segments(root) if connection in ("", path.parts[-3])]
     found: list[coverage.Left | coverage.Unread] = []
-    with Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+    with progress_bar() as progress:
         for path in progress.track(paths, description="Reading recordings"):
             found += coverage.scan(path, view)
     masked = _masked(root, connection)

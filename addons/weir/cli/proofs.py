@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 
 from weir.base.text import inert
 from weir.cli.fail import fail
+from weir.cli.progress import progress_bar
 from weir.cli.recordings import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
 from weir.config.load import load_folder
 from weir.policyset.load import folder_path
@@ -59,7 +60,7 @@ def verify(
     folder = _folder(policies, recordings)
     public = _key(key, folder)
     kept = [note for path in since or () for note in _kept(path)]
-    with Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Verifying segments", total=None)
         moved = functools.partial(_moved, progress, task)
         report = check(folder.root, public, kept, moved)

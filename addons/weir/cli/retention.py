@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import duckdb
 import typer
-from rich.progress import Progress
 
 from weir.cli.fail import fail
+from weir.cli.progress import progress_bar
 from weir.cli.recordings import (
     WAIT,
     JsonOption,
@@ -218,7 +218,7 @@ def erase(
         return line.user == subject
 
     try:
-        with keeping(folder, wait=WAIT) as log, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+        with keeping(folder, wait=WAIT) as log, progress_bar() as progress:
             task = progress.add_task("Reading recordings", total=None)
             _finish(folder)
             sealed = list(sealed_segments(folder))

@@ -12,21 +12,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import duckdb
 import typer
 from mitmproxy.http import HTTPFlow
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from weir.base.text import inert
 from weir.cli.fail import fail
+from weir.cli.progress import progress_bar
 from weir.cli.recordings import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
 from weir.cli.sql import plain
 from weir.cli.table import print_list
 from weir.masking.strategies import REDACTED
 from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows
 from weir.recorder.folder import Recordings
+from weir.recorder.search import Needle, count, newest
 
 app = typer.Typer(no_args_is_help=True, help="Find, show and export recorded sessions.")
 
@@ -50,13 +52,18 @@ def list_(
     decision: Annotated[
         str, typer.Option(help="Only sessions with this decision: allow, deny, limit, require_approval.")
     ] = "",
-    text: Annotated[str, typer.Option(help="Only sessions with this text in a request body.")] = "",
+    text: Annotated[
+        str, typer.Option(help="Only sessions with this text in the body of a request, an answer or a message.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, help="The most sessions to list.")] = 50,
     as_json: JsonOption = False,
     policies: PoliciesOption = "",
     recordings: RecordingsOption = None,
 ) -> None:
-    """List sessions, the latest first. With [bold]--text[/] it reads recorded bodies, which takes longer.
+    """List sessions, the latest first.
+
+    With [bold]--text[/] the command reads recorded bodies, the newest first, until [bold]--limit[/] sessions are found.
+    Case does not matter. The other options, such as [bold]--since[/], reduce the number of bodies that it reads.
 
     [bold]Examples[/]
 
@@ -77,7 +84,7 @@ def list_(
     with index_of(folder) as database:
         chosen: list[str] | None = None
         if text:
-            chosen = _with_text(folder, rows(database, filters), text)
+            chosen = _with_text(folder, database, filters, text, limit)
         condition, values = filters.condition()
         among = "" if chosen is None else f" AND session_id IN ({', '.join('?' for _ in chosen) or 'NULL'})"
         found = database.execute(
@@ -99,17 +106,26 @@ def _check_time(text: str) -> None:
         fail(f"{text!r} is not a time; write 2026-01-31, or '2026-01-31 14:00' (UTC)")
 
 
-def _with_text(folder: Recordings, found: Sequence[dict[str, Any]], text: str) -> list[str]:
-    sessions: dict[str, None] = {}
-    with Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
-        for row in progress.track(found, description="Reading bodies"):
-            if row["session_id"] and row["session_id"] not in sessions:
-                try:
-                    body = flow_of(folder, row).request.content or b""
-                except MissingFlowError:
-                    continue
-                if text.casefold() in body.decode("utf-8", "replace").casefold():
+def _with_text(
+    folder: Recordings, database: duckdb.DuckDBPyConnection, filters: Filters, text: str, limit: int
+) -> list[str]:
+    """Return at most *limit* sessions with *text* in a body, those with the newest such requests."""
+    needle, sessions, unread = Needle(text), dict[str, None](), 0
+    with progress_bar() as progress:
+        total = count(database, filters)
+        for row in progress.track(newest(database, filters), total=total, description="Reading bodies"):
+            if row["session_id"] in sessions:
+                continue
+            try:
+                if needle.is_in(folder, row):
                     sessions[row["session_id"]] = None
+            except MissingFlowError:
+                unread += 1
+            if len(sessions) == limit:
+                break
+    if unread:
+        what = "1 recorded exchange" if unread == 1 else f"{unread} recorded exchanges"
+        print(f"{what} could not be read, so the search left it out; see: weir verify", file=sys.stderr)
     return list(sessions)
 
 

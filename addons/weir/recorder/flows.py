@@ -1,6 +1,6 @@
 """Reads recorded exchanges: rows of the index, and their flows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,10 +76,21 @@ def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
     return flow
 
 
-def raw_flows(recordings: Recordings, found: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+def raw_flows(recordings: Recordings, found: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     """Yield the stored bytes of the flow of each row of *found*. Raises `MissingFlowError`."""
     for row in found:
         flow_of(recordings, row)  # raises if another flow is at this offset
-        with (recordings.segments / f"{row['segment']}.mitm").open("rb") as file:
+        yield stored(recordings, row)
+
+
+def stored(recordings: Recordings, row: dict[str, Any]) -> bytes:
+    """Return the stored bytes at the place of the flow of one row of `flows`. Raises `MissingFlowError`."""
+    path = recordings.segments / f"{row['segment']}.mitm"
+    try:
+        with path.open("rb") as file:
             file.seek(row["offset"])
-            yield file.read(row["length"])
+            return file.read(row["length"])
+    except OSError as error:
+        raise MissingFlowError(
+            f"{path}: the flow of {row['request_id']} cannot be read ({error.strerror}); was it moved or expired?"
+        ) from None

@@ -31,7 +31,7 @@ from weir.path.step import Stream
 from weir.path.steps.credential import reflected, scrubbed, scrubber
 from weir.path.steps.masking import mask_answer_fields, piece_maskers
 from weir.path.steps.reading import meter_of, metered, parsed_answer
-from weir.recorder.copies import ResponseRecord
+from weir.recorder.copies import ResponseRecord, with_length
 from weir.routing import cors, handshake
 
 _Fields = list[tuple[bytes, bytes]]
@@ -224,8 +224,7 @@ def copy_stream(exchange: Exchange) -> ResponseRecord | None:
     exchange.copies.masked += stream.report.fields()
     status, body = exchange.upstream_status, bytes(stream.body)
     reason = status_codes.RESPONSES.get(status, "").encode()
-    fields = (*stream.fields, (b"Content-Length", b"%d" % len(body)))
-    exchange.copies.response = ResponseRecord(status, reason, fields, body)
+    exchange.copies.response = ResponseRecord(status, reason, with_length(stream.fields, body), body)
     return exchange.copies.response
 
 
@@ -256,13 +255,12 @@ class WriteAnswer:
         caller, record = masked.caller, masked.record
         if body.asks_usage:
             caller = _without_report(caller, matched, body, answered)
-        fields, recorded = masked.caller_fields, masked.record_fields
+        fields, recorded = masked.caller_fields, tuple(masked.record_fields)
         if arrived.method == "HEAD" or answered.status in (204, 304):
             caller = record = b""  # answers to these have no body: more bytes would be read as another answer
         else:
-            fields = [*fields, (b"Content-Length", b"%d" % len(caller))]
-            recorded = [*recorded, (b"Content-Length", b"%d" % len(record))]
-        exchange.copies.response = ResponseRecord(answered.status, answered.reason, tuple(recorded), record)
+            fields, recorded = [*fields, (b"Content-Length", b"%d" % len(caller))], with_length(recorded, record)
+        exchange.copies.response = ResponseRecord(answered.status, answered.reason, recorded, record)
         data.http_version = b"HTTP/1.1"
         data.headers.fields = delivered(exchange, fields)
         data.content = caller

@@ -33,7 +33,7 @@ from weir.path.step import Skip
 from weir.path.steps.credential import scrubber
 from weir.path.steps.masking import mask_record_head, record_body
 from weir.profiles.model import UNKNOWN, WRITES
-from weir.recorder.copies import RequestRecord, ResponseRecord
+from weir.recorder.copies import RequestRecord, ResponseRecord, with_length, without_body
 from weir.recorder.flowfile import NO_WEBSOCKET, FlowEncoder
 from weir.recorder.journal import SCHEMA_VERSION, JournalLine, encode_line, timestamp
 from weir.recorder.recorder import Recorder
@@ -102,20 +102,20 @@ def _copied(flow: http.HTTPFlow, exchange: Exchange, body: bytes, scrub: Scrubbe
     keyed = exchange.get(Keyed)
     if keyed is not None and keyed.key:
         fields.append((HEADER.encode(), keyed.key.encode()))
-    if body:
-        fields.append((b"Content-Length", b"%d" % len(body)))
     host = data.host
     if exchange.connection is None:  # no service is known: show the caller's destination
         safe = without_keys(scrub(host_header)).decode("latin-1")
         host = _HOST_UNSAFE.sub("?", _PORT.sub("", safe))[:200] or host
+    body = scrub(body)
+    recorded_fields = tuple((n, without_keys(v)) for n, v in scrub.fields(fields))
     return RequestRecord(
         method=data.method if data.method in (*METHODS, b"CONNECT") else b"INVALID",
         scheme=data.scheme,
         host=str(host),
         port=data.port,
         target=without_keys(scrub((data.path or data.authority)[:_LONGEST_TARGET])),
-        fields=tuple((n, without_keys(v)) for n, v in scrub.fields(fields)),
-        body=scrub(body),
+        fields=with_length(recorded_fields, body) if body else recorded_fields,
+        body=body,
     )
 
 
@@ -248,8 +248,8 @@ class Records:
                 self._recorder.digests.body(response.body) if response is not None and service else None
             )
         fields = tuple(field for field in request.fields if field[0] != HEADER.encode())
-        bare = dataclasses.replace(request, body=b"", fields=fields)
-        return bare, dataclasses.replace(response, body=b"") if response is not None and service else response
+        bare = without_body(dataclasses.replace(request, fields=fields))
+        return bare, without_body(response) if response is not None and service else response
 
     async def websocket_message(
         self, flow: http.HTTPFlow, exchange: Exchange, messages: list[WebSocketMessage], masked: list[MaskedField]
