@@ -190,15 +190,23 @@ def test_workers_share_a_port_and_stop_together(
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
-def test_if_one_worker_dies_all_stop(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
+def test_a_killed_worker_is_started_again_while_the_others_serve(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
     gateway = launch(tmp_path, port, "run", "--workers", "2", program="weir", wait="weir: ready as worker w1")
     gateway.wait_for("weir: ready as worker w0")
     ready = gateway.wait_for("weir: ready as worker w1")
-    os.kill(int(ready.partition("process ")[2].partition(",")[0]), signal.SIGKILL)
-    assert gateway.process.wait(PATIENCE) != 0
-    assert "a worker ended, so all were stopped" in gateway.wait_for("a worker ended")
+    pid = ready.partition("process ")[2].partition(",")[0]
+    os.kill(int(pid), signal.SIGKILL)
+    gateway.wait_for(f"weir: worker process {pid} was killed by SIGKILL; it is started again in 1 s")
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    while sum("weir: ready as worker w1" in line for line in list(gateway.log)) < 2:
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+    while gateway.sql("SELECT count(DISTINCT worker) FROM flows") != [(2,)]:
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert gateway.stop() == 0
 
 
 def test_a_stopping_gateway_finishes_what_is_in_flight(gateway: Gateway, upstream: Upstream) -> None:

@@ -30,6 +30,7 @@ from weir.base import bounds
 from weir.base.alarms import alarm, counters, place
 from weir.base.home import HomeError, operator_name
 from weir.base.mistakes import ConfigError
+from weir.base.ready import report_ready
 from weir.mitm import hardening, listening
 from weir.mitm.clients import Connections
 from weir.mitm.wire import Wire
@@ -158,6 +159,7 @@ class Life:
         logger.info(
             f"weir: ready as worker {rooms.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
         )
+        report_ready()
 
     async def _begin_tasks(self, policies: PolicySet) -> None:
         self._tasks.append(asyncio.create_task(self._connections.watch.run(), name="bounds"))
