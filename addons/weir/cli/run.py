@@ -39,11 +39,11 @@ def run(
     """
     folder = folder_path(policies)
     loaded = load(folder)
-    _check_recordings(loaded)
     for listener in loaded.listeners:
         check_port(listener, "listen")
     if loaded.reviewed:
         check_port(loaded.admin.listener, "admin.listen")
+    _check_recordings(loaded)
     _banner(loaded, workers)
     command = [*_mitmdump(), "--no-server", "-s", str(BUNDLE)]
     command += ["--set", "weir_listen=true", "--set", f"weir_policies={folder.resolve()}"]
