@@ -379,6 +379,11 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     assert kinds == {"read", "exported"}
     who = {row[0] for row in gateway.sql("SELECT who FROM events WHERE worker = 'command'")}
     assert len(who) == 1 and who.pop()
+    shutil.rmtree(tmp_path / "recordings" / "index")
+    assert "the index of" in weir_output(tmp_path, "sql", "SELECT 1") and gateway.wait_for("the index was removed")
+    while (said := weir_output(tmp_path, "sql", "SELECT count(*) FROM flows", "--json")).startswith("weir: the index"):
+        time.sleep(0.1)
+    assert "3" in said
     gateway.stop()
     assert verified(tmp_path / "recordings") == []
     for path in (tmp_path / "recordings").rglob("*"):

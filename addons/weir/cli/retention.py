@@ -94,7 +94,7 @@ def hold_list(as_json: JsonOption = False, policies: PoliciesOption = "", record
       weir hold list --json
     """
     try:
-        with keeping(recordings_of(policies, recordings), wait=WAIT) as log:
+        with keeping(recordings_of(policies, recordings, indexed=False), wait=WAIT) as log:
             found = recorded.holds(log)
     except OSError as error:
         fail(str(error), 1)
@@ -114,7 +114,7 @@ def hold_remove(
 
       weir hold remove 3f9a01c2
     """
-    folder = recordings_of(policies, recordings)
+    folder = recordings_of(policies, recordings, indexed=False)
     try:
         with keeping(folder, wait=WAIT) as log:
             if name not in [hold.hold for hold in recorded.holds(log)]:

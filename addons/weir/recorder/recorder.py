@@ -94,7 +94,8 @@ class Recorder:
             with contextlib.suppress(Busy), keepers_lock(recordings):
                 Indexer(recordings).close()
         self._policies = policies
-        self._housekeeper = Housekeeper(self._kept, soon=next(live.segments(recordings.root), None) is not None)
+        soon = next(live.segments(recordings.root), None) is not None
+        self._housekeeper = Housekeeper(self._kept, lambda: catalog.removed(recordings), soon=soon)
         boot = Uuid7()().replace("-", "")[:15]
         self._writer = Writer(
             recordings, log, boot, self._housekeeper.wake, self._under_way, self._holds, self._begin_anew

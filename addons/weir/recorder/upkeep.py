@@ -43,14 +43,18 @@ def keep_round(
     problems: list[str] = []
     recordings.refuse_links()
     with keepers_lock(recordings):
-        if not recordings.database.exists():  # the folder was emptied
+        if catalog.removed(recordings):  # the index or the whole folder
             catalog.create(recordings, kept=True)
+            problems.append("the index was removed; it is made again from the journals")
         indexer = Indexer(recordings)
         try:
+            covered = indexer.covered()
+            if lost := catalog.read_again(recordings, covered):
+                problems.append(f"files of the index were removed; {lost} segments are read again from their journals")
             slots = list(live.segments(recordings.root))
             known = known_segments(recordings)
             problems += drop_links(recordings, slots, known)
-            linked, covered = [segment for _, segment in live.segments(recordings.root)], indexer.covered()
+            linked = [segment for _, segment in live.segments(recordings.root)]
             indexer.add([segment for segment in linked if segment in known.sealed and segment not in covered])
             while indexer.gather():
                 time.sleep(0.01)
