@@ -323,6 +323,22 @@ def weir_output(folder: Path, *arguments: str) -> str:
     return CliRunner().invoke(app, [*arguments, "--recordings", str(folder / "recordings")]).output
 
 
+def check_script(gateway: Gateway, upstream: Upstream) -> None:
+    """Run the exported script: the gateway gets all requests again, with the token, and no service is named."""
+    policies = ["--policies", str(gateway.folder / "policies"), "--as", "curl", "--sql", "true"]
+    script = weir(gateway.folder, "sessions", "export", *policies)
+    assert script.count("curl -X") == 3 and str(upstream.port) not in script
+    environment = {"PATH": os.environ["PATH"], "TOKEN": token("alice", "search")}
+    before = gateway.sql("SELECT count(*) FROM flows")[0][0]
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, timeout=60, check=True)
+    assert done.stdout.count(b'"results"') == 2 and b"denied-by-rule" in done.stdout
+    paths = f"SELECT DISTINCT status, path FROM (FROM flows ORDER BY time DESC LIMIT {before})"
+    assert set(gateway.sql(paths)) == set(gateway.sql("SELECT DISTINCT status, path FROM flows"))
+    assert gateway.sql("SELECT count(*) FROM flows")[0][0] == 2 * before
+    missing = subprocess.run(["sh", "-c", script], env={"PATH": os.environ["PATH"]}, capture_output=True, check=False)
+    assert missing.returncode != 0 and b"set the token first" in missing.stderr
+
+
 def test_recordings_are_found_read_and_taken_elsewhere(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
@@ -358,7 +374,7 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     har = json.loads(weir(tmp_path, "sessions", "export", request_id, "--as", "har"))
     assert har["log"]["entries"][0]["response"]["status"] == 200
     assert json.loads(weir(tmp_path, "sessions", "export", request_id, "--as", "jsonl"))["request_id"] == request_id
-    assert "curl" in weir(tmp_path, "sessions", "export", "--sql", "status = 200", "--as", "curl")
+    check_script(gateway, upstream)
     assert (
         "nothing on record matches"
         in processes.run(
@@ -369,7 +385,7 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     done = processes.run("weir", "sql", "--recordings", tmp_path / "recordings", folder=tmp_path, input=script)
     assert done.returncode == 0
     assert (
-        "│ 3 │" in done.stdout
+        "│ 6 │" in done.stdout
         and '"one": 1' in done.stdout
         and "masked_fields" in done.stdout
         and "nonsense" in done.stderr
@@ -383,7 +399,7 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     assert "the index of" in weir_output(tmp_path, "sql", "SELECT 1") and gateway.wait_for("the index was removed")
     while (said := weir_output(tmp_path, "sql", "SELECT count(*) FROM flows", "--json")).startswith("weir: the index"):
         time.sleep(0.1)
-    assert "3" in said
+    assert "6" in said
     gateway.stop()
     assert verified(tmp_path / "recordings") == []
     for path in (tmp_path / "recordings").rglob("*"):
