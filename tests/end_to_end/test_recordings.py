@@ -407,6 +407,24 @@ def test_recordings_are_found_read_and_taken_elsewhere(
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.policy("record: {keep: 90d, bodies: {keep: 1s}}\n")
+def test_bodies_expire_and_rows_stay(gateway: Gateway) -> None:
+    request_id = gateway.call(body=REQUEST, token=token()).headers["x-request-id"]
+    folder, policies = gateway.folder, ("--policies", str(gateway.folder / "policies"))
+    gateway.stop()  # seals the segment
+    while not (planned := json.loads(weir(folder, "expire", "--dry-run", "--json", *policies))):
+        time.sleep(0.1)
+    assert planned[0]["removed"] == "bodies" and len(list(gateway.recordings.glob("segments/*/*/*.mitm"))) == 1
+    assert json.loads(weir(folder, "expire", "--json", *policies)) == planned
+    assert not list(gateway.recordings.glob("segments/*/*/*.mitm"))
+    assert json.loads(weir(folder, "expire", "--json", *policies)) == []
+    (shown,) = json.loads(weir(folder, "sessions", "show", request_id, "--json"))
+    assert shown["status"] == 200 and "have expired" in shown["missing"] and shown["results"][0]["score"] == 0.9
+    assert json.loads(weir(folder, "evidence", "prove", request_id))["vouched"] is True
+    assert verified(gateway.recordings) == []
+    assert json.loads(weir(folder, "verify", "--index", "--json"))["bodies_expired"] == 1
+
+
 def test_erasure_leaves_nothing_of_a_person_and_what_is_left_verifies(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:

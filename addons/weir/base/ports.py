@@ -41,10 +41,11 @@ def obstacle(host: str, port: int, *, shared: bool = False) -> str:
 
 def reason(error: OSError, port: int) -> str:
     """Return why listening on *port* failed, with the process that uses the port if it can be found."""
-    if error.errno != errno.EADDRINUSE:
-        return os.strerror(error.errno) if error.errno in errno.errorcode else str(error.strerror or error)
-    users = [f"process {pid} ({inert(name)})" for pid, name in _users(port)]
-    return f"{os.strerror(error.errno)}{' by ' if users else ''}{', '.join(users)}"
+    if error.errno is None or error.errno not in errno.errorcode:  # of a name that cannot be resolved
+        return str(error.strerror or error)
+    why = os.strerror(error.errno)  # asyncio's own text is long
+    users = [f"process {pid} ({inert(name)})" for pid, name in _users(port)] if error.errno == errno.EADDRINUSE else []
+    return f"{why} by {', '.join(users)}" if users else why
 
 
 def _users(port: int) -> Iterator[tuple[int, str]]:

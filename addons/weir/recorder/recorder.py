@@ -44,6 +44,8 @@ class Kept(Protocol):
     @property
     def keep(self) -> int | None: ...
     @property
+    def keep_bodies(self) -> int | None: ...
+    @property
     def checkpoints(self) -> Iterable[Mapping[str, Any]]: ...
     @property
     def connections(self) -> Iterable[KeptConnection]: ...
@@ -137,6 +139,8 @@ class Recorder:
             "readers": policies.readers,
             "keep": {c.name: c.record.keep for c in policies.connections},
             "default": policies.keep,
+            "bodies": {c.name: c.record.keep_bodies for c in policies.connections},
+            "default_bodies": policies.keep_bodies,
             "publish": [dict(target) for target in policies.checkpoints],
         }
 
