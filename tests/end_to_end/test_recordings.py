@@ -421,6 +421,9 @@ def test_bodies_expire_and_rows_stay(gateway: Gateway) -> None:
     (shown,) = json.loads(weir(folder, "sessions", "show", request_id, "--json"))
     assert shown["status"] == 200 and "have expired" in shown["missing"] and shown["results"][0]["score"] == 0.9
     assert json.loads(weir(folder, "evidence", "prove", request_id))["vouched"] is True
+    weir(folder, "sessions", "export", request_id, "--as", "mitm", code=1)
+    assert "1 of 1 exchanges have expired" in weir_output(folder, "sessions", "export", request_id, "--as", "har")
+    assert json.loads(weir(folder, "sessions", "export", request_id, "--as", "jsonl"))["status"] == 200
     assert verified(gateway.recordings) == []
     assert json.loads(weir(folder, "verify", "--index", "--json"))["bodies_expired"] == 1
 

@@ -25,7 +25,7 @@ from weir.cli.sql import plain
 from weir.cli.table import print_list
 from weir.masking.strategies import REDACTED
 from weir.policyset.load import folder_path, load_without_secrets
-from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows
+from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows, without_expired
 from weir.recorder.folder import Recordings
 
 app = typer.Typer(no_args_is_help=True, help="Find, show and export recorded sessions.")
@@ -170,6 +170,8 @@ def export(
     if output is not None and output.exists():
         fail(f"{output} exists; name another file, or remove it")
     folder, found = _chosen(ids, where, f"sessions export --as {form}", policies, recordings, limit, kind="exported")
+    if form != "jsonl":
+        found = _with_bodies(folder, found)
     try:
         data = _exported(folder, found, form, policies)
     except MissingFlowError as error:
@@ -183,6 +185,19 @@ def export(
     except OSError as error:
         fail(f"{output} cannot be written: {error.strerror}")
     print(f"{len(found)} exchange{'' if len(found) == 1 else 's'} in {output}", file=sys.stderr)
+
+
+def _with_bodies(folder: Recordings, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return *found* without rows with expired bodies. Ends the command if none is left."""
+    there = without_expired(folder, found)
+    left = (
+        f"the bodies of {len(found) - len(there)} of {len(found)} exchanges have expired; --as jsonl exports their rows"
+    )
+    if not there:
+        fail(left, 1)
+    if len(there) < len(found):
+        print(f"left out: {left}", file=sys.stderr)
+    return there
 
 
 def _private(path: str, flags: int) -> int:

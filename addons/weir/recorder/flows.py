@@ -81,9 +81,21 @@ def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
 
 def _gone(path: Path, row: dict[str, Any]) -> str:
     """Return why the file *path* with the flow of *row* does not exist."""
-    if path.with_suffix(".jsonl").exists():
+    if has_expired(path):
         return f"the bodies of {row['request_id']} have expired (record: {{bodies: {{keep: …}}}}); its row stays"
     return f"{path}: the flow of {row['request_id']} cannot be read; was it moved or expired?"
+
+
+def without_expired(recordings: Recordings, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of *found* except those with expired bodies."""
+    paths = {segment: recordings.segments / f"{segment}.mitm" for segment in {row["segment"] for row in found}}
+    expired = {segment for segment, path in paths.items() if not path.exists() and has_expired(path)}
+    return [row for row in found if row["segment"] not in expired]
+
+
+def has_expired(flows: Path) -> bool:
+    """Return whether *flows*, a file that does not exist, has a journal: then only its bodies have expired."""
+    return flows.with_suffix(".jsonl").exists()
 
 
 def raw_flows(recordings: Recordings, found: Sequence[dict[str, Any]]) -> Iterator[bytes]:
