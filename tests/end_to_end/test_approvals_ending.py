@@ -262,7 +262,7 @@ def test_the_admin_process_is_started_again_and_nothing_passes_meanwhile(
         asked = site.admin.of(user, carol)
         (pid,) = children(site.gateway.process.pid, b"weir.cli.main\0admin")
         os.kill(pid, signal.SIGKILL)
-        site.gateway.wait_for("the admin process ended; it is started again")
+        site.gateway.wait_for("weir: admin process")
         assert site.seen(user) == 0
         deadline = time.monotonic() + PATIENCE
         answer = None

@@ -323,6 +323,22 @@ def weir_output(folder: Path, *arguments: str) -> str:
     return CliRunner().invoke(app, [*arguments, "--recordings", str(folder / "recordings")]).output
 
 
+def check_script(gateway: Gateway, upstream: Upstream) -> None:
+    """Run the exported script: the gateway gets all requests again, with the token, and no service is named."""
+    policies = ["--policies", str(gateway.folder / "policies"), "--as", "curl", "--sql", "true"]
+    script = weir(gateway.folder, "sessions", "export", *policies)
+    assert script.count("curl -X") == 3 and str(upstream.port) not in script
+    environment = {"PATH": os.environ["PATH"], "TOKEN": token("alice", "search")}
+    before = gateway.sql("SELECT count(*) FROM flows")[0][0]
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, timeout=60, check=True)
+    assert done.stdout.count(b'"results"') == 2 and b"denied-by-rule" in done.stdout
+    paths = f"SELECT DISTINCT status, path FROM (FROM flows ORDER BY time DESC LIMIT {before})"
+    assert set(gateway.sql(paths)) == set(gateway.sql("SELECT DISTINCT status, path FROM flows"))
+    assert gateway.sql("SELECT count(*) FROM flows")[0][0] == 2 * before
+    missing = subprocess.run(["sh", "-c", script], env={"PATH": os.environ["PATH"]}, capture_output=True, check=False)
+    assert missing.returncode != 0 and b"set the token first" in missing.stderr
+
+
 def test_recordings_are_found_read_and_taken_elsewhere(
     tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
 ) -> None:
@@ -359,7 +375,7 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     har = json.loads(weir(tmp_path, "sessions", "export", request_id, "--as", "har"))
     assert har["log"]["entries"][0]["response"]["status"] == 200
     assert json.loads(weir(tmp_path, "sessions", "export", request_id, "--as", "jsonl"))["request_id"] == request_id
-    assert "curl" in weir(tmp_path, "sessions", "export", "--sql", "status = 200", "--as", "curl")
+    check_script(gateway, upstream)
     assert (
         "nothing on record matches"
         in processes.run(
@@ -370,7 +386,7 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     done = processes.run("weir", "sql", "--recordings", tmp_path / "recordings", folder=tmp_path, input=script)
     assert done.returncode == 0
     assert (
-        "│ 3 │" in done.stdout
+        "│ 6 │" in done.stdout
         and '"one": 1' in done.stdout
         and "masked_fields" in done.stdout
         and "nonsense" in done.stderr
@@ -380,11 +396,37 @@ def test_recordings_are_found_read_and_taken_elsewhere(
     assert kinds == {"read", "exported"}
     who = {row[0] for row in gateway.sql("SELECT who FROM events WHERE worker = 'command'")}
     assert len(who) == 1 and who.pop()
+    shutil.rmtree(tmp_path / "recordings" / "index")
+    assert "the index of" in weir_output(tmp_path, "sql", "SELECT 1") and gateway.wait_for("the index was removed")
+    while (said := weir_output(tmp_path, "sql", "SELECT count(*) FROM flows", "--json")).startswith("weir: the index"):
+        time.sleep(0.1)
+    assert "6" in said
     gateway.stop()
     assert verified(tmp_path / "recordings") == []
     for path in (tmp_path / "recordings").rglob("*"):
         if not path.is_symlink():
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.policy("record: {keep: 90d, bodies: {keep: 1s}}\n")
+def test_bodies_expire_and_rows_stay(gateway: Gateway) -> None:
+    request_id = gateway.call(body=REQUEST, token=token()).headers["x-request-id"]
+    folder, policies = gateway.folder, ("--policies", str(gateway.folder / "policies"))
+    gateway.stop()  # seals the segment
+    while not (planned := json.loads(weir(folder, "expire", "--dry-run", "--json", *policies))):
+        time.sleep(0.1)
+    assert planned[0]["removed"] == "bodies" and len(list(gateway.recordings.glob("segments/*/*/*.mitm"))) == 1
+    assert json.loads(weir(folder, "expire", "--json", *policies)) == planned
+    assert not list(gateway.recordings.glob("segments/*/*/*.mitm"))
+    assert json.loads(weir(folder, "expire", "--json", *policies)) == []
+    (shown,) = json.loads(weir(folder, "sessions", "show", request_id, "--json"))
+    assert shown["status"] == 200 and "have expired" in shown["missing"] and shown["results"][0]["score"] == 0.9
+    assert json.loads(weir(folder, "evidence", "prove", request_id))["vouched"] is True
+    weir(folder, "sessions", "export", request_id, "--as", "mitm", code=1)
+    assert "1 of 1 exchanges have expired" in weir_output(folder, "sessions", "export", request_id, "--as", "har")
+    assert json.loads(weir(folder, "sessions", "export", request_id, "--as", "jsonl"))["status"] == 200
+    assert verified(gateway.recordings) == []
+    assert json.loads(weir(folder, "verify", "--index", "--json"))["bodies_expired"] == 1
 
 
 def test_erasure_leaves_nothing_of_a_person_and_what_is_left_verifies(

@@ -99,19 +99,37 @@ def test_an_unreadable_key(tmp_path: Path) -> None:
     both(tmp_path, port, "policies/gateway.yaml:4:11: issuers[0]: ", WEIR_HOME=str(home))
 
 
-def test_an_occupied_port(tmp_path: Path) -> None:
-    port = free_port()
+@pytest.mark.parametrize(("program", "arguments"), [
+    ("weir", ["run"]),
+    ("weir", ["run", "--workers", "2"]),
+    ("mitmdump", ["-n", "--set", "weir_listen=true"]),
+    ("mitmdump", ["-n", "--set", "weir_listen=true", "--set", "weir_reuse_port=true"]),
+    ("mitmdump", ["--listen-port", "0"]),
+    ("mitmdump", ["--mode", "reverse:http://weir.invalid@127.0.0.1:{port}"]),
+    ("mitmdump", ["--mode", "reverse:http://weir.invalid@{port}"]),
+])  # fmt: skip
+def test_an_occupied_port(tmp_path: Path, program: Program, arguments: list[str]) -> None:
+    """The message names the address and the process; nothing is recorded."""
+    port, user = free_port(), f"process {os.getpid()} ("
     write_policies(tmp_path, port, 1)
+    script = ["-s", str(BUNDLE)] if program == "mitmdump" else []
     with socket.create_server(("127.0.0.1", port)):
-        code, output = run(tmp_path, "weir", "run")
-        assert (code, output.count("\n")) == (2, 1)
-        assert f"weir: http://127.0.0.1:{port}: cannot listen (Address already in use); stop the process" in output
-        code, output = run(tmp_path, "mitmdump", "-n", "--set", "weir_listen=true", "-s", str(BUNDLE))
-        assert (
-            code == 1
-            and f"cannot listen on 127.0.0.1:{port}; stop the process that uses it, or change `listen:`" in output
-        )
-        assert "Traceback" not in output
+        code, output = run(tmp_path, program, *(a.format(port=port) for a in arguments), *script)
+    assert code == (2 if program == "weir" else 1)
+    (line,) = (line for line in output.splitlines() if "weir: " in line)
+    assert f":{port}" in line and "cannot listen" in line and "Address already in use by " in line and user in line
+    assert "; stop the process that uses the port, or change `listen:`" in line
+    assert "Traceback" not in output
+    assert not any(path.is_file() for path in (tmp_path / "recordings").rglob("*"))
+
+
+def test_an_occupied_port_of_mitmproxy_itself(tmp_path: Path) -> None:
+    write_policies(tmp_path, free_port(), 1)
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        code, output = run(tmp_path, "mitmdump", "--listen-port", str(port), "-s", str(BUNDLE))
+    assert code == 1 and f"weir: cannot listen on *:{port} (" in output
+    assert "add --no-server --set weir_listen=true" in output
 
 
 def test_unwritable_recordings(tmp_path: Path) -> None:
@@ -190,15 +208,23 @@ def test_workers_share_a_port_and_stop_together(
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
-def test_if_one_worker_dies_all_stop(tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]) -> None:
+def test_a_killed_worker_is_started_again_while_the_others_serve(
+    tmp_path: Path, upstream: Upstream, launch: Callable[..., Gateway]
+) -> None:
     port = free_port()
     write_policies(tmp_path, port, upstream.port)
     gateway = launch(tmp_path, port, "run", "--workers", "2", program="weir", wait="weir: ready as worker w1")
     gateway.wait_for("weir: ready as worker w0")
     ready = gateway.wait_for("weir: ready as worker w1")
-    os.kill(int(ready.partition("process ")[2].partition(",")[0]), signal.SIGKILL)
-    assert gateway.process.wait(PATIENCE) != 0
-    assert "a worker ended, so all were stopped" in gateway.wait_for("a worker ended")
+    pid = ready.partition("process ")[2].partition(",")[0]
+    os.kill(int(pid), signal.SIGKILL)
+    gateway.wait_for(f"weir: worker process {pid} was killed by SIGKILL; it is started again in 1 s")
+    assert gateway.call(body=REQUEST, token=token()).status == 200
+    while sum("weir: ready as worker w1" in line for line in list(gateway.log)) < 2:
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+    while gateway.sql("SELECT count(DISTINCT worker) FROM flows") != [(2,)]:
+        assert gateway.call(body=REQUEST, token=token()).status == 200
+    assert gateway.stop() == 0
 
 
 def test_a_stopping_gateway_finishes_what_is_in_flight(gateway: Gateway, upstream: Upstream) -> None:

@@ -10,14 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.recorder.recording import a_line, a_log, a_writer, entry, repair, write_lines
 
-from weir.recorder import catalog, heads, live, retention
+from weir.recorder import catalog, erasure, heads, live, retention
 from weir.recorder.checkpoint import Checkpoint, CheckpointError, Size, parse_key, verify
 from weir.recorder.entries import Removed
 from weir.recorder.events import FILE as EVENTS
-from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, DamagedLogError, Log, Signer, keeping
+from weir.recorder.evidence import CHECKPOINT, FILE, KEEPER, DamagedLogError, Log, Signer, keeping, sealed_segments
+from weir.recorder.flows import MissingFlowError, flow_of
 from weir.recorder.folder import Recordings
 from weir.recorder.indexer import Indexer
+from weir.recorder.journal import decode_line
 from weir.recorder.merkle import EMPTY, inclusion, leaf_hash, root_from, root_of
+from weir.recorder.prove import prove
 from weir.recorder.verify import Report, check
 
 
@@ -223,6 +226,90 @@ def test_retention_leaves_tombstones_that_verify(recordings: Recordings) -> None
     )
     (recordings.log(KEEPER) / FILE).write_bytes(b"")
     assert any("no tombstone" in finding.what for finding in checked(recordings, kept).findings)
+
+
+def without_links(recordings: Recordings) -> None:
+    catalog.create(recordings)
+    for slot, _ in live.segments(recordings.root):
+        live.clear(slot)
+
+
+def test_bodies_expire_before_rows_and_what_is_left_verifies(recordings: Recordings) -> None:
+    kept = note(recordings)
+    without_links(recordings)
+    before = [
+        line for path in sorted(recordings.segments.glob("*/*/*.jsonl")) for line in path.read_bytes().splitlines()
+    ]
+    with keeping(recordings) as log:
+        found, problems = retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1)
+        assert 0 < len(found) < 4 and problems == []
+        assert retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1) == ([], [])
+    report = checked(recordings, kept)
+    assert report.findings == [] and (report.expired, report.segments, report.removed) == (len(found), 4, 0)
+    assert len(list(recordings.segments.glob("*/*/*.mitm"))) == 4 - len(found)
+    after = [
+        line for path in sorted(recordings.segments.glob("*/*/*.jsonl")) for line in path.read_bytes().splitlines()
+    ]
+    assert after == before
+    assert repair(recordings.root, "w0").segments == 0  # a start changes nothing
+    (journal,) = (recordings.segments / f"{entry.segment}.jsonl" for entry in found[:1])
+    worker = journal.name.partition("-")[0]
+    request = decode_line(journal.read_bytes().splitlines()[0])
+    assert prove(recordings.root, Signer(recordings).key, request.request_id, found[0].segment, worker)["line"]
+    with pytest.raises(MissingFlowError, match=r"the bodies of .* have expired"):
+        flow_of(recordings, {"segment": found[0].segment, "offset": request.offset, "request_id": request.request_id})
+    with keeping(recordings) as log:  # rows expire later
+        indexer = Indexer(recordings)
+        removed, problems = retention.retain(recordings, indexer, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1)
+        indexer.close()
+    assert {entry.segment for entry in removed} == {entry.segment for entry in found} and problems == []
+    report = checked(recordings, kept)
+    assert report.findings == [] and (report.expired, report.removed) == (0, len(found))
+
+
+def test_flows_that_are_gone_need_a_tombstone_and_cannot_come_back(recordings: Recordings) -> None:
+    without_links(recordings)
+    with keeping(recordings) as log:
+        (first, *_), _ = retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 1_800_000_005.0 + 1)
+    flows = recordings.segments / f"{first.segment}.mitm"
+    flows.write_bytes(b"other data")
+    assert any("flow" in finding.what for finding in checked(recordings).findings)
+    flows.unlink()
+    assert checked(recordings).findings == []
+    next(recordings.segments.glob("*/*/*.mitm")).unlink()
+    assert "its .mitm is gone, and no tombstone says why" in [finding.what for finding in checked(recordings).findings]
+
+
+def test_a_hold_keeps_bodies_and_a_crash_is_finished(recordings: Recordings) -> None:
+    without_links(recordings)
+    with keeping(recordings) as log:
+        hold = retention.Held(hold="h", session="s", query="", reason="x", by="root", since="")
+        retention.hold(log, hold)
+        assert retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 2e9) == ([], [])
+        retention.hold(log, retention.Released(hold="h", by="root", time=""))
+        flows = sorted(recordings.segments.glob("*/*/*.mitm"))
+        data = [path.read_bytes() for path in flows]
+        assert len(retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 2e9)[0]) == 4
+        for path, content in zip(flows, data, strict=True):  # as before the files were removed
+            path.write_bytes(content)
+        report = checked(recordings)
+        assert report.findings == [] and len(report.not_covered) == 4
+        assert retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 2e9) == ([], [])
+    assert not any(path.exists() for path in flows) and checked(recordings).not_covered == []
+
+
+def test_lines_without_bodies_can_be_erased(recordings: Recordings) -> None:
+    without_links(recordings)
+    with keeping(recordings) as log:
+        retention.expire_bodies(recordings, log, {"c": 1}, None, now=lambda: 2e9)
+        indexer = Indexer(recordings)
+        found = erasure.find(
+            recordings, list(sealed_segments(recordings)), lambda _: (), lambda line: line.user == "alice", ()
+        )
+        assert found.count > 0
+        erasure.erase(recordings, indexer, log, found)
+        indexer.close()
+    assert checked(recordings).findings == [] and checked(recordings).erased == found.count
 
 
 def test_a_tombstone_by_somebody_else_explains_nothing(recordings: Recordings) -> None:

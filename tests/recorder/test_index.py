@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -248,6 +249,52 @@ def test_the_index_is_made_anew_while_others_read(recordings: Recordings) -> Non
     shutil.rmtree(recordings.root / "index")
     catalog.create(recordings)  # like an update with other columns: SQL reads the journals meanwhile
     assert count(recordings)[0] == rows
+
+
+REMOVED: dict[str, Callable[[Recordings], object]] = {
+    "the folder": lambda r: shutil.rmtree(r.root / "index"),
+    "the version's folder": lambda r: shutil.rmtree(r.index),
+    "all files": lambda r: [path.unlink() for path in r.index.iterdir()],
+    "the first file": lambda r: (r.index / catalog.SEED).unlink(),
+    "the rows": lambda r: [path.unlink() for path in r.index.glob("[ad]-*.parquet")],
+    "the database": lambda r: r.database.unlink(),
+    "all": lambda r: (shutil.rmtree(r.root / "index"), r.database.unlink(), shutil.rmtree(r.live)),
+}
+
+
+@pytest.mark.parametrize("way", ["housekeeping", "start"])
+@pytest.mark.parametrize("what", REMOVED)
+def test_a_removed_index_is_made_again(recordings: Recordings, what: str, way: str) -> None:
+    rows = sealed(recordings, 4)
+    assert upkeep.keep_round(recordings, {}, None, [])[1] == []
+    settle()
+    with keeping(recordings):
+        indexer = Indexer(recordings)
+        for slot, _ in live.segments(recordings.root):  # as after a while
+            live.clear(slot)
+        indexer.close()
+    assert count(recordings) == (rows, rows)
+    REMOVED[what](recordings)
+    if way == "start" and what != "the rows":  # a start looks for missing rows with the first round of housekeeping
+        catalog.create(recordings)
+        assert count(recordings) == (rows, rows)
+    problems = upkeep.keep_round(recordings, {}, None, [])[1]
+    assert bool(problems) == (way == "housekeeping" or what == "the rows")
+    assert count(recordings) == (rows, rows)
+    settle()
+    assert count(recordings) == (rows, rows)
+    assert upkeep.keep_round(recordings, {}, None, [])[1] == []
+
+
+def test_a_changed_journal_is_not_shown_again_with_a_removed_index(recordings: Recordings) -> None:
+    rows = sealed(recordings, 2)
+    upkeep.keep_round(recordings, {}, None, [])
+    (journal, _) = sorted(recordings.segments.glob("*/*/*.jsonl"))
+    journal.write_bytes(journal.read_bytes().replace(b"alice", b"mally"))
+    shutil.rmtree(recordings.root / "index")
+    shutil.rmtree(recordings.live)
+    assert any("differs from its sealed root" in p for p in upkeep.keep_round(recordings, {}, None, [])[1])
+    assert count(recordings) == (rows // 2, rows // 2)
 
 
 def test_a_keeper_holds_others_off_and_waits_for_nobody(recordings: Recordings) -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import socket
 from typing import Annotated
 
 import typer
 
+from weir.base import ports
 from weir.cli.fail import fail
 from weir.policyset.load import folder_path, load
 from weir.routing.listener import Listener
@@ -42,14 +42,9 @@ def admin(
 
 def check_port(listener: Listener, setting: str) -> None:
     """End the command if another process uses the port of *listener*. *setting* is the setting to change."""
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Without SO_REUSEPORT: a gateway that still runs must be found.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((listener.host, listener.port))
-        except OSError as error:
-            fail(
-                f"{listener}: cannot listen ({error.strerror}); stop the process that does, or change `{setting}:` in "
-                "gateway.yaml"
-            )
+    # Also a gateway that shares its ports is an obstacle.
+    if why := ports.obstacle(listener.host, listener.port):
+        fail(
+            f"{listener}: cannot listen ({why}); stop the process that uses the port, or change `{setting}:` in "
+            "gateway.yaml"
+        )

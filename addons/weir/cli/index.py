@@ -31,7 +31,7 @@ def rebuild(policies: PoliciesOption = "", recordings: RecordingsOption = None) 
 
       weir index rebuild --recordings /srv/recordings
     """
-    folder = recordings_of(policies, recordings)
+    folder = recordings_of(policies, recordings, indexed=False)
     began = time.monotonic()
     try:
         with keepers_lock(folder, wait=WAIT), _bar() as progress:

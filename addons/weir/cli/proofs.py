@@ -207,7 +207,10 @@ def _say(report: Report) -> None:
     if report.not_vouched:
         print(f"not vouched for: {report.not_vouched} segments were adopted from an older version or from elsewhere")
     what = f"{report.lines} lines in {report.segments} segments of {report.workers} logs"
-    gone = f"; {report.removed} segments removed and {report.erased} lines erased, each with a tombstone"
+    gone = (
+        f"; {report.removed} segments removed, bodies of {report.expired} segments expired, and {report.erased} lines "
+        "erased, each with a tombstone"
+    )
     kept = f"; compared with {report.kept} checkpoints kept elsewhere" if report.kept else ""
     if report.findings:
         count = len(report.findings)
@@ -226,6 +229,7 @@ def _document(report: Report) -> dict[str, object]:
         "segments": report.segments,
         "lines": report.lines,
         "removed": report.removed,
+        "bodies_expired": report.expired,
         "erased": report.erased,
         "not_covered": report.not_covered,
         "not_vouched": report.not_vouched,

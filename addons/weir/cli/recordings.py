@@ -17,7 +17,7 @@ from weir.config.model import GatewaySettings
 from weir.login import store
 from weir.policyset.load import folder_path
 from weir.recorder import events
-from weir.recorder.catalog import confine
+from weir.recorder.catalog import confine, removed
 from weir.recorder.folder import FormatError, Recordings, group_id, read_format
 
 #: Seconds that a command waits for the gateway's own housekeeping.
@@ -30,8 +30,8 @@ RecordingsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def recordings_of(policies: str, folder: Path | None) -> Recordings:
-    """Return the named recordings folder. Ends the command if it cannot be read."""
+def recordings_of(policies: str, folder: Path | None, *, indexed: bool = True) -> Recordings:
+    """Return the named recordings folder. Ends the command if it cannot be read, or is not *indexed*."""
     if folder is not None:
         found = Recordings(folder)
     else:
@@ -40,8 +40,14 @@ def recordings_of(policies: str, folder: Path | None) -> Recordings:
         read_format(found.root)
     except FormatError as error:
         fail(str(error))
-    if not found.database.is_file():
+    if not found.segments.is_dir() and not found.database.is_file():
         fail(f"{found.database} does not exist; start the gateway once, or name the folder with --recordings")
+    if indexed and removed(found):
+        fail(
+            f"the index of {found.root} was removed, so not all requests can be found; a running gateway makes it "
+            "again within a minute. If none runs: weir index rebuild",
+            1,
+        )
     return found
 
 

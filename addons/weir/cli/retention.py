@@ -94,7 +94,7 @@ def hold_list(as_json: JsonOption = False, policies: PoliciesOption = "", record
       weir hold list --json
     """
     try:
-        with keeping(recordings_of(policies, recordings), wait=WAIT) as log:
+        with keeping(recordings_of(policies, recordings, indexed=False), wait=WAIT) as log:
             found = recorded.holds(log)
     except OSError as error:
         fail(str(error), 1)
@@ -114,7 +114,7 @@ def hold_remove(
 
       weir hold remove 3f9a01c2
     """
-    folder = recordings_of(policies, recordings)
+    folder = recordings_of(policies, recordings, indexed=False)
     try:
         with keeping(folder, wait=WAIT) as log:
             if name not in [hold.hold for hold in recorded.holds(log)]:
@@ -134,7 +134,8 @@ def expire(
 ) -> None:
     """Remove recordings that are older than `record: {keep: …}`. The gateway also does this, once a day.
 
-    A segment is removed if all its requests are too old and no hold covers one of them. Its tombstone stays.
+    A segment is removed if all its requests are too old and no hold covers one of them. Its tombstone stays. With
+    `record: {bodies: {keep: …}}`, its flows with all bodies are removed earlier, and its rows stay.
 
     [bold]Examples[/]
 
@@ -145,23 +146,31 @@ def expire(
     loaded, _ = load_without_secrets(folder_path(policies))
     folder = recordings_of(policies, recordings)
     keep = {c.name: c.record.keep for c in loaded.connections}
+    bodies = {c.name: c.record.keep_bodies for c in loaded.connections}
     try:
         if dry_run:
             with keeping(folder, wait=WAIT) as log:
                 found, problems = recorded.unheld(folder, log, keep, loaded.keep, time.time())
+                gone = {*recorded.without_bodies(folder), *(entry.segment for entry in found)}
+                bare, more = recorded.unheld(folder, log, bodies, loaded.keep_bodies, time.time(), gone)
         else:
             leave_row(folder, "expire", "retention")
             with keeping(folder, wait=WAIT) as log:
                 indexer = Indexer(folder)
                 try:
                     found, problems = recorded.retain(folder, indexer, log, keep, loaded.keep)
+                    bare, more = recorded.expire_bodies(folder, log, bodies, loaded.keep_bodies)
                 finally:
                     indexer.close()
     except (OSError, ValueError, duckdb.Error) as error:
         fail(f"nothing was removed: {str(error).splitlines()[0]}", 1)
-    rows = [(e.segment, e.lines, e.first, e.last, e.length) for e in found]
-    print_list(("segment", "lines", "first", "last", "bytes"), rows, as_json=as_json)
-    for problem in problems:
+    rows = [
+        (e.segment, e.lines, e.first, e.last, e.length, what)
+        for what, entries in (("all", found), ("bodies", bare))
+        for e in entries
+    ]
+    print_list(("segment", "lines", "first", "last", "bytes", "removed"), rows, as_json=as_json)
+    for problem in dict.fromkeys([*problems, *more]):
         print(problem, file=sys.stderr)
     if dry_run:
         print("(nothing was removed: --dry-run)", file=sys.stderr)

@@ -1,10 +1,8 @@
 """``weir sessions``: find, show and export recorded exchanges."""
 
-import base64
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -20,13 +18,15 @@ from rich.table import Table
 from rich.text import Text
 
 from weir.base.text import inert
+from weir.cli import curl
 from weir.cli.fail import fail
 from weir.cli.progress import progress_bar
 from weir.cli.recordings import JsonOption, PoliciesOption, RecordingsOption, index_of, leave_row, recordings_of
 from weir.cli.sql import plain
 from weir.cli.table import print_list
 from weir.masking.strategies import REDACTED
-from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows
+from weir.policyset.load import folder_path, load_without_secrets
+from weir.recorder.flows import Filters, MissingFlowError, flow_of, raw_flows, rows, without_expired
 from weir.recorder.folder import Recordings
 from weir.recorder.search import Needle, count, newest
 
@@ -125,7 +125,7 @@ def _with_text(
                 break
     if unread:
         what = "1 recorded exchange" if unread == 1 else f"{unread} recorded exchanges"
-        print(f"{what} could not be read, so the search left it out; see: weir verify", file=sys.stderr)
+        print(f"{what} could not be searched: missing or expired bodies; see: weir verify", file=sys.stderr)
     return list(sessions)
 
 
@@ -170,7 +170,8 @@ def export(
 ) -> None:
     """Export exchanges: a flow file for mitmproxy, a HAR for browser tools, journal lines, or a curl script.
 
-    The export has the recorded data: masked, and without credentials.
+    The export has the recorded data: masked, and without credentials. The curl script calls the gateway of the policies
+    folder, with the token in the variable [bold]TOKEN[/].
 
     [bold]Examples[/]
 
@@ -185,8 +186,10 @@ def export(
     if output is not None and output.exists():
         fail(f"{output} exists; name another file, or remove it")
     folder, found = _chosen(ids, where, f"sessions export --as {form}", policies, recordings, limit, kind="exported")
+    if form != "jsonl":
+        found = _with_bodies(folder, found)
     try:
-        data = _exported(folder, found, form)
+        data = _exported(folder, found, form, policies)
     except MissingFlowError as error:
         fail(str(error), 1)
     if output is None:
@@ -200,11 +203,24 @@ def export(
     print(f"{len(found)} exchange{'' if len(found) == 1 else 's'} in {output}", file=sys.stderr)
 
 
+def _with_bodies(folder: Recordings, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return *found* without rows with expired bodies. Ends the command if none is left."""
+    there = without_expired(folder, found)
+    left = (
+        f"the bodies of {len(found) - len(there)} of {len(found)} exchanges have expired; --as jsonl exports their rows"
+    )
+    if not there:
+        fail(left, 1)
+    if len(there) < len(found):
+        print(f"left out: {left}", file=sys.stderr)
+    return there
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _exported(folder: Recordings, found: Sequence[dict[str, Any]], form: str) -> bytes:
+def _exported(folder: Recordings, found: Sequence[dict[str, Any]], form: str, policies: str) -> bytes:
     if form == "mitm":
         return b"".join(raw_flows(folder, found))
     if form == "jsonl":
@@ -213,38 +229,13 @@ def _exported(folder: Recordings, found: Sequence[dict[str, Any]], form: str) ->
     flows = [flow_of(folder, row) for row in found]
     if form == "har":
         return _har(flows)
-    script = ["#!/bin/sh", "# As recorded: masked, and without credentials. Set URLs and tokens before use."]
-    for row, flow in zip(found, flows, strict=True):
-        script += [f"# {row['time']} {inert(row['user'] or 'nobody')}: {row['status']}", _curl(flow)]
-    return "\n".join([*script, ""]).encode()
+    return curl.script(zip(found, flows, strict=True), load_without_secrets(folder_path(policies))[0])
 
 
 def _har(flows: Sequence[HTTPFlow]) -> bytes:
     from mitmproxy.addons.savehar import SaveHar  # noqa: PLC0415  # its import takes a third of a second
 
     return json.dumps(SaveHar().make_har(flows), indent=1).encode()
-
-
-def _curl(flow: HTTPFlow) -> str:
-    """Return the request as a line for a shell. A body that is not text is written in Base64."""
-    request = flow.request
-    skipped = ("content-length", "host", "x-weir-replay-key", "connection")
-    words = ["curl", "-X", request.method]
-    for name, value in request.headers.items(multi=True):
-        if name.lower() not in skipped:
-            words += ["-H", f"{name}: {value}"]
-    body = request.content or b""
-    start = ""
-    if body:
-        words += ["--data-binary", "@-"]
-        start = f"printf %s {shlex.quote(base64.b64encode(body).decode())} | base64 -d | "
-        try:
-            text = body.decode()
-            if text.isprintable():
-                start, words[-1] = "", text
-        except UnicodeDecodeError:
-            pass
-    return start + shlex.join([*words, request.url])
 
 
 def _chosen(

@@ -251,10 +251,17 @@ class HeldSettings(Settings):
     open: Annotated[int, Field(ge=1)] = 50
 
 
+class BodiesSettings(Settings):
+    """How long to keep bodies, with the whole recorded messages, if not as long as the rows of the index."""
+
+    keep: Duration
+
+
 class KeepSettings(Settings):
     """How long to keep recordings if their connection does not set it, and recordings of requests to no connection."""
 
     keep: Duration | None = None
+    bodies: BodiesSettings | None = None
 
 
 class PublishSettings(Settings):
@@ -566,16 +573,23 @@ class MaskSettings(Settings):
     preserve: Literal["exact"] = "exact"
 
 
+BodiesEntry = Annotated[
+    Annotated[BodiesSettings, Tag("settings")] | Annotated[Literal["full", "digest", "none"], Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "settings"),
+]
+
+
 class RecordSettings(Settings):
     """What to record of a connection's exchanges, when a record counts as written, and how long to keep it.
 
     ``enabled: false`` omits exchanges that were allowed; refusals are always recorded. ``digest`` writes keyed digests
-    instead of bodies. ``synced`` acknowledges a record only after it is on the disk. An intent is a line written before
+    instead of bodies. ``bodies: {keep: 7d}`` writes them, and removes them before the rest, which ``keep`` removes.
+    ``synced`` acknowledges a record only after it is on the disk. An intent is a line written before
     the request is sent: ``needed`` writes it for writes, for approved requests, and before a stream's first byte.
     """
 
     enabled: bool = True
-    bodies: Literal["full", "digest", "none"] = "full"
+    bodies: BodiesEntry = "full"
     keep: Duration | None = None
     durability: Literal["written", "synced"] = "written"
     intent: Literal["needed", "always", "never"] = "needed"

@@ -26,10 +26,11 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.utils import human
 
 from weir.auth.key_tasks import Refreshing
-from weir.base import bounds
+from weir.base import bounds, ports
 from weir.base.alarms import alarm, counters, place
 from weir.base.home import HomeError, operator_name
 from weir.base.mistakes import ConfigError
+from weir.base.ready import report_ready
 from weir.mitm import hardening, listening
 from weir.mitm.clients import Connections
 from weir.mitm.wire import Wire
@@ -78,6 +79,8 @@ class Life:
         self._unrecorded = unrecorded
         self._ready = asyncio.Event()
         self._stopping = False
+        self._announced = False  # it recorded that it is ready
+        self._failures = listening.Failures()
         self._body_limited = False
         self._tasks: list[asyncio.Task[None]] = []
         self._refreshing = Refreshing()
@@ -107,6 +110,7 @@ class Life:
             f"Recorded requests that client replay may send although they would be refused: {', '.join(ALLOWANCES)}.",
         )
         self._body_limited = ctx.options.body_size_limit is not None  # set by the operator
+        self._failures.watch()
         hardening.set_options()
         hardening.raise_descriptors()
         if isinstance(sys.stdout, io.TextIOWrapper):  # mitmproxy's log goes there
@@ -123,6 +127,9 @@ class Life:
             if policies.trusts_local:
                 _refuse_open_listeners(given)
             _check_allowances()
+            listens = not given and (ctx.options.server or ctx.options.weir_listen)
+            if listens:
+                await _check_ports(policies)
             rooms.replay.start(policies)
             await rooms.limits.use(policies)
             rooms.state.start(self._cut_revoked, rooms.approvals.changed, policies.state)
@@ -150,14 +157,16 @@ class Life:
             logger.warning(
                 "weir: WEIR_TOKEN is not set, so every replayed request is refused; set the operator's token"
             )
-        listens = not given and (ctx.options.server or ctx.options.weir_listen)
-        if listens and not await _listen([listener.spec for listener in policies.listeners]):
+        modes = [listener.spec for listener in policies.listeners]
+        if listens and not await listening.open_all(modes, shared=ctx.options.weir_reuse_port):
             return
         counters["started"] += 1
+        self._announced = True
         rooms.recorder.event("gateway_ready", operator_name(), new=policies.version)
         logger.info(
             f"weir: ready as worker {rooms.recorder.worker}, process {os.getpid()}, policies {policies.version[:12]}"
         )
+        report_ready()
 
     async def _begin_tasks(self, policies: PolicySet) -> None:
         self._tasks.append(asyncio.create_task(self._connections.watch.run(), name="bounds"))
@@ -249,19 +258,22 @@ class Life:
         await self._websockets.give_up()
         await self._unrecorded(finish=True)
         rooms.garbage.stop()
-        rooms.recorder.event("gateway_stopped", "")
+        if self._announced:
+            rooms.recorder.event("gateway_stopped", "")
         await asyncio.to_thread(rooms.recorder.stop)
         await asyncio.to_thread(rooms.identity.stop)
         await asyncio.to_thread(rooms.state.stop)
         await rooms.limits.stop()
 
 
-async def _listen(modes: list[str]) -> bool:
-    """Open exactly *modes*. If one cannot be opened, return False and log an error, which ends mitmdump."""
-    closed = await listening.open_all(modes, shared=ctx.options.weir_reuse_port)
-    for address in closed:
-        logger.error(f"weir: cannot listen on {address}; stop the process that uses it, or change `listen:`")
-    return not closed
+async def _check_ports(policies: PolicySet) -> None:
+    """Raise `HardeningError` if a listener of gateway.yaml cannot be opened, before anything is recorded."""
+    await listening.close_all()  # mitmproxy's own *:8080
+    for listener in policies.listeners:
+        host, port = listener.host, listener.port
+        why = await asyncio.to_thread(ports.obstacle, host, port, shared=ctx.options.weir_reuse_port)
+        if why:
+            raise hardening.HardeningError(f"cannot listen on {listener} ({why}); {listening.OTHER_PORT}")
 
 
 def _refuse_open_listeners(modes: list[mode_specs.ProxyMode]) -> None:

@@ -53,7 +53,7 @@ def compile_connection(
     access: list[str] = []
     masks, record = Masks(), Recording()
     with at(errors, "record"):
-        record = compile_record(settings.record, folder.gateway.settings.record.keep)
+        record = compile_record(settings.record, folder.gateway.settings.record)
     with at(errors, "profile"):
         profile = profiles.get(settings.profile) or _find_profile(settings.profile, folder)
     with at(errors, "upstream"):

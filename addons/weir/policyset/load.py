@@ -47,7 +47,7 @@ from weir.policyset.gateway import (
 )
 from weir.policyset.model import Namespaces, PolicySet
 from weir.profiles.profile import Profile, compile_profile, names
-from weir.recorder.settings import compile_keep
+from weir.recorder.settings import compile_keep, compile_keep_bodies
 from weir.routing.destinations import Destinations
 from weir.routing.model import Match, is_loopback
 from weir.routing.proxy import compile_proxy
@@ -91,13 +91,14 @@ def load(
     with at(errors, "state"):
         check_store(gateway.settings.state, "sqlite")
     timezone = compile_timezone(gateway.settings, errors)
-    readers = keep = None
+    readers = keep = keep_bodies = None
     checkpoints: list[Mapping[str, Any]] = []
     for i, target in enumerate(gateway.settings.checkpoints):
         with at(errors, "checkpoints", i):
             checkpoints.append(compile_checkpoints(target))
     with at(errors, "record"):
         keep = compile_keep(gateway.settings.record.keep)
+        keep_bodies = compile_keep_bodies(gateway.settings.record.bodies, keep)
     with at(errors, "readers"):
         readers = compile_readers(gateway.settings.readers)
     categories: dict[str, str] = {}
@@ -158,6 +159,7 @@ def load(
         recordings=Path(gateway.settings.recordings),
         readers=readers,
         keep=keep,
+        keep_bodies=keep_bodies,
         checkpoints=tuple(checkpoints),
         verifier=Verifier(issuers),
         presenters=presenters,

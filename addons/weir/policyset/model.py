@@ -82,6 +82,7 @@ class PolicySet:
     recordings: Path
     readers: int | None  # the number of the group that may read recordings
     keep: int | None  # seconds; for recordings of requests to no connection
+    keep_bodies: int | None  # seconds; of the same
     checkpoints: tuple[Mapping[str, Any], ...]  # for each target its settings, with the interval in seconds
     verifier: Verifier
     presenters: Presenters  # callers without a token

@@ -11,7 +11,7 @@ they stop counting. So a query finds each row exactly once, at whatever moment i
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -90,7 +90,7 @@ def create(recordings: Recordings, *, kept: bool = False) -> None:
     for name in (events.FILE, approvals.FILE):
         path = recordings.make(recordings.log("_none")) / name
         os.close(recordings.open(path, os.O_WRONLY | os.O_CREAT))
-    if not recordings.index.is_dir():
+    if not _seeded(recordings):
         with contextlib.nullcontext() if kept else keepers_lock(recordings, wait=_WAIT):
             _read_journals_again(recordings)
     target = recordings.database
@@ -155,12 +155,34 @@ def confine(connection: duckdb.DuckDBPyConnection, recordings: Recordings) -> No
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
 
-def _read_journals_again(recordings: Recordings) -> None:
-    """Link the journals of sealed segments in ``live/``, because this version has no Parquet of them yet."""
-    if recordings.index.is_dir():
-        return  # another process was first
+def removed(recordings: Recordings) -> bool:
+    """Return whether a part of the index that always exists is gone, so that readers get errors instead of rows."""
+    return not (recordings.database.exists() and _seeded(recordings))
+
+
+def read_again(recordings: Recordings, covered: Container[str] = ()) -> int:
+    """Link sealed segments that are neither linked in ``live/`` nor *covered* by Parquet files. SQL reads them then.
+
+    Return their number. The caller must hold the keeper's lock. Raises OSError.
+    """
+    sealed = sealed_segments(recordings)  # before the links: a live worker makes the link first
     linked = {segment for _, segment in live.segments(recordings.root)}
-    live.add(recordings, "sealed", *(s for s in sealed_segments(recordings) if s not in linked))
+    lost = [segment for segment in sealed if segment not in linked and segment not in covered]
+    lost = [segment for segment in lost if (recordings.segments / f"{segment}.jsonl").is_file()]
+    live.add(recordings, "sealed", *lost)
+    return len(lost)
+
+
+def _seeded(recordings: Recordings) -> bool:
+    """Return whether the index has its first file, which `create` writes after all journals are linked."""
+    return (recordings.index / SEED).exists()
+
+
+def _read_journals_again(recordings: Recordings) -> None:
+    """Link the journals of sealed segments, because this version has no Parquet of them yet."""
+    if _seeded(recordings):
+        return  # another process was first
+    read_again(recordings)
     recordings.make(recordings.index)
 
 

@@ -41,6 +41,15 @@ class Removed(msgspec.Struct, frozen=True, tag="removed", tag_field="kind", kw_o
     time: str
 
 
+class Expired(msgspec.Struct, frozen=True, tag="expired", tag_field="kind", kw_only=True):
+    """The tombstone of the flows of a segment, ``length`` bytes with all bodies. Its journal and its rows stay."""
+
+    segment: str
+    length: int
+    why: str
+    time: str
+
+
 class Erased(msgspec.Struct, frozen=True, tag="erased", tag_field="kind", kw_only=True):
     """The tombstone of single lines of a segment or of ``<worker>/<file>``. Line numbers start at 0."""
 
@@ -82,7 +91,7 @@ class Adopted(msgspec.Struct, frozen=True, tag="adopted", tag_field="kind", kw_o
     time: str
 
 
-Entry = Begun | Sealed | Removed | Erased | Quarantined | Lost | Adopted
+Entry = Begun | Sealed | Removed | Expired | Erased | Quarantined | Lost | Adopted
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 

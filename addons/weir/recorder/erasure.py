@@ -144,14 +144,15 @@ def finish(recordings: Recordings, indexer: Indexer) -> None:
 def _erase_lines(recordings: Recordings, segment: str, lines: list[bytes], times: dict[int, str]) -> None:
     base = recordings.segments / segment
     journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
-    data = bytearray(flows.read_bytes())
+    data = bytearray(flows.read_bytes()) if flows.exists() else None  # None: its bodies have expired
     for number, moment in times.items():
         line = decode_line(lines[number])
-        if line.length:
+        if line.length and data is not None:
             data[line.offset : line.offset + line.length] = filler(line.length, moment)
         place = f',"offset":{line.offset},"length":{line.length}' if line.length else ""
         lines[number] = b'{"erased":"%b"%b}' % (leaf_hash(lines[number]).hex().encode(), place.encode())
-    recordings.replace(flows, bytes(data))
+    if data is not None:
+        recordings.replace(flows, bytes(data))
     recordings.replace(journal, b"\n".join([*lines, b""]))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -67,6 +68,8 @@ def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
         with path.open("rb") as file:
             file.seek(row["offset"])
             flow = next(iter(io.FlowReader(file).stream()))
+    except FileNotFoundError:
+        raise MissingFlowError(_gone(path, row)) from None
     except (OSError, StopIteration, ValueError, exceptions.FlowReadException) as error:
         raise MissingFlowError(
             f"{path}: the flow of {row['request_id']} cannot be read ({type(error).__name__}); was it moved or expired?"
@@ -74,6 +77,25 @@ def flow_of(recordings: Recordings, row: dict[str, Any]) -> HTTPFlow:
     if not isinstance(flow, HTTPFlow) or flow.id != row["request_id"]:
         raise MissingFlowError(f"{path} does not hold {row['request_id']} at its recorded offset; see: weir verify")
     return flow
+
+
+def _gone(path: Path, row: dict[str, Any]) -> str:
+    """Return why the file *path* with the flow of *row* does not exist."""
+    if has_expired(path):
+        return f"the bodies of {row['request_id']} have expired (record: {{bodies: {{keep: …}}}}); its row stays"
+    return f"{path}: the flow of {row['request_id']} cannot be read; was it moved or expired?"
+
+
+def without_expired(recordings: Recordings, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of *found* except those with expired bodies."""
+    paths = {segment: recordings.segments / f"{segment}.mitm" for segment in {row["segment"] for row in found}}
+    expired = {segment for segment, path in paths.items() if not path.exists() and has_expired(path)}
+    return [row for row in found if row["segment"] not in expired]
+
+
+def has_expired(flows: Path) -> bool:
+    """Return whether *flows*, a file that does not exist, has a journal: then only its bodies have expired."""
+    return flows.with_suffix(".jsonl").exists()
 
 
 def raw_flows(recordings: Recordings, found: Iterable[dict[str, Any]]) -> Iterator[bytes]:
@@ -90,6 +112,8 @@ def stored(recordings: Recordings, row: dict[str, Any]) -> bytes:
         with path.open("rb") as file:
             file.seek(row["offset"])
             return file.read(row["length"])
+    except FileNotFoundError:
+        raise MissingFlowError(_gone(path, row)) from None
     except OSError as error:
         raise MissingFlowError(
             f"{path}: the flow of {row['request_id']} cannot be read ({error.strerror}); was it moved or expired?"

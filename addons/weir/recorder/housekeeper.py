@@ -23,19 +23,23 @@ SETTLE = 5.0
 _FIRST = 60.0
 #: Seconds until the next try if another process holds the lock, or the process failed.
 _ELSEWHERE = 30.0
+#: Seconds between two looks for a removed index.
+_LOOK = 2.0
 _SOURCE = str(Path(weir.__file__).resolve().parents[1])
 
 
 class Housekeeper:
     """Starts the process after segments were sealed, and at the time that the last process asked for."""
 
-    def __init__(self, asked: Callable[[], dict[str, Any]], *, soon: bool) -> None:
+    def __init__(self, asked: Callable[[], dict[str, Any]], lost: Callable[[], bool], *, soon: bool) -> None:
         """Start the thread.
 
         *asked* returns the input of the process: the folder, the retention times and the targets of checkpoints.
-        *soon* means that there is work already.
+        *lost* returns whether the index was removed; a round makes it again. *soon* means that there is work already.
         """
         self._asked = asked
+        self._lost = lost
+        self._began = time.monotonic() - _ELSEWHERE  # of the last round
         self._stopping = False
         self._changed = threading.Condition()
         self._due = time.monotonic() + (SETTLE if soon else _FIRST)
@@ -64,10 +68,13 @@ class Housekeeper:
         while True:
             with self._changed:
                 while not self._stopping and (left := self._due - time.monotonic()) > 0:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, _LOOK))
+                    if self._lost():
+                        self._due = min(self._due, self._began + _ELSEWHERE)
                 if self._stopping:
                     return
-                self._due = time.monotonic() + _ELSEWHERE
+                self._began = time.monotonic()
+                self._due = self._began + _ELSEWHERE
             try:
                 again = self._round()
             except Exception as error:  # the thread must go on

@@ -44,6 +44,8 @@ class Kept(Protocol):
     @property
     def keep(self) -> int | None: ...
     @property
+    def keep_bodies(self) -> int | None: ...
+    @property
     def checkpoints(self) -> Iterable[Mapping[str, Any]]: ...
     @property
     def connections(self) -> Iterable[KeptConnection]: ...
@@ -94,7 +96,8 @@ class Recorder:
             with contextlib.suppress(Busy), keepers_lock(recordings):
                 Indexer(recordings).close()
         self._policies = policies
-        self._housekeeper = Housekeeper(self._kept, soon=next(live.segments(recordings.root), None) is not None)
+        soon = next(live.segments(recordings.root), None) is not None
+        self._housekeeper = Housekeeper(self._kept, lambda: catalog.removed(recordings), soon=soon)
         boot = Uuid7()().replace("-", "")[:15]
         self._writer = Writer(
             recordings, log, boot, self._housekeeper.wake, self._under_way, self._holds, self._begin_anew
@@ -136,6 +139,8 @@ class Recorder:
             "readers": policies.readers,
             "keep": {c.name: c.record.keep for c in policies.connections},
             "default": policies.keep,
+            "bodies": {c.name: c.record.keep_bodies for c in policies.connections},
+            "default_bodies": policies.keep_bodies,
             "publish": [dict(target) for target in policies.checkpoints],
         }
 

@@ -1,5 +1,7 @@
 """Retention: removes a segment when all its lines are older than its connection keeps them, and leaves a tombstone.
 
+Bodies may expire earlier: then the segment's flows are removed, with a tombstone of their own, and its journal stays.
+
 Segments under a legal hold stay. Holds are lines beside the keeper's log, and evidence covers them. Retention writes
 the tombstone first, then removes the rows from the index, then the files. The next run finishes after a crash.
 """
@@ -15,7 +17,7 @@ import msgspec
 
 from weir.recorder import live
 from weir.recorder.catalog import confine, quoted, views, views_over
-from weir.recorder.entries import Removed, Sealed, erased_line
+from weir.recorder.entries import Expired, Removed, Sealed, erased_line
 from weir.recorder.evidence import Log, as_sealed, entries, sealed_segments
 from weir.recorder.folder import Recordings
 from weir.recorder.indexer import Indexer
@@ -109,10 +111,21 @@ def held(recordings: Recordings, log: Log, segments: Iterable[str]) -> tuple[set
     return {segment for segment, _ in rows}, {request for _, request in rows}
 
 
-def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int | None, now: float) -> list[Sealed]:
-    """Return the sealed segments with only expired lines. *keep* has seconds by connection, *default* for others."""
+def expired(
+    recordings: Recordings,
+    keep: Mapping[str, int | None],
+    default: int | None,
+    now: float,
+    gone: Collection[str] = (),
+) -> list[Sealed]:
+    """Return the sealed segments with only expired lines, except those in *gone*.
+
+    *keep* has seconds by connection, *default* for others.
+    """
     found = []
     for entry in sealed_segments(recordings).values():
+        if entry.segment in gone:
+            continue
         kept = keep.get(entry.segment.partition("/")[0], default)
         if kept is not None and entry.last:
             ended = datetime.fromisoformat(f"{entry.last}+00:00").timestamp()
@@ -122,14 +135,19 @@ def expired(recordings: Recordings, keep: Mapping[str, int | None], default: int
 
 
 def unheld(
-    recordings: Recordings, log: Log, keep: Mapping[str, int | None], default: int | None, now: float
+    recordings: Recordings,
+    log: Log,
+    keep: Mapping[str, int | None],
+    default: int | None,
+    now: float,
+    gone: Collection[str] = (),
 ) -> tuple[list[Sealed], list[str]]:
-    """Return expired segments without a hold, and problems with other segments. Raises ValueError, OSError.
+    """Return expired segments without a hold and not in *gone*, and problems with others. Raises ValueError, OSError.
 
     A segment that differs from its sealed root stays, because a tombstone would hide the difference.
     """
     found, problems = [], []
-    for entry in expired(recordings, keep, default, now):
+    for entry in expired(recordings, keep, default, now, gone):
         if as_sealed(recordings, entry, log.erased):
             found.append(entry)
         else:
@@ -165,6 +183,32 @@ def retain(
         indexer.take_away(standing)
         _unlink(recordings, standing)
     return removed, problems
+
+
+def expire_bodies(
+    recordings: Recordings,
+    log: Log,
+    keep: Mapping[str, int | None],
+    default: int | None,
+    now: Callable[[], float] = time.time,
+) -> tuple[list[Sealed], list[str]]:
+    """Remove the flows of segments with only expired bodies; journals and rows stay. Return the segments, and problems.
+
+    *keep* has the seconds for which bodies are kept. Raises ValueError, OSError.
+    """
+    gone = without_bodies(recordings)
+    found, problems = unheld(recordings, log, keep, default, now(), gone)
+    for entry in found:
+        log.append(Expired(segment=entry.segment, length=entry.length, why="retention", time=timestamp(now())))
+    log.checkpoint()
+    for segment in {*gone, *(entry.segment for entry in found)}:
+        _flows(recordings, segment).unlink(missing_ok=True)
+    return found, problems
+
+
+def without_bodies(recordings: Recordings) -> set[str]:
+    """Return the segments with a tombstone for their flows. Raises OSError."""
+    return {entry.segment for _, entry in entries(recordings) if isinstance(entry, Expired)}
 
 
 def _unlink(recordings: Recordings, segments: Collection[str]) -> None:

@@ -38,19 +38,28 @@ def keep_round(
     keep: Mapping[str, int | None],
     default: int | None,
     targets: list[Mapping[str, Any]],
+    bodies: Mapping[str, int | None] = {},
+    default_bodies: int | None = None,
 ) -> tuple[float, list[str]]:
-    """Do one round. Return the seconds until the next round, and problems. Raises `Busy`, OSError, duckdb.Error."""
+    """Do one round. *keep* and *bodies* have seconds by connection, the defaults those of others.
+
+    Return the seconds until the next round, and problems. Raises `Busy`, OSError, duckdb.Error.
+    """
     problems: list[str] = []
     recordings.refuse_links()
     with keepers_lock(recordings):
-        if not recordings.database.exists():  # the folder was emptied
+        if catalog.removed(recordings):  # the index or the whole folder
             catalog.create(recordings, kept=True)
+            problems.append("the index was removed; it is made again from the journals")
         indexer = Indexer(recordings)
         try:
+            covered = indexer.covered()
+            if lost := catalog.read_again(recordings, covered):
+                problems.append(f"files of the index were removed; {lost} segments are read again from their journals")
             slots = list(live.segments(recordings.root))
             known = known_segments(recordings)
             problems += drop_links(recordings, slots, known)
-            linked, covered = [segment for _, segment in live.segments(recordings.root)], indexer.covered()
+            linked = [segment for _, segment in live.segments(recordings.root)]
             indexer.add([segment for segment in linked if segment in known.sealed and segment not in covered])
             while indexer.gather():
                 time.sleep(0.01)
@@ -63,6 +72,8 @@ def keep_round(
                 try:
                     if _due(recordings, log):
                         problems += _retention(recordings, indexer, log, keep, default)
+                        problems += _expire_bodies(recordings, log, bodies, default_bodies)
+                        recordings.replace(log.folder / _LAST, json.dumps(time.time()).encode())
                     log.checkpoint()
                 finally:
                     log.close()
@@ -82,13 +93,27 @@ def _retention(
     erasure.finish(recordings, indexer)
     try:
         removed, problems = retention.retain(recordings, indexer, log, keep, default)
-        for connection, count in _counted(removed).items():
-            line = event(KEEPER, "expired", "retention", subject=connection, message=f"{count} segments")
-            log.write(EVENTS, msgspec.json.encode(line))
     except ValueError as error:
-        problems = [str(error)]
-    recordings.replace(log.folder / _LAST, json.dumps(time.time()).encode())
+        return [str(error)]
+    _tell(log, removed, "{} segments")
     return problems
+
+
+def _expire_bodies(recordings: Recordings, log: Log, keep: Mapping[str, int | None], default: int | None) -> list[str]:
+    """Remove expired bodies. Return problems. Raises OSError."""
+    try:
+        found, problems = retention.expire_bodies(recordings, log, keep, default)
+    except ValueError as error:
+        return [str(error)]
+    _tell(log, found, "bodies of {} segments")
+    return problems
+
+
+def _tell(log: Log, removed: list[Sealed], what: str) -> None:
+    """Write an event for each connection with *removed* segments."""
+    for connection, count in _counted(removed).items():
+        line = event(KEEPER, "expired", "retention", subject=connection, message=what.format(count))
+        log.write(EVENTS, msgspec.json.encode(line))
 
 
 def _due(recordings: Recordings, log: Log) -> bool:
@@ -115,7 +140,8 @@ def main() -> None:
         os.nice(10)
     recordings = Recordings(Path(asked["root"]), asked["readers"])
     try:
-        seconds, problems = keep_round(recordings, asked["keep"], asked["default"], asked["publish"])
+        bodies = asked["bodies"], asked["default_bodies"]
+        seconds, problems = keep_round(recordings, asked["keep"], asked["default"], asked["publish"], *bodies)
     except Busy:
         sys.exit(3)
     except (OSError, HomeError, duckdb.Error) as error:

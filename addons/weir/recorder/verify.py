@@ -22,6 +22,7 @@ from weir.recorder.entries import (
     Begun,
     Entry,
     Erased,
+    Expired,
     Lost,
     Quarantined,
     Removed,
@@ -59,6 +60,7 @@ class Report:
     segments: int = 0
     lines: int = 0
     removed: int = 0
+    expired: int = 0  # segments without their flows
     erased: int = 0
     not_covered: list[str] = field(default_factory=list)  # data that no checkpoint covers yet
     not_vouched: int = 0  # segments taken over from an older version or another gateway
@@ -107,6 +109,7 @@ def check(
     for note in kept:
         _since(root, note, key, logs, sealed, tombstones, report)
     report.removed, report.erased = len(tombstones.removed), tombstones.erased_lines
+    report.expired = len(set(tombstones.expired) - set(tombstones.removed))
     if not logs and not report.findings:
         report.add(str(root), "contains no log: nothing here was ever signed, or everything was removed")
     return report
@@ -167,6 +170,7 @@ class _Tombstones:
         self._key = key
         self.removed: dict[str, Removed] = {}
         self.erased: dict[str, dict[int, str]] = {}  # time by line number, by segment or file
+        self.expired: dict[str, Expired] = {}  # flows that were removed, by segment
         self.erased_lines = 0
         self.read()
 
@@ -175,10 +179,12 @@ class _Tombstones:
         log = _worker(self._folder, self._key, Report()) if self._folder.is_dir() else None
         if log is None:
             return
-        self.removed, self.erased = {}, {}
+        self.removed, self.erased, self.expired = {}, {}, {}
         for entry in log.entries:
             if isinstance(entry, Removed):
                 self.removed[entry.segment] = entry
+            elif isinstance(entry, Expired):
+                self.expired[entry.segment] = entry
             elif isinstance(entry, Erased):
                 times = self.erased.setdefault(entry.segment or entry.file, {})
                 for number in entry.lines:
@@ -213,6 +219,9 @@ def _segment(root: Path, sealed: Sealed, tombstones: _Tombstones, report: Report
         if not problems:
             report.segments += 1
             report.lines += sealed.lines
+            flows = root / "segments" / f"{sealed.segment}.mitm"
+            if sealed.segment in tombstones.expired and flows.exists():
+                report.not_covered.append(f"segments/{sealed.segment}: its bodies expired, but their file still exists")
             break
         tombstones.read()
     for problem in problems:
@@ -235,13 +244,17 @@ def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[st
     """Yield the problems of a sealed segment."""
     base = root / "segments" / sealed.segment
     journal, flows = base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.mitm")
-    if not journal.exists() or not flows.exists():
+    expired = tombstones.expired.get(sealed.segment)
+    if expired is not None and expired.length != sealed.length:
+        yield "the tombstone of its flows has another length"
+    there = flows.exists()
+    if not journal.exists() or not (there or expired):
         gone = " and ".join(path.suffix for path in (journal, flows) if not path.exists())
         yield f"its {gone} is gone, and no tombstone says why"
         return
     try:
         data = read_regular(journal)
-        size = flows.stat().st_size
+        size = flows.stat().st_size if there else 0
     except OSError as error:
         yield f"cannot be read ({error.strerror})"
         return
@@ -252,6 +265,8 @@ def _content(root: Path, sealed: Sealed, tombstones: _Tombstones) -> Iterator[st
         yield f"its journal differs from the sealed journal: {_where_short(len(lines), sealed.lines)}"
         return
     yield from _unexplained(lines, sealed.segment, tombstones)
+    if not there:
+        return  # they have a tombstone
     if size != sealed.length:
         yield f"its flows have {size} bytes, but had {sealed.length} when it was sealed"
     yield from _flows(flows, sealed.segment, lines, tombstones.erased.get(sealed.segment, {}), size)
