@@ -33,7 +33,10 @@ PLAIN, PROXY = "http://127.0.0.1:8080", "{url: http://127.0.0.1:3128, mode: expl
     (f"{PLAIN}, 'http://[::1]:8081'", "match: {path: /r, port: 8081}", "", '"${WEIR_URL:-http://[::1]:8081}"/r/v2/rerank'),
     (PROXY, "", "", '-x "${WEIR_URL:-http://127.0.0.1:3128}" --proxy-header "Proxy-Authorization: Bearer $TOKEN" https://service.example/base/v2/rerank'),
 ])  # fmt: skip
-def test_where_it_calls(tmp_path: Path, listen: str, match: str, more: str, called: str) -> None:
+def test_where_it_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str, match: str, more: str, called: str
+) -> None:
+    monkeypatch.setenv("WEIR_HOME", str(tmp_path / "home"))  # without an authority that other tests made
     (tmp_path / "gateway.yaml").write_text(
         GATEWAY.format(listen=listen, folder=tmp_path, more=more)
         .replace("[corp]", "[local]")

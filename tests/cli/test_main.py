@@ -12,7 +12,9 @@ from weir.cli import main
 CLI = Path(main.__file__).parent
 
 #: Modules of the command line that are no command: the group itself, and what commands share.
-SHARED = {"__init__", "desk", "fail", "main", "recorded_headers", "recordings", "store", "table"}
+SHARED = {
+    "__init__", "curl", "desk", "fail", "main", "progress", "recorded_headers", "recordings", "store", "supervise", "table",
+}  # fmt: skip
 
 #: What a command must not import to list commands or to print a token. Each takes a tenth of a second or more.
 HEAVY = ("mitmproxy", "duckdb", "httpx", "jwt", "weir.policyset", "weir.config", "weir.path", "weir.recorder")

@@ -126,6 +126,7 @@ class Service:
         self.connections = 0
         self.seen: list[tuple[Headers, bytes]] = []
         self.resets = False  # reset each stream instead of answering
+        self.refuses = b""  # refuse streams with this text in their bodies
         self.piece = 0  # bytes per DATA frame of an answer; 0: one frame
         self.answer: Callable[[bytes], tuple[Headers, bytes, Headers | None]] = lambda body: (
             [(":status", "200")],
@@ -168,6 +169,9 @@ class Service:
                             self.seen.append((headers, bytes(body)))
                             if self.resets:
                                 session.reset_stream(event.stream_id, 2)
+                                continue
+                            if self.refuses and self.refuses in body:
+                                session.reset_stream(event.stream_id, 7)
                                 continue
                             answer, content, trailers = self.answer(bytes(body))
                             session.send_headers(event.stream_id, answer)

@@ -44,9 +44,11 @@ def test_answers(site: tuple[Gateway, Upstream], case: dict[str, Any]) -> None:
     typed, body = (
         ("text/event-stream", b"data: 1\n\n") if case.get("stream") else ("application/json", b'{"results": []}')
     )
-    upstream.answer = lambda seen: raw_answer(body, headers=f"{ANSWER}Content-Type: {typed}\r\n")
+    whole = b"" if case.get("closes") else raw_answer(body, headers=f"{ANSWER}Content-Type: {typed}\r\n")
+    upstream.answer = lambda seen: whole
     method = case.get("method", "POST")
     fields = {
+        **case.get("more", {}),
         "Origin": case.get("origin"),
         "Access-Control-Request-Method": case.get("asks"),
         "Access-Control-Request-Headers": case.get("asks_headers"),
@@ -54,7 +56,7 @@ def test_answers(site: tuple[Gateway, Upstream], case: dict[str, Any]) -> None:
     before = len(upstream.seen)
     answer = gateway.call(
         f"/{case['connection']}/v2/rerank",
-        {"model": "m", "query": "q", "documents": ["a"]} if method == "POST" else None,
+        {"model": "m", "query": "q", "documents": ["a"]} if method == "POST" else case.get("body"),
         token=token() if case.get("token", method != "OPTIONS") else None,
         headers={name: value for name, value in fields.items() if value is not None},
         method=method,
@@ -62,6 +64,7 @@ def test_answers(site: tuple[Gateway, Upstream], case: dict[str, Any]) -> None:
     found = {n: v for n, v in answer.headers.items() if n.startswith("access-control-") or n == "vary"}
     assert (answer.status, answer.problem, found) == (case["status"], case.get("problem", ""), case["headers"])
     assert len(upstream.seen) - before == bool(case.get("sent"))
+    assert ("content-length" in answer.headers) is (answer.status != 204 and not case.get("stream"))
     request_id = answer.headers["x-request-id"]
     rows = gateway.sql(f"SELECT status, coalesce(problem, ''), connection FROM flows WHERE request_id = '{request_id}'")
     assert rows == [(answer.status, answer.problem, case["connection"])]

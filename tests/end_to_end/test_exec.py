@@ -83,6 +83,7 @@ CHATS = ["/v1/chat/completions"] * 4
 PROGRAMS = {
     "cohere": (COHERE, ["/v1/rerank", "/v2/rerank", "/v1/rerank", "/v2/rerank"]),
     "openai": (OPENAI, CHATS),
+    "together": (OPENAI, CHATS),
     "vllm": (OPENAI, CHATS),
 }
 

@@ -203,6 +203,19 @@ def test_answers_of_services_are_brought_over(site: Site) -> None:
     site.old.answer = lambda _: json_answer(RANKING)
 
 
+def test_a_stream_that_a_service_refuses_ends_alone(site: Site) -> None:
+    """The connection stays open, so the request is not sent again, and other streams get their answers."""
+    caller, good = site.call(), token()
+    assert caller.answer(caller.ask(head("/new/v2/rerank", good), BODY)).status == 200
+    site.new.refuses = b"unwelcome"
+    before = len(site.new.seen)
+    bodies = [BODY, json.dumps({"model": "m", "query": "unwelcome", "documents": ["a"]}).encode(), BODY]
+    streams = [caller.ask(head("/new/v2/rerank", good), body) for body in bodies]
+    assert [caller.answer(stream).status for stream in streams] == [200, 502, 200]
+    assert len(site.new.seen) - before == 3
+    site.new.refuses = b""
+
+
 def test_a_caller_that_asks_and_takes_back_is_let_go(site: Site) -> None:
     caller, good = site.call(), token()
     for _ in range(400):

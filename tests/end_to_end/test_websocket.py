@@ -402,6 +402,22 @@ def test_a_caller_that_reads_late_learns_that_its_message_is_too_big(site: Site)
             assert received.read() == b"the message is too big"  # and a regular end
 
 
+@pytest.mark.parametrize(
+    "after", [b"\x81\x82\0\0\0\0{}", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0" * 20_000, b"\xff" * 300],
+    ids=["a message", "a close", "pings", "no frames"],
+)  # fmt: skip
+def test_what_follows_a_message_that_is_too_big_is_dropped(site: Site, after: bytes) -> None:
+    heard, alarms = len(site.service.heard), len(site.gateway.log)
+    with socket.create_connection(("127.0.0.1", site.gateway.port), timeout=PATIENCE) as caller:
+        caller.sendall(websocket_handshake(PATH, token()))
+        size = (256 << 10) + 1
+        caller.sendall(b"\x81\xff" + struct.pack(">Q", size) + b"\0\0\0\0" + b" " * size + after)
+        with caller.makefile("rb") as received:
+            assert received.read().endswith(struct.pack(">H", 1009) + b"the message is too big")
+    assert len(site.service.heard) == heard
+    assert not [line for line in site.gateway.log[alarms:] if "refused a WebSocket" in line or "failed" in line]
+
+
 def test_bounds(site: Site) -> None:
     """A message larger than `body`, a message in tiny fragments, and endless pings."""
     with site.open() as client:
