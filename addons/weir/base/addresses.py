@@ -95,7 +95,7 @@ class Addresses:
 def plain_network(network: Network) -> Network:
     """Return the IPv4 network that *network* embeds (mapped, NAT64), or *network* itself. `permits` compares IPv4.
 
-    Raises ValueError if it embeds all of IPv4, so that nobody permits this machine without naming it.
+    Raises ValueError if it embeds all of IPv4, because that includes this machine.
     """
     first = network[0]
     if not isinstance(first, IPv6Address) or not (first.ipv4_mapped is not None or first in _NAT64):

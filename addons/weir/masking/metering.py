@@ -113,7 +113,7 @@ class Meter:
 class UsageFilter:
     """Removes from a stream the documents that only report its usage, by their numbers.
 
-    Masks may hide the report, so the *reports* are those of a `Meter`, which sees the service's stream.
+    Masks may hide a report, so a `Meter` of the unmasked stream finds the *reports*.
     """
 
     def __init__(self, content_type: str, usage: Usage, reports: Container[int]) -> None:

@@ -146,7 +146,7 @@ class Body(State):
 
     @property
     def bound(self) -> bytes:
-        """The bytes to which approvals are bound: they determine the bytes that are sent."""
+        """The bytes that an approval is bound to. They determine the bytes that are sent."""
         return self.decoded if self.asks_usage else self.raw
 
 

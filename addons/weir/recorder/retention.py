@@ -194,7 +194,7 @@ def expire_bodies(
 ) -> tuple[list[Sealed], list[str]]:
     """Remove the flows of segments with only expired bodies; journals and rows stay. Return the segments, and problems.
 
-    *keep* has the seconds for which bodies are kept. Raises ValueError, OSError.
+    *keep*: seconds until bodies expire, by connection. Raises ValueError, OSError.
     """
     gone = without_bodies(recordings)
     found, problems = unheld(recordings, log, keep, default, now(), gone)

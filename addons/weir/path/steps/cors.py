@@ -23,7 +23,7 @@ class AllowOrigin:
         if not is_preflight(arrived.method, head.fields):
             return None
         if head.fields.keys() & _OF_BODIES and head.fields.get(b"content-length") != b"0":
-            raise Refusal(Kind.MALFORMED_REQUEST, "A preflight has no body.")  # nobody is known who could send one
+            raise Refusal(Kind.MALFORMED_REQUEST, "A preflight has no body.")
         if not allowed:
             raise Refusal(
                 Kind.ACCESS_DENIED,

@@ -1,6 +1,6 @@
 """Discovery: a client that asks for the addresses of a service's nodes stays at the gateway.
 
-The profile declares the operations whose answers name addresses, and the places of these addresses.
+The profile declares which operations answer with addresses, and where they are in the answer.
 """
 
 from weir.base.content import encode
