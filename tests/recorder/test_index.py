@@ -26,7 +26,7 @@ from weir.recorder.verify import check
 from weir.recorder.writer import Entry
 
 #: Seconds that readers poll. WEIR_TEST_SECONDS=120 sets another time.
-SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "9"))
+SECONDS = float(os.environ.get("WEIR_TEST_SECONDS", "7"))
 DAY = 86400
 
 
