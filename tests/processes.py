@@ -242,10 +242,14 @@ def _programs() -> dict[str, Callable[[], object]]:
     import weir.cli.main
     import weir.path.stack
     from weir.base import normal
+    from weir.config.model import MaskSettings
+    from weir.masking.masks import compile_masks
+    from weir.masking.strategies import Tokens
     from weir.profiles.profile import load_profile
 
     normal.somewhere()
     load_profile("cohere")
+    compile_masks([MaskSettings.model_validate({"detect": ["all"], "with": "redact"})], Tokens([bytes(32)]))
     return {"mitmdump": mitmproxy.tools.main.mitmdump, "weir": weir.cli.main.main}
 
 
