@@ -97,11 +97,6 @@ class Scrubber:
                 data = data.replace(spelling, b"***")
         return data
 
-    @property
-    def longest(self) -> int:
-        """Length in bytes of the longest spelling."""
-        return max(map(len, self._spellings), default=0)
-
     def _unbroken(self, data: bytes, end: int) -> int:
         """Return the last place up to *end* where *data* can be cut without splitting a spelling."""
         before = -1

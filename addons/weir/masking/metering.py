@@ -79,6 +79,8 @@ class Meter:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the answer."""
+        if not self._sizes and not self._names:  # nothing is measured
+            return
         if not self._documents.cuts:
             self.text += len(data)
             return

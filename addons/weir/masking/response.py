@@ -142,7 +142,7 @@ class ResponseStream:
         return clean
 
     def _end(self, begin: int) -> int:
-        """Return the end of what may be passed on. New data begins at *begin*."""
+        """Return how many of the held bytes may be passed on. New data begins at *begin*."""
         rest = self._rest
         line = max(rest.rfind(b"\n", begin), rest.rfind(b"\r", max(0, begin - 1), -1)) + 1
         self._escaped = b"\\" in rest[max(line, begin) :] or (self._escaped and not line)
